@@ -1,0 +1,164 @@
+"""Fragments of YAML and `key=value` words, merged left to right, each key remembering where it came from."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from segdistill.errors import RecipeError, nearest
+
+
+@dataclass
+class Origin:
+    """Which fragment or word set each key."""
+
+    sources: dict[str, str] = field(default_factory=dict)
+
+    def note(self, path: str, source: str) -> None:
+        self.sources[path] = source
+
+    def of(self, line: str) -> str:
+        """`" (set in ...)"` for the key that the error line quotes, or its nearest parent."""
+        quoted = re.search(r"'([^']+)'", line)
+        path = quoted.group(1).split(".") if quoted else []
+        while path:
+            source = self.sources.get(".".join(path))
+            if source:
+                return f" (set in {source})"
+            path.pop()
+        return ""
+
+
+def fragments() -> dict[str, str]:
+    """Name -> YAML text of the fragments that come with the library."""
+    root = resources.files("segdistill") / "recipes"
+    folders = [folder for folder in root.iterdir() if folder.is_dir()]
+    return {
+        file.name.removesuffix(".yaml"): file.read_text(encoding="utf-8")
+        for folder in folders
+        for file in folder.iterdir()
+        if file.name.endswith(".yaml")
+    }
+
+
+def compose(*parts: str | Path, **overrides: Any) -> tuple[dict[str, Any], Origin]:
+    """Merge the parts: a later key wins, mappings merge, method lists join, every other list is replaced."""
+    merged: dict[str, Any] = {}
+    origin = Origin()
+    for part in parts:
+        if "=" in str(part) and not str(part).endswith((".yaml", ".yml")):
+            _assign(merged, str(part), origin)
+        else:
+            tree, source = _fragment(str(part))
+            joined = [*_list(merged.get("method")), *_list(tree.get("method"))]
+            _merge(merged, tree, "", source, origin)
+            if joined:
+                merged["method"] = joined
+    _merge(merged, overrides, "", "the call's keyword arguments", origin)
+    return merged, origin
+
+
+def _list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list) else [value]
+
+
+def _fragment(name: str) -> tuple[dict[str, Any], str]:
+    from segdistill.data import dataset_names
+    from segdistill.methods import method_names
+
+    known = fragments()
+    path = Path(name)
+    if name in known:
+        return _parse(known[name], name), f"fragment '{name}'"
+    if path.suffix in {".yaml", ".yml"}:
+        if not path.is_file():
+            raise RecipeError(f"No recipe file {path}.")
+        return _parse(path.read_text(encoding="utf-8"), name), str(path)
+    if name in method_names():
+        return {"method": [name]}, f"method '{name}'"
+    if name in dataset_names():
+        return {"data": {"name": name}}, f"data set '{name}'"
+    words = {*known, *method_names(), *dataset_names()}
+    raise RecipeError(f"No recipe fragment, method or data set is called '{name}'.{nearest(name, words)}")
+
+
+def _parse(text: str, name: str) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"Recipe {name} is not valid YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise RecipeError(f"Recipe {name} must be a mapping of keys, found {type(tree).__name__}.")
+    return tree
+
+
+def _merge(base: dict[str, Any], top: dict[str, Any], prefix: str, source: str, origin: Origin) -> None:
+    for key, value in top.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            _merge(base[key], value, f"{path}.", source, origin)
+            continue
+        base[key] = value
+        _note_all(path, value, source, origin)
+
+
+def _note_all(path: str, value: Any, source: str, origin: Origin) -> None:
+    origin.note(path, source)
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _note_all(f"{path}.{key}", inner, source, origin)
+
+
+def _assign(merged: dict[str, Any], word: str, origin: Origin) -> None:
+    """Apply `a.b=value`; the value is read as YAML. `method.<name>.<option>` reaches into the list of methods."""
+    path, _, text = word.partition("=")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"'{word}': {text!r} is not a YAML value.") from error
+    *parents, last = path.split(".")
+    if not all([*parents, last]):
+        raise RecipeError(f"'{word}' names no key; expected key=value or key.sub=value.")
+    node: Any = merged
+    for depth, parent in enumerate(parents):
+        if depth == 1 and parents[0] == "method":
+            node = _named_method(merged, parent, word)
+            continue
+        node = node.setdefault(parent, [] if (parent, depth) == ("method", 0) else {})
+        if isinstance(node, str) and parent in {"student", "network", "head"}:  # a bare name: options go beside it
+            node = _unfold(merged, parents[: depth + 1], node)
+        if not isinstance(node, dict | list):
+            raise RecipeError(
+                f"'{word}': '{'.'.join(parents[: depth + 1])}' is {node!r}, which has no keys of its own."
+            )
+    if isinstance(node, list):
+        raise RecipeError(f"'{word}': name the method as well, as in method.bpkd.{last}={text}.")
+    node[last] = value
+    _note_all(path, value, f"'{word}'", origin)
+
+
+def _named_method(merged: dict[str, Any], name: str, word: str) -> dict[str, Any]:
+    methods = _list(merged.get("method"))
+    for index, method in enumerate(methods):
+        methods[index] = method = {"name": method} if isinstance(method, str) else dict(method)
+        if method.get("name") == name:
+            merged["method"] = methods
+            return method
+    names = [method if isinstance(method, str) else str(method.get("name")) for method in methods]
+    raise RecipeError(f"'{word}': no method '{name}' is in the recipe.{nearest(name, names) if names else ''}")
+
+
+def _unfold(merged: dict[str, Any], path: list[str], name: str) -> dict[str, Any]:
+    node = merged
+    for part in path[:-1]:
+        node = node[part]
+    node[path[-1]] = {"name": name}
+    unfolded: dict[str, Any] = node[path[-1]]
+    return unfolded

@@ -1,0 +1,45 @@
+"""Data sets, one file each, and the batches made of them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from segdistill.data.base import IGNORE_INDEX, Classes, Sample, SegmentationDataset
+from segdistill.discovery import check_options, classes_in, pick
+
+__all__ = [
+    "IGNORE_INDEX",
+    "Classes",
+    "DatasetConfig",
+    "Sample",
+    "SegmentationDataset",
+    "create_dataset",
+    "dataset_names",
+]
+
+
+def dataset_names() -> dict[str, type[SegmentationDataset]]:
+    """All data sets by name."""
+    return classes_in(__name__, SegmentationDataset)
+
+
+class DatasetConfig(BaseModel):
+    """A data set by name; its other keys are the options of the data set's class."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+
+    @model_validator(mode="after")
+    def _known(self) -> DatasetConfig:
+        check_options(pick(__name__, SegmentationDataset, self.name, "data set"), self.model_extra or {}, "data")
+        return self
+
+
+def create_dataset(config: DatasetConfig, split: Literal["train", "val"]) -> SegmentationDataset:
+    """The `split` of the data set of `config`."""
+    cls = pick(__name__, SegmentationDataset, config.name, "data set")
+    options: dict[str, Any] = {**(config.model_extra or {}), "split": split}
+    return cls(**check_options(cls, options, "data"))

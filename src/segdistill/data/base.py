@@ -1,0 +1,75 @@
+"""What a data set is: samples of image and label, with class names and colours."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import yaml
+from torch import Tensor
+
+IGNORE_INDEX = 255
+"""The label of void pixels in every data set of this library; no loss and no metric sees them."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image and its label.
+
+    image: uint8 (3,H,W), RGB. label: uint8 (H,W), class index or `IGNORE_INDEX`. name: the file's stem.
+    """
+
+    image: Tensor
+    label: Tensor
+    name: str
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Names and RGB colours of the K classes, in index order."""
+
+    names: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class SegmentationDataset(ABC):
+    """A map from index to `Sample`; pure: the same index always gives the same sample."""
+
+    classes: Classes
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+@cache
+def class_table(name: str) -> Classes:
+    """The class names and colours of `data/labels/<name>.yaml`."""
+    text = resources.files("segdistill.data").joinpath("labels", f"{name}.yaml").read_text(encoding="utf-8")
+    rows = yaml.safe_load(text)["classes"]
+    return Classes(
+        names=tuple(row["name"] for row in rows),
+        colours=tuple((row["colour"][0], row["colour"][1], row["colour"][2]) for row in rows),
+    )
+
+
+def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
+    """`count` colours for classes that have none: the bit-interleaved Pascal VOC map, without its black."""
+
+    def colour(index: int) -> tuple[int, int, int]:
+        r = g = b = 0
+        for shift in range(7, -1, -1):
+            r |= (index & 1) << shift
+            g |= (index >> 1 & 1) << shift
+            b |= (index >> 2 & 1) << shift
+            index >>= 3
+        return r, g, b
+
+    return tuple(colour(index + 1) for index in range(count))

@@ -1,0 +1,95 @@
+"""Batches for training and validation; training batches are a pure function of (seed, step)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from segdistill.data.augment import Augment
+from segdistill.data.base import SegmentationDataset
+
+
+@dataclass(frozen=True)
+class Batch:
+    """image: uint8 (N,3,H,W) RGB. label: uint8 (N,H,W), 255 is void. names: the N file stems."""
+
+    image: Tensor
+    label: Tensor
+    names: tuple[str, ...]
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(self.image.to(device, non_blocking=True), self.label.to(device, non_blocking=True), self.names)
+
+    def pin_memory(self) -> Batch:
+        return Batch(self.image.pin_memory(), self.label.pin_memory(), self.names)
+
+
+def mix(*parts: int) -> int:
+    """A 63-bit seed that depends on all of `parts`; near inputs give unrelated seeds."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, count: int) -> tuple[int, ...]:
+    return tuple(np.random.default_rng([seed, epoch]).permutation(count).tolist())
+
+
+class Stream(Dataset[tuple[Tensor, Tensor, str]]):
+    """The endless augmented training sequence: position p gives sample p mod n of epoch p div n, shuffled by epoch."""
+
+    def __init__(self, data: SegmentationDataset, augment: Augment, seed: int) -> None:
+        self.data, self.augment, self.seed = data, augment, seed
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str]:
+        epoch, place = divmod(position, len(self.data))
+        sample = self.data[_order(self.seed, epoch, len(self.data))[place]]
+        generator = torch.Generator().manual_seed(mix(self.seed, position))
+        image, label = self.augment(sample, generator)
+        return image, label, sample.name
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which positions of a global batch this process reads: rank `rank` of `world`, in `accumulate` micro-batches."""
+
+    batch_size: int
+    rank: int = 0
+    world: int = 1
+    accumulate: int = 1
+
+    @property
+    def micro(self) -> int:
+        """Samples in one micro-batch of one process."""
+        return self.batch_size // (self.world * self.accumulate)
+
+    def positions(self, step: int) -> list[list[int]]:
+        """The positions of optimiser step `step`, one list a micro-batch."""
+        starts = (
+            step * self.batch_size + (part * self.world + self.rank) * self.micro for part in range(self.accumulate)
+        )
+        return [list(range(start, start + self.micro)) for start in starts]
+
+
+def training_batches(stream: Stream, share: Share, *, start: int, stop: int, workers: int) -> Iterator[Batch]:
+    """The micro-batches of steps `start` .. `stop` - 1, in order, whatever the number of workers."""
+    plan = [positions for step in range(start, stop) for positions in share.positions(step)]
+    yield from DataLoader(
+        stream,
+        batch_sampler=plan,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available(),
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def collate(samples: list[tuple[Tensor, Tensor, str]]) -> Batch:
+    """Samples of one size as a `Batch`."""
+    images, labels, names = zip(*samples, strict=True)
+    return Batch(torch.stack(images), torch.stack(labels), tuple(names))

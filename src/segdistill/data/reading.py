@@ -1,0 +1,71 @@
+"""Reading image and mask files, with errors that name the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_image
+
+from segdistill.errors import DataError
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
+
+
+def read_image(path: Path) -> Tensor:
+    """The file as uint8 (3,H,W) RGB, turned upright by its EXIF tag."""
+    try:
+        if path.suffix.lower() in {".png", ".jpg", ".jpeg"}:
+            return decode_image(str(path), mode=ImageReadMode.RGB, apply_exif_orientation=True)
+        with Image.open(path) as picture:
+            return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
+    except (RuntimeError, OSError, ValueError) as error:
+        raise _unreadable("image", path, error) from error
+
+
+def read_mask(path: Path) -> Tensor:
+    """The file's class indices as uint8 (H,W); grey and palette files only, so that colours never pass for indices."""
+    try:
+        with Image.open(path) as picture:
+            if picture.mode not in {"L", "P", "1"}:
+                raise DataError(
+                    f"Mask {path} is a colour or deep image (mode {picture.mode}); expected one 8-bit channel of class "
+                    "indices (grey or palette). Convert the colours to class indices first."
+                )
+            return torch.from_numpy(np.array(picture).astype(np.uint8))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise _unreadable("mask", path, error) from error
+
+
+def check_mask(mask: Tensor, *, size: tuple[int, int], num_classes: int, void: frozenset[int], path: Path) -> None:
+    """Refuse a mask of another size than its image, or with a value that is neither a class nor void."""
+    if tuple(mask.shape) != size:
+        raise DataError(
+            f"Mask {path} is {mask.shape[1]}x{mask.shape[0]} pixels (width x height) but its image is "
+            f"{size[1]}x{size[0]}. Export the mask at the image's own size."
+        )
+    present = mask.unique().tolist()
+    wrong = [value for value in present if value >= num_classes and value not in void]
+    if wrong:
+        raise DataError(
+            f"Mask {path} holds the value {wrong[0]}; expected class indices 0..{num_classes - 1} or void "
+            f"({', '.join(map(str, sorted(void)))}). Check the class list, or declare the value as void (data.void)."
+        )
+
+
+def require_folder(path: Path, hint: str) -> Path:
+    """`path` if it is a folder, else an error that says what was looked for."""
+    if not path.is_dir():
+        raise DataError(f"No folder {path}. {hint}")
+    return path
+
+
+def _unreadable(kind: str, path: Path, error: Exception) -> DataError:
+    if not path.exists():
+        return DataError(f"No {kind} file {path}. Check data.root and the list file.")
+    return DataError(
+        f"Can't read {kind} {path} ({path.stat().st_size} bytes): {error}. Replace the file, or take it off the list."
+    )

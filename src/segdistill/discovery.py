@@ -1,0 +1,91 @@
+"""Finding the classes of a package and the schema of their options, so that nobody keeps a table by hand."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import pkgutil
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from segdistill.errors import RecipeError, nearest
+
+T = TypeVar("T")
+
+
+def classes_in(package: str, base: type[T]) -> dict[str, type[T]]:
+    """Module name -> the subclass of `base` that bears the module's name (`bpkd.py` holds `BPKD`)."""
+    found: dict[str, type[T]] = {}
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        members = vars(importlib.import_module(f"{package}.{module.name}")).values()
+        for member in members:
+            if isinstance(member, type) and issubclass(member, base):
+                if member.__name__.lower() == module.name.replace("_", ""):
+                    found[module.name] = member
+    return found
+
+
+def pick(package: str, base: type[T], name: str, what: str) -> type[T]:
+    """The class called `name`, or an error that suggests the nearest name."""
+    known = classes_in(package, base)
+    if name not in known:
+        raise RecipeError(f"No {what} is called '{name}'.{nearest(name, known)}")
+    return known[name]
+
+
+@functools.cache
+def options_of(cls: type) -> type[BaseModel]:
+    """The keyword-only arguments of `cls` with types and defaults, as a strict pydantic model."""
+    initialise = cls.__init__  # type: ignore[misc]
+    hints = get_type_hints(initialise)
+    fields: dict[str, Any] = {
+        name: (hints[name], ... if parameter.default is inspect.Parameter.empty else parameter.default)
+        for name, parameter in inspect.signature(initialise).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    return create_model(f"{cls.__name__}Options", __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def check_options(cls: type, options: dict[str, Any], where: str) -> dict[str, Any]:
+    """`options` with their types made right; an unknown name or wrong type is a `RecipeError` that names `where`."""
+    model = options_of(cls)
+    try:
+        checked = model(**options)
+    except ValidationError as error:
+        raise RecipeError("\n".join(explain(error, model, where))) from error
+    return {name: getattr(checked, name) for name in model.model_fields}
+
+
+def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> list[str]:
+    """One plain line for each thing pydantic found wrong, with the key and, if it is unknown, the nearest one."""
+    lines = []
+    for problem in error.errors():
+        path = [str(part) for part in problem["loc"]]
+        key = ".".join([where, *path] if where else path)
+        if problem["type"] == "extra_forbidden":
+            known = _fields_at(model, path[:-1])
+            lines.append(f"Unknown key '{key}'.{nearest(path[-1], known)}")
+        elif problem["type"] == "missing":
+            lines.append(f"Key '{key}' is missing.")
+        else:
+            lines.append(f"Key '{key}': {problem['msg']}, found {problem['input']!r}.")
+    return lines
+
+
+def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    """The names of the fields of the model that `path` leads to."""
+    for part in path:
+        field = model.model_fields.get(part)
+        if field is None:
+            continue
+        inner = next((t for t in _types(field.annotation) if issubclass(t, BaseModel)), None)
+        model = inner or model
+    return list(model.model_fields)
+
+
+def _types(annotation: Any) -> list[type]:
+    if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
+        return [annotation]
+    return [t for argument in getattr(annotation, "__args__", ()) for t in _types(argument)]

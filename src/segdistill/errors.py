@@ -1,0 +1,33 @@
+"""Errors for people: what was found, what was expected, what to try next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SegdistillError(Exception):
+    """Anything the user can put right; the command line prints its text without a traceback."""
+
+
+class RecipeError(SegdistillError):
+    """A recipe names an unknown key, holds a wrong type, or asks for things that do not fit together."""
+
+
+class DataError(SegdistillError):
+    """A data set, list file, image or mask is missing, broken or not what the recipe says."""
+
+
+class CheckpointError(SegdistillError):
+    """A weight file or checkpoint is missing, broken, or belongs to another network or run."""
+
+
+class TrainingError(SegdistillError):
+    """Training can't go on: a loss that is not finite, a run folder in use, no space left."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`" Did you mean 'x'?"` for the closest known word, else a list of what is known."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(known)}."

@@ -1,0 +1,95 @@
+"""What a distillation method is, and the parts that several methods share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segdistill.data.base import IGNORE_INDEX
+from segdistill.discovery import check_options, classes_in, pick
+from segdistill.errors import RecipeError
+from segdistill.outputs import SegOutput
+
+_PACKAGE = "segdistill.methods"
+
+
+class Method(nn.Module, ABC):
+    """A distillation loss: `forward(student, teacher, label)` -> weighted scalar terms by name.
+
+    student, teacher: `SegOutput` of the same N images. label: (N,H,W) integers, 255 is void, or None when there is
+    none. Subclasses write `terms`; they receive float32 maps whatever autocast says, and a teacher without gradient.
+    Void pixels carry no signal.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"logits"})
+    """Which of "logits", "embedding", "features" and "label" the method reads."""
+
+    def __init__(self, student: SegOutput, teacher: SegOutput, num_classes: int) -> None:
+        super().__init__()
+        for role, output in (("student", student), ("teacher", teacher)):
+            if output.logits.shape[1] != num_classes:
+                raise RecipeError(
+                    f"The {role} scores {output.logits.shape[1]} classes but the data set has {num_classes}. "
+                    f"Distillation of logits needs the same classes; choose a {role} trained on this class set."
+                )
+
+    def forward(self, student: SegOutput, teacher: SegOutput, label: Tensor | None = None) -> dict[str, Tensor]:
+        if label is None and "label" in self.needs:
+            raise RecipeError(f"Method '{type(self).__name__.lower()}' needs labels, but the batch has none.")
+        with torch.autocast(student.logits.device.type, enabled=False):
+            return self.terms(_full_precision(student), _full_precision(teacher, detach=True), label)
+
+    @abstractmethod
+    def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]: ...
+
+
+def create_method(name: str, *, student: SegOutput, teacher: SegOutput, num_classes: int, **options: Any) -> Method:
+    """The method `name` for a pair of networks; student and teacher are example outputs (only their shapes count)."""
+    cls = method_class(name)
+    return cls(student, teacher, num_classes, **check_options(cls, options, f"method.{name}"))
+
+
+def method_class(name: str) -> type[Method]:
+    """The class of the method `name`."""
+    return pick(_PACKAGE, Method, name, "method")
+
+
+def method_names() -> dict[str, type[Method]]:
+    """All methods by name."""
+    return classes_in(_PACKAGE, Method)
+
+
+def divergence(teacher: Tensor, student: Tensor, dim: int) -> Tensor:
+    """KL(softmax(teacher) || softmax(student)) along `dim`, in the log domain; the other axes stay."""
+    log_t = F.log_softmax(teacher, dim)
+    log_s = F.log_softmax(student, dim)
+    # A position at -inf in both (masked out) has probability zero: 0 * (-inf - -inf) must be 0, not NaN.
+    gap = torch.where(log_t.isneginf(), 0.0, log_t - log_s)
+    return (log_t.exp() * gap).sum(dim)
+
+
+def labelled(label: Tensor | None, like: Tensor) -> Tensor | None:
+    """Which positions of the grid of `like` (N,*,h,w) are not void: bool (N,1,h,w), labels taken by nearest pixel."""
+    if label is None:
+        return None
+    nearest = F.interpolate(label[:, None].float(), size=like.shape[-2:], mode="nearest")
+    return nearest != IGNORE_INDEX
+
+
+def _full_precision(output: SegOutput, *, detach: bool = False) -> SegOutput:
+    def convert(x: Tensor) -> Tensor:
+        x = x.detach() if detach else x
+        return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+    return replace(
+        output,
+        logits=convert(output.logits),
+        embedding=convert(output.embedding),
+        features=tuple(convert(feature) for feature in output.features),
+        auxiliary=None if output.auxiliary is None else convert(output.auxiliary),
+    )

@@ -1,0 +1,111 @@
+"""Our own weight files: `<role>.safetensors` beside `<role>.yaml`, which says how to build the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from segdistill.data.base import Classes
+from segdistill.errors import CheckpointError
+from segdistill.models.segmenter import Segmenter
+from segdistill.models.zoo import NetworkSpec, build
+from segdistill.storage import write_aside, write_yaml
+
+Role = Literal["student", "teacher"]
+_ROLES: tuple[Role, ...] = ("student", "teacher")
+
+
+@dataclass
+class LoadedModel:
+    """A network ready to predict, with its classes."""
+
+    network: Segmenter
+    classes: Classes
+    path: Path
+
+
+def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
+    """`weights` as a .safetensors file, complete or absent."""
+    tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
+    write_aside(path, lambda aside: save_file(tensors, aside))
+
+
+def save_model(folder: Path, role: Role, network: nn.Module, spec: NetworkSpec, classes: Classes, trained: Any) -> None:
+    """Write `<role>.safetensors` and `<role>.yaml` into `folder`; `trained` is a record of how it was made."""
+    described = {
+        "format": "segdistill 1",
+        "network": spec.model_dump(mode="json", exclude={"backbone_weights"}, exclude_none=True),
+        "classes": [
+            {"name": name, "colour": list(colour)} for name, colour in zip(classes.names, classes.colours, strict=True)
+        ],
+        "trained": trained,
+    }
+    save_weights(folder / f"{role}.safetensors", network.state_dict())
+    write_yaml(folder / f"{role}.yaml", described)
+
+
+def load_model(path: str | Path) -> LoadedModel:
+    """The network of a run folder or of a .safetensors file, in evaluation mode, with its classes.
+
+    A run folder gives its student, or its teacher if it trained only that.
+    """
+    file = _weights_file(Path(path))
+    description = file.with_suffix(".yaml")
+    try:
+        described = yaml.safe_load(description.read_text(encoding="utf-8"))
+        spec = NetworkSpec(**described["network"])
+        classes = Classes(
+            names=tuple(str(row["name"]) for row in described["classes"]),
+            colours=tuple((int(r), int(g), int(b)) for r, g, b in (row["colour"] for row in described["classes"])),
+        )
+    except OSError as error:
+        raise CheckpointError(f"{file} has no {description.name} beside it, which says what network it is.") from error
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{description} does not describe a network of this library: {error}") from error
+    network = build(spec, len(classes))
+    load_checkpoint(network, file)
+    return LoadedModel(network.eval(), classes, file)
+
+
+def load_checkpoint(model: nn.Module, path: str | Path) -> Path:
+    """Fill `model` from a .safetensors file or run folder of this library; strict. Returns the file that was read."""
+    file = _weights_file(Path(path))
+    try:
+        found = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"Can't read {file}: {error}. Expected a .safetensors file of this library.") from error
+    wanted = model.state_dict()
+    faults = [f"missing {key}" for key in sorted(wanted.keys() - found.keys())]
+    faults += [f"surplus {key}" for key in sorted(found.keys() - wanted.keys())]
+    faults += [
+        f"{key} is {tuple(found[key].shape)}, the network has {tuple(wanted[key].shape)}"
+        for key in sorted(wanted.keys() & found.keys())
+        if wanted[key].shape != found[key].shape
+    ]
+    if faults:
+        shown = "\n  ".join(faults[:8] + ([f"... and {len(faults) - 8} more"] if len(faults) > 8 else []))
+        raise CheckpointError(f"{file} holds another network ({len(faults)} tensors do not fit):\n  {shown}")
+    model.load_state_dict(found)
+    return file
+
+
+def _weights_file(path: Path) -> Path:
+    if path.is_dir():
+        for role in _ROLES:
+            if (path / f"{role}.safetensors").is_file():
+                return path / f"{role}.safetensors"
+        raise CheckpointError(
+            f"{path} holds no student.safetensors or teacher.safetensors. Is it a finished run? "
+            "A stopped one is continued with --resume."
+        )
+    if not path.is_file():
+        raise CheckpointError(f"No weight file or run folder {path}.")
+    if path.suffix != ".safetensors":
+        raise CheckpointError(f"{path} is not a .safetensors file or a run folder of this library.")
+    return path

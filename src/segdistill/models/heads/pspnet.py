@@ -1,0 +1,36 @@
+"""PSPNet head: pyramid pooling over the coarsest backbone stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from segdistill.models.heads import Head
+from segdistill.models.layers import ConvNormAct, adaptive_average_pool
+from segdistill.outputs import resize
+
+
+class PSPNet(Head):
+    """Pool the last stage to each of `scales` squared, 1x1 convolve, resize back, concatenate, 3x3 convolve.
+
+    Concatenation order: input, then scales. Source: Zhao et al., "Pyramid scene parsing network", CVPR 2017.
+    """
+
+    def __init__(self, stages: Sequence[int], *, channels: int = 512, scales: tuple[int, ...] = (1, 2, 3, 6)) -> None:
+        super().__init__()
+        self.channels = channels
+        self.scales = scales
+        self.branches = nn.ModuleList(ConvNormAct(stages[-1], channels) for _ in scales)
+        self.bottleneck = ConvNormAct(stages[-1] + len(scales) * channels, channels, 3)
+
+    def forward(self, features: tuple[Tensor, ...]) -> Tensor:
+        x = features[-1]
+        size = (x.shape[-2], x.shape[-1])
+        pooled = (
+            resize(branch(adaptive_average_pool(x, (scale, scale))), size)
+            for scale, branch in zip(self.scales, self.branches, strict=True)
+        )
+        embedding: Tensor = self.bottleneck(torch.cat([x, *pooled], dim=1))
+        return embedding

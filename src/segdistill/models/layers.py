@@ -1,0 +1,61 @@
+"""Building blocks shared by the heads."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation that survives one value a channel (a 1x1 map in a batch of one) while training.
+
+    Such a batch has no variance, so the running statistics serve for it.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        return super().forward(x)
+
+
+class ConvNormAct(nn.Sequential):
+    """Convolution without bias, batch normalisation, ReLU; padded so that stride 1 keeps the size."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, *, dilation: int = 1, groups: int = 1) -> None:
+        padding = dilation * (kernel // 2)
+        super().__init__(
+            nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, groups=groups, bias=False),
+            BatchNorm(outputs),
+            nn.ReLU(inplace=True),
+        )
+
+
+class SeparableConv(nn.Sequential):
+    """Depthwise 3x3 then pointwise 1x1, each with batch normalisation and ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, *, dilation: int = 1) -> None:
+        super().__init__(
+            ConvNormAct(inputs, inputs, 3, dilation=dilation, groups=inputs),
+            ConvNormAct(inputs, outputs),
+        )
+
+
+def adaptive_average_pool(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Adaptive average pooling (N,C,H,W) -> (N,C,*size) as two products with small averaging matrices.
+
+    Equal to `F.adaptive_avg_pool2d` within float rounding, and unlike it exports for input sizes not known beforehand.
+    """
+    rows = _averaging_matrix(x.shape[-2], size[0], x)
+    columns = _averaging_matrix(x.shape[-1], size[1], x)
+    return rows @ x @ columns.mT
+
+
+def _averaging_matrix(inputs: int, outputs: int, like: Tensor) -> Tensor:
+    """(outputs, inputs): row i averages the inputs floor(i * inputs / outputs) .. ceil((i + 1) * inputs / outputs)."""
+    position = torch.arange(inputs, device=like.device)
+    row = torch.arange(outputs, device=like.device)[:, None]
+    first = row * inputs // outputs
+    last = ((row + 1) * inputs + outputs - 1) // outputs
+    inside = (position >= first) & (position < last)
+    return inside.to(like.dtype) / (last - first).to(like.dtype)

@@ -1,0 +1,70 @@
+"""A segmentation network: normalisation, backbone, head, classifier, auxiliary head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from segdistill.models.heads import Head
+from segdistill.outputs import SegOutput
+
+
+class Segmenter(nn.Module):
+    """RGB images in [0,1], N,3,H,W of any size -> `SegOutput`.
+
+    mean, std: the normalisation this network's weights expect; it is part of the network, so a teacher and a student
+    with different ones see the same batch. dropout: of whole channels before the classifier, while training.
+    auxiliary: a second head whose logits are returned while training only.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: Head,
+        *,
+        num_classes: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        auxiliary: Head | None = None,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.backbone = backbone
+        self.head = head
+        self.auxiliary = auxiliary
+        self.dropout = nn.Dropout2d(dropout)
+        self.classifier = nn.Conv2d(head.channels, num_classes, 1)
+        self.auxiliary_classifier = nn.Conv2d(auxiliary.channels, num_classes, 1) if auxiliary else None
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        for part in (self.head, self.auxiliary, self.classifier, self.auxiliary_classifier):
+            if part is not None:
+                part.apply(_initialise)
+
+    def forward(self, image: Tensor) -> SegOutput:
+        features = tuple(self.backbone((image - self.mean) / self.std))
+        embedding = self.head(features)
+        auxiliary = None
+        if self.training and self.auxiliary is not None and self.auxiliary_classifier is not None:
+            auxiliary = self.auxiliary_classifier(self.dropout(self.auxiliary(features)))
+        return SegOutput(
+            logits=self.classifier(self.dropout(embedding)),
+            embedding=embedding,
+            features=features,
+            auxiliary=auxiliary,
+        )
+
+
+def _initialise(module: nn.Module) -> None:
+    """Kaiming for convolutions that a norm follows, a small normal for classifiers (the ones with a bias)."""
+    if isinstance(module, nn.Conv2d) and module.bias is None:
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    elif isinstance(module, nn.Conv2d) and module.bias is not None:
+        nn.init.normal_(module.weight, std=0.01)
+        nn.init.zeros_(module.bias)

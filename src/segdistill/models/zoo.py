@@ -1,0 +1,122 @@
+"""Networks by name, and networks composed from a backbone and a head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from segdistill.discovery import check_options, explain, pick
+from segdistill.errors import RecipeError, nearest
+from segdistill.models.backbones import create_backbone
+from segdistill.models.heads import Head
+from segdistill.models.heads.fcn import FCN
+from segdistill.models.segmenter import Segmenter
+
+ZOO: dict[str, dict[str, Any]] = {
+    "mobilenetv2_pspnet": {
+        "backbone": "mobilenetv2_100",
+        "head": "pspnet",
+        "channels": 128,
+        "output_stride": 16,
+    },
+    "lite2_deeplabv3plus": {
+        "backbone": "tf_efficientnet_lite2",
+        "head": "deeplabv3plus",
+        "channels": 128,
+        "output_stride": 16,
+    },
+    "mobilenetv2_035_fcn": {
+        "backbone": "mobilenetv2_035",
+        "head": "fcn",
+        "channels": 32,
+        "output_stride": 16,
+        "auxiliary_channels": 0,
+    },
+}
+"""Name -> what it is made of; every key is a field of `NetworkSpec`."""
+
+
+class NetworkSpec(BaseModel):
+    """What a network is made of; enough to build it again.
+
+    name: a network of the zoo, whose fields the others override. head: a head's name, or {name: .., options of it}.
+    channels: width of the head. auxiliary_channels: width of the auxiliary FCN head on the last stage but one, 0 for
+    none. backbone_weights: null, "pretrained", a .safetensors file, or a folder with <backbone>.safetensors.
+    mean, std: normalisation of RGB in [0,1]; default the backbone's own.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str | None = None
+    backbone: str = ""
+    head: str | dict[str, Any] = "fcn"
+    channels: int | None = Field(None, ge=1)
+    output_stride: int = 32
+    auxiliary_channels: int = Field(64, ge=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    backbone_weights: str | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+
+
+def resolve_spec(options: dict[str, Any], where: str = "network") -> NetworkSpec:
+    """`options` over the zoo entry they name, checked."""
+    name = options.get("name")
+    if name is not None and name not in ZOO:
+        raise RecipeError(f"Key '{where}.name': no network is called '{name}'.{nearest(str(name), ZOO)}")
+    try:
+        spec = NetworkSpec(**(ZOO[name] if name else {}) | options)
+    except ValidationError as error:
+        raise RecipeError("\n".join(explain(error, NetworkSpec, where))) from error
+    if not spec.backbone:
+        raise RecipeError(f"Key '{where}' needs a name (of the zoo: {', '.join(ZOO)}) or a backbone and a head.")
+    return spec
+
+
+def build(spec: NetworkSpec, num_classes: int) -> Segmenter:
+    """The network of `spec` for K = `num_classes` classes."""
+    backbone = create_backbone(spec.backbone, output_stride=spec.output_stride, weights=spec.backbone_weights)
+    stages = backbone.feature_info.channels()  # type: ignore[operator, union-attr]
+    config = backbone.pretrained_cfg if hasattr(backbone, "pretrained_cfg") else {}
+    named = {"name": spec.head} if isinstance(spec.head, str) else dict(spec.head)
+    head_class = pick("segdistill.models.heads", Head, named.pop("name", "fcn"), "head")
+    if spec.channels is not None:
+        named["channels"] = spec.channels
+    head = head_class(stages, **check_options(head_class, named, "head"))  # type: ignore[call-arg]
+    auxiliary = FCN(stages, channels=spec.auxiliary_channels, stage=-2) if spec.auxiliary_channels else None
+    return Segmenter(
+        backbone,
+        head,
+        num_classes=num_classes,
+        mean=spec.mean or config["mean"],
+        std=spec.std or config["std"],
+        auxiliary=auxiliary,
+        dropout=spec.dropout,
+    )
+
+
+def create_model(name: str, num_classes: int, *, weights: str | Path | None = None, **options: Any) -> Segmenter:
+    """The network `name` of the zoo for `num_classes` classes; called on N,3,H,W in [0,1] it gives a `SegOutput`.
+
+    weights: a file or run folder written by this library, or None. options: fields of `NetworkSpec`.
+    """
+    model = build(resolve_spec({"name": name, **options}), num_classes)
+    if weights is not None:
+        from segdistill.models.files import load_checkpoint
+
+        load_checkpoint(model, weights)
+    return model
+
+
+def probe(model: torch.nn.Module, size: tuple[int, int] = (64, 64)) -> Any:
+    """The `SegOutput` of an empty image: an example whose shapes methods are made from."""
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        output = model(torch.zeros(1, 3, *size, device=device))
+    model.train(training)
+    return output

@@ -1,0 +1,41 @@
+"""The one type that every network returns and every method reads, and the one place that resizes score maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SegOutput:
+    """What a segmentation network says about N images.
+
+    logits: (N,K,h,w) class scores at the head's own stride, not upsampled.
+    embedding: (N,D,h,w) the decoder's feature map that the classifier reads.
+    features: backbone stages (N,C_i,h_i,w_i), finest first.
+    auxiliary: (N,K,h',w') logits of the auxiliary head while training, else None.
+    """
+
+    logits: Tensor
+    embedding: Tensor
+    features: tuple[Tensor, ...]
+    auxiliary: Tensor | None = None
+
+
+def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear resize of (N,C,h,w) to `size` = (H,W), corners not aligned; free when the size is right already."""
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+def finer(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Two maps (N,*,h,w) on one grid: each axis takes the finer of the two.
+
+    This is the policy for a teacher and a student of different strides. Going up loses nothing of the finer
+    network, where going down would blur the teacher's boundaries before the student sees them.
+    """
+    size = max(a.shape[-2], b.shape[-2]), max(a.shape[-1], b.shape[-1])
+    return resize(a, size), resize(b, size)

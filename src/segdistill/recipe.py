@@ -1,0 +1,159 @@
+"""The typed recipe: everything a run depends on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from segdistill.composition import compose
+from segdistill.data import DatasetConfig
+from segdistill.discovery import check_options, explain
+from segdistill.errors import RecipeError
+from segdistill.methods.base import method_class
+from segdistill.models.zoo import NetworkSpec, resolve_spec
+from segdistill.training.schedule import OptimizerConfig, ScheduleConfig
+
+
+def _network(value: Any) -> Any:
+    options = {"name": value} if isinstance(value, str) else value
+    return resolve_spec(options) if isinstance(options, dict) else options
+
+
+Network = Annotated[NetworkSpec, BeforeValidator(_network)]
+
+
+class MethodSpec(BaseModel):
+    """A distillation method and its options, which its own signature checks."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+    @model_validator(mode="after")
+    def _known(self) -> MethodSpec:
+        check_options(method_class(self.name), self.options, f"method.{self.name}")
+        return self
+
+
+def _methods(value: Any) -> Any:
+    """One name, one method or a list of either, as a list of methods."""
+    items = value if isinstance(value, list) else [value]
+    return [{"name": item} if isinstance(item, str) else item for item in items]
+
+
+class AugmentConfig(BaseModel):
+    """Training augmentation; see `data/augment.py`. crop is (height, width)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    crop: tuple[int, int] = (512, 512)
+    scale: tuple[float, float] = (0.5, 2.0)
+    max_class_share: float = Field(0.75, gt=0, le=1)
+    flip: bool = True
+    photometric: bool = True
+
+
+class TrainingConfig(BaseModel):
+    """How a network is trained.
+
+    steps: optimiser steps. batch_size: images a step over all processes and micro-batches. accumulate: micro-batches
+    a step. clip_grad: largest gradient norm, null for no limit. validate_every, checkpoint_every: steps, null for a
+    tenth of the run. keep: which weights the run hands over, the last or those of the best validation mIoU (the best
+    is chosen on the validation images, so its score flatters). workers: loader processes.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(0, ge=0)
+    steps: int = Field(40_000, ge=1)
+    batch_size: int = Field(8, ge=1)
+    accumulate: int = Field(1, ge=1)
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    clip_grad: float | None = Field(None, gt=0)
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    channels_last: bool = True
+    workers: int = Field(2, ge=0)
+    validate_every: int | None = Field(None, ge=1)
+    checkpoint_every: int | None = Field(None, ge=1)
+    log_every: int = Field(10, ge=1)
+    keep: Literal["last", "best"] = "last"
+
+
+class TeacherConfig(BaseModel):
+    """The teacher. network: what it is, to train it here. run: a run folder or weight file to take instead.
+
+    train: training keys (steps, optimizer, ...) that differ from the recipe's own while the teacher is trained.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    network: Network | None = None
+    run: Path | None = None
+    train: dict[str, Any] = {}
+
+
+class Recipe(TrainingConfig):
+    """A run. Data, networks, methods and, as keys of its own, the training of `TrainingConfig`.
+
+    run: the folder it writes. baseline: the student alone that the distilled one is measured against: "train" it with
+    the same data, steps and seed, "none", or the path of an existing run.
+    """
+
+    run: Path | None = None
+    data: DatasetConfig
+    augment: AugmentConfig = AugmentConfig()
+    student: Network | None = None
+    teacher: TeacherConfig = TeacherConfig()
+    method: Annotated[list[MethodSpec], BeforeValidator(_methods)] = []
+    baseline: str = "train"
+
+    def training(self) -> TrainingConfig:
+        """The recipe's own training keys."""
+        return TrainingConfig(**{key: getattr(self, key) for key in TrainingConfig.model_fields})
+
+    def teacher_training(self) -> TrainingConfig:
+        """The training keys for the teacher: the recipe's own under those of `teacher.train`."""
+        merged = _over(self.training().model_dump(), self.teacher.train)
+        try:
+            return TrainingConfig(**merged)
+        except ValidationError as error:
+            raise RecipeError("\n".join(explain(error, TrainingConfig, "teacher.train"))) from error
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> Recipe:
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}")
+        return self
+
+
+def load_recipe(*parts: str | Path, **overrides: Any) -> Recipe:
+    """A recipe from fragments and `key=value` strings, left to right, then keyword overrides; checked.
+
+    A part is the name of a fragment (`segdistill list recipes`), of a data set or of a method, a path to a .yaml
+    file, or `key.sub=value`.
+    """
+    merged, origin = compose(*parts, **overrides)
+    try:
+        recipe = Recipe(**merged)
+    except ValidationError as error:
+        lines = explain(error, Recipe)
+        raise RecipeError("\n".join(line + origin.of(line) for line in lines)) from error
+    recipe.teacher_training()
+    return recipe
+
+
+def _over(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **base,
+        **{
+            key: _over(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+            for key, value in top.items()
+        },
+    }

@@ -1,0 +1,56 @@
+"""What a person sees while a run goes on: a live bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+console = Console(stderr=True, highlight=False)
+"""Progress and messages go to standard error, so that standard output holds results only."""
+
+_SECONDS_BETWEEN_LINES = 20.0
+
+
+class Display:
+    """Steps done, time left and the loss terms by name."""
+
+    def __init__(self, title: str, *, start: int, steps: int, quiet: bool = False) -> None:
+        self._title, self._steps, self._quiet = title, steps, quiet
+        self._start, self._began, self._printed = start, time.monotonic(), time.monotonic()
+        self._bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[terms]}"),
+            console=console,
+            disable=quiet or not console.is_terminal,
+        )
+        self._task = self._bar.add_task(title, total=steps, completed=start, terms="")
+
+    def step(self, done: int, terms: dict[str, float]) -> None:
+        text = " ".join(f"{name} {value:.3f}" for name, value in terms.items())
+        self._bar.update(self._task, completed=done, terms=text)
+        now = time.monotonic()
+        if not console.is_terminal and not self._quiet and now - self._printed > _SECONDS_BETWEEN_LINES:
+            self._printed = now
+            left = (now - self._began) / max(1, done - self._start) * (self._steps - done)
+            console.print(f"{self._title}: step {done}/{self._steps}, {left / 60:.1f} min left, {text}", soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        if not self._quiet:
+            console.print(f"{self._title}: {text}", soft_wrap=True)
+
+    def __enter__(self) -> Display:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()

@@ -1,0 +1,170 @@
+"""The training loop. Every step is a pure function of (seed, step), so a resumed run equals an uninterrupted one."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from segdistill.data.base import SegmentationDataset
+from segdistill.data.loading import Batch, Share, Stream, mix, training_batches
+from segdistill.errors import RecipeError, TrainingError
+from segdistill.evaluation.metrics import Scores
+from segdistill.evaluation.scoring import count
+from segdistill.models.files import save_weights
+from segdistill.recipe import TrainingConfig
+from segdistill.training.checkpoint import Progress, load_state, save_state
+from segdistill.training.display import Display
+from segdistill.training.distiller import Distiller
+from segdistill.training.folder import Journal, RunFolder
+from segdistill.training.interruption import Interrupted, StopRequest
+from segdistill.training.schedule import make_optimizer, set_rate
+
+_AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(kw_only=True)
+class Fit:
+    """Everything a run trains and where it writes; call it to train to the last step."""
+
+    title: str
+    folder: RunFolder
+    distiller: Distiller
+    stream: Stream
+    validation: SegmentationDataset
+    config: TrainingConfig
+    quiet: bool = False
+
+    def __call__(self) -> Progress:
+        config = self.config
+        accelerator = Accelerator()
+        share = _share(config, accelerator)
+        layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.distiller.to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
+        for teacher in self.distiller.teacher:
+            teacher.to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
+        optimizer = make_optimizer(config.optimizer, self.distiller.student, self.distiller.methods)
+        scaler = torch.amp.GradScaler(accelerator.device.type, enabled=config.precision == "fp16")
+        parts = {"distiller": self.distiller, "optimizer": optimizer, "scaler": scaler}
+        progress = self._restore(parts)
+        model = accelerator.prepare_model(self.distiller)
+        batches = training_batches(self.stream, share, start=progress.step, stop=config.steps, workers=config.workers)
+        quiet = self.quiet or not accelerator.is_main_process
+        validate_every = config.validate_every or max(1, config.steps // 10)
+        checkpoint_every = config.checkpoint_every or max(1, config.steps // 10)
+        with (
+            StopRequest() as stop,
+            Display(self.title, start=progress.step, steps=config.steps, quiet=quiet) as display,
+            Journal(self.folder, progress.step) if accelerator.is_main_process else contextlib.nullcontext() as journal,
+        ):
+            while progress.step < config.steps:
+                began = time.perf_counter()
+                rate = set_rate(optimizer, config.schedule.factor(progress.step, config.steps))
+                torch.manual_seed(mix(config.seed, progress.step, accelerator.process_index))
+                terms = self._step(model, batches, share, accelerator, scaler, progress.step)
+                if config.clip_grad is not None:
+                    scaler.unscale_(optimizer)
+                    nn.utils.clip_grad_norm_(self.distiller.parameters(), config.clip_grad)
+                scaler.step(optimizer)
+                scaler.update()
+                optimizer.zero_grad(set_to_none=True)
+                progress.step += 1
+                progress.seconds += time.perf_counter() - began
+
+                display.step(progress.step, terms)
+                last = progress.step == config.steps
+                if journal is not None and (last or progress.step % config.log_every == 0):
+                    journal.write("train", progress.step, {**terms, "lr": rate, "seconds": progress.seconds})
+                if last or progress.step % validate_every == 0:
+                    scores = self._validate(accelerator, progress)
+                    display.say(f"step {progress.step}: mIoU {scores.miou:.2f} on validation")
+                    if journal is not None:
+                        journal.write("validation", progress.step, scores.as_dict())
+                stopping = _agree(stop.received, accelerator)
+                if accelerator.is_main_process and (last or stopping or progress.step % checkpoint_every == 0):
+                    save_state(self.folder.last, progress, {name: part.state_dict() for name, part in parts.items()})
+                if stopping and not last:
+                    raise Interrupted(
+                        f"Stopped by {signal.Signals(stopping).name} after step {progress.step} of {config.steps}; "
+                        f"the state is saved in {self.folder.path}. Run the same command with --resume to go on.",
+                        128 + stopping,
+                    )
+        return progress
+
+    def _step(
+        self,
+        model: nn.Module,
+        batches: Iterator[Batch],
+        share: Share,
+        accelerator: Accelerator,
+        scaler: torch.amp.GradScaler,
+        step: int,
+    ) -> dict[str, float]:
+        """Forward and backward over the micro-batches of a step; the terms, averaged over them."""
+        self.distiller.train()
+        device = accelerator.device
+        dtype = _AUTOCAST[self.config.precision]
+        sums: dict[str, Tensor] = {}
+        for part in range(share.accumulate):
+            batch = next(batches).to(device)
+            syncs = part == share.accumulate - 1
+            with contextlib.nullcontext() if syncs else accelerator.no_sync(model):
+                with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
+                    terms: dict[str, Tensor] = model(batch.image, batch.label)
+                loss = torch.stack(list(terms.values())).sum()
+                scaler.scale(loss / share.accumulate).backward()
+            for name, value in terms.items():
+                sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach() / share.accumulate
+        values = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
+        for name, number in values.items():
+            if number != number or number in (float("inf"), float("-inf")):
+                raise TrainingError(
+                    f"Loss term '{name}' is {number} at step {step + 1} (images {', '.join(batch.names)}). The last "
+                    f"good checkpoint is kept in {self.folder.last.parent}. Try a lower learning rate "
+                    f"(optimizer.lr={self.config.optimizer.lr / 4:g}), clip_grad=10 or precision=fp32."
+                )
+        return values
+
+    def _validate(self, accelerator: Accelerator, progress: Progress) -> Scores:
+        indices = range(accelerator.process_index, len(self.validation), accelerator.num_processes)
+        matrix = count(self.distiller.student, self.validation, indices=indices)
+        matrix.counts = accelerator.reduce(matrix.counts)  # type: ignore[assignment]
+        scores = matrix.scores()
+        if scores.miou > progress.best_miou:
+            progress.best_miou, progress.best_step = scores.miou, progress.step
+            if accelerator.is_main_process:
+                save_weights(self.folder.best, self.distiller.student.state_dict())
+        return scores
+
+    def _restore(self, parts: dict[str, nn.Module | torch.optim.Optimizer | torch.amp.GradScaler]) -> Progress:
+        if not self.folder.last.exists():
+            return Progress()
+        progress, states = load_state(self.folder.last)
+        for name, part in parts.items():
+            part.load_state_dict(states[name])
+        return progress
+
+
+def _share(config: TrainingConfig, accelerator: Accelerator) -> Share:
+    pieces = accelerator.num_processes * config.accumulate
+    if config.batch_size % pieces:
+        raise RecipeError(
+            f"batch_size {config.batch_size} can't be shared by {accelerator.num_processes} processes in "
+            f"{config.accumulate} micro-batches; choose a multiple of {pieces}."
+        )
+    return Share(config.batch_size, accelerator.process_index, accelerator.num_processes, config.accumulate)
+
+
+def _agree(received: int | None, accelerator: Accelerator) -> int:
+    """The signal that any process received, or 0; all processes then stop after the same step."""
+    number = received or 0
+    if accelerator.num_processes == 1:
+        return number
+    numbers = accelerator.gather(torch.tensor([number], device=accelerator.device))
+    return int(numbers.max())  # type: ignore[union-attr]
