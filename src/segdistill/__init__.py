@@ -1,0 +1,26 @@
+"""segdistill: distil a big semantic-segmentation network into a small one, and prove what that was worth."""
+
+from segdistill.errors import SegdistillError
+from segdistill.methods import Method, create_method
+from segdistill.models.files import load_checkpoint, load_model
+from segdistill.models.zoo import create_model
+from segdistill.outputs import SegOutput
+from segdistill.recipe import Recipe, load_recipe
+from segdistill.verbs import available, distill, evaluate, predict, train
+
+__all__ = [
+    "Method",
+    "Recipe",
+    "SegOutput",
+    "SegdistillError",
+    "available",
+    "create_method",
+    "create_model",
+    "distill",
+    "evaluate",
+    "load_checkpoint",
+    "load_model",
+    "load_recipe",
+    "predict",
+    "train",
+]

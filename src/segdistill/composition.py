@@ -102,11 +102,16 @@ def _parse(text: str, name: str) -> dict[str, Any]:
 def _merge(base: dict[str, Any], top: dict[str, Any], prefix: str, source: str, origin: Origin) -> None:
     for key, value in top.items():
         path = f"{prefix}{key}"
-        if isinstance(value, dict) and isinstance(base.get(key), dict):
+        if isinstance(value, dict) and isinstance(base.get(key), dict) and not _another(base[key], value):
             _merge(base[key], value, f"{path}.", source, origin)
             continue
         base[key] = value
         _note_all(path, value, source, origin)
+
+
+def _another(base: dict[str, Any], top: dict[str, Any]) -> bool:
+    """Whether `top` names another thing than `base`, whose options would then make no sense."""
+    return "name" in top and top["name"] != base.get("name", top["name"])
 
 
 def _note_all(path: str, value: Any, source: str, origin: Origin) -> None:

@@ -21,9 +21,9 @@ def classes_in(package: str, base: type[T]) -> dict[str, type[T]]:
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
         members = vars(importlib.import_module(f"{package}.{module.name}")).values()
         for member in members:
-            if isinstance(member, type) and issubclass(member, base):
-                if member.__name__.lower() == module.name.replace("_", ""):
-                    found[module.name] = member
+            named = isinstance(member, type) and member.__name__.lower() == module.name.replace("_", "")
+            if named and issubclass(member, base):
+                found[module.name] = member
     return found
 
 

@@ -12,6 +12,7 @@ from segdistill.data import DatasetConfig
 from segdistill.discovery import check_options, explain
 from segdistill.errors import RecipeError
 from segdistill.methods.base import method_class
+from segdistill.models.files import Role
 from segdistill.models.zoo import NetworkSpec, resolve_spec
 from segdistill.training.schedule import OptimizerConfig, ScheduleConfig
 
@@ -102,11 +103,12 @@ class TeacherConfig(BaseModel):
 class Recipe(TrainingConfig):
     """A run. Data, networks, methods and, as keys of its own, the training of `TrainingConfig`.
 
-    run: the folder it writes. baseline: the student alone that the distilled one is measured against: "train" it with
-    the same data, steps and seed, "none", or the path of an existing run.
+    run: the folder it writes. role: which network `train` trains. baseline: the student alone that the distilled one
+    is measured against: "train" it with the same data, steps and seed, "none", or the path of an existing run.
     """
 
     run: Path | None = None
+    role: Role = "student"
     data: DatasetConfig
     augment: AugmentConfig = AugmentConfig()
     student: Network | None = None
@@ -142,10 +144,11 @@ def load_recipe(*parts: str | Path, **overrides: Any) -> Recipe:
     merged, origin = compose(*parts, **overrides)
     try:
         recipe = Recipe(**merged)
+        recipe.teacher_training()
     except ValidationError as error:
-        lines = explain(error, Recipe)
-        raise RecipeError("\n".join(line + origin.of(line) for line in lines)) from error
-    recipe.teacher_training()
+        raise RecipeError("\n".join(line + origin.of(line) for line in explain(error, Recipe))) from error
+    except RecipeError as error:
+        raise RecipeError("\n".join(line + origin.of(line) for line in str(error).splitlines())) from error
     return recipe
 
 

@@ -89,7 +89,8 @@ def distort(image: Tensor, generator: Generator) -> Tensor:
         pixels = _shift_hue_saturation(pixels, turn, saturation if saturation_on else 1.0)
     if contrast_on and not contrast_first:
         pixels = (pixels * contrast).clamp_(0, 1)
-    return tf.to_dtype(pixels, torch.uint8, scale=True)
+    distorted: Tensor = tf.to_dtype(pixels, torch.uint8, scale=True)
+    return distorted
 
 
 def _shift_hue_saturation(pixels: Tensor, turn: float, saturation: float) -> Tensor:

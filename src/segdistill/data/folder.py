@@ -74,8 +74,9 @@ def _class_names(classes: list[str] | Path | None, root: Path) -> tuple[str, ...
     names = classes if isinstance(classes, list) else read_lines(classes or root / "classes.txt")
     twice = sorted({name for name in names if names.count(name) > 1})
     if len(names) < 2 or twice:
+        found = f"{twice[0]!r} twice" if twice else f"{len(names)} name(s)"
         raise DataError(
-            f"Expected two or more different class names, found {len(names)}{f', {twice[0]!r} twice' if twice else ''}. "
-            "Give data.classes=[road,car,...] or one name a line in classes.txt."
+            f"Expected two or more different class names, found {found}. Give "
+            "data.classes=[road,car,...] or one name a line in classes.txt."
         )
     return tuple(names)

@@ -79,14 +79,17 @@ class Share:
 def training_batches(stream: Stream, share: Share, *, start: int, stop: int, workers: int) -> Iterator[Batch]:
     """The micro-batches of steps `start` .. `stop` - 1, in order, whatever the number of workers."""
     plan = [positions for step in range(start, stop) for positions in share.positions(step)]
-    yield from DataLoader(
+    loader: DataLoader[tuple[Tensor, Tensor, str]] = DataLoader(
         stream,
         batch_sampler=plan,
         num_workers=workers,
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=4 if workers else None,
+        # A loader draws a number when it starts; from a generator of its own, or a resumed run's dropout would differ.
+        generator=torch.Generator(),
     )
+    return iter(loader)
 
 
 def collate(samples: list[tuple[Tensor, Tensor, str]]) -> Batch:

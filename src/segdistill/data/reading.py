@@ -19,7 +19,8 @@ def read_image(path: Path) -> Tensor:
     """The file as uint8 (3,H,W) RGB, turned upright by its EXIF tag."""
     try:
         if path.suffix.lower() in {".png", ".jpg", ".jpeg"}:
-            return decode_image(str(path), mode=ImageReadMode.RGB, apply_exif_orientation=True)
+            image: Tensor = decode_image(str(path), mode=ImageReadMode.RGB, apply_exif_orientation=True)
+            return image
         with Image.open(path) as picture:
             return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
     except (RuntimeError, OSError, ValueError) as error:

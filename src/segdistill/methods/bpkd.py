@@ -13,7 +13,7 @@ from segdistill.methods.base import Method, divergence, labelled
 from segdistill.methods.cwd import spatial_divergence
 from segdistill.outputs import SegOutput, finer
 
-_BITS = 63  # classes in one int64 word
+_BITS = 31  # classes in one int32 word
 
 
 class BPKD(Method):
@@ -21,8 +21,9 @@ class BPKD(Method):
 
     M (N,K,h,w), the soft edge mask: label pixels whose (2r+1)^2 window holds class c but not only class c, averaged
     down to the grid of the logits z (N,K,h,w). Void belongs to no class, so its border is an edge.
-      edge = edge_weight * alpha / N * sum over n, c of 1/n_c * sum_p M_cp * KL(softmax_K(M z_t/T) || softmax_K(M z_s/T))_p
-      body = body_weight * T^2 / (N K) * sum over n, c of KL(softmax_hw((1-M) z_t/T) || softmax_hw((1-M) z_s/T))
+      edge = edge_weight * alpha / N * sum over n, c of 1/n_c * sum over p of M_cp * KL_p,
+             KL_p = KL( softmax_K(M z_t / T) || softmax_K(M z_s / T) ) at position p
+      body = body_weight * T^2 / (N K) * sum over n, c of KL( softmax_hw((1-M) z_t / T) || softmax_hw((1-M) z_s / T) )
     n_c = max(1, sum_p M_cp) per image with edge_norm "sum", the number of non-zero M_cp with "count". No T^2 at the
     edge. Void positions count in neither. Grids that differ meet on the finer one.
 
@@ -84,21 +85,19 @@ class BPKD(Method):
 def soft_edges(label: Tensor, num_classes: int, radius: int, grid: tuple[int, int]) -> Tensor:
     """Soft edge masks (N,K,*grid) in [0,1] of label maps (N,H,W): dilation minus erosion, averaged down to `grid`.
 
-    The (2 radius + 1)^2 window is clipped at the image border, which is no edge. Labels of 63 classes share one
-    int64: a window's OR is the dilation of all of them, its AND the erosion, without a map of floats a class.
+    The (2 radius + 1)^2 window is clipped at the image border, which is no edge. Up to 31 classes share one int32 a
+    pixel: a window's OR is the dilation of all of them, its AND the erosion, without a map of floats a class.
     """
     words = -(-num_classes // _BITS)
-    label = label[:, None].long()
-    one = torch.ones_like(label)
-    word = torch.arange(words, device=label.device)[:, None, None]
-    known = (label < num_classes) & (label // _BITS == word)
-    bits = torch.where(known, one << label % _BITS, 0)
-    dilated = _window(bits, radius, torch.bitwise_or, 0)
-    eroded = _window(bits, radius, torch.bitwise_and, -1)
-    edges = dilated & ~eroded
-    classes = torch.arange(num_classes, device=label.device)
-    per_class = edges[:, classes // _BITS] >> (classes % _BITS)[:, None, None] & 1
-    return F.adaptive_avg_pool2d(per_class.float(), grid)
+    bits = -(-num_classes // words)
+    label = label.int()[:, None]
+    place = label - bits * torch.arange(words, dtype=torch.int32, device=label.device)[:, None, None]
+    known = (label < num_classes) & (place >= 0) & (place < bits)
+    word = known.int() << place.clamp(0, bits - 1)
+    edges = _window(word, radius, torch.bitwise_or, 0) & ~_window(word, radius, torch.bitwise_and, -1)
+    bit = torch.arange(bits, dtype=torch.int32, device=label.device)[:, None, None]
+    per_class = (edges[:, :, None] >> bit & 1).float().flatten(1, 2)[:, :num_classes]
+    return F.adaptive_avg_pool2d(per_class, grid)
 
 
 def _window(bits: Tensor, radius: int, combine: Callable[[Tensor, Tensor], Tensor], outside: int) -> Tensor:

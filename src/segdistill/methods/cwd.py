@@ -18,7 +18,7 @@ class CWD(Method):
     the logits (C = K), or the embedding, which a learned 1x1 convolution without bias brings to the teacher's channel
     count where they differ. Void positions are left out of the softmax. Grids that differ meet on the finer one.
 
-    on: "logits" or "embedding". temperature: T > 0. weight: of the term; default 3 for logits, 50 for the embedding.
+    source: "logits" or "embedding". temperature: T > 0. weight: of the term; default 3 for logits, 50 for the embedding.
     as_published: void positions count, and the embedding's divisor is the student's channel count before the
     convolution (a bug of CIRKD's code that doubles or quadruples the term).
     Defaults: T = 4, weights of CIRKD's scripts. Source: Shu et al., arXiv 2011.13256.
@@ -32,23 +32,23 @@ class CWD(Method):
         teacher: SegOutput,
         num_classes: int,
         *,
-        on: Literal["logits", "embedding"] = "logits",
+        source: Literal["logits", "embedding"] = "logits",
         temperature: float = 4.0,
         weight: float | None = None,
         as_published: bool = False,
     ) -> None:
         super().__init__(student, teacher, num_classes)
-        self.on = on
+        self.source = source
         self.temperature = temperature
-        self.weight = weight if weight is not None else (3.0 if on == "logits" else 50.0)
+        self.weight = weight if weight is not None else (3.0 if source == "logits" else 50.0)
         self.as_published = as_published
-        channels = (getattr(student, on).shape[1], getattr(teacher, on).shape[1])
+        channels = (getattr(student, source).shape[1], getattr(teacher, source).shape[1])
         self.connector = nn.Identity() if channels[0] == channels[1] else nn.Conv2d(*channels, 1, bias=False)
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
-        x_s: Tensor = getattr(student, self.on)
+        x_s: Tensor = getattr(student, self.source)
         divisor = x_s.shape[1]
-        x_s, x_t = finer(self.connector(x_s), getattr(teacher, self.on))
+        x_s, x_t = finer(self.connector(x_s), getattr(teacher, self.source))
         valid = None if self.as_published else labelled(label, x_s)
         per_channel = spatial_divergence(x_t, x_s, valid, self.temperature)
         if not self.as_published:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import timm
 from safetensors import SafetensorError
@@ -37,6 +38,12 @@ def create_backbone(name: str, *, output_stride: int = 32, weights: str | Path |
     if weights is not None and weights != PRETRAINED:
         load_backbone_weights(backbone, name, Path(weights))
     return backbone
+
+
+def describe_backbone(backbone: Any) -> tuple[list[int], tuple[float, ...], tuple[float, ...]]:
+    """Channels of the stages, finest first; mean and std of the RGB images in [0,1] that its weights expect."""
+    config = backbone.pretrained_cfg
+    return list(backbone.feature_info.channels()), tuple(config["mean"]), tuple(config["std"])
 
 
 def load_backbone_weights(backbone: nn.Module, name: str, path: Path) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from segdistill.discovery import check_options, explain, pick
 from segdistill.errors import RecipeError, nearest
-from segdistill.models.backbones import create_backbone
+from segdistill.models.backbones import create_backbone, describe_backbone
 from segdistill.models.heads import Head
 from segdistill.models.heads.fcn import FCN
 from segdistill.models.segmenter import Segmenter
@@ -79,20 +79,19 @@ def resolve_spec(options: dict[str, Any], where: str = "network") -> NetworkSpec
 def build(spec: NetworkSpec, num_classes: int) -> Segmenter:
     """The network of `spec` for K = `num_classes` classes."""
     backbone = create_backbone(spec.backbone, output_stride=spec.output_stride, weights=spec.backbone_weights)
-    stages = backbone.feature_info.channels()  # type: ignore[operator, union-attr]
-    config = backbone.pretrained_cfg if hasattr(backbone, "pretrained_cfg") else {}
-    named = {"name": spec.head} if isinstance(spec.head, str) else dict(spec.head)
+    stages, own_mean, own_std = describe_backbone(backbone)
+    named: dict[str, Any] = {"name": spec.head} if isinstance(spec.head, str) else dict(spec.head)
     head_class = pick("segdistill.models.heads", Head, named.pop("name", "fcn"), "head")
     if spec.channels is not None:
         named["channels"] = spec.channels
-    head = head_class(stages, **check_options(head_class, named, "head"))  # type: ignore[call-arg]
+    head = head_class(stages, **check_options(head_class, named, "head"))
     auxiliary = FCN(stages, channels=spec.auxiliary_channels, stage=-2) if spec.auxiliary_channels else None
     return Segmenter(
         backbone,
         head,
         num_classes=num_classes,
-        mean=spec.mean or config["mean"],
-        std=spec.std or config["std"],
+        mean=spec.mean or own_mean,
+        std=spec.std or own_std,
         auxiliary=auxiliary,
         dropout=spec.dropout,
     )

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -51,7 +52,7 @@ class Fit:
             teacher.to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
         optimizer = make_optimizer(config.optimizer, self.distiller.student, self.distiller.methods)
         scaler = torch.amp.GradScaler(accelerator.device.type, enabled=config.precision == "fp16")
-        parts = {"distiller": self.distiller, "optimizer": optimizer, "scaler": scaler}
+        parts: dict[str, Any] = {"distiller": self.distiller, "optimizer": optimizer, "scaler": scaler}
         progress = self._restore(parts)
         model = accelerator.prepare_model(self.distiller)
         batches = training_batches(self.stream, share, start=progress.step, stop=config.steps, workers=config.workers)
@@ -88,6 +89,7 @@ class Fit:
                         journal.write("validation", progress.step, scores.as_dict())
                 stopping = _agree(stop.received, accelerator)
                 if accelerator.is_main_process and (last or stopping or progress.step % checkpoint_every == 0):
+                    self._require_finite(progress.step)
                     save_state(self.folder.last, progress, {name: part.state_dict() for name, part in parts.items()})
                 if stopping and not last:
                     raise Interrupted(
@@ -131,10 +133,19 @@ class Fit:
                 )
         return values
 
+    def _require_finite(self, step: int) -> None:
+        """Never let weights that overflowed in the last step replace a good checkpoint."""
+        for name, value in self.distiller.student.state_dict().items():
+            if value.is_floating_point() and not value.isfinite().all():
+                raise TrainingError(
+                    f"Tensor '{name}' of the student is not finite after step {step}. The last good checkpoint is kept "
+                    f"in {self.folder.last.parent}. Try a lower learning rate, clip_grad=10 or precision=fp32."
+                )
+
     def _validate(self, accelerator: Accelerator, progress: Progress) -> Scores:
         indices = range(accelerator.process_index, len(self.validation), accelerator.num_processes)
         matrix = count(self.distiller.student, self.validation, indices=indices)
-        matrix.counts = accelerator.reduce(matrix.counts)  # type: ignore[assignment]
+        matrix.counts = accelerator.reduce(matrix.counts)
         scores = matrix.scores()
         if scores.miou > progress.best_miou:
             progress.best_miou, progress.best_step = scores.miou, progress.step
@@ -142,7 +153,7 @@ class Fit:
                 save_weights(self.folder.best, self.distiller.student.state_dict())
         return scores
 
-    def _restore(self, parts: dict[str, nn.Module | torch.optim.Optimizer | torch.amp.GradScaler]) -> Progress:
+    def _restore(self, parts: dict[str, Any]) -> Progress:
         if not self.folder.last.exists():
             return Progress()
         progress, states = load_state(self.folder.last)
@@ -167,4 +178,4 @@ def _agree(received: int | None, accelerator: Accelerator) -> int:
     if accelerator.num_processes == 1:
         return number
     numbers = accelerator.gather(torch.tensor([number], device=accelerator.device))
-    return int(numbers.max())  # type: ignore[union-attr]
+    return int(numbers.max())

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from segdistill.data import Classes, SegmentationDataset, create_dataset
 from segdistill.data.augment import Augment
@@ -17,7 +16,7 @@ from segdistill.methods import Method, create_method
 from segdistill.models.files import LoadedModel, Role, load_model, save_model
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.zoo import NetworkSpec, build, probe
-from segdistill.recipe import Recipe, TrainingConfig
+from segdistill.recipe import Recipe, TeacherConfig, TrainingConfig
 from segdistill.training.checkpoint import Progress, load_state
 from segdistill.training.distiller import Distiller
 from segdistill.training.folder import RunFolder
@@ -33,33 +32,56 @@ class Run:
     progress: Progress
 
 
-def train(recipe: Recipe, *, role: Role = "student", resume: bool = False, quiet: bool = False) -> Run:
-    """Train the recipe's student or teacher alone, without distillation, into the folder `recipe.run`.
+@dataclass(frozen=True)
+class Distillation:
+    """A finished distillation: the run of the student, its teacher, and the student alone if there is one."""
+
+    student: Run
+    teacher: LoadedModel
+    alone: LoadedModel | None
+
+
+def train(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Run:
+    """Train the recipe's student or teacher (its `role`) alone, without distillation, into the folder `recipe.run`.
 
     resume: continue the run of that folder; without it a folder in use is an error.
     """
-    if role == "teacher":
-        spec, config = recipe.teacher.network, recipe.teacher_training()
-        missing = "teacher.network (a name, or a backbone and a head)"
-    else:
-        spec, config = recipe.student, recipe.training()
-        missing = "student (a name, or a backbone and a head)"
-    if spec is None:
-        raise RecipeError(f"The recipe has no {missing} to train. Name a pair, such as mobile_pair, or set it.")
-    return _fit(recipe, spec, config, role, run_folder(recipe), resume=resume, quiet=quiet, title=f"{role} alone")
+    folder = run_folder(recipe)
+    task = _prepare(recipe, recipe.role, teacher=None)
+    folder.open(recipe.model_dump(mode="json"), resume=resume)
+    return _fit(recipe, task, folder, title=f"{recipe.role} alone", quiet=quiet)
 
 
-def train_with_teacher(recipe: Recipe, teacher: LoadedModel, *, resume: bool = False, quiet: bool = False) -> Run:
-    """Train the recipe's student with the task loss and the recipe's methods into the folder `recipe.run`."""
-    if recipe.student is None:
-        raise RecipeError("The recipe has no student. Name a pair, such as mobile_pair, or set student.")
+def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Distillation:
+    """Distil the recipe's student into `recipe.run`, after its teacher and the student alone where they are missing.
+
+    Everything that can be refused is refused before anything is trained.
+    """
+    folder = run_folder(recipe)
     if not recipe.method:
         raise RecipeError("The recipe has no method to distil with. Add one, such as kd, cwd or bpkd.")
-    title = "+".join(method.name for method in recipe.method)
-    return _fit(
-        recipe, recipe.student, recipe.training(), "student", run_folder(recipe),
-        resume=resume, quiet=quiet, title=title, teacher=teacher,
-    )  # fmt: skip
+    teacher = load_model(recipe.teacher.run) if recipe.teacher.run is not None else None
+    alone = load_model(recipe.baseline) if recipe.baseline not in ("train", "none") else None
+    stand_in = teacher.network if teacher is not None else _prepare(recipe, "teacher", teacher=None).network
+    task = _prepare(recipe, "student", teacher=stand_in)
+    for model in (teacher, alone):
+        if model is not None:
+            require_same_classes(model, task.data)
+    folder.open(recipe.model_dump(mode="json"), resume=resume)
+
+    def part(name: str, **changes: object) -> LoadedModel:
+        own = {"run": folder.path / name, "method": [], "baseline": "none", **changes}
+        run = train(recipe.model_copy(update=own), resume=resume, quiet=quiet)
+        return load_model(run.folder.path)
+
+    if teacher is None:
+        teacher = part("teacher", role="teacher")
+    if recipe.baseline == "train":
+        alone = part("alone", role="student", teacher=TeacherConfig())
+    # Made again: the methods must meet the trained teacher, and the student must start from its seed.
+    task = _prepare(recipe, "student", teacher=teacher.network)
+    student = _fit(recipe, task, folder, title="+".join(method.name for method in recipe.method), quiet=quiet)
+    return Distillation(student, teacher, alone)
 
 
 def run_folder(recipe: Recipe) -> RunFolder:
@@ -69,76 +91,76 @@ def run_folder(recipe: Recipe) -> RunFolder:
     return RunFolder(recipe.run)
 
 
-def _fit(
-    recipe: Recipe,
-    spec: NetworkSpec,
-    config: TrainingConfig,
-    role: Role,
-    folder: RunFolder,
-    *,
-    resume: bool,
-    quiet: bool,
-    title: str,
-    teacher: LoadedModel | None = None,
-) -> Run:
+@dataclass(frozen=True)
+class _Task:
+    """What a run needs, made and checked before its folder is touched."""
+
+    role: Role
+    spec: NetworkSpec
+    config: TrainingConfig
+    data: SegmentationDataset
+    validation: SegmentationDataset
+    network: Segmenter
+    distiller: Distiller
+
+
+def _prepare(recipe: Recipe, role: Role, *, teacher: nn.Module | None) -> _Task:
+    spec = recipe.student if role == "student" else recipe.teacher.network
+    config = recipe.training() if role == "student" else recipe.teacher_training()
+    if spec is None:
+        key = "student" if role == "student" else "teacher.network"
+        raise RecipeError(f"The recipe has no {role}. Name a pair, such as mobile_pair, or set {key}.")
     data, validation = (create_dataset(recipe.data, split) for split in ("train", "val"))
-    if teacher is not None:
-        _same_classes(teacher, data)
-    # The student of a seed starts the same whether a teacher watches or not.
+    # A student of a seed starts the same whether a teacher watches or not.
     torch.manual_seed(mix(config.seed))
     network = build(spec, len(data.classes))
-    methods = _methods(recipe, network, teacher.network, len(data.classes)) if teacher is not None else []
-    folder.open({"role": role, **recipe.model_dump(mode="json")}, resume=resume)
-    if folder.finished(role):
-        return Run(folder, role, load_state(folder.last)[0])
-    distiller = Distiller(network, methods, teacher.network if teacher is not None else None)
-    stream = Stream(data, Augment(**recipe.augment.model_dump()), config.seed)
-    fit = Fit(
-        title=title, folder=folder, distiller=distiller, stream=stream, validation=validation, config=config,
+    methods = [] if teacher is None else _methods(recipe, network, teacher, len(data.classes))
+    return _Task(role, spec, config, data, validation, network, Distiller(network, methods, teacher))
+
+
+def _fit(recipe: Recipe, task: _Task, folder: RunFolder, *, title: str, quiet: bool) -> Run:
+    """Train, or go on training, and write the finished network."""
+    if folder.finished(task.role):
+        return Run(folder, task.role, load_state(folder.last)[0])
+    progress = Fit(
+        title=title,
+        folder=folder,
+        distiller=task.distiller,
+        stream=Stream(task.data, Augment(**recipe.augment.model_dump()), task.config.seed),
+        validation=task.validation,
+        config=task.config,
         quiet=quiet,
-    )  # fmt: skip
-    progress = fit()
-    if config.keep == "best":
-        network.load_state_dict(load_file(folder.best))
-    trained = _record(recipe, config, progress)
-    save_model(folder.path, role, network, spec, data.classes, trained)
-    return Run(folder, role, progress)
+    )()
+    if task.config.keep == "best":
+        task.network.load_state_dict(load_file(folder.best))
+    trained = {
+        "data": recipe.data.name,
+        "method": [method.name for method in recipe.method],
+        "seed": task.config.seed,
+        "steps": progress.step,
+        "batch_size": task.config.batch_size,
+        "seconds": round(progress.seconds, 1),
+        "keep": task.config.keep,
+    }
+    save_model(folder.path, task.role, task.network, task.spec, task.data.classes, trained)
+    return Run(folder, task.role, progress)
 
 
-def _methods(recipe: Recipe, student: Segmenter, teacher: Segmenter, num_classes: int) -> list[Method]:
+def _methods(recipe: Recipe, student: nn.Module, teacher: nn.Module, num_classes: int) -> list[Method]:
     example = {"student": probe(student), "teacher": probe(teacher)}
     return [
         create_method(method.name, **example, num_classes=num_classes, **method.options) for method in recipe.method
     ]
 
 
-def _same_classes(teacher: LoadedModel, data: SegmentationDataset) -> None:
-    if teacher.classes.names != data.classes.names:
+def require_same_classes(model: LoadedModel, data: SegmentationDataset) -> None:
+    """Refuse a network trained on other classes than the data set's."""
+    if model.classes.names != data.classes.names:
         raise RecipeError(
-            f"The teacher {teacher.path} knows other classes ({_some(teacher.classes)}) than the data set "
-            f"({_some(data.classes)}). Train the teacher on this data set, or choose another teacher.run."
+            f"{model.path} knows other classes ({_some(model.classes)}) than the data set ({_some(data.classes)}). "
+            "Choose a network trained on this class set."
         )
 
 
 def _some(classes: Classes) -> str:
     return f"{len(classes)}: {', '.join(classes.names[:4])}{', ...' if len(classes) > 4 else ''}"
-
-
-def _record(recipe: Recipe, config: TrainingConfig, progress: Progress) -> dict[str, Any]:
-    return {
-        "data": recipe.data.name,
-        "method": [method.name for method in recipe.method],
-        "seed": config.seed,
-        "steps": progress.step,
-        "batch_size": config.batch_size,
-        "seconds": round(progress.seconds, 1),
-        "keep": config.keep,
-    }
-
-
-def teacher_of(recipe: Recipe, *, resume: bool, quiet: bool) -> LoadedModel:
-    """The recipe's teacher: the one of `teacher.run`, else trained into the folder `<run>/teacher`."""
-    if recipe.teacher.run is not None:
-        return load_model(recipe.teacher.run)
-    own = recipe.model_copy(update={"run": Path(run_folder(recipe).path) / "teacher", "method": []})
-    return load_model(train(own, role="teacher", resume=resume, quiet=quiet).folder.path)

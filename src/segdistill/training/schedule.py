@@ -47,7 +47,7 @@ class ScheduleConfig(BaseModel):
             return (step + 1) / self.warmup
         progress = (step - self.warmup) / max(1, steps - self.warmup)
         if self.name == "poly":
-            shape = (1 - progress) ** self.power
+            shape = math.pow(1 - progress, self.power)
         elif self.name == "cosine":
             shape = 0.5 * (1 + math.cos(math.pi * progress))
         else:

@@ -1,0 +1,5 @@
+"""`python -m segdistill`."""
+
+from segdistill.cli import main
+
+main()

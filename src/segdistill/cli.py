@@ -1,0 +1,135 @@
+"""The command line: one thin verb per public function."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from segdistill import verbs
+from segdistill.errors import SegdistillError
+from segdistill.training.display import console as messages
+from segdistill.training.interruption import Interrupted
+
+app = typer.Typer(
+    help="Distil a big segmentation network into a small one, and see what that was worth.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+results = Console(highlight=False)
+
+Parts = Annotated[
+    list[str],
+    typer.Argument(help="Recipe fragments (see `list`), data sets, methods, .yaml files and key=value, left to right."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that the folder holds.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Weights = Annotated[Path, typer.Argument(help="A run folder or a .safetensors file.")]
+
+
+@app.command()
+def train(parts: Parts, resume: Resume = False, as_json: AsJson = False) -> None:
+    """Train the student, or with role=teacher the teacher, without distillation."""
+    done = verbs.train(*parts, resume=resume, quiet=as_json)
+    if as_json:
+        _print_json({**asdict(done), "folder": str(done.folder), "scores": done.scores.as_dict()})
+    else:
+        results.print(
+            f"The {done.role} in {done.folder} reaches mIoU {done.scores.miou:.2f}, mAcc {done.scores.macc:.2f}, "
+            f"aAcc {done.scores.aacc:.2f} on validation (best {done.best_miou:.2f} at step {done.best_step}); "
+            f"{done.seconds / 60:.1f} min of training.",
+            soft_wrap=True,
+        )
+
+
+@app.command()
+def distill(parts: Parts, resume: Resume = False, as_json: AsJson = False) -> None:
+    """Distil the student and show teacher, student alone and distilled student in one table."""
+    done = verbs.distill(*parts, resume=resume, quiet=as_json)
+    if as_json:
+        _print_json({"folder": str(done.folder), **done.proof.as_dict()})
+    else:
+        results.print(done.proof.rich())
+        results.print(f"Pictures: {done.folder / 'grid.png'}   Student: {done.folder / 'student.safetensors'}")
+
+
+@app.command()
+def evaluate(
+    weights: Weights,
+    parts: Annotated[list[str] | None, typer.Argument(help="Recipe parts over the run's own, as data.root=...")] = None,
+    split: Annotated[str, typer.Option(help="train or val.")] = "val",
+    as_json: AsJson = False,
+) -> None:
+    """Score a network on a data set, class by class."""
+    done = verbs.evaluate(weights, *(parts or ()), split="train" if split == "train" else "val")
+    if as_json:
+        plain = done.scores.as_dict()
+        iou = dict(zip(done.classes, plain.pop("iou"), strict=True))
+        _print_json({"weights": str(done.weights), "split": done.split, "images": done.images, **plain, "iou": iou})
+        return
+    table = Table(title=f"{done.weights} on {done.images} images ({done.split})", title_justify="left")
+    table.add_column("class")
+    table.add_column("IoU %", justify="right")
+    for name, value in zip(done.classes, done.scores.iou, strict=True):
+        table.add_row(name, "absent" if value != value else f"{value:.2f}")
+    results.print(table)
+    scores = done.scores
+    results.print(f"mIoU {scores.miou:.2f}   mAcc {scores.macc:.2f}   aAcc {scores.aacc:.2f}")
+
+
+@app.command()
+def predict(
+    weights: Weights,
+    inputs: Annotated[list[Path], typer.Argument(help="Image files and folders of images.")],
+    out: Annotated[Path, typer.Option(help="Where masks and overlays go.")] = Path("predictions"),
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Strength of the colours in the overlays.")] = 0.5,
+    as_json: AsJson = False,
+) -> None:
+    """Write a class mask and an overlay for every image."""
+    done = []
+    for prediction in verbs.predict(weights, *inputs, out=out, alpha=alpha):
+        done.append({name: str(path) for name, path in asdict(prediction).items()})
+        if not as_json:
+            results.print(f"{prediction.image} -> {prediction.mask}, {prediction.overlay}", soft_wrap=True)
+    if as_json:
+        _print_json(done)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str | None, typer.Argument(help="networks, heads, methods, datasets or recipes.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a recipe can name."""
+    chosen = verbs.available(what)
+    if as_json:
+        _print_json(chosen)
+        return
+    for kind, entries in chosen.items():
+        table = Table(title=kind, title_justify="left", show_header=False, box=None, padding=(0, 2))
+        for name, text in entries.items():
+            table.add_row(f"[bold]{name}[/bold]", text)
+        results.print(table)
+
+
+def main() -> None:
+    """Run the command line; what a user can put right is printed without a traceback."""
+    try:
+        app()
+    except Interrupted as stop:
+        messages.print(str(stop), soft_wrap=True, markup=False)
+        sys.exit(stop.code)
+    except SegdistillError as error:
+        messages.print(f"Error: {error}", style="red", soft_wrap=True, markup=False)
+        sys.exit(1)
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

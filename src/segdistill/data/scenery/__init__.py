@@ -1,0 +1,1 @@
+"""How a generated street scene comes about: a world, its backdrop, the objects in it, and the camera's picture."""

@@ -1,0 +1,93 @@
+"""The painter of objects: every polygon at once on the image and on the label."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from itertools import cycle
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from segdistill.data.base import IGNORE_INDEX
+from segdistill.data.scenery.backdrop import Backdrop
+from segdistill.data.scenery.shapes import ellipse
+from segdistill.data.scenery.world import NEAR, OVERSAMPLING, PERSON, POLE, Colour, Point, colours
+
+
+class Painter:
+    """Draws every shape twice: shaded on the image, and as an object number on the label.
+
+    Numbers 0 to 7 are the backdrop's classes; each object takes the next one, so that every object has its outline.
+    """
+
+    def __init__(self, rng: Generator, backdrop: Backdrop) -> None:
+        self.camera, self.light = backdrop.camera, backdrop.light
+        self.image = Image.fromarray(backdrop.image.clip(0, 255).astype(np.uint8))
+        self.numbers = Image.fromarray(backdrop.classes)
+        self.pen, self.glaze = ImageDraw.Draw(self.image), ImageDraw.Draw(self.image, "RGBA")
+        self.stencil = ImageDraw.Draw(self.numbers)
+        self.paints: Iterator[Colour] = cycle(colours(rng, 200).tolist())
+        self.class_of = list(range(8))
+        self.bordered: list[int] = []
+        self.haze: list[float] = self.light.haze.tolist()
+
+    def begin(self, label: int, x: float, z: float, bordered: bool = False) -> None:
+        """All shapes up to the next `begin` belong to one object that stands at (x, z)."""
+        if bordered:
+            self.bordered.append(len(self.class_of))
+        self.class_of.append(label)
+        self.scale = self.camera.focal / max(z, NEAR)
+        self.foot = self.camera.project(x, 0, z)
+        clear = math.exp(-z / self.light.sight)
+        self.gain, self.fog = (self.light.tint * clear).tolist(), (self.light.haze * (1 - clear)).tolist()
+
+    def ink(self, colour: Colour, bright: float = 1.0) -> tuple[int, int, int]:
+        """A colour as the current object shows it: lit, and hazy with distance."""
+        (r, g, b), (gain_r, gain_g, gain_b), (fog_r, fog_g, fog_b) = colour, self.gain, self.fog
+        return int(r * bright * gain_r + fog_r), int(g * bright * gain_g + fog_g), int(b * bright * gain_b + fog_b)
+
+    def screen(self, points: Iterable[Point]) -> list[Point]:
+        """Metres to the right of the object's foot and above it, to screen."""
+        (u, v), scale = self.foot, self.scale
+        return [(u + x * scale, v - y * scale) for x, y in points]
+
+    def shape(self, points: Iterable[Point], colour: Colour, bright: float = 1.0) -> None:
+        """A polygon facing the camera, in metres from the object's foot."""
+        self.polygon(self.screen(points), colour, bright)
+
+    def polygon(self, points: list[Point], colour: Colour, bright: float = 1.0) -> None:
+        """A polygon of the current object, in screen coordinates."""
+        self.pen.polygon(points, self.ink(colour, bright))
+        self.stencil.polygon(points, len(self.class_of) - 1)
+
+    def post(self, low: float, high: float, thickness: float, colour: Colour) -> None:
+        """An upright bar, never thinner than a pixel of the label, however far away."""
+        (u, bottom), (_, top) = self.screen([(0, low), (0, high)])
+        for pen, ink, least in ((self.pen, self.ink(colour), 1), (self.stencil, len(self.class_of) - 1, OVERSAMPLING)):
+            count = max(least, round(thickness * self.scale))
+            left = round(u - (count - 1) / 2)
+            pen.rectangle((left, round(top), left + count - 1, round(bottom)), ink)
+
+    def shadow(self, x: float, z: float, wide: float, deep: float, strength: float) -> None:
+        """Darken an ellipse on the ground; it has no part in the label."""
+        points = [self.camera.project(px, 0, pz) for px, pz in ellipse(x, z, wide, deep, 10)]
+        self.glaze.polygon(points, (0, 0, 10, int(255 * strength)))
+
+    def label(self) -> NDArray[np.uint8]:
+        """Classes, with a band of void one pixel wide around each bordered object.
+
+        The band lies outside the object and spares poles and persons, which it would wipe out.
+        """
+        numbers = np.asarray(self.numbers)[::OVERSAMPLING, ::OVERSAMPLING]
+        classes: NDArray[np.uint8] = np.array(self.class_of, np.uint8)[numbers]
+        marked = np.isin(numbers, self.bordered)
+        around = marked.copy()
+        around[1:] |= marked[:-1]
+        around[:-1] |= marked[1:]
+        around[:, 1:] |= marked[:, :-1]
+        around[:, :-1] |= marked[:, 1:]
+        classes[around & ~marked & (classes != POLE) & (classes != PERSON)] = IGNORE_INDEX
+        return classes

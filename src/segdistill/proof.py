@@ -1,0 +1,91 @@
+"""What a distillation was worth: measures teacher, student alone and distilled student, and pictures them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from segdistill.data.base import SegmentationDataset
+from segdistill.evaluation.cost import gflops, milliseconds, parameters
+from segdistill.evaluation.inference import predict_classes
+from segdistill.evaluation.scoring import count
+from segdistill.models.files import LoadedModel
+from segdistill.report.pictures import Pixels, colourise, save_grid
+from segdistill.report.table import Proof, Row
+from segdistill.storage import write_json, write_text
+from segdistill.training.folder import describe_environment
+
+_PICTURES = 4
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A network that the table compares."""
+
+    name: str
+    model: LoadedModel
+
+
+def prove(contenders: Sequence[Contender], validation: SegmentationDataset, data: str) -> Proof:
+    """Score and time the contenders on the validation images."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    networks = [contender.model.network.to(device) for contender in contenders]
+    image = validation[0].image[None].to(device)
+    times = milliseconds(networks, image)
+    rows = []
+    for contender, network, time in zip(contenders, networks, times, strict=True):
+        trained = _trained(contender.model.path)
+        rows.append(
+            Row(
+                name=contender.name,
+                scores=count(network, validation).scores(),
+                parameters=parameters(network),
+                gflops=gflops(network, image),
+                milliseconds=time,
+                seed=trained.get("seed"),
+                steps=trained.get("steps"),
+                seconds=trained.get("seconds"),
+            )
+        )
+    size = (image.shape[-2], image.shape[-1])
+    return Proof(tuple(rows), data, len(validation), size, describe_environment())
+
+
+def save_proof(folder: Path, proof: Proof, contenders: Sequence[Contender], validation: SegmentationDataset) -> None:
+    """Write result.json, table.md and grid.png."""
+    write_json(folder / "result.json", proof.as_dict())
+    write_text(folder / "table.md", proof.markdown())
+    save_grid(
+        folder / "grid.png",
+        _pictures(contenders, validation),
+        ["image", "label", *(contender.name for contender in contenders)],
+        validation.classes,
+    )
+
+
+def _pictures(contenders: Sequence[Contender], validation: SegmentationDataset) -> list[list[Pixels]]:
+    """For images spread evenly over the split: image, label, each contender's prediction."""
+    classes = validation.classes
+    rows = []
+    chosen = min(_PICTURES, len(validation))
+    for index in range(chosen):
+        sample = validation[(2 * index + 1) * len(validation) // (2 * chosen)]
+        row = [sample.image.permute(1, 2, 0).numpy(), colourise(sample.label, classes)]
+        for contender in contenders:
+            network = contender.model.network
+            device = next(network.parameters()).device
+            row.append(colourise(predict_classes(network, sample.image[None].to(device))[0], classes))
+        rows.append(row)
+    return rows
+
+
+def _trained(path: Path) -> dict[str, Any]:
+    """How the network in `path` was trained, as its description says."""
+    described = yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8"))
+    trained: dict[str, Any] = described.get("trained") or {}
+    return trained

@@ -1,0 +1,54 @@
+"""`predict`: masks and overlays for image files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from segdistill.data.reading import IMAGE_SUFFIXES, read_image
+from segdistill.errors import DataError
+from segdistill.evaluation.inference import predict_classes
+from segdistill.models.files import LoadedModel
+from segdistill.report.pictures import overlay, save_mask, save_picture
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The files written for one image."""
+
+    image: Path
+    mask: Path
+    overlay: Path
+
+
+def predict_files(model: LoadedModel, inputs: Iterable[Path], out: Path, *, alpha: float = 0.5) -> Iterable[Prediction]:
+    """Predict image files and the images of folders, one by one as the result is read."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = model.network.to(device)
+    files = list(_images(inputs))
+    stems = [file.stem for file in files]
+    for file in files:
+        # Two inputs of one stem would overwrite each other's results; then the folder's name goes in front.
+        stem = file.stem if stems.count(file.stem) == 1 else f"{file.parent.name}-{file.stem}-{file.suffix[1:]}"
+        image = read_image(file)
+        label = predict_classes(network, image[None].to(device))[0].cpu()
+        prediction = Prediction(file, out / f"{stem}_mask.png", out / f"{stem}_overlay.png")
+        save_mask(prediction.mask, label, model.classes)
+        save_picture(prediction.overlay, overlay(image, label, model.classes, alpha=alpha))
+        yield prediction
+
+
+def _images(inputs: Iterable[Path]) -> Iterable[Path]:
+    for path in inputs:
+        if path.is_dir():
+            found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+            if not found:
+                raise DataError(f"Folder {path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+            yield from found
+        elif path.is_file():
+            yield path
+        else:
+            raise DataError(f"No image file or folder {path}.")

@@ -1,0 +1,109 @@
+"""The honest table: teacher, student alone, distilled student, with what each cost and how it was made."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.table import Table
+
+from segdistill.evaluation.metrics import Scores
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network. seconds: wall-clock of its training, None if unknown. milliseconds: an image, batch of one."""
+
+    name: str
+    scores: Scores
+    parameters: int
+    gflops: float
+    milliseconds: float
+    seed: int | None
+    steps: int | None
+    seconds: float | None
+
+    def cells(self) -> list[str]:
+        """The row as text, in the order of `HEADINGS`."""
+        return [
+            self.name,
+            *(f"{value:.2f}" for value in (self.scores.miou, self.scores.macc, self.scores.aacc)),
+            f"{self.parameters / 1e6:.2f}",
+            f"{self.gflops:.2f}",
+            f"{self.milliseconds:.1f}",
+            _maybe(self.seed, "d"),
+            _maybe(self.steps, "d"),
+            "-" if self.seconds is None else f"{self.seconds / 60:.1f}",
+        ]
+
+
+HEADINGS = (
+    "network", "mIoU %", "mAcc %", "aAcc %", "params M", "GFLOPs", "ms/image", "seed", "steps", "train min",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The rows of one run with everything they depend on: data, image size, machine and commit."""
+
+    rows: tuple[Row, ...]
+    data: str
+    images: int
+    size: tuple[int, int]
+    environment: dict[str, Any]
+
+    @property
+    def gain(self) -> float | None:
+        """mIoU of the distilled student over the student alone, in points; None without a student alone."""
+        by_name = {row.name: row.scores.miou for row in self.rows}
+        alone = by_name.get("student alone")
+        return None if alone is None else self.rows[-1].scores.miou - alone
+
+    def conclusion(self) -> str:
+        """One sentence that says what distillation was worth in this run."""
+        if self.gain is None:
+            return "No student alone was trained (baseline=none), so the gain is not known."
+        verdict = "gained" if self.gain > 0 else "lost"
+        return f"Distillation {verdict} {abs(self.gain):.2f} mIoU over the same student alone; one seed proves little."
+
+    def notes(self) -> str:
+        """How the numbers were made."""
+        height, width = self.size
+        return (
+            f"{self.data}, {self.images} validation images, whole image at {width}x{height}; parameters without "
+            f"auxiliary head; a multiply-add counts 1; median time of a batch of one. "
+            f"Machine: {self.environment['machine']}, {self.environment['threads']} threads, "
+            f"{self.environment['device']}; torch {self.environment['packages']['torch']}; "
+            f"commit {self.environment['commit'] or 'unknown'}."
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        rows = [{**asdict(row), "scores": row.scores.as_dict()} for row in self.rows]
+        return {
+            "rows": rows,
+            "gain": self.gain,
+            "data": self.data,
+            "images": self.images,
+            "size": list(self.size),
+            "environment": self.environment,
+        }
+
+    def markdown(self) -> str:
+        """The table with its conclusion and notes."""
+        lines = [HEADINGS, ["---"] * len(HEADINGS), *(row.cells() for row in self.rows)]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return f"{table}\n\n{self.conclusion()}\n\n{self.notes()}\n"
+
+    def rich(self) -> Table:
+        """The table for a terminal."""
+        table = Table(title=self.conclusion(), caption=self.notes(), title_justify="left", caption_justify="left")
+        for index, heading in enumerate(HEADINGS):
+            table.add_column(heading, justify="right" if index else "left")
+        for row in self.rows:
+            table.add_row(*row.cells(), style="bold" if row is self.rows[-1] else None)
+        return table
+
+
+def _maybe(value: int | None, pattern: str) -> str:
+    return "-" if value is None else format(value, pattern)

@@ -1,0 +1,143 @@
+"""The verbs of the library: the same names, words and results from Python and from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from segdistill.composition import fragments
+from segdistill.data import create_dataset, dataset_names
+from segdistill.discovery import classes_in
+from segdistill.errors import RecipeError, nearest
+from segdistill.evaluation.metrics import Scores
+from segdistill.evaluation.scoring import count
+from segdistill.methods import method_names
+from segdistill.models.files import Role, load_model
+from segdistill.models.heads import Head
+from segdistill.models.zoo import ZOO
+from segdistill.proof import Contender, prove, save_proof
+from segdistill.recipe import Recipe, load_recipe
+from segdistill.report.prediction import Prediction, predict_files
+from segdistill.report.table import Proof
+from segdistill.training import runs
+from segdistill.training.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished `train`. scores: of the last validation; the best one and its step stand beside it."""
+
+    folder: Path
+    role: Role
+    scores: Scores
+    best_miou: float
+    best_step: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """A finished `distill`: its folder and the table that says what it was worth."""
+
+    folder: Path
+    proof: Proof
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Scores of a network on a split, with the class names in the order of `scores.iou`."""
+
+    weights: Path
+    split: str
+    images: int
+    classes: tuple[str, ...]
+    scores: Scores
+
+
+def train(*parts: str | Path, resume: bool = False, quiet: bool = False, **overrides: Any) -> Trained:
+    """Train one network of the recipe alone: the student, or with `role=teacher` the teacher.
+
+    Parts and overrides are those of `load_recipe`. resume: continue the run that the folder holds.
+    """
+    recipe = load_recipe(*parts, **overrides)
+    recipe = _with_folder(recipe, recipe.role)
+    run = runs.train(recipe, resume=resume, quiet=quiet)
+    scores = evaluate(run.folder.path).scores
+    progress = run.progress
+    return Trained(run.folder.path, recipe.role, scores, progress.best_miou, progress.best_step, progress.seconds)
+
+
+def distill(*parts: str | Path, resume: bool = False, quiet: bool = False, **overrides: Any) -> Distilled:
+    """Distil the recipe's student and measure what it was worth.
+
+    The folder `run` gets the distilled student and the proof (result.json, table.md, grid.png); its subfolders
+    `teacher` and `alone` get the runs of the teacher (unless `teacher.run` names one) and of the student alone
+    (unless `baseline` is "none" or names one).
+    """
+    recipe = load_recipe(*parts, **overrides)
+    recipe = _with_folder(recipe, "-".join(method.name for method in recipe.method))
+    done = runs.distill(recipe, resume=resume, quiet=quiet)
+    contenders = [Contender("teacher", done.teacher)]
+    if done.alone is not None:
+        contenders.append(Contender("student alone", done.alone))
+    contenders.append(Contender("distilled", load_model(done.student.folder.path)))
+    validation = create_dataset(recipe.data, "val")
+    proof = prove(contenders, validation, recipe.data.name)
+    save_proof(done.student.folder.path, proof, contenders, validation)
+    return Distilled(done.student.folder.path, proof)
+
+
+def evaluate(
+    weights: str | Path, *parts: str | Path, split: Literal["train", "val"] = "val", **overrides: Any
+) -> Evaluated:
+    """Score a run folder or weight file on a data set: that of the run's own recipe with `parts` over it."""
+    model = load_model(weights)
+    own = RunFolder(model.path.parent).recipe
+    recipe = load_recipe(*([own] if own.is_file() else []), *parts, **overrides)
+    dataset = create_dataset(recipe.data, split)
+    runs.require_same_classes(model, dataset)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    scores = count(model.network.to(device), dataset).scores()
+    return Evaluated(model.path, split, len(dataset), dataset.classes.names, scores)
+
+
+def predict(
+    weights: str | Path, *inputs: str | Path, out: str | Path = "predictions", alpha: float = 0.5
+) -> Iterable[Prediction]:
+    """Write a mask (palette PNG of class indices) and an overlay for every image file, or image of a folder.
+
+    weights: a run folder or a weight file. alpha: strength of the colours in the overlay. Works as it is iterated.
+    """
+    return predict_files(load_model(weights), [Path(path) for path in inputs], Path(out), alpha=alpha)
+
+
+def available(what: str | None = None) -> dict[str, dict[str, str]]:
+    """Networks, heads, methods, data sets and recipe fragments by name, with a line on each; all or the kind `what`."""
+    known = {
+        "networks": {
+            name: ", ".join(f"{key} {value}" for key, value in made_of.items()) for name, made_of in ZOO.items()
+        },
+        "heads": {name: _summary(cls) for name, cls in classes_in("segdistill.models.heads", Head).items()},
+        "methods": {name: _summary(cls) for name, cls in method_names().items()},
+        "datasets": {name: _summary(cls) for name, cls in dataset_names().items()},
+        "recipes": {name: text.lstrip("# ").partition("\n")[0] for name, text in sorted(fragments().items())},
+    }
+    if what is not None and what not in known:
+        raise RecipeError(f"Nothing to list is called '{what}'.{nearest(what, known)}")
+    return known if what is None else {what: known[what]}
+
+
+def _summary(cls: type) -> str:
+    """The first sentence of the docstring of the class."""
+    return (cls.__doc__ or "").strip().partition("\n")[0]
+
+
+def _with_folder(recipe: Recipe, what: str) -> Recipe:
+    """The recipe with a run folder: its own, or runs/<data>-<what>-seed<n>."""
+    if recipe.run is not None:
+        return recipe
+    return recipe.model_copy(update={"run": Path("runs") / f"{recipe.data.name}-{what}-seed{recipe.seed}"})

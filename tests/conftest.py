@@ -1,0 +1,72 @@
+"""What the tests share: tiny runs on generated scenes, and the command line as a real process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TINY = (
+    "streets",
+    "data.size=[32,48]",
+    "data.count=12",
+    "augment.crop=[32,48]",
+    "student={backbone: mobilenetv2_035, head: pspnet, channels: 8, output_stride: 16, auxiliary_channels: 8}",
+    "teacher.network={backbone: mobilenetv2_050, head: deeplabv3plus, channels: 8, output_stride: 16}",
+    "steps=6",
+    "batch_size=4",
+    "workers=0",
+    "log_every=1",
+)
+"""Recipe parts of a run that takes a second or two."""
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture
+def tiny() -> tuple[str, ...]:
+    return TINY
+
+
+@pytest.fixture
+def camvid_root() -> Path:
+    root = SHARED / "data" / "CamVid"
+    if not root.is_dir():
+        pytest.skip(f"CamVid is not at {root}")
+    return root
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "segdistill", *map(str, words)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+@pytest.fixture
+def segdistill() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line to its end."""
+
+    def run(*words: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(*words), env=environment(), capture_output=True, text=True, timeout=300, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def start() -> Callable[..., subprocess.Popen[str]]:
+    """Start the command line and leave it running."""
+
+    def run(*words: object) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command(*words), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    return run

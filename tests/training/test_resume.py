@@ -1,0 +1,78 @@
+"""A run that is killed or interrupted and continued ends with the very bits of an uninterrupted one."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Start = Callable[..., subprocess.Popen[str]]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+LONG = ("steps=24", "teacher.train.steps=4", "validate_every=8", "checkpoint_every=5")
+
+
+def wait_for_step(process: subprocess.Popen[str], metrics: Path, step: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if metrics.exists() and any(f'"step": {step},' in line for line in metrics.read_text().splitlines()):
+            return
+        time.sleep(0.01)
+    pytest.fail(f"the run ended before step {step}: {process.communicate()[0]}")
+
+
+def steps_logged(metrics: Path) -> list[int]:
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    return [line["step"] for line in lines if line["kind"] == "train"]
+
+
+def test_killed_and_resumed_distillation_is_bit_identical(
+    tiny: tuple[str, ...], tmp_path: Path, segdistill: Run, start: Start
+) -> None:
+    recipe = [*tiny, *LONG, "method=[kd, bpkd, {name: cwd, source: embedding}]"]
+    whole = segdistill("distill", *recipe, f"run={tmp_path / 'whole'}")
+    assert whole.returncode == 0, whole.stderr
+
+    folder = tmp_path / "killed"
+    for metrics, step in ((folder / "teacher" / "metrics.jsonl", 2), (folder / "metrics.jsonl", 7), (folder / "metrics.jsonl", 19)):
+        process = start("distill", *recipe, f"run={folder}", "--resume")
+        wait_for_step(process, metrics, step)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    # Another number of loader workers changes neither the order of the data nor the images.
+    last = segdistill("distill", *recipe, f"run={folder}", "workers=2", "--resume")
+    assert last.returncode == 0, last.stderr
+
+    for file in ("teacher/teacher", "alone/student", "student"):
+        expected = (tmp_path / "whole" / f"{file}.safetensors").read_bytes()
+        assert (folder / f"{file}.safetensors").read_bytes() == expected, file
+    assert steps_logged(folder / "metrics.jsonl") == list(range(1, 25))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_says_how_to_go_on_and_leaves(
+    number: signal.Signals, tiny: tuple[str, ...], tmp_path: Path, segdistill: Run, start: Start
+) -> None:
+    recipe = [*tiny, "steps=400", "validate_every=400", f"run={tmp_path / 'run'}"]
+    process = start("train", *recipe)
+    wait_for_step(process, tmp_path / "run" / "metrics.jsonl", 3)
+    process.send_signal(number)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + number
+    assert number.name in output
+    assert "--resume" in output
+    assert "Traceback" not in output
+    reached = steps_logged(tmp_path / "run" / "metrics.jsonl")[-1]
+
+    again = segdistill("train", *recipe, f"steps={400}")
+    assert again.returncode == 1
+    assert "--resume" in again.stderr
+    shorter = segdistill("train", *recipe, "steps=401", "--resume")
+    assert shorter.returncode == 1
+    assert "steps: 400 then, 401 now" in shorter.stderr
+    assert steps_logged(tmp_path / "run" / "metrics.jsonl")[-1] == reached
