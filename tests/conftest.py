@@ -62,11 +62,16 @@ def segdistill() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture
 def start() -> Callable[..., subprocess.Popen[str]]:
-    """Start the command line and leave it running."""
+    """Start the command line, in a process group of its own, and leave it running."""
 
     def run(*words: object) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            command(*words), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command(*words),
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
 
     return run

@@ -39,7 +39,7 @@ def pick(package: str, base: type[T], name: str, what: str) -> type[T]:
 def options_of(cls: type) -> type[BaseModel]:
     """The keyword-only arguments of `cls` with types and defaults, as a strict pydantic model."""
     initialise = cls.__init__  # type: ignore[misc]
-    hints = get_type_hints(initialise)
+    hints = get_type_hints(initialise, include_extras=True)
     fields: dict[str, Any] = {
         name: (hints[name], ... if parameter.default is inspect.Parameter.empty else parameter.default)
         for name, parameter in inspect.signature(initialise).parameters.items()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_SHOWN = 40
+
 
 class SegdistillError(Exception):
     """Anything the user can put right; the command line prints its text without a traceback."""
@@ -30,4 +32,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """`" Did you mean 'x'?"` for the closest known word, else a list of what is known."""
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(known)}."
+    if close:
+        return f" Did you mean '{close[0]}'?"
+    more = f", ... ({len(known)} in all)" if len(known) > _SHOWN else ""
+    return f" Known: {', '.join(known[:_SHOWN])}{more}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -39,9 +40,9 @@ def test_killed_and_resumed_distillation_is_bit_identical(
     assert whole.returncode == 0, whole.stderr
 
     folder = tmp_path / "killed"
-    for metrics, step in ((folder / "teacher" / "metrics.jsonl", 2), (folder / "metrics.jsonl", 7), (folder / "metrics.jsonl", 19)):
+    for part, step in (("teacher", 2), (".", 7), (".", 19)):
         process = start("distill", *recipe, f"run={folder}", "--resume")
-        wait_for_step(process, metrics, step)
+        wait_for_step(process, folder / part / "metrics.jsonl", step)
         process.send_signal(signal.SIGKILL)
         process.wait()
     # Another number of loader workers changes neither the order of the data nor the images.
@@ -76,3 +77,16 @@ def test_a_signal_saves_says_how_to_go_on_and_leaves(
     assert shorter.returncode == 1
     assert "steps: 400 then, 401 now" in shorter.stderr
     assert steps_logged(tmp_path / "run" / "metrics.jsonl")[-1] == reached
+
+
+def test_ctrl_c_in_a_terminal_reaches_the_loader_workers_too(
+    tiny: tuple[str, ...], tmp_path: Path, start: Start
+) -> None:
+    recipe = [*tiny, "steps=400", "validate_every=400", "workers=2", f"run={tmp_path / 'run'}"]
+    process = start("train", *recipe)
+    wait_for_step(process, tmp_path / "run" / "metrics.jsonl", 3)
+    os.killpg(process.pid, signal.SIGINT)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, output
+    assert "--resume" in output
+    assert "Traceback" not in output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -88,8 +89,15 @@ def training_batches(stream: Stream, share: Share, *, start: int, stop: int, wor
         prefetch_factor=4 if workers else None,
         # A loader draws a number when it starts; from a generator of its own, or a resumed run's dropout would differ.
         generator=torch.Generator(),
+        worker_init_fn=_leave_signals_to_the_run,
     )
     return iter(loader)
+
+
+def _leave_signals_to_the_run(worker: int) -> None:
+    """Ctrl-C and a cluster's SIGTERM reach the whole process group, but a run that saves and leaves needs workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def collate(samples: list[tuple[Tensor, Tensor, str]]) -> Batch:

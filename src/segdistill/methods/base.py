@@ -40,7 +40,9 @@ class Method(nn.Module, ABC):
 
     def forward(self, student: SegOutput, teacher: SegOutput, label: Tensor | None = None) -> dict[str, Tensor]:
         if label is None and "label" in self.needs:
-            raise RecipeError(f"Method '{type(self).__name__.lower()}' needs labels, but the batch has none.")
+            raise RecipeError(
+                f"Method '{type(self).__module__.rpartition('.')[-1]}' needs labels, but the batch has none."
+            )
         with torch.autocast(student.logits.device.type, enabled=False):
             return self.terms(_full_precision(student), _full_precision(teacher, detach=True), label)
 

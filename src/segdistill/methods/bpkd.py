@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segdistill.constraints import Count, NonNegative, Positive
 from segdistill.methods.base import Method, divergence, labelled
 from segdistill.methods.cwd import spatial_divergence
 from segdistill.outputs import SegOutput, finer
@@ -40,11 +41,11 @@ class BPKD(Method):
         teacher: SegOutput,
         num_classes: int,
         *,
-        body_weight: float = 20.0,
-        edge_weight: float = 50.0,
-        alpha: float = 2.0,
-        temperature: float = 1.0,
-        edge_radius: int = 3,
+        body_weight: NonNegative = 20.0,
+        edge_weight: NonNegative = 50.0,
+        alpha: NonNegative = 2.0,
+        temperature: Positive = 1.0,
+        edge_radius: Count = 3,
         edge_norm: Literal["sum", "count"] = "sum",
         as_published: bool = False,
     ) -> None:

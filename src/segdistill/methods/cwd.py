@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from segdistill.constraints import NonNegative, Positive
 from segdistill.methods.base import Method, divergence, labelled
 from segdistill.outputs import SegOutput, finer
 
@@ -18,8 +19,8 @@ class CWD(Method):
     the logits (C = K), or the embedding, which a learned 1x1 convolution without bias brings to the teacher's channel
     count where they differ. Void positions are left out of the softmax. Grids that differ meet on the finer one.
 
-    source: "logits" or "embedding". temperature: T > 0. weight: of the term; default 3 for logits, 50 for the embedding.
-    as_published: void positions count, and the embedding's divisor is the student's channel count before the
+    source: "logits" or "embedding". temperature: T > 0. weight: of the term, default 3 for logits and 50 for the
+    embedding. as_published: void positions count, and the embedding's divisor is the student's channel count before the
     convolution (a bug of CIRKD's code that doubles or quadruples the term).
     Defaults: T = 4, weights of CIRKD's scripts. Source: Shu et al., arXiv 2011.13256.
     """
@@ -33,8 +34,8 @@ class CWD(Method):
         num_classes: int,
         *,
         source: Literal["logits", "embedding"] = "logits",
-        temperature: float = 4.0,
-        weight: float | None = None,
+        temperature: Positive = 4.0,
+        weight: NonNegative | None = None,
         as_published: bool = False,
     ) -> None:
         super().__init__(student, teacher, num_classes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from segdistill.constraints import NonNegative, Positive
 from segdistill.methods.base import Method, divergence, labelled
 from segdistill.outputs import SegOutput, finer
 
@@ -25,8 +26,8 @@ class KD(Method):
         teacher: SegOutput,
         num_classes: int,
         *,
-        temperature: float = 1.0,
-        weight: float = 1.0,
+        temperature: Positive = 1.0,
+        weight: NonNegative = 1.0,
         as_published: bool = False,
     ) -> None:
         super().__init__(student, teacher, num_classes)

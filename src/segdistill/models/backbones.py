@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +15,28 @@ from segdistill.errors import CheckpointError, RecipeError, nearest
 PRETRAINED = "pretrained"
 
 
-def create_backbone(name: str, *, output_stride: int = 32, weights: str | Path | None = None) -> nn.Module:
+def create_backbone(name: str, *, output_stride: int | None = None, weights: str | Path | None = None) -> nn.Module:
     """The timm network `name` as a stack of features, finest first; `feature_info` tells their channels.
 
-    weights: None (random), "pretrained" (timm's, downloaded), a .safetensors file with timm's names, or a folder
-    that holds `<name>.safetensors`.
+    output_stride: of the coarsest features; None for the backbone's own. weights: None (random), "pretrained"
+    (timm's, downloaded), a .safetensors file with timm's names, or a folder that holds `<name>.safetensors`.
     """
     if not timm.is_model(name):
         raise RecipeError(f"No timm backbone is called '{name}'.{nearest(name, timm.list_models())}")
+    stride = {} if output_stride is None else {"output_stride": output_stride}
     try:
-        backbone: nn.Module = timm.create_model(
-            name, features_only=True, output_stride=output_stride, pretrained=weights == PRETRAINED
-        )
-    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
-        raise RecipeError(f"Backbone '{name}' can't give features at output stride {output_stride}: {error}") from error
+        backbone: nn.Module = timm.create_model(name, features_only=True, pretrained=weights == PRETRAINED, **stride)
     except OSError as error:  # the hub's connection and cache errors
         raise CheckpointError(
             f"Can't download the pretrained weights of '{name}': {error}. Without a connection, set backbone_weights "
             f"to a file or a folder with {name}.safetensors, or to null for random weights."
         ) from error
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
+        asked = "features" if output_stride is None else f"features at output stride {output_stride}"
+        raise RecipeError(f"Backbone '{name}' can't give {asked} ({error or type(error).__name__}).") from error
+    actual = backbone.feature_info.reduction()[-1]  # type: ignore[operator, union-attr]
+    if output_stride not in (None, actual):  # some timm networks ignore a stride they can't make
+        raise RecipeError(f"Backbone '{name}' gives output stride {actual} when asked for {output_stride}.")
     if weights is not None and weights != PRETRAINED:
         load_backbone_weights(backbone, name, Path(weights))
     return backbone
@@ -56,10 +58,9 @@ def load_backbone_weights(backbone: nn.Module, name: str, path: Path) -> None:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"Can't read backbone weights {file}: {error}. Expected a .safetensors file.") from error
     wanted = backbone.state_dict()
-    # FeatureListNet flattens "layer1.0" to "layer1.0" but names nested stages with underscores; try both spellings.
-    renamed = {
-        key if key in wanted else re.sub(r"\.(\d+)\.", r"_\1.", key, count=1): value for key, value in found.items()
-    }
+    # As a stack of features, some timm networks write "stem.conv1" as "stem_conv1".
+    spelling = {key.replace(".", "_"): key for key in wanted}
+    renamed = {spelling.get(key.replace(".", "_"), key): value for key, value in found.items()}
     missing = sorted(set(wanted) - set(renamed))
     misshapen = [
         f"{key}: file {tuple(renamed[key].shape)}, network {tuple(wanted[key].shape)}"

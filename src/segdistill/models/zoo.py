@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from segdistill.constraints import Count, Positive
 from segdistill.discovery import check_options, explain, pick
 from segdistill.errors import RecipeError, nearest
 from segdistill.models.backbones import create_backbone, describe_backbone
@@ -44,7 +45,8 @@ class NetworkSpec(BaseModel):
 
     name: a network of the zoo, whose fields the others override. head: a head's name, or {name: .., options of it}.
     channels: width of the head. auxiliary_channels: width of the auxiliary FCN head on the last stage but one, 0 for
-    none. backbone_weights: null, "pretrained", a .safetensors file, or a folder with <backbone>.safetensors.
+    none. output_stride: 8, 16 or 32 where the backbone can; null for its own. backbone_weights: null, "pretrained",
+    a .safetensors file, or a folder with <backbone>.safetensors.
     mean, std: normalisation of RGB in [0,1]; default the backbone's own.
     """
 
@@ -53,13 +55,13 @@ class NetworkSpec(BaseModel):
     name: str | None = None
     backbone: str = ""
     head: str | dict[str, Any] = "fcn"
-    channels: int | None = Field(None, ge=1)
-    output_stride: int = 32
+    channels: Count | None = None
+    output_stride: Count | None = None
     auxiliary_channels: int = Field(64, ge=0)
     dropout: float = Field(0.1, ge=0, lt=1)
     backbone_weights: str | None = None
     mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    std: tuple[Positive, Positive, Positive] | None = None
 
 
 def resolve_spec(options: dict[str, Any], where: str = "network") -> NetworkSpec:
@@ -84,8 +86,14 @@ def build(spec: NetworkSpec, num_classes: int) -> Segmenter:
     head_class = pick("segdistill.models.heads", Head, named.pop("name", "fcn"), "head")
     if spec.channels is not None:
         named["channels"] = spec.channels
-    head = head_class(stages, **check_options(head_class, named, "head"))
-    auxiliary = FCN(stages, channels=spec.auxiliary_channels, stage=-2) if spec.auxiliary_channels else None
+    try:
+        head = head_class(stages, **check_options(head_class, named, "head"))
+        auxiliary = FCN(stages, channels=spec.auxiliary_channels, stage=-2) if spec.auxiliary_channels else None
+    except IndexError as error:
+        raise RecipeError(
+            f"A head asks for a stage that backbone '{spec.backbone}' does not have; it has {len(stages)} stages, "
+            f"0 to {len(stages) - 1} from fine to coarse."
+        ) from error
     return Segmenter(
         backbone,
         head,

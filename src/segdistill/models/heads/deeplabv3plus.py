@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from segdistill.constraints import Count
 from segdistill.models.heads import Head
 from segdistill.models.layers import ConvNormAct, SeparableConv
 from segdistill.outputs import resize
@@ -24,10 +25,10 @@ class DeepLabV3Plus(Head):
         self,
         stages: Sequence[int],
         *,
-        channels: int = 512,
-        dilations: tuple[int, ...] = (6, 12, 18),
+        channels: Count = 512,
+        dilations: tuple[Count, ...] = (6, 12, 18),
         low_stage: int = 1,
-        low_channels: int = 48,
+        low_channels: Count = 48,
     ) -> None:
         super().__init__()
         self.channels = channels

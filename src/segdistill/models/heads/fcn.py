@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from segdistill.constraints import Count
 from segdistill.models.heads import Head
 from segdistill.models.layers import ConvNormAct
 
@@ -17,7 +18,7 @@ class FCN(Head):
     auxiliary heads.
     """
 
-    def __init__(self, stages: Sequence[int], *, channels: int = 256, stage: int = -1) -> None:
+    def __init__(self, stages: Sequence[int], *, channels: Count = 256, stage: int = -1) -> None:
         super().__init__()
         self.channels = channels
         self.stage = stage

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from segdistill.constraints import Count
 from segdistill.models.heads import Head
 from segdistill.models.layers import ConvNormAct, adaptive_average_pool
 from segdistill.outputs import resize
@@ -18,7 +19,9 @@ class PSPNet(Head):
     Concatenation order: input, then scales. Source: Zhao et al., "Pyramid scene parsing network", CVPR 2017.
     """
 
-    def __init__(self, stages: Sequence[int], *, channels: int = 512, scales: tuple[int, ...] = (1, 2, 3, 6)) -> None:
+    def __init__(
+        self, stages: Sequence[int], *, channels: Count = 512, scales: tuple[Count, ...] = (1, 2, 3, 6)
+    ) -> None:
         super().__init__()
         self.channels = channels
         self.scales = scales
