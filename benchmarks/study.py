@@ -19,7 +19,6 @@ from typing import Any
 import yaml
 
 import segdistill
-from segdistill.evaluation.metrics import Scores
 from segdistill.storage import write_json, write_text, write_yaml
 
 RESULTS = Path(__file__).parent / "results"
@@ -70,15 +69,14 @@ def parse() -> argparse.Namespace:
 def add(rows: list[dict[str, Any]], network: str, seed: int | None, run: Path, make: Callable[[], object]) -> None:
     """Make (or skip, if finished) a run and record what it reached."""
     make()
-    model = segdistill.load_model(run)
-    trained = yaml.safe_load(model.path.with_suffix(".yaml").read_text(encoding="utf-8"))["trained"]
-    scores: Scores = segdistill.evaluate(run).scores
+    evaluated = segdistill.evaluate(run)
+    trained = yaml.safe_load(evaluated.weights.with_suffix(".yaml").read_text(encoding="utf-8"))["trained"]
     environment = yaml.safe_load((run / "environment.json").read_text(encoding="utf-8"))
     rows.append(
         {
             "network": network,
             "seed": trained["seed"] if seed is None else seed,
-            **scores.as_dict(),
+            **evaluated.scores.as_dict(),
             "steps": trained["steps"],
             "batch_size": trained["batch_size"],
             "seconds": trained["seconds"],

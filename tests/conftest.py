@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -50,11 +51,21 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture
 def segdistill() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command line to its end."""
+    """Run the command line to its end; `limit_kilobytes` is the largest file it may write."""
 
-    def run(*words: object) -> subprocess.CompletedProcess[str]:
+    def run(*words: object, limit_kilobytes: int | None = None) -> subprocess.CompletedProcess[str]:
+        def limit() -> None:
+            if limit_kilobytes is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1024 * limit_kilobytes,) * 2)
+
         return subprocess.run(
-            command(*words), env=environment(), capture_output=True, text=True, timeout=300, check=False
+            command(*words),
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            preexec_fn=limit,
         )
 
     return run

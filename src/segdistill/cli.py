@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +24,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-results = Console(highlight=False)
+results = Console(highlight=False, quiet=os.environ.get("RANK", "0") != "0")
+"""Results go to standard output, from the main process only."""
 
 Parts = Annotated[
     list[str],
@@ -132,4 +134,5 @@ def main() -> None:
 
 
 def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    if not results.quiet:
+        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
+from safetensors import SafetensorError
 
 from segdistill.errors import SegdistillError
 
 
 def write_aside(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, flush it to disk, then rename it; a failure leaves `path` as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(aside)
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
         aside.replace(path)
-    except Exception as error:
-        aside.unlink(missing_ok=True)
-        if _is_full(error):
-            kept = "The file of that name from before is untouched." if path.exists() else "Nothing was left behind."
-            raise SegdistillError(
-                f"No space left on the disk while saving {path}. {kept} Free some space, then continue with --resume."
-            ) from error
-        raise
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have errors of their own
+        raise SegdistillError(_failed(path, error)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+def _failed(path: Path, error: Exception) -> str:
+    before = "The file of that name from before is untouched." if path.exists() else "Nothing was left behind."
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    free = shutil.disk_usage(folder).free / 1e6
+    return (
+        f"Can't save {path}: {error}. {before} {free:.0f} MB are free on that disk: free some space or allow writing "
+        "there, then run the same command with --resume."
+    )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -49,11 +55,3 @@ def write_json(path: Path, value: Any) -> None:
 def write_yaml(path: Path, value: Any) -> None:
     """`value` as YAML in its own key order, complete or absent."""
     write_text(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
-
-
-def _is_full(error: Exception) -> bool:
-    """Whether the disk was full; torch and safetensors wrap the system's error in text of their own."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    text = str(error)
-    return "No space left" in text or "os error 28" in text or "unexpected pos" in text or "file write failed" in text

@@ -16,7 +16,7 @@ from segdistill.errors import RecipeError, nearest
 from segdistill.evaluation.metrics import Scores
 from segdistill.evaluation.scoring import count
 from segdistill.methods import method_names
-from segdistill.models.files import Role, load_model
+from segdistill.models.files import Role, open_model
 from segdistill.models.heads import Head
 from segdistill.models.zoo import ZOO
 from segdistill.proof import Contender, prove, save_proof
@@ -25,6 +25,7 @@ from segdistill.report.prediction import Prediction, predict_files
 from segdistill.report.table import Proof
 from segdistill.training import runs
 from segdistill.training.folder import RunFolder
+from segdistill.training.processes import is_main
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,11 @@ def distill(*parts: str | Path, resume: bool = False, quiet: bool = False, **ove
     contenders = [Contender("teacher", done.teacher)]
     if done.alone is not None:
         contenders.append(Contender("student alone", done.alone))
-    contenders.append(Contender("distilled", load_model(done.student.folder.path)))
+    contenders.append(Contender("distilled", open_model(done.student.folder.path)))
     validation = create_dataset(recipe.data, "val")
     proof = prove(contenders, validation, recipe.data.name)
-    save_proof(done.student.folder.path, proof, contenders, validation)
+    if is_main():
+        save_proof(done.student.folder.path, proof, contenders, validation)
     return Distilled(done.student.folder.path, proof)
 
 
@@ -95,7 +97,7 @@ def evaluate(
     weights: str | Path, *parts: str | Path, split: Literal["train", "val"] = "val", **overrides: Any
 ) -> Evaluated:
     """Score a run folder or weight file on a data set: that of the run's own recipe with `parts` over it."""
-    model = load_model(weights)
+    model = open_model(weights)
     own = RunFolder(model.path.parent).recipe
     recipe = load_recipe(*([own] if own.is_file() else []), *parts, **overrides)
     dataset = create_dataset(recipe.data, split)
@@ -112,7 +114,7 @@ def predict(
 
     weights: a run folder or a weight file. alpha: strength of the colours in the overlay. Works as it is iterated.
     """
-    return predict_files(load_model(weights), [Path(path) for path in inputs], Path(out), alpha=alpha)
+    return predict_files(open_model(weights), [Path(path) for path in inputs], Path(out), alpha=alpha)
 
 
 def available(what: str | None = None) -> dict[str, dict[str, str]]:

@@ -11,6 +11,7 @@ import torch
 from segdistill.data.augment import Augment
 from segdistill.data.base import Classes, Sample, SegmentationDataset, distinct_colours
 from segdistill.data.loading import Batch, Share, Stream, mix, training_batches
+from segdistill.errors import DataError
 
 COUNT = 10
 
@@ -151,6 +152,26 @@ def test_resuming_gives_the_tail_of_the_whole(accumulate: int) -> None:
     for start in (0, 1, 4, 6):
         tail = list(training_batches(_stream(), share, start=start, stop=7, workers=0))
         assert _same(tail, whole[start * accumulate :])
+
+
+class Damaged(Noise):
+    """Its sample 4 can't be read."""
+
+    def __getitem__(self, index: int) -> Sample:
+        if index == 4:
+            raise DataError("Can't read image 4.png")
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_sample_that_cannot_be_read_stops_the_run_with_its_own_words(workers: int) -> None:
+    """No traceback of a worker in them; and what comes before it is trained on."""
+    stream = Stream(Damaged(), Augment(crop=(16, 24)), 0)
+    batches = training_batches(stream, Share(2), start=0, stop=5, workers=workers)
+    before = _names(_stream(), 0).index("4") // 2
+    assert [len(next(batches).names) for _ in range(before)] == [2] * before
+    with pytest.raises(DataError, match=r"^Can't read image 4\.png$"):
+        next(batches)
 
 
 def test_a_finished_run_has_no_batch_left() -> None:

@@ -55,11 +55,10 @@ def test_a_saved_model_comes_back_bit_for_bit(tmp_path: Path, mean: tuple[float,
     network = _saved(tmp_path, mean=mean)
     for path in (tmp_path, tmp_path / "student.safetensors", str(tmp_path)):
         loaded = load_model(path)
-        assert _same(loaded.network, network)
-        assert torch.equal(_scores(loaded.network), _scores(network))
-        assert not loaded.network.training
+        assert _same(loaded, network)
+        assert torch.equal(_scores(loaded), _scores(network))
+        assert not loaded.training
         assert loaded.classes == CLASSES
-        assert loaded.path == tmp_path / "student.safetensors"
 
 
 def test_saving_leaves_two_files_and_nothing_else(tmp_path: Path) -> None:
@@ -69,22 +68,22 @@ def test_saving_leaves_two_files_and_nothing_else(tmp_path: Path) -> None:
         "student.safetensors",
         "student.yaml",
     ]
-    assert _same(load_model(tmp_path / "new" / "run").network, second)
+    assert _same(load_model(tmp_path / "new" / "run"), second)
 
 
 def test_a_folder_gives_its_student_or_else_its_teacher(tmp_path: Path) -> None:
     teacher = _saved(tmp_path, "teacher", seed=1)
-    assert _same(load_model(tmp_path).network, teacher)
+    assert _same(load_model(tmp_path), teacher)
     student = _saved(tmp_path, "student", seed=2)
-    assert _same(load_model(tmp_path).network, student)
-    assert _same(load_model(tmp_path / "teacher.safetensors").network, teacher)
+    assert _same(load_model(tmp_path), student)
+    assert _same(load_model(tmp_path / "teacher.safetensors"), teacher)
 
 
 def test_a_model_made_from_a_backbone_file_loads_without_that_file(tmp_path: Path) -> None:
     weights = _backbone_file(tmp_path / "backbone.safetensors")
     network = _saved(tmp_path / "run", backbone_weights=str(weights))
     weights.unlink()
-    assert _same(load_model(tmp_path / "run").network, network)
+    assert _same(load_model(tmp_path / "run"), network)
 
 
 def test_load_checkpoint_fills_a_network_and_says_from_where(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from segdistill.data.augment import Augment
 from segdistill.data.base import SegmentationDataset
+from segdistill.errors import SegdistillError
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,8 @@ class Share:
 def training_batches(stream: Stream, share: Share, *, start: int, stop: int, workers: int) -> Iterator[Batch]:
     """The micro-batches of steps `start` .. `stop` - 1, in order, whatever the number of workers."""
     plan = [positions for step in range(start, stop) for positions in share.positions(step)]
-    loader: DataLoader[tuple[Tensor, Tensor, str]] = DataLoader(
-        stream,
+    loader: DataLoader[Any] = DataLoader(
+        Guarded(stream),
         batch_sampler=plan,
         num_workers=workers,
         collate_fn=collate,
@@ -91,7 +93,28 @@ def training_batches(stream: Stream, share: Share, *, start: int, stop: int, wor
         generator=torch.Generator(),
         worker_init_fn=_leave_signals_to_the_run,
     )
-    return iter(loader)
+    return unguarded(iter(loader))
+
+
+class Guarded(Dataset[Any]):
+    """Hands over a sample's error as a value: raised in a worker it would reach people inside a traceback."""
+
+    def __init__(self, samples: Stream | SegmentationDataset) -> None:
+        self.samples = samples
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.samples[index]
+        except SegdistillError as error:
+            return error
+
+
+def unguarded(values: Iterator[Any]) -> Iterator[Any]:
+    """The values of a loader over `Guarded`; the first error among them is raised."""
+    for value in values:
+        if isinstance(value, SegdistillError):
+            raise value
+        yield value
 
 
 def _leave_signals_to_the_run(worker: int) -> None:
@@ -100,7 +123,12 @@ def _leave_signals_to_the_run(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def collate(samples: list[tuple[Tensor, Tensor, str]]) -> Batch:
-    """Samples of one size as a `Batch`."""
-    images, labels, names = zip(*samples, strict=True)
-    return Batch(torch.stack(images), torch.stack(labels), tuple(names))
+def collate(samples: Sequence[tuple[Tensor, Tensor, str] | SegdistillError]) -> Batch | SegdistillError:
+    """Samples of one size as a `Batch`; or the first error among them."""
+    good: list[tuple[Tensor, Tensor, str]] = []
+    for sample in samples:
+        if isinstance(sample, SegdistillError):
+            return sample
+        good.append(sample)
+    images, labels, names = zip(*good, strict=True)
+    return Batch(torch.stack(images), torch.stack(labels), names)

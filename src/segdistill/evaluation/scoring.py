@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
 from segdistill.data.base import Sample, SegmentationDataset
-from segdistill.data.loading import Batch, collate
+from segdistill.data.loading import Batch, Guarded, unguarded
 from segdistill.evaluation.inference import predict_classes
 from segdistill.evaluation.metrics import ConfusionMatrix
 
@@ -35,17 +36,25 @@ def _batches(
     data: SegmentationDataset, indices: Sequence[int] | None, batch_size: int, workers: int
 ) -> Iterator[Batch]:
     """Samples in order; neighbours of one size share a batch."""
-    loader: DataLoader[Sample] = DataLoader(
-        data,  # type: ignore[arg-type]  # a map from index to sample is all a loader needs
+    loader: DataLoader[Any] = DataLoader(
+        Guarded(data),
         batch_size=None,
         sampler=range(len(data)) if indices is None else indices,
         num_workers=workers,
     )
-    waiting: list[tuple[torch.Tensor, torch.Tensor, str]] = []
-    for sample in loader:
-        if waiting and (len(waiting) == batch_size or waiting[0][1].shape != sample.label.shape):
-            yield collate(waiting)
+    waiting: list[Sample] = []
+    for sample in unguarded(iter(loader)):
+        if waiting and (len(waiting) == batch_size or waiting[0].label.shape != sample.label.shape):
+            yield _stack(waiting)
             waiting = []
-        waiting.append((sample.image, sample.label, sample.name))
+        waiting.append(sample)
     if waiting:
-        yield collate(waiting)
+        yield _stack(waiting)
+
+
+def _stack(samples: Sequence[Sample]) -> Batch:
+    return Batch(
+        torch.stack([sample.image for sample in samples]),
+        torch.stack([sample.label for sample in samples]),
+        tuple(sample.name for sample in samples),
+    )

@@ -50,11 +50,17 @@ def save_model(folder: Path, role: Role, network: nn.Module, spec: NetworkSpec, 
     write_yaml(folder / f"{role}.yaml", described)
 
 
-def load_model(path: str | Path) -> LoadedModel:
-    """The network of a run folder or of a .safetensors file, in evaluation mode, with its classes.
+def load_model(path: str | Path) -> Segmenter:
+    """The network of a run folder or of a .safetensors file, ready to predict, with its `classes`.
 
-    A run folder gives its student, or its teacher if it trained only that.
+    A run folder gives its student, or its teacher if it trained only that. Called on RGB images N,3,H,W in [0,1] the
+    network gives a `SegOutput`; it normalises by itself.
     """
+    return open_model(path).network
+
+
+def open_model(path: str | Path) -> LoadedModel:
+    """As `load_model`, with the file that the network came from."""
     file = _weights_file(Path(path))
     description = file.with_suffix(".yaml")
     try:
@@ -70,6 +76,7 @@ def load_model(path: str | Path) -> LoadedModel:
         raise CheckpointError(f"{description} does not describe a network of this library: {error}") from error
     network = build(spec, len(classes))
     load_checkpoint(network, file)
+    network.classes = classes
     return LoadedModel(network.eval(), classes, file)
 
 

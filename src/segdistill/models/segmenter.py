@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from segdistill.data.base import Classes
 from segdistill.models.heads import Head
 from segdistill.outputs import SegOutput
 
@@ -21,6 +22,8 @@ class Segmenter(nn.Module):
 
     mean: Tensor
     std: Tensor
+    classes: Classes | None = None
+    """Names and colours of the classes, once the network has been trained on some."""
 
     def __init__(
         self,

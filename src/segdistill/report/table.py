@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from segdistill.evaluation.metrics import Scores
@@ -37,9 +38,7 @@ class Row:
         ]
 
 
-HEADINGS = (
-    "network", "mIoU %", "mAcc %", "aAcc %", "params M", "GFLOPs", "ms/image", "seed", "steps", "train min",
-)  # fmt: skip
+HEADINGS = ("network", "mIoU", "mAcc", "aAcc", "M params", "GFLOPs", "ms", "seed", "steps", "minutes")
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,8 @@ class Proof:
         """How the numbers were made."""
         height, width = self.size
         return (
-            f"{self.data}, {self.images} validation images, whole image at {width}x{height}; parameters without "
-            f"auxiliary head; a multiply-add counts 1; median time of a batch of one. "
+            f"{self.data}: {self.images} validation images, whole, {width}x{height}; scores in percent. Parameters "
+            f"without auxiliary head; a multiply-add counts 1; ms: median for one image; minutes: of training. "
             f"Machine: {self.environment['machine']}, {self.environment['threads']} threads, "
             f"{self.environment['device']}; torch {self.environment['packages']['torch']}; "
             f"commit {self.environment['commit'] or 'unknown'}."
@@ -97,9 +96,12 @@ class Proof:
 
     def rich(self) -> Table:
         """The table for a terminal."""
-        table = Table(title=self.conclusion(), caption=self.notes(), title_justify="left", caption_justify="left")
+        table = Table(
+            title=self.conclusion(), caption=self.notes(), title_justify="left", caption_justify="left",
+            box=SIMPLE_HEAD, padding=(0, 1, 0, 0),
+        )  # fmt: skip
         for index, heading in enumerate(HEADINGS):
-            table.add_column(heading, justify="right" if index else "left")
+            table.add_column(heading, justify="right" if index else "left", no_wrap=True)
         for row in self.rows:
             table.add_row(*row.cells(), style="bold" if row is self.rows[-1] else None)
         return table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ class Progress:
     seconds: float = 0.0
     best_miou: float = -1.0
     best_step: int = 0
-    recipe: dict[str, Any] = field(default_factory=dict)
 
 
 def save_state(path: Path, progress: Progress, states: dict[str, Any]) -> None:

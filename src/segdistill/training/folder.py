@@ -18,6 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from segdistill.errors import TrainingError
 from segdistill.storage import write_json, write_text, write_yaml
+from segdistill.training.processes import is_main, wait_for_all
 
 _HARMLESS = ("run", "workers", "log_every", "validate_every", "checkpoint_every")
 """Recipe keys that may change when a run is continued: they do not touch the weights."""
@@ -44,6 +45,11 @@ class RunFolder:
 
     def open(self, recipe: dict[str, Any], *, resume: bool) -> None:
         """Claim the folder for `recipe`: a new one, or with `resume` the one that holds this very recipe."""
+        if is_main():
+            self._claim(recipe, resume=resume)
+        wait_for_all()
+
+    def _claim(self, recipe: dict[str, Any], *, resume: bool) -> None:
         if not self.recipe.exists():
             if self.path.is_dir() and any(self.path.iterdir()) and not resume:
                 raise TrainingError(f"{self.path} exists, is not empty and holds no run. Choose another run=FOLDER.")

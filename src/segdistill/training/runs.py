@@ -13,7 +13,7 @@ from segdistill.data.augment import Augment
 from segdistill.data.loading import Stream, mix
 from segdistill.errors import RecipeError
 from segdistill.methods import Method, create_method
-from segdistill.models.files import LoadedModel, Role, load_model, save_model
+from segdistill.models.files import LoadedModel, Role, open_model, save_model
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.zoo import NetworkSpec, build, probe
 from segdistill.recipe import Recipe, TeacherConfig, TrainingConfig
@@ -21,6 +21,7 @@ from segdistill.training.checkpoint import Progress, load_state
 from segdistill.training.distiller import Distiller
 from segdistill.training.folder import RunFolder
 from segdistill.training.loop import Fit
+from segdistill.training.processes import is_main, wait_for_all
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Dis
     folder = run_folder(recipe)
     if not recipe.method:
         raise RecipeError("The recipe has no method to distil with. Add one, such as kd, cwd or bpkd.")
-    teacher = load_model(recipe.teacher.run) if recipe.teacher.run is not None else None
-    alone = load_model(recipe.baseline) if recipe.baseline not in ("train", "none") else None
+    teacher = open_model(recipe.teacher.run) if recipe.teacher.run is not None else None
+    alone = open_model(recipe.baseline) if recipe.baseline not in ("train", "none") else None
     stand_in = teacher.network if teacher is not None else _prepare(recipe, "teacher", teacher=None).network
     task = _prepare(recipe, "student", teacher=stand_in)
     for model in (teacher, alone):
@@ -72,7 +73,7 @@ def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Dis
     def part(name: str, **changes: object) -> LoadedModel:
         own = {"run": folder.path / name, "method": [], "baseline": "none", **changes}
         run = train(recipe.model_copy(update=own), resume=resume, quiet=quiet)
-        return load_model(run.folder.path)
+        return open_model(run.folder.path)
 
     if teacher is None:
         teacher = part("teacher", role="teacher")
@@ -142,7 +143,9 @@ def _fit(recipe: Recipe, task: _Task, folder: RunFolder, *, title: str, quiet: b
         "seconds": round(progress.seconds, 1),
         "keep": task.config.keep,
     }
-    save_model(folder.path, task.role, task.network, task.spec, task.data.classes, trained)
+    if is_main():
+        save_model(folder.path, task.role, task.network, task.spec, task.data.classes, trained)
+    wait_for_all()
     return Run(folder, task.role, progress)
 
 

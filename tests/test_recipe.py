@@ -1,0 +1,86 @@
+"""Recipes: fragments merge left to right, and what is wrong is named with where it came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from segdistill.errors import RecipeError
+from segdistill.recipe import load_recipe
+
+
+def test_later_parts_win_and_mappings_merge() -> None:
+    recipe = load_recipe("camvid", "mobile_pair", "optimizer.lr=3e-4", "steps=7", batch_size=4)
+    assert recipe.optimizer.lr == 3e-4
+    assert recipe.optimizer.name == "adamw"
+    assert (recipe.steps, recipe.batch_size) == (7, 4)
+
+
+def test_methods_join_and_their_options_are_reached_by_name() -> None:
+    recipe = load_recipe("streets", "tiny_pair", "kd", "bpkd", "method.bpkd.edge_weight=7", "method.kd.temperature=2")
+    assert [(method.name, method.options) for method in recipe.method] == [
+        ("kd", {"temperature": 2}),
+        ("bpkd", {"edge_weight": 7}),
+    ]
+    assert [method.name for method in load_recipe("streets", "kd", "method=[cwd]").method] == ["cwd"]
+
+
+def test_another_data_set_replaces_the_options_of_the_first() -> None:
+    assert load_recipe("camvid", "data.root=/x", "streets").data.model_extra == {}
+
+
+def test_a_bare_network_name_takes_options() -> None:
+    recipe = load_recipe("streets", "student=mobilenetv2_pspnet", "student.channels=32")
+    assert recipe.student is not None
+    assert (recipe.student.backbone, recipe.student.channels) == ("mobilenetv2_100", 32)
+
+
+def test_the_teacher_trains_with_its_own_keys_over_the_recipes() -> None:
+    recipe = load_recipe("streets", "mobile_pair", "teacher.train.optimizer.lr=0.5", "steps=9", "teacher.train.steps=3")
+    training = recipe.teacher_training()
+    assert (training.steps, training.optimizer.lr, training.optimizer.name) == (3, 0.5, "adamw")
+    assert recipe.training().steps == 9
+
+
+def test_a_resolved_recipe_loads_again_as_itself(tmp_path: Path) -> None:
+    import yaml
+
+    recipe = load_recipe("camvid", "mobile_pair", "kd", "cwd", "method.cwd.source=embedding", "seed=3")
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    assert load_recipe(tmp_path / "recipe.yaml") == recipe
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (["camvid", "stepz=3"], ["'stepz'", "'steps'", "'stepz=3'"]),
+        (["camvid", "optimizer.lrr=3"], ["'optimizer.lrr'", "'lr'", "'optimizer.lrr=3'"]),
+        (["camvid", "steps=many"], ["'steps'", "'many'", "'steps=many'"]),
+        (["camvid", "data.rot=/x"], ["'data.rot'", "'root'", "'data.rot=/x'"]),
+        (["camvid", "bpkd", "method.bpkd.edge_wait=1"], ["'method.bpkd.edge_wait'", "'edge_weight'"]),
+        (["camvid", "bpkd", "method.kd.weight=1"], ["no method 'kd'", "bpkd"]),
+        (["camvid", "kd", "method.kd.temperature=0"], ["'method.kd.temperature'", "greater than 0"]),
+        (["camvid", "mobile_pairs"], ["'mobile_pairs'", "'mobile_pair'"]),
+        (["camvid", "mobile_pair", "student.hed=fcn"], ["'student.hed'", "'head'"]),
+        (["camvid", "student=mobilenet_pspnet"], ["'mobilenet_pspnet'", "'mobilenetv2_pspnet'"]),
+        (["camvid", "mobile_pair", "teacher.train.stepz=3"], ["'teacher.train.stepz'", "'steps'"]),
+        (["camvid", "batch_size=8", "accumulate=3"], ["batch_size 8", "accumulate 3"]),
+        (["camvid", "steps.a=1", "steps.b.c=1"], ["steps"]),
+        (["mobile_pair"], ["'data'", "missing"]),
+        (["camvid", "missing.yaml"], ["missing.yaml"]),
+    ],
+)
+def test_errors_name_the_key_its_origin_and_the_nearest(parts: list[str], words: list[str]) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(*parts)
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_an_error_in_a_file_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("data: {name: streets}\noptimiser: {lr: 1}\n")
+    with pytest.raises(RecipeError, match=r"'optimiser'.*'optimizer'.*mine\.yaml"):
+        load_recipe(tmp_path / "mine.yaml")
+    (tmp_path / "broken.yaml").write_text("data: [")
+    with pytest.raises(RecipeError, match=r"broken\.yaml is not valid YAML"):
+        load_recipe(tmp_path / "broken.yaml")

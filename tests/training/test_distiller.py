@@ -1,0 +1,51 @@
+"""One step: what is learned from, and what is left alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from segdistill.methods import create_method
+from segdistill.models.zoo import create_model, probe
+from segdistill.training.distiller import Distiller, task_loss
+
+
+def test_task_loss_averages_over_pixels_that_are_not_void() -> None:
+    logits, label = torch.randn(2, 5, 4, 6), torch.randint(0, 5, (2, 16, 24))
+    label[:, :5] = 255
+    scores = F.interpolate(logits, (16, 24), mode="bilinear", align_corners=False)
+    assert torch.allclose(task_loss(logits, label), F.cross_entropy(scores, label, ignore_index=255))
+
+
+def test_all_void_gives_no_loss_and_no_gradient() -> None:
+    logits = torch.randn(1, 5, 4, 6, requires_grad=True)
+    loss = task_loss(logits, torch.full((1, 8, 12), 255))
+    loss.backward()
+    assert loss == 0
+    assert logits.grad is not None
+    assert not logits.grad.any()
+
+
+@pytest.fixture
+def distiller() -> Distiller:
+    student = create_model("mobilenetv2_035_fcn", 8, auxiliary_channels=8)
+    teacher = create_model("mobilenetv2_035_fcn", 8, channels=16, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    example = {"student": probe(student), "teacher": probe(teacher), "num_classes": 8}
+    methods = [create_method("kd", **example), create_method("cwd", **example, source="embedding")]
+    return Distiller(student, methods, teacher)
+
+
+def test_the_teacher_is_used_but_never_trained_saved_or_switched(distiller: Distiller) -> None:
+    (teacher,) = distiller.teacher
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    distiller.train()
+    image = torch.randint(0, 255, (2, 3, 32, 32), dtype=torch.uint8)
+    terms = distiller(image, torch.randint(0, 8, (2, 32, 32), dtype=torch.uint8))
+    assert set(terms) == {"task", "auxiliary", "kd", "cwd"}
+    torch.stack(list(terms.values())).sum().backward()
+    assert not teacher.training
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+    assert all(parameter.grad is not None for parameter in distiller.parameters())
+    assert {name.partition(".")[0] for name in distiller.state_dict()} == {"student", "methods"}

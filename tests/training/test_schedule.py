@@ -1,0 +1,39 @@
+"""Learning rates and parameter groups."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from segdistill.models.zoo import create_model
+from segdistill.training.schedule import OptimizerConfig, ScheduleConfig, make_optimizer, set_rate
+
+
+def test_poly_is_the_published_rate() -> None:
+    # OpenMMLab: (lr0 - min) (1 - i / T)^0.9 + min with lr0 0.01, min 1e-4.
+    schedule = ScheduleConfig(name="poly", power=0.9, min_lr=0.01)
+    for step in (0, 1, 40_000, 79_999):
+        expected = (0.01 - 1e-4) * (1 - step / 80_000) ** 0.9 + 1e-4
+        assert 0.01 * schedule.factor(step, 80_000) == pytest.approx(expected, rel=1e-12)
+
+
+def test_cosine_and_warm_up() -> None:
+    schedule = ScheduleConfig(name="cosine", warmup=10)
+    assert [schedule.factor(step, 110) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
+    assert schedule.factor(60, 110) == pytest.approx(0.5)
+    assert schedule.factor(109, 110) < 0.001
+
+
+def test_groups_give_the_head_its_rate_and_spare_norms_from_decay() -> None:
+    network = create_model("mobilenetv2_035_fcn", 3)
+    config = OptimizerConfig(name="adamw", lr=0.1, head_lr=10, weight_decay=0.5, decay_norms=False)
+    optimizer = make_optimizer(config, network, torch.nn.Conv2d(3, 3, 1))
+    assert set_rate(optimizer, 0.5) in (0.05, 0.5)
+    settings = {}
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            settings[parameter] = (group["lr"], group["weight_decay"])
+    for name, parameter in network.named_parameters():
+        rate = 0.05 if name.startswith("backbone.") else 0.5
+        assert settings[parameter] == (rate, 0.5 if parameter.ndim > 1 else 0.0), name
+    assert len(settings) == len(list(network.parameters())) + 2
