@@ -66,7 +66,8 @@ class TrainingConfig(BaseModel):
     steps: optimiser steps. batch_size: images a step over all processes and micro-batches. accumulate: micro-batches
     a step. clip_grad: largest gradient norm, null for no limit. validate_every, checkpoint_every: steps, null for a
     tenth of the run. keep: which weights the run hands over, the last or those of the best validation mIoU (the best
-    is chosen on the validation images, so its score flatters). workers: loader processes.
+    is chosen on the validation images, so its score flatters). workers: loader processes. class_balance: exponent b of
+    the task loss's class weights, share^-b; 0 is plain cross-entropy, 0.5 helps thin and rare classes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,6 +78,7 @@ class TrainingConfig(BaseModel):
     accumulate: int = Field(1, ge=1)
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    class_balance: float = Field(0.0, ge=0, le=1)
     clip_grad: float | None = Field(None, gt=0)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = True

@@ -38,7 +38,8 @@ class Augment:
         low, high = self.scale
         factor = low + (high - low) * _uniform(generator)
         height, width = (max(1, round(side * factor)) for side in sample.label.shape)
-        label = tf.resize(sample.label[None], [height, width], InterpolationMode.NEAREST)[0]
+        # Exact: as the image's bilinear resize, it aligns pixel centres; plain nearest would shift thin things.
+        label = tf.resize(sample.label[None], [height, width], InterpolationMode.NEAREST_EXACT)[0]
         top, left = self._crop_corner(label, generator)
         box = [top, left, min(self.crop[0], height - top), min(self.crop[1], width - left)]
         label = tf.crop(label, *box)

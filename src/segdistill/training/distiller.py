@@ -23,8 +23,12 @@ class Distiller(nn.Module):
     sum is the loss.
     """
 
+    class_weights: Tensor | None
+    """(K,) weights of the task loss, None for equal ones; see `data.balance`."""
+
     def __init__(self, student: nn.Module, methods: Iterable[Method] = (), teacher: nn.Module | None = None) -> None:
         super().__init__()
+        self.register_buffer("class_weights", None, persistent=False)
         self.student = student
         self.methods = nn.ModuleList(methods)
         # In a tuple the teacher is no submodule: not trained, not synchronised, not saved, not set to training mode.
@@ -38,9 +42,9 @@ class Distiller(nn.Module):
     def forward(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
         pixels, label = as_input(image), label.long()
         output: SegOutput = self.student(pixels)
-        terms = {"task": task_loss(output.logits, label)}
+        terms = {"task": task_loss(output.logits, label, self.class_weights)}
         if output.auxiliary is not None:
-            terms["auxiliary"] = AUXILIARY_WEIGHT * task_loss(output.auxiliary, label)
+            terms["auxiliary"] = AUXILIARY_WEIGHT * task_loss(output.auxiliary, label, self.class_weights)
         for teacher in self.teacher:
             with torch.no_grad():
                 target: SegOutput = teacher(pixels)
@@ -50,8 +54,11 @@ class Distiller(nn.Module):
         return terms
 
 
-def task_loss(logits: Tensor, label: Tensor) -> Tensor:
-    """Cross-entropy of logits (N,K,h,w), upsampled to label size (N,H,W), averaged over non-void pixels; 0 if none."""
+def task_loss(logits: Tensor, label: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy of logits (N,K,h,w), upsampled to label size (N,H,W), averaged over non-void pixels; 0 if none.
+
+    class_weights (K,) multiply the pixels' losses, not the divisor.
+    """
     scores = resize(logits.float(), (label.shape[-2], label.shape[-1]))
-    total = F.cross_entropy(scores, label, ignore_index=IGNORE_INDEX, reduction="sum")
+    total = F.cross_entropy(scores, label, class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
     return total / (label != IGNORE_INDEX).sum().clamp_min(1)

@@ -10,6 +10,7 @@ from torch import nn
 
 from segdistill.data import Classes, SegmentationDataset, create_dataset
 from segdistill.data.augment import Augment
+from segdistill.data.balance import class_weights
 from segdistill.data.loading import Stream, mix
 from segdistill.errors import RecipeError
 from segdistill.methods import Method, create_method
@@ -123,6 +124,7 @@ def _fit(recipe: Recipe, task: _Task, folder: RunFolder, *, title: str, quiet: b
     """Train, or go on training, and write the finished network."""
     if folder.finished(task.role):
         return Run(folder, task.role, load_state(folder.last)[0])
+    task.distiller.class_weights = class_weights(task.data, task.config.class_balance)
     progress = Fit(
         title=title,
         folder=folder,
