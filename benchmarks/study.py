@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 import segdistill
+from segdistill.models.files import trained_record
 from segdistill.storage import write_json, write_text, write_yaml
 
 RESULTS = Path(__file__).parent / "results"
@@ -70,7 +71,7 @@ def add(rows: list[dict[str, Any]], network: str, seed: int | None, run: Path, m
     """Make (or skip, if finished) a run and record what it reached."""
     make()
     evaluated = segdistill.evaluate(run)
-    trained = yaml.safe_load(evaluated.weights.with_suffix(".yaml").read_text(encoding="utf-8"))["trained"]
+    trained = trained_record(evaluated.weights)
     environment = yaml.safe_load((run / "environment.json").read_text(encoding="utf-8"))
     rows.append(
         {

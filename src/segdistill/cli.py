@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -66,11 +66,11 @@ def distill(parts: Parts, resume: Resume = False, as_json: AsJson = False) -> No
 def evaluate(
     weights: Weights,
     parts: Annotated[list[str] | None, typer.Argument(help="Recipe parts over the run's own, as data.root=...")] = None,
-    split: Annotated[str, typer.Option(help="train or val.")] = "val",
+    split: Annotated[Literal["train", "val"], typer.Option(help="Which part of the data set.")] = "val",
     as_json: AsJson = False,
 ) -> None:
     """Score a network on a data set, class by class."""
-    done = verbs.evaluate(weights, *(parts or ()), split="train" if split == "train" else "val")
+    done = verbs.evaluate(weights, *(parts or ()), split=split)
     if as_json:
         plain = done.scores.as_dict()
         iou = dict(zip(done.classes, plain.pop("iou"), strict=True))

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-import yaml
 
 from segdistill.data.base import SegmentationDataset
 from segdistill.evaluation.cost import gflops, milliseconds, parameters
 from segdistill.evaluation.inference import predict_classes
 from segdistill.evaluation.scoring import count
-from segdistill.models.files import LoadedModel
+from segdistill.models.files import LoadedModel, trained_record
 from segdistill.report.pictures import Pixels, colourise, save_grid
 from segdistill.report.table import Proof, Row
 from segdistill.storage import write_json, write_text
@@ -39,7 +37,7 @@ def prove(contenders: Sequence[Contender], validation: SegmentationDataset, data
     times = milliseconds(networks, image)
     rows = []
     for contender, network, time in zip(contenders, networks, times, strict=True):
-        trained = _trained(contender.model.path)
+        trained = trained_record(contender.model.path)
         rows.append(
             Row(
                 name=contender.name,
@@ -82,10 +80,3 @@ def _pictures(contenders: Sequence[Contender], validation: SegmentationDataset) 
             row.append(colourise(predict_classes(network, sample.image[None].to(device))[0], classes))
         rows.append(row)
     return rows
-
-
-def _trained(path: Path) -> dict[str, Any]:
-    """How the network in `path` was trained, as its description says."""
-    described = yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8"))
-    trained: dict[str, Any] = described.get("trained") or {}
-    return trained

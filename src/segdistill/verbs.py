@@ -16,7 +16,7 @@ from segdistill.errors import RecipeError, nearest
 from segdistill.evaluation.metrics import Scores
 from segdistill.evaluation.scoring import count
 from segdistill.methods import method_names
-from segdistill.models.files import Role, open_model
+from segdistill.models.files import Role, open_model, trained_record
 from segdistill.models.heads import Head
 from segdistill.models.zoo import ZOO
 from segdistill.proof import Contender, prove, save_proof
@@ -30,7 +30,7 @@ from segdistill.training.processes import is_main
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished `train`. scores: of the last validation; the best one and its step stand beside it."""
+    """A finished `train`. scores: of the network it hands over; the best validation and its step stand beside them."""
 
     folder: Path
     role: Role
@@ -67,9 +67,11 @@ def train(*parts: str | Path, resume: bool = False, quiet: bool = False, **overr
     recipe = load_recipe(*parts, **overrides)
     recipe = _with_folder(recipe, recipe.role)
     run = runs.train(recipe, resume=resume, quiet=quiet)
-    scores = evaluate(run.folder.path).scores
-    progress = run.progress
-    return Trained(run.folder.path, recipe.role, scores, progress.best_miou, progress.best_step, progress.seconds)
+    done = evaluate(run.folder.path)
+    trained = trained_record(done.weights)
+    return Trained(
+        run.folder.path, recipe.role, done.scores, trained["best_miou"], trained["best_step"], trained["seconds"]
+    )
 
 
 def distill(*parts: str | Path, resume: bool = False, quiet: bool = False, **overrides: Any) -> Distilled:

@@ -80,6 +80,13 @@ def open_model(path: str | Path) -> LoadedModel:
     return LoadedModel(network.eval(), classes, file)
 
 
+def trained_record(file: Path) -> dict[str, Any]:
+    """How the network in the weight file was trained (seed, steps, seconds, ...), as far as the file beside it says."""
+    described = yaml.safe_load(file.with_suffix(".yaml").read_text(encoding="utf-8"))
+    trained: dict[str, Any] = described.get("trained") or {}
+    return trained
+
+
 def load_checkpoint(model: nn.Module, path: str | Path) -> Path:
     """Fill `model` from a .safetensors file or run folder of this library; strict. Returns the file that was read."""
     file = _weights_file(Path(path))

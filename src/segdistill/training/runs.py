@@ -18,7 +18,6 @@ from segdistill.models.files import LoadedModel, Role, open_model, save_model
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.zoo import NetworkSpec, build, probe
 from segdistill.recipe import Recipe, TeacherConfig, TrainingConfig
-from segdistill.training.checkpoint import Progress, load_state
 from segdistill.training.distiller import Distiller
 from segdistill.training.folder import RunFolder
 from segdistill.training.loop import Fit
@@ -27,11 +26,10 @@ from segdistill.training.processes import is_main, wait_for_all
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder, which role it trained, and how that went."""
+    """A finished run: its folder and which role it trained."""
 
     folder: RunFolder
     role: Role
-    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def _prepare(recipe: Recipe, role: Role, *, teacher: nn.Module | None) -> _Task:
 def _fit(recipe: Recipe, task: _Task, folder: RunFolder, *, title: str, quiet: bool) -> Run:
     """Train, or go on training, and write the finished network."""
     if folder.finished(task.role):
-        return Run(folder, task.role, load_state(folder.last)[0])
+        return Run(folder, task.role)
     task.distiller.class_weights = class_weights(task.data, task.config.class_balance)
     progress = Fit(
         title=title,
@@ -144,11 +142,13 @@ def _fit(recipe: Recipe, task: _Task, folder: RunFolder, *, title: str, quiet: b
         "batch_size": task.config.batch_size,
         "seconds": round(progress.seconds, 1),
         "keep": task.config.keep,
+        "best_miou": round(progress.best_miou, 4),
+        "best_step": progress.best_step,
     }
     if is_main():
         save_model(folder.path, task.role, task.network, task.spec, task.data.classes, trained)
     wait_for_all()
-    return Run(folder, task.role, progress)
+    return Run(folder, task.role)
 
 
 def _methods(recipe: Recipe, student: nn.Module, teacher: nn.Module, num_classes: int) -> list[Method]:
