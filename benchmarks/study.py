@@ -11,8 +11,8 @@ recipe in NAME.yaml.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import yaml
 import segdistill
 from segdistill.models.files import trained_record
 from segdistill.storage import write_json, write_text, write_yaml
+from segdistill.training import runs
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -30,20 +31,15 @@ def main() -> None:
     recipe = segdistill.load_recipe(*options.parts)
     rows: list[dict[str, Any]] = []
     for seed in options.seeds:
-        folder = options.work / options.name
-        parts = [*options.parts, f"seed={seed}"]
-        teacher = recipe.teacher.run or folder / f"teacher-{seed}"
         if recipe.teacher.run is None:
-            add(rows, "teacher", seed, teacher, lambda p=parts, r=teacher: segdistill.train(
-                *p, "role=teacher", run=r, resume=True))  # fmt: skip
-        elif seed == options.seeds[0]:
-            add(rows, "teacher", None, teacher, lambda: None)
-        alone = folder / f"alone-{seed}"
-        add(rows, "student alone", seed, alone, lambda p=parts, r=alone: segdistill.train(*p, run=r, resume=True))
+            teacher = make(options, rows, "teacher", seed, role="teacher")
+        else:
+            teacher = recipe.teacher.run
+            if seed == options.seeds[0]:
+                rows.append(record("teacher", teacher))
+        make(options, rows, "student alone", seed)
         for label, method in options.methods.items():
-            run = folder / f"{label}-{seed}"
-            add(rows, label, seed, run, lambda p=parts, t=teacher, a=alone, r=run, m=method: segdistill.distill(
-                *p, f"teacher.run={t}", f"baseline={a}", run=r, method=[m], resume=True))  # fmt: skip
+            make(options, rows, label, seed, method=[method], teacher={"run": teacher})
     summary = summarise(rows)
     write_json(RESULTS / f"{options.name}.json", {"runs": rows, "summary": summary})
     write_text(RESULTS / f"{options.name}.md", markdown(options, rows, summary))
@@ -67,26 +63,28 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def add(rows: list[dict[str, Any]], network: str, seed: int | None, run: Path, make: Callable[[], object]) -> None:
-    """Make (or skip, if finished) a run and record what it reached."""
-    make()
-    evaluated = segdistill.evaluate(run)
-    trained = trained_record(evaluated.weights)
-    environment = yaml.safe_load((run / "environment.json").read_text(encoding="utf-8"))
-    rows.append(
-        {
-            "network": network,
-            "seed": trained["seed"] if seed is None else seed,
-            **evaluated.scores.as_dict(),
-            "steps": trained["steps"],
-            "batch_size": trained["batch_size"],
-            "seconds": trained["seconds"],
-            "machine": environment["machine"],
-            "threads": environment["threads"],
-            "torch": environment["packages"]["torch"],
-            "commit": environment["commit"],
-        }
-    )
+def make(options: argparse.Namespace, rows: list[dict[str, Any]], label: str, seed: int, **changes: Any) -> Path:
+    """Train (or go on training, or find finished) one network and add its row; the folder of its run."""
+    run: Path = options.work / options.name / f"{label.replace(' ', '-')}-{seed}"
+    recipe = segdistill.load_recipe(*options.parts, seed=seed, run=run, baseline="none", **changes)
+    (runs.distill if recipe.method else runs.train)(recipe, resume=True)
+    rows.append(record(label, run))
+    return run
+
+
+def record(network: str, run: Path) -> dict[str, Any]:
+    """What a finished run reached in its last validation, and how."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    scores = [line for line in lines if line["kind"] == "validation"][-1]
+    trained = trained_record(next(run.glob("*.safetensors")))
+    environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
+    return {
+        "network": network,
+        **{key: trained[key] for key in ("seed", "steps", "batch_size", "seconds")},
+        **{key: scores[key] for key in ("miou", "macc", "aacc", "iou")},
+        **{key: environment[key] for key in ("machine", "threads", "commit")},
+        "torch": environment["packages"]["torch"],
+    }
 
 
 def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
