@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from segdistill.composition import compose
 from segdistill.data import DatasetConfig
@@ -17,9 +17,11 @@ from segdistill.models.zoo import NetworkSpec, resolve_spec
 from segdistill.training.schedule import OptimizerConfig, ScheduleConfig
 
 
-def _network(value: Any) -> Any:
+def _network(value: Any, info: ValidationInfo) -> Any:
+    """A zoo name, or a mapping with a name or a backbone, as a checked `NetworkSpec`."""
     options = {"name": value} if isinstance(value, str) else value
-    return resolve_spec(options) if isinstance(options, dict) else options
+    where = "student" if info.field_name == "student" else "teacher.network"
+    return resolve_spec(options, where) if isinstance(options, dict) else options
 
 
 Network = Annotated[NetworkSpec, BeforeValidator(_network)]

@@ -110,13 +110,13 @@ def test_label_values_are_never_invented() -> None:
 
 @pytest.mark.parametrize("factor", [0.5, 0.77, 1.0, 1.3, 2.0])
 def test_image_and_label_show_the_same_place(factor: float) -> None:
-    """To within a pixel of the result: the image is interpolated, the label takes the nearest."""
+    """To within half a pixel of the sample and rounding: the image is interpolated, the label takes the nearest."""
     augment = Augment(crop=(28, 36), scale=(factor, factor), photometric=False)
     for seed in range(30):
         image, label = _track(augment, seed)
         seen = (label != IGNORE_INDEX).all(0)
         assert seen.any()
-        assert (image - label)[:, seen].abs().max() <= 0.5 + 0.5 / factor + 0.5
+        assert (image - label)[:, seen].abs().max() <= 0.5 + 0.3
 
 
 def test_at_scale_one_a_crop_is_a_piece_of_the_sample() -> None:

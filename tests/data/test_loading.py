@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
 from collections import Counter
 from itertools import chain, pairwise
 
@@ -172,6 +174,37 @@ def test_a_sample_that_cannot_be_read_stops_the_run_with_its_own_words(workers: 
     assert [len(next(batches).names) for _ in range(before)] == [2] * before
     with pytest.raises(DataError, match=r"^Can't read image 4\.png$"):
         next(batches)
+    del batches
+    gc.collect()  # see below: workers must not outlive the test
+
+
+@pytest.mark.xfail(
+    run=False,  # it would wait in vain for 30 seconds
+    reason="workers ignore SIGTERM, with which an interpreter that ends stops them before it waits for them",
+)
+@pytest.mark.parametrize("data", [Noise(), Damaged()], ids=["stopped early", "error"])
+def test_a_program_ends_although_it_did_not_read_all_batches(data: SegmentationDataset) -> None:
+    """As after an exception, an early stop or an unreadable sample; the fork stands for the program."""
+    program = multiprocessing.get_context("fork").Process(target=_read_and_end, args=(data,))
+    program.start()
+    program.join(30)
+    ended = program.exitcode
+    program.kill()
+    assert ended == 0
+
+
+def _read_and_end(data: SegmentationDataset) -> None:
+    batches = training_batches(Stream(data, Augment(crop=(16, 24)), 0), Share(2), start=0, stop=50, workers=1)
+    ALIVE.append(batches)
+    try:
+        for _ in range(8):
+            next(batches)
+    except DataError as error:
+        ALIVE.append(error)
+
+
+ALIVE: list[object] = []
+"""What a program still holds when it ends."""
 
 
 def test_a_finished_run_has_no_batch_left() -> None:
