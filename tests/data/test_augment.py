@@ -194,7 +194,6 @@ def test_a_crop_of_mostly_one_class_is_drawn_again() -> None:
     assert abs(ruled - (1 - (1 - once) ** DRAWS)) < 0.1
 
 
-@pytest.mark.xfail(strict=True, reason="a crop of one class alone is drawn again whatever max_class_share says")
 def test_a_share_of_one_leaves_the_crop_to_chance() -> None:
     """No class holds more than all of the pixels, so nothing is to be drawn again."""
     assert abs(np.mean(_corner_shares(1.0) == 0) - _chance(lambda share: share == 0)) < 0.1

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 from collections import Counter
+from collections.abc import Iterator
 from itertools import chain, pairwise
 
 import pytest
@@ -172,16 +172,19 @@ def test_a_sample_that_cannot_be_read_stops_the_run_with_its_own_words(workers: 
     batches = training_batches(stream, Share(2), start=0, stop=5, workers=workers)
     before = _names(_stream(), 0).index("4") // 2
     assert [len(next(batches).names) for _ in range(before)] == [2] * before
-    with pytest.raises(DataError, match=r"^Can't read image 4\.png$"):
+    assert _error(batches) == "Can't read image 4.png"
+
+
+def _error(batches: Iterator[Batch]) -> str:
+    """What the next batch says. Drops the traceback, which holds the loader: see below what workers left over do."""
+    try:
         next(batches)
-    del batches
-    gc.collect()  # see below: workers must not outlive the test
+    except DataError as error:
+        error.__traceback__ = None
+        return str(error)
+    return "no error"
 
 
-@pytest.mark.xfail(
-    run=False,  # it would wait in vain for 30 seconds
-    reason="workers ignore SIGTERM, with which an interpreter that ends stops them before it waits for them",
-)
 @pytest.mark.parametrize("data", [Noise(), Damaged()], ids=["stopped early", "error"])
 def test_a_program_ends_although_it_did_not_read_all_batches(data: SegmentationDataset) -> None:
     """As after an exception, an early stop or an unreadable sample; the fork stands for the program."""
@@ -217,9 +220,9 @@ def test_a_finished_run_has_no_batch_left() -> None:
 def test_mix_is_the_same_on_every_machine() -> None:
     """Pinned: another value would break the promise that a resumed run equals an uninterrupted one."""
     assert (mix(0), mix(7, 100_000), mix(1, 2, 3)) == (
-        7896617691693857887,
-        5647360203688251665,
-        6498626229777268288,
+        3717377837946358015,
+        8141736836951522048,
+        6530208866956668065,
     )
 
 
@@ -235,6 +238,5 @@ def test_mix_minds_the_order_of_its_parts() -> None:
     assert mix(1, 2) != mix(2, 1)
 
 
-@pytest.mark.xfail(strict=True, reason="SeedSequence fills up with zeros, so zeros at the end are lost")
 def test_mix_minds_zeros_at_the_end() -> None:
     assert len({mix(1), mix(1, 0), mix(1, 0, 0)}) == 3

@@ -24,7 +24,7 @@ class Augment:
     """Random scale, crop, flip and photometric distortion.
 
     crop: (h,w) of the result. scale: range of the resize factor. max_class_share: a crop where one class holds more
-    of the non-void pixels than this is drawn again, up to ten times. Padding is void.
+    of the non-void pixels than this is drawn again, ten draws in all; 1 turns the rule off. Padding is void.
     """
 
     crop: tuple[int, int]
@@ -55,6 +55,8 @@ class Augment:
         for _ in range(_CROP_TRIES):
             top = _integer(generator, max(height - self.crop[0], 0))
             left = _integer(generator, max(width - self.crop[1], 0))
+            if self.max_class_share >= 1:
+                break
             window = label[top : top + self.crop[0], left : left + self.crop[1]]
             counts = torch.bincount(window.reshape(-1), minlength=IGNORE_INDEX + 1)[:IGNORE_INDEX]
             if (counts > 0).sum() > 1 and counts.max() < self.max_class_share * counts.sum():

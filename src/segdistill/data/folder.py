@@ -16,8 +16,9 @@ class Folder(FilePairs):
 
     An image and its mask share their stem. A mask is an 8-bit PNG of class indices; 255 and the values in `void`
     are not trained on. Classes come from `classes` (names, or a file with one name a line; default
-    `<root>/classes.txt`). Without split folders, `<root>/<split>.txt` lists the stems of a split; without lists,
-    every `val_every`-th image by name is for validation and the rest for training.
+    `<root>/classes.txt`). Without split folders, `<root>/<split>.txt` lists the stems of a split, and a split without
+    a list gets what the other leaves; without lists, every `val_every`-th image by name is for validation and the
+    rest for training.
     """
 
     def __init__(
@@ -58,16 +59,27 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 
 def _split(root: Path, split: str, stems: list[str], val_every: int) -> list[str]:
-    listed = root / f"{split}.txt"
-    if listed.is_file():
-        wanted = [Path(line).stem for line in read_lines(listed)]
-        unknown = sorted(set(wanted) - set(stems))
-        if unknown:
-            raise DataError(f"{listed} names {unknown[0]!r}, which is not in {root / 'images'} ({len(unknown)} such).")
-        return wanted
+    """The stems of a split: those of its list, those that the other split's list leaves, or every n-th."""
+    listed = {name: root / f"{name}.txt" for name in ("train", "val")}
+    if listed[split].is_file():
+        return _listed(listed[split], stems)
+    other = listed["val" if split == "train" else "train"]
+    if other.is_file():
+        taken = set(_listed(other, stems))
+        return [stem for stem in stems if stem not in taken]
     if val_every < 2:
         raise DataError(f"data.val_every is {val_every}; expected 2 or more (every n-th image is for validation).")
     return [stem for i, stem in enumerate(stems) if (i % val_every == val_every - 1) == (split == "val")]
+
+
+def _listed(file: Path, stems: list[str]) -> list[str]:
+    """The stems that a list file names, with or without folder and suffix."""
+    known = set(stems)
+    named = [(Path(line).name, Path(line).stem) for line in read_lines(file)]
+    unknown = sorted(name for name, stem in named if name not in known and stem not in known)
+    if unknown:
+        raise DataError(f"{file} names {unknown[0]!r}, which is not in {file.parent / 'images'} ({len(unknown)} such).")
+    return [name if name in known else stem for name, stem in named]
 
 
 def _class_names(classes: list[str] | Path | None, root: Path) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import signal
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,8 +34,8 @@ class Batch:
 
 
 def mix(*parts: int) -> int:
-    """A 63-bit seed that depends on all of `parts`; near inputs give unrelated seeds."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    """A 63-bit seed that depends on all of `parts` and their number; near inputs give unrelated seeds."""
+    return int(np.random.SeedSequence([len(parts), *parts]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 @functools.lru_cache(maxsize=4)
@@ -91,7 +91,7 @@ def training_batches(stream: Stream, share: Share, *, start: int, stop: int, wor
         prefetch_factor=4 if workers else None,
         # A loader draws a number when it starts; from a generator of its own, or a resumed run's dropout would differ.
         generator=torch.Generator(),
-        worker_init_fn=_leave_signals_to_the_run,
+        worker_init_fn=_leave_the_group,
     )
     return unguarded(iter(loader))
 
@@ -111,16 +111,20 @@ class Guarded(Dataset[Any]):
 
 def unguarded(values: Iterator[Any]) -> Iterator[Any]:
     """The values of a loader over `Guarded`; the first error among them is raised."""
-    for value in values:
-        if isinstance(value, SegdistillError):
-            raise value
-        yield value
+    value = None
+    try:
+        for value in values:
+            if isinstance(value, SegdistillError):
+                raise value
+            yield value
+    finally:
+        del value, values  # the error's traceback would keep the loader and its workers alive
 
 
-def _leave_signals_to_the_run(worker: int) -> None:
-    """Ctrl-C and a cluster's SIGTERM reach the whole process group, but a run that saves and leaves needs workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def _leave_the_group(worker: int) -> None:
+    """Take a worker out of the process group: Ctrl-C is for the run, which needs its workers to save and leave."""
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
 
 
 def collate(samples: Sequence[tuple[Tensor, Tensor, str] | SegdistillError]) -> Batch | SegdistillError:

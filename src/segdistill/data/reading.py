@@ -6,24 +6,28 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image
 
 from segdistill.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 
+_UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
 
 def read_image(path: Path) -> Tensor:
     """The file as uint8 (3,H,W) RGB, turned upright by its EXIF tag."""
     try:
-        if path.suffix.lower() in {".png", ".jpg", ".jpeg"}:
-            image: Tensor = decode_image(str(path), mode=ImageReadMode.RGB, apply_exif_orientation=True)
-            return image
         with Image.open(path) as picture:
-            return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
-    except (RuntimeError, OSError, ValueError) as error:
+            if picture.mode.startswith(("I", "F")):
+                raise DataError(
+                    f"Image {path} has more than 8 bits a channel (mode {picture.mode}); expected 8-bit RGB or grey. "
+                    "Convert it, so that you choose what is bright and what is dark."
+                )
+            upright = ImageOps.exif_transpose(picture).convert("RGB")
+            return torch.from_numpy(np.array(upright)).permute(2, 0, 1).contiguous()
+    except _UNREADABLE as error:
         raise _unreadable("image", path, error) from error
 
 
@@ -37,7 +41,7 @@ def read_mask(path: Path) -> Tensor:
                     "indices (grey or palette). Convert the colours to class indices first."
                 )
             return torch.from_numpy(np.array(picture).astype(np.uint8))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except _UNREADABLE as error:
         raise _unreadable("mask", path, error) from error
 
 

@@ -62,11 +62,13 @@ def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Dis
         raise RecipeError("The recipe has no method to distil with. Add one, such as kd, cwd or bpkd.")
     teacher = open_model(recipe.teacher.run) if recipe.teacher.run is not None else None
     alone = open_model(recipe.baseline) if recipe.baseline not in ("train", "none") else None
-    stand_in = teacher.network if teacher is not None else _prepare(recipe, "teacher", teacher=None).network
-    task = _prepare(recipe, "student", teacher=stand_in)
+    data = create_dataset(recipe.data, "train")
     for model in (teacher, alone):
         if model is not None:
-            require_same_classes(model, task.data)
+            require_same_classes(model, data)
+    # Networks and methods are made once before anything is trained, so that a pair that can't work is refused now.
+    stand_in = teacher.network if teacher is not None else _prepare(recipe, "teacher", teacher=None).network
+    _prepare(recipe, "student", teacher=stand_in)
     folder.open(recipe.model_dump(mode="json"), resume=resume)
 
     def part(name: str, **changes: object) -> LoadedModel:
