@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +26,7 @@ class Method(nn.Module, ABC):
     Void pixels carry no signal.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"logits"})
+    needs: frozenset[str] = frozenset({"logits"})
     """Which of "logits", "embedding", "features" and "label" the method reads."""
 
     def __init__(self, student: SegOutput, teacher: SegOutput, num_classes: int) -> None:
@@ -75,12 +75,14 @@ def divergence(teacher: Tensor, student: Tensor, dim: int) -> Tensor:
     return (log_t.exp() * gap).sum(dim)
 
 
-def labelled(label: Tensor | None, like: Tensor) -> Tensor | None:
-    """Which positions of the grid of `like` (N,*,h,w) are not void: bool (N,1,h,w), labels taken by nearest pixel."""
-    if label is None:
-        return None
-    nearest = F.interpolate(label[:, None].float(), size=like.shape[-2:], mode="nearest")
-    return nearest != IGNORE_INDEX
+def on_grid(label: Tensor, like: Tensor) -> Tensor:
+    """Integer labels (N,h,w) on the grid of `like` (N,*,h,w), by the nearest pixel (torch's "nearest")."""
+    return F.interpolate(label[:, None].float(), size=like.shape[-2:], mode="nearest")[:, 0].long()
+
+
+def labelled(label: Tensor, like: Tensor) -> Tensor:
+    """Which positions of the grid of `like` (N,*,h,w) are not void: bool (N,1,h,w)."""
+    return (on_grid(label, like) != IGNORE_INDEX)[:, None]
 
 
 def _full_precision(output: SegOutput, *, detach: bool = False) -> SegOutput:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +33,7 @@ class BPKD(Method):
     arXiv 2306.08075, WACV 2024), whose training code was not released; details it leaves open are options here.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"logits", "label"})
+    needs: frozenset[str] = frozenset({"logits", "label"})
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class BPKD(Method):
         z_s, z_t = finer(student.logits, teacher.logits)
         grid = (z_s.shape[-2], z_s.shape[-1])
         edge = soft_edges(label, self.num_classes, self.edge_radius, grid).to(z_s.dtype)
-        valid = None if self.as_published else labelled(label, z_s)
+        valid = None if self.as_published or label is None else labelled(label, z_s)
         return {
             "bpkd/body": self.body_weight * self._body(z_s, z_t, edge, valid),
             "bpkd/edge": self.edge_weight * self._edge(z_s, z_t, edge, valid),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ class CWD(Method):
     Defaults: T = 4, weights of CIRKD's scripts. Source: Shu et al., arXiv 2011.13256.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"logits", "embedding"})
+    needs: frozenset[str] = frozenset({"logits", "embedding"})
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class CWD(Method):
         x_s: Tensor = getattr(student, self.source)
         divisor = x_s.shape[1]
         x_s, x_t = finer(self.connector(x_s), getattr(teacher, self.source))
-        valid = None if self.as_published else labelled(label, x_s)
+        valid = None if self.as_published or label is None else labelled(label, x_s)
         per_channel = spatial_divergence(x_t, x_s, valid, self.temperature)
         if not self.as_published:
             divisor = x_s.shape[1]

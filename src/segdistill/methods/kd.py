@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from segdistill.constraints import NonNegative, Positive
-from segdistill.methods.base import Method, divergence, labelled
+from segdistill.methods.base import Method, divergence, labelled, on_grid
 from segdistill.outputs import SegOutput, finer
 
 
@@ -15,7 +16,9 @@ class KD(Method):
     L = weight * T^2 * mean over pixels of KL( softmax_K(z_t / T) || softmax_K(z_s / T) ), z of shape (N,K,h,w).
     The mean is over the pixels that are not void; all void gives 0. Grids that differ meet on the finer one.
 
-    temperature: T > 0; weight: of the term. as_published: void pixels distil too, as in the published code.
+    temperature: T > 0; weight: of the term. class_balance: exponent b; a pixel of class c weighs share_c^-b in the
+    mean, share_c of the batch's labelled pixels. Without it the mean belongs to the large classes, and works against
+    a task loss that is balanced. as_published: void pixels distil too, as in the published code.
     Defaults: T = 1, weight = 1 (CIRKD's scripts). Source: Hinton et al., arXiv 1503.02531; the normalisation is
     CIRKD's (N h w in the divisor; other published code divides by N, or by N K h w without T^2).
     """
@@ -28,19 +31,35 @@ class KD(Method):
         *,
         temperature: Positive = 1.0,
         weight: NonNegative = 1.0,
+        class_balance: NonNegative = 0.0,
         as_published: bool = False,
     ) -> None:
         super().__init__(student, teacher, num_classes)
         self.temperature = temperature
         self.weight = weight
+        self.class_balance = class_balance
         self.as_published = as_published
+        self.num_classes = num_classes
+        if class_balance:
+            self.needs = self.needs | {"label"}
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         z_s, z_t = finer(student.logits, teacher.logits)
         pixels = divergence(z_t / self.temperature, z_s / self.temperature, dim=1)
-        valid = None if self.as_published else labelled(label, z_s)
-        if valid is None:
+        if self.class_balance and label is not None:
+            weight = balanced(on_grid(label, z_s), self.num_classes, self.class_balance)
+            mean = (pixels * weight).sum() / weight.sum().clamp_min(1e-12)
+        elif self.as_published or label is None:
             mean = pixels.mean()
         else:
-            mean = (pixels * valid[:, 0]).sum() / valid.sum().clamp_min(1)
+            valid = labelled(label, z_s)[:, 0]
+            mean = (pixels * valid).sum() / valid.sum().clamp_min(1)
         return {"kd": self.weight * self.temperature**2 * mean}
+
+
+def balanced(label: Tensor, num_classes: int, exponent: float) -> Tensor:
+    """Weights share_c^-exponent of the pixels of `label` (N,h,w), share of all labelled pixels; void gives 0."""
+    known = label < num_classes
+    counts = torch.bincount(label[known], minlength=num_classes).float()
+    weights = (counts / counts.sum().clamp_min(1)).clamp_min(1e-6) ** -exponent
+    return torch.where(known, weights[label.clamp(0, num_classes - 1)], 0.0)

@@ -25,6 +25,7 @@ from segdistill.training.display import Display
 from segdistill.training.distiller import Distiller
 from segdistill.training.folder import Journal, RunFolder
 from segdistill.training.interruption import Interrupted, StopRequest
+from segdistill.training.processes import start_accelerator
 from segdistill.training.schedule import make_optimizer, set_rate
 
 _AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -44,7 +45,7 @@ class Fit:
 
     def __call__(self) -> Progress:
         config = self.config
-        accelerator = Accelerator()
+        accelerator = start_accelerator()
         share = _share(config, accelerator)
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.distiller.to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
