@@ -16,7 +16,7 @@ $(VENV)/installed: pyproject.toml
 	@touch $@
 
 demo: install
-	$(BIN)/segdistill distill streets tiny_pair kd run=$(RUN) $(ARGS)
+	$(BIN)/segdistill distill streets tiny_pair bpkd_light run=$(RUN) $(ARGS)
 
 test: lint types unit
 

@@ -36,6 +36,13 @@ ZOO: dict[str, dict[str, Any]] = {
         "output_stride": 16,
         "auxiliary_channels": 0,
     },
+    "mobilenetv2_035_deeplabv3plus": {
+        "backbone": "mobilenetv2_035",
+        "head": "deeplabv3plus",
+        "channels": 24,
+        "output_stride": 16,
+        "auxiliary_channels": 0,
+    },
 }
 """Name -> what it is made of; every key is a field of `NetworkSpec`."""
 

@@ -38,7 +38,7 @@ class Row:
         ]
 
 
-HEADINGS = ("network", "mIoU", "mAcc", "aAcc", "M params", "GFLOPs", "ms", "seed", "steps", "minutes")
+HEADINGS = ("network", "mIoU", "mAcc", "aAcc", "Mpar", "GFLOPs", "ms", "seed", "steps", "min")
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Proof:
         """How the numbers were made."""
         height, width = self.size
         return (
-            f"{self.data}: {self.images} validation images, whole, {width}x{height}; scores in percent. Parameters "
-            f"without auxiliary head; a multiply-add counts 1; ms: median for one image; minutes: of training. "
+            f"{self.data}: {self.images} validation images, whole, {width}x{height}; scores in percent. Mpar: million parameters "
+            f"without auxiliary head; a multiply-add counts 1; ms: median for one image; min: minutes of training. "
             f"Machine: {self.environment['machine']}, {self.environment['threads']} threads, "
             f"{self.environment['device']}; torch {self.environment['packages']['torch']}; "
             f"commit {self.environment['commit'] or 'unknown'}."
