@@ -69,8 +69,9 @@ class Proof:
         """How the numbers were made."""
         height, width = self.size
         return (
-            f"{self.data}: {self.images} validation images, whole, {width}x{height}; scores in percent. Mpar: million parameters "
-            f"without auxiliary head; a multiply-add counts 1; ms: median for one image; min: minutes of training. "
+            f"{self.data}: {self.images} validation images, whole, {width}x{height}; scores in percent. Mpar: million "
+            f"parameters, auxiliary head left out; a multiply-add counts 1; ms: median for one image; min: minutes of "
+            f"training. "
             f"Machine: {self.environment['machine']}, {self.environment['threads']} threads, "
             f"{self.environment['device']}; torch {self.environment['packages']['torch']}; "
             f"commit {self.environment['commit'] or 'unknown'}."
