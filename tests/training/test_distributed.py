@@ -1,4 +1,4 @@
-"""Two processes train as one: the same samples, the same weights on both, every validation image counted once."""
+"""Two processes train one network: one log, and validation shared between them counts every image once."""
 
 from __future__ import annotations
 
@@ -8,28 +8,24 @@ import subprocess
 import sys
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file
+import pytest
 
 
-def test_two_processes_equal_one_without_batch_norm_differences(tiny: tuple[str, ...], tmp_path: Path) -> None:
-    # Momentum-free running statistics still differ by rank, so the test compares the first losses and the agreement.
+def test_two_processes_share_the_work_and_write_one_run(tiny: tuple[str, ...], tmp_path: Path) -> None:
     words = [*tiny, "steps=3", "teacher.train.steps=2", "kd", "validate_every=3", "baseline=none"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29517"]
-    for name, how in (("one", []), ("two", launch)):
-        done = subprocess.run(
-            [sys.executable, *how, "-m", "segdistill", "distill", *words, f"run={tmp_path / name}"],
-            env=environment, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-    first = [
-        next(line for line in map(json.loads, (tmp_path / name / "metrics.jsonl").open()) if line["kind"] == "train")
-        for name in ("one", "two")
-    ]
-    assert first[0]["step"] == first[1]["step"] == 1
-    weights = [load_file(tmp_path / name / "student.safetensors") for name in ("one", "two")]
-    assert weights[0].keys() == weights[1].keys()
-    assert all(torch.isfinite(value.float()).all() for value in weights[1].values())
-    counted = [json.loads((tmp_path / name / "result.json").read_text())["images"] for name in ("one", "two")]
-    assert counted == [12, 12]
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29517",
+            "-m", "segdistill", "distill", *words, f"run={tmp_path / 'two'}",
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3]
+    # The last validation was split between the processes; the table scores the whole split in one.
+    (shared,) = (line for line in lines if line["kind"] == "validation")
+    whole = json.loads((tmp_path / "two" / "result.json").read_text())["rows"][-1]["scores"]
+    assert [shared[key] for key in ("miou", "macc", "aacc")] == pytest.approx(
+        [whole[key] for key in ("miou", "macc", "aacc")], abs=0.02
+    )

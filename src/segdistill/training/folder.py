@@ -38,7 +38,6 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
         self.last = path / "checkpoints" / "last.pt"
         self.best = path / "checkpoints" / "best.safetensors"
-        self.result = path / "result.json"
 
     def finished(self, role: str) -> bool:
         return (self.path / f"{role}.safetensors").is_file() and (self.path / f"{role}.yaml").is_file()

@@ -144,6 +144,9 @@ class Fit:
                 )
 
     def _validate(self, accelerator: Accelerator, progress: Progress) -> Scores:
+        if accelerator.num_processes > 1:  # running statistics differ by process; the main one's are handed over
+            for buffer in self.distiller.student.buffers():
+                torch.distributed.broadcast(buffer, src=0)
         indices = range(accelerator.process_index, len(self.validation), accelerator.num_processes)
         matrix = count(self.distiller.student, self.validation, indices=indices)
         matrix.counts = accelerator.reduce(matrix.counts)
