@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from segdistill.data.base import Classes
 from segdistill.errors import CheckpointError
-from segdistill.models.segmenter import Segmenter
+from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.models.zoo import NetworkSpec, build
 from segdistill.storage import write_aside, write_yaml
 
@@ -25,7 +25,7 @@ _ROLES: tuple[Role, ...] = ("student", "teacher")
 class LoadedModel:
     """A network ready to predict, with its classes."""
 
-    network: Segmenter
+    network: SegmentationNetwork
     classes: Classes
     path: Path
 
@@ -50,7 +50,7 @@ def save_model(folder: Path, role: Role, network: nn.Module, spec: NetworkSpec, 
     write_yaml(folder / f"{role}.yaml", described)
 
 
-def load_model(path: str | Path) -> Segmenter:
+def load_model(path: str | Path) -> SegmentationNetwork:
     """The network of a run folder or of a .safetensors file, ready to predict, with its `classes`.
 
     A run folder gives its student, or its teacher if it trained only that. Called on RGB images N,3,H,W in [0,1] the

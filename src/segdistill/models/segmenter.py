@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -12,18 +13,41 @@ from segdistill.models.heads import Head
 from segdistill.outputs import SegOutput
 
 
-class Segmenter(nn.Module):
-    """RGB images in [0,1], N,3,H,W of any size -> `SegOutput`.
+class SegmentationNetwork(nn.Module, ABC):
+    """What every network is to the rest of the library: RGB images in [0,1], N,3,H,W of any size -> `SegOutput`.
 
-    mean, std: the normalisation this network's weights expect; it is part of the network, so a teacher and a student
-    with different ones see the same batch. dropout: of whole channels before the classifier, while training.
-    auxiliary: a second head whose logits are returned while training only.
+    mean, std: the normalisation of RGB in [0,1] that the network's weights expect, and bgr: whether they expect the
+    channels the other way round; part of the network, so a teacher and a student with different ones see the same
+    batch.
     """
 
     mean: Tensor
     std: Tensor
     classes: Classes | None = None
     """Names and colours of the classes, once the network has been trained on some."""
+
+    def __init__(self, *, num_classes: int, mean: Sequence[float], std: Sequence[float], bgr: bool = False) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.bgr = bgr
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """RGB in [0,1] -> what the backbone expects."""
+        pixels = (image - self.mean) / self.std
+        return pixels.flip(1) if self.bgr else pixels
+
+    @abstractmethod
+    def forward(self, image: Tensor) -> SegOutput: ...
+
+
+class Segmenter(SegmentationNetwork):
+    """Backbone, head and classifier.
+
+    dropout: of whole channels before the classifier, while training. auxiliary: a second head whose logits are
+    returned while training only.
+    """
 
     def __init__(
         self,
@@ -33,25 +57,23 @@ class Segmenter(nn.Module):
         num_classes: int,
         mean: Sequence[float],
         std: Sequence[float],
+        bgr: bool = False,
         auxiliary: Head | None = None,
         dropout: float = 0.1,
     ) -> None:
-        super().__init__()
-        self.num_classes = num_classes
+        super().__init__(num_classes=num_classes, mean=mean, std=std, bgr=bgr)
         self.backbone = backbone
         self.head = head
         self.auxiliary = auxiliary
         self.dropout = nn.Dropout2d(dropout)
         self.classifier = nn.Conv2d(head.channels, num_classes, 1)
         self.auxiliary_classifier = nn.Conv2d(auxiliary.channels, num_classes, 1) if auxiliary else None
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         for part in (self.head, self.auxiliary, self.classifier, self.auxiliary_classifier):
             if part is not None:
                 part.apply(_initialise)
 
     def forward(self, image: Tensor) -> SegOutput:
-        features = tuple(self.backbone((image - self.mean) / self.std))
+        features = tuple(self.backbone(self.normalise(image)))
         embedding = self.head(features)
         auxiliary = None
         if self.training and self.auxiliary is not None and self.auxiliary_classifier is not None:

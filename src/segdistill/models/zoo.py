@@ -14,7 +14,7 @@ from segdistill.errors import RecipeError, nearest
 from segdistill.models.backbones import create_backbone, describe_backbone
 from segdistill.models.heads import Head
 from segdistill.models.heads.fcn import FCN
-from segdistill.models.segmenter import Segmenter
+from segdistill.models.segmenter import SegmentationNetwork, Segmenter
 
 ZOO: dict[str, dict[str, Any]] = {
     "mobilenetv2_pspnet": {
@@ -54,7 +54,7 @@ class NetworkSpec(BaseModel):
     channels: width of the head. auxiliary_channels: width of the auxiliary FCN head on the last stage but one, 0 for
     none. output_stride: 8, 16 or 32 where the backbone can; null for its own. backbone_weights: null, "pretrained",
     a .safetensors file, or a folder with <backbone>.safetensors.
-    mean, std: normalisation of RGB in [0,1]; default the backbone's own.
+    mean, std: normalisation of RGB in [0,1]; default the backbone's own. bgr: the weights expect BGR.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,6 +69,7 @@ class NetworkSpec(BaseModel):
     backbone_weights: str | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[Positive, Positive, Positive] | None = None
+    bgr: bool = False
 
 
 def resolve_spec(options: dict[str, Any], where: str = "network") -> NetworkSpec:
@@ -85,7 +86,7 @@ def resolve_spec(options: dict[str, Any], where: str = "network") -> NetworkSpec
     return spec
 
 
-def build(spec: NetworkSpec, num_classes: int) -> Segmenter:
+def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
     """The network of `spec` for K = `num_classes` classes."""
     backbone = create_backbone(spec.backbone, output_stride=spec.output_stride, weights=spec.backbone_weights)
     stages, own_mean, own_std = describe_backbone(backbone)
@@ -107,12 +108,15 @@ def build(spec: NetworkSpec, num_classes: int) -> Segmenter:
         num_classes=num_classes,
         mean=spec.mean or own_mean,
         std=spec.std or own_std,
+        bgr=spec.bgr,
         auxiliary=auxiliary,
         dropout=spec.dropout,
     )
 
 
-def create_model(name: str, num_classes: int, *, weights: str | Path | None = None, **options: Any) -> Segmenter:
+def create_model(
+    name: str, num_classes: int, *, weights: str | Path | None = None, **options: Any
+) -> SegmentationNetwork:
     """The network `name` of the zoo for `num_classes` classes; called on N,3,H,W in [0,1] it gives a `SegOutput`.
 
     weights: a file or run folder written by this library, or None. options: fields of `NetworkSpec`.

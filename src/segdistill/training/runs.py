@@ -15,7 +15,7 @@ from segdistill.data.loading import Stream, mix
 from segdistill.errors import RecipeError
 from segdistill.methods import Method, create_method
 from segdistill.models.files import LoadedModel, Role, open_model, save_model
-from segdistill.models.segmenter import Segmenter
+from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.models.zoo import NetworkSpec, build, probe
 from segdistill.recipe import Recipe, TeacherConfig, TrainingConfig
 from segdistill.training.distiller import Distiller
@@ -102,7 +102,7 @@ class _Task:
     config: TrainingConfig
     data: SegmentationDataset
     validation: SegmentationDataset
-    network: Segmenter
+    network: SegmentationNetwork
     distiller: Distiller
 
 
