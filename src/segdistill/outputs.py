@@ -24,11 +24,11 @@ class SegOutput:
     auxiliary: Tensor | None = None
 
 
-def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear resize of (N,C,h,w) to `size` = (H,W), corners not aligned; free when the size is right already."""
+def resize(maps: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor:
+    """Bilinear resize of (N,C,h,w) to `size` = (H,W); free when the size is right already."""
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=align_corners)
 
 
 def finer(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

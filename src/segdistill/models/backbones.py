@@ -1,4 +1,4 @@
-"""Backbones: any timm network that gives its stages, with weights from nowhere, from timm's hub or from a file."""
+"""Backbones: any timm network that gives its stages, or a published one; weights from nowhere, a hub or a file."""
 
 from __future__ import annotations
 
@@ -11,21 +11,35 @@ from safetensors.torch import load_file
 from torch import nn
 
 from segdistill.errors import CheckpointError, RecipeError, nearest
+from segdistill.models.variants import VARIANTS, Variant, set_norm_eps
 
 PRETRAINED = "pretrained"
 
 
-def create_backbone(name: str, *, output_stride: int | None = None, weights: str | Path | None = None) -> nn.Module:
-    """The timm network `name` as a stack of features, finest first; `feature_info` tells their channels.
+def create_backbone(
+    name: str,
+    *,
+    output_stride: int | None = None,
+    weights: str | Path | None = None,
+    options: dict[str, Any] | None = None,
+) -> nn.Module:
+    """The network `name`, of timm or of `variants`, as a stack of features, finest first.
 
-    output_stride: of the coarsest features; None for the backbone's own. weights: None (random), "pretrained"
-    (timm's, downloaded), a .safetensors file with timm's names, or a folder that holds `<name>.safetensors`.
+    `feature_info` tells the channels. output_stride: of the coarsest features; None for the backbone's own. weights:
+    None (random), "pretrained" (timm's, downloaded), a .safetensors file with timm's names, or a folder that holds
+    `<name>.safetensors`. options: further arguments of timm's constructor; norm_eps of a MiT (see `set_norm_eps`).
     """
-    if not timm.is_model(name):
-        raise RecipeError(f"No timm backbone is called '{name}'.{nearest(name, timm.list_models())}")
-    stride = {} if output_stride is None else {"output_stride": output_stride}
+    variant = VARIANTS.get(name, Variant(name, ""))
+    if not timm.is_model(variant.timm):
+        raise RecipeError(f"No backbone is called '{name}'.{nearest(name, [*VARIANTS, *timm.list_models()])}")
+    output_stride = output_stride or variant.stride
+    arguments = {**variant.options, **(options or {})}
+    norm_eps = arguments.pop("norm_eps", None)
+    if output_stride is not None:
+        arguments["output_stride"] = output_stride
     try:
-        backbone: nn.Module = timm.create_model(name, features_only=True, pretrained=weights == PRETRAINED, **stride)
+        pretrained = weights == PRETRAINED
+        backbone: nn.Module = timm.create_model(variant.timm, features_only=True, pretrained=pretrained, **arguments)
     except OSError as error:  # the hub's connection and cache errors
         raise CheckpointError(
             f"Can't download the pretrained weights of '{name}': {error}. Without a connection, set backbone_weights "
@@ -37,6 +51,10 @@ def create_backbone(name: str, *, output_stride: int | None = None, weights: str
     actual = backbone.feature_info.reduction()[-1]  # type: ignore[operator, union-attr]
     if output_stride not in (None, actual):  # some timm networks ignore a stride they can't make
         raise RecipeError(f"Backbone '{name}' gives output stride {actual} when asked for {output_stride}.")
+    if variant.adjust is not None:
+        variant.adjust(backbone)
+    if norm_eps is not None:
+        set_norm_eps(backbone, *norm_eps)
     if weights is not None and weights != PRETRAINED:
         load_backbone_weights(backbone, name, Path(weights))
     return backbone

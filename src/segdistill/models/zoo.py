@@ -14,6 +14,7 @@ from segdistill.errors import RecipeError, nearest
 from segdistill.models.backbones import create_backbone, describe_backbone
 from segdistill.models.heads import Head
 from segdistill.models.heads.fcn import FCN
+from segdistill.models.published import PUBLISHED
 from segdistill.models.segmenter import SegmentationNetwork, Segmenter
 
 ZOO: dict[str, dict[str, Any]] = {
@@ -43,6 +44,7 @@ ZOO: dict[str, dict[str, Any]] = {
         "output_stride": 16,
         "auxiliary_channels": 0,
     },
+    **PUBLISHED,
 }
 """Name -> what it is made of; every key is a field of `NetworkSpec`."""
 
@@ -67,6 +69,7 @@ class NetworkSpec(BaseModel):
     auxiliary_channels: int = Field(64, ge=0)
     dropout: float = Field(0.1, ge=0, lt=1)
     backbone_weights: str | None = None
+    backbone_options: dict[str, Any] = {}
     mean: tuple[float, float, float] | None = None
     std: tuple[Positive, Positive, Positive] | None = None
     bgr: bool = False
@@ -88,7 +91,9 @@ def resolve_spec(options: dict[str, Any], where: str = "network") -> NetworkSpec
 
 def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
     """The network of `spec` for K = `num_classes` classes."""
-    backbone = create_backbone(spec.backbone, output_stride=spec.output_stride, weights=spec.backbone_weights)
+    backbone = create_backbone(
+        spec.backbone, output_stride=spec.output_stride, weights=spec.backbone_weights, options=spec.backbone_options
+    )
     stages, own_mean, own_std = describe_backbone(backbone)
     named: dict[str, Any] = {"name": spec.head} if isinstance(spec.head, str) else dict(spec.head)
     head_class = pick("segdistill.models.heads", Head, named.pop("name", "fcn"), "head")

@@ -1,29 +1,47 @@
-"""FCN head: one 3x3 convolution on one backbone stage."""
+"""FCN head: one convolution on one backbone stage, or on all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
+import torch
 from torch import Tensor
 
 from segdistill.constraints import Count
 from segdistill.models.heads import Head
 from segdistill.models.layers import ConvNormAct
+from segdistill.outputs import resize
 
 
 class FCN(Head):
-    """3x3 convolution, batch normalisation and ReLU on backbone stage `stage` (negative counts from the coarsest).
+    """One convolution, batch normalisation and ReLU on backbone stage `stage` (negative counts from the coarsest).
 
-    Source: Long et al., "Fully convolutional networks", CVPR 2015, in the one-convolution form of OpenMMLab's
-    auxiliary heads.
+    stage "all": on all stages, resized to the finest and concatenated, finest first (HRNet; the convolution is then
+    1x1 in published networks). channels: null for as many as come in. kernel: of the convolution.
+    Source: Long et al., "Fully convolutional networks", CVPR 2015, in the one-convolution form of OpenMMLab's heads;
+    Sun et al., "High-resolution representations", arXiv 1904.04514.
     """
 
-    def __init__(self, stages: Sequence[int], *, channels: Count = 256, stage: int = -1) -> None:
+    def __init__(
+        self,
+        stages: Sequence[int],
+        *,
+        channels: Count | None = 256,
+        stage: int | Literal["all"] = -1,
+        kernel: Literal[1, 3] = 3,
+    ) -> None:
         super().__init__()
-        self.channels = channels
+        inputs = sum(stages) if stage == "all" else stages[stage]
+        self.channels = inputs if channels is None else channels
         self.stage = stage
-        self.conv = ConvNormAct(stages[stage], channels, 3)
+        self.conv = ConvNormAct(inputs, self.channels, kernel)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
-        embedding: Tensor = self.conv(features[self.stage])
+        if self.stage == "all":
+            size = (features[0].shape[-2], features[0].shape[-1])
+            x = torch.cat([resize(feature, size) for feature in features], dim=1)
+        else:
+            x = features[self.stage]
+        embedding: Tensor = self.conv(x)
         return embedding

@@ -16,23 +16,32 @@ from segdistill.outputs import resize
 class PSPNet(Head):
     """Pool the last stage to each of `scales` squared, 1x1 convolve, resize back, concatenate, 3x3 convolve.
 
-    Concatenation order: input, then scales. Source: Zhao et al., "Pyramid scene parsing network", CVPR 2017.
+    Concatenation order: input, then scales. branch_channels: of each scale, null for `channels`. align_corners: of the
+    resize back (CIRKD; OpenMMLab's 769x769 files). Source: Zhao et al., "Pyramid scene parsing network", CVPR 2017.
     """
 
     def __init__(
-        self, stages: Sequence[int], *, channels: Count = 512, scales: tuple[Count, ...] = (1, 2, 3, 6)
+        self,
+        stages: Sequence[int],
+        *,
+        channels: Count = 512,
+        scales: tuple[Count, ...] = (1, 2, 3, 6),
+        branch_channels: Count | None = None,
+        align_corners: bool = False,
     ) -> None:
         super().__init__()
         self.channels = channels
         self.scales = scales
-        self.branches = nn.ModuleList(ConvNormAct(stages[-1], channels) for _ in scales)
-        self.bottleneck = ConvNormAct(stages[-1] + len(scales) * channels, channels, 3)
+        self.align_corners = align_corners
+        width = channels if branch_channels is None else branch_channels
+        self.branches = nn.ModuleList(ConvNormAct(stages[-1], width) for _ in scales)
+        self.bottleneck = ConvNormAct(stages[-1] + len(scales) * width, channels, 3)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
         x = features[-1]
         size = (x.shape[-2], x.shape[-1])
         pooled = (
-            resize(branch(adaptive_average_pool(x, (scale, scale))), size)
+            resize(branch(adaptive_average_pool(x, (scale, scale))), size, align_corners=self.align_corners)
             for scale, branch in zip(self.scales, self.branches, strict=True)
         )
         embedding: Tensor = self.bottleneck(torch.cat([x, *pooled], dim=1))

@@ -1,0 +1,167 @@
+"""Backbones of published segmentation networks: timm's, with the details in which the published ones differ."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.models.hrnet import HighResolutionModule
+from timm.models.pvt_v2 import Attention
+from timm.models.resnet import BasicBlock
+from torch import Tensor, nn
+
+from segdistill.outputs import resize
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A timm network `timm` made with `options`, then changed by `adjust`; `summary` says what it is.
+
+    stride: the output stride it was published with.
+    """
+
+    timm: str
+    summary: str
+    options: dict[str, Any] = field(default_factory=dict)
+    adjust: Callable[[nn.Module], None] | None = None
+    stride: int | None = None
+
+
+_FOUR_STAGES = {"out_indices": (1, 2, 3, 4)}
+
+
+def _single_dilation(backbone: nn.Module) -> None:
+    """OpenMMLab dilates only the first convolution of a basic block, timm (and CIRKD) both."""
+    for block in backbone.modules():
+        if isinstance(block, BasicBlock):
+            block.conv2.dilation, block.conv2.padding = (1, 1), (1, 1)
+
+
+def _first_block_dilation(backbone: Any) -> None:
+    """OpenMMLab's MobileNetV2-D8: a stage's dilation acts in its first block only, at the stage's own rate."""
+    for stage, dilation in zip(backbone.blocks, (1, 1, 1, 2, 2, 4, 4), strict=True):
+        for index, block in enumerate(stage):
+            rate = dilation if index == 0 else 1
+            block.conv_dw.dilation = block.conv_dw.padding = (rate, rate)
+
+
+class ExactFusion(nn.Module):
+    """timm's HRNet module with the exchange between resolutions of the published weights, for any input size.
+
+    Coarser maps are upsampled bilinearly by their factor, then brought to the finer map's exact size; timm
+    upsamples by the nearest neighbour and needs sizes that are multiples of 32. Parameter names are timm's.
+    """
+
+    def __init__(self, module: HighResolutionModule) -> None:
+        super().__init__()
+        self.branches = module.branches
+        self.fuse_layers = module.fuse_layers
+        self.fuse_act = module.fuse_act
+        for i, layers in enumerate(self.fuse_layers):
+            for j in range(i + 1, len(layers)):
+                layers[j][-1] = nn.Upsample(scale_factor=2 ** (j - i), mode="bilinear", align_corners=False)
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        maps = [branch(x) for branch, x in zip(self.branches, maps, strict=True)]
+        fused = []
+        for target, layers in zip(maps, self.fuse_layers, strict=True):
+            size = (target.shape[-2], target.shape[-1])
+            terms = [resize(layer(x), size) for layer, x in zip(layers, maps, strict=True)]
+            fused.append(self.fuse_act(functools.reduce(torch.add, terms)))
+        return fused
+
+
+def _exact_fusion(backbone: Any) -> None:
+    for stage in (backbone.stage2, backbone.stage3, backbone.stage4):
+        for index, module in enumerate(stage):
+            stage[index] = ExactFusion(module)
+
+
+class _SpatialReduction(nn.Conv2d):
+    """A patch convolution that takes maps smaller than its patch: the map is repeated to one patch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        short = [max(0, kernel - size) for kernel, size in zip(self.kernel_size, x.shape[-2:], strict=True)]
+        if any(short):
+            x = F.pad(x, (0, short[1], 0, short[0]), mode="replicate")
+        return super().forward(x)
+
+
+def _any_size(backbone: nn.Module) -> None:
+    """Let a MiT run on images smaller than 32 pixels, where the attention's reduction has less than one patch."""
+    for attention in backbone.modules():
+        if isinstance(attention, Attention) and attention.sr is not None:
+            old = attention.sr
+            new = _SpatialReduction(old.in_channels, old.out_channels, old.kernel_size, old.stride)
+            new.load_state_dict(old.state_dict())
+            attention.sr = new
+
+
+def set_norm_eps(backbone: nn.Module, blocks: float, patches: float) -> None:
+    """Epsilon of a MiT's layer norms: those of blocks and stages, and those of patch embedding and reduction.
+
+    NVlabs and CIRKD (1e-6, 1e-5); OpenMMLab (1e-6, 1e-6); Hugging Face (1e-5, 1e-5).
+    """
+    for name, module in backbone.named_modules():
+        if isinstance(module, nn.LayerNorm):
+            inner = name.endswith(("attn.norm", "downsample.norm", "patch_embed.norm"))
+            module.eps = patches if inner else blocks
+
+
+def _mit(dims: tuple[int, ...], depths: tuple[int, ...]) -> Variant:
+    options = {
+        "embed_dims": dims,
+        "depths": depths,
+        "num_heads": (1, 2, 5, 8),
+        "sr_ratios": (8, 4, 2, 1),
+        "mlp_ratios": (4, 4, 4, 4),
+        "drop_path_rate": 0.1,
+    }
+    return Variant("pvt_v2_b0", f"Mix Transformer, depths {'-'.join(map(str, depths))}", options, _any_size)
+
+
+def _deep_resnet(depth: int, width: int, whose: str) -> Variant:
+    return Variant(
+        f"resnet{depth}",
+        f"ResNet-{depth} with {whose}'s stem of three 3x3 convolutions ({width}, {width}, {2 * width})",
+        {"stem_type": "deep", "stem_width": width, **_FOUR_STAGES},
+        _single_dilation if whose == "OpenMMLab" else None,
+        stride=8,
+    )
+
+
+_WIDE = (64, 128, 320, 512)
+VARIANTS: dict[str, Variant] = {
+    **{f"resnet{depth}_v1c": _deep_resnet(depth, 32, "OpenMMLab") for depth in (18, 34, 50, 101, 152)},
+    **{f"resnet{depth}_v1s": _deep_resnet(depth, 64, "CIRKD") for depth in (18, 34, 50, 101, 152)},
+    **{
+        f"resnet{depth}_v1b": Variant(
+            f"resnet{depth}",
+            f"ResNet-{depth} with OpenMMLab's dilation and a 7x7 stem",
+            _FOUR_STAGES,
+            _single_dilation,
+            stride=8,
+        )
+        for depth in (18, 34, 50, 101, 152)
+    },
+    "mobilenetv2_d8": Variant(
+        "mobilenetv2_100", "OpenMMLab's MobileNetV2 at stride 8", _FOUR_STAGES, _first_block_dilation, stride=8
+    ),
+    "mobilenetv2_os8": Variant("mobilenetv2_100", "CIRKD's MobileNetV2 at stride 8", _FOUR_STAGES, stride=8),
+    "hrnet_w18s": Variant(
+        "hrnet_w18_small_v2", "HRNetV2p-W18-Small", {"feature_location": "", **_FOUR_STAGES}, _exact_fusion
+    ),
+    "hrnet_w18": Variant("hrnet_w18", "HRNetV2p-W18", {"feature_location": "", **_FOUR_STAGES}, _exact_fusion),
+    "hrnet_w48": Variant("hrnet_w48", "HRNetV2p-W48", {"feature_location": "", **_FOUR_STAGES}, _exact_fusion),
+    "mit_b0": _mit((32, 64, 160, 256), (2, 2, 2, 2)),
+    "mit_b1": _mit(_WIDE, (2, 2, 2, 2)),
+    "mit_b2": _mit(_WIDE, (3, 4, 6, 3)),
+    "mit_b3": _mit(_WIDE, (3, 4, 18, 3)),
+    "mit_b4": _mit(_WIDE, (3, 8, 27, 3)),
+    "mit_b5": _mit(_WIDE, (3, 6, 40, 3)),
+}
+"""Name -> what it is made of. They give four stages, finest first."""
