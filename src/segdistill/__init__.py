@@ -6,7 +6,7 @@ from segdistill.models.files import load_checkpoint, load_model
 from segdistill.models.zoo import create_model
 from segdistill.outputs import SegOutput
 from segdistill.recipe import Recipe, load_recipe
-from segdistill.verbs import available, distill, evaluate, predict, train
+from segdistill.verbs import available, convert, distill, evaluate, inspect, predict, train
 
 __all__ = [
     "Method",
@@ -14,10 +14,12 @@ __all__ = [
     "SegOutput",
     "SegdistillError",
     "available",
+    "convert",
     "create_method",
     "create_model",
     "distill",
     "evaluate",
+    "inspect",
     "load_checkpoint",
     "load_model",
     "load_recipe",

@@ -33,7 +33,10 @@ Parts = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that the folder holds.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Weights = Annotated[Path, typer.Argument(help="A run folder or a .safetensors file.")]
+PartOption = Annotated[
+    Literal["student", "teacher"], typer.Option("--part", help="Which network of a distillation run's file.")
+]
+Weights = Annotated[Path, typer.Argument(help="A run folder, a .safetensors file or a published .pth.")]
 
 
 @app.command()
@@ -102,6 +105,49 @@ def predict(
             results.print(f"{prediction.image} -> {prediction.mask}, {prediction.overlay}", soft_wrap=True)
     if as_json:
         _print_json(done)
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A published weight file, a Hugging Face folder or a run folder.")],
+    part: PartOption = "student",
+    as_json: AsJson = False,
+) -> None:
+    """Say what a weight file is: layout, network, classes, parameters."""
+    found = verbs.inspect(file, part=part)
+    if as_json:
+        _print_json(found.as_dict())
+        return
+    table = Table(title=str(found.path), title_justify="left", show_header=False, box=None, padding=(0, 2))
+    table.add_row("layout", found.layout)
+    table.add_row("network", found.network or "none of the zoo")
+    table.add_row("made of", ", ".join(f"{key} {value}" for key, value in found.made_of.items()))
+    table.add_row(
+        "classes", f"{found.num_classes}" + (f": {', '.join(found.classes)}" if found.classes else ", not named")
+    )
+    table.add_row("parameters", f"{found.parameters / 1e6:.2f} M with the auxiliary head")
+    table.add_row("fits", "yes, every tensor" if not found.faults else "no: " + "; ".join(found.faults[:8]))
+    results.print(table)
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help="A published weight file, a Hugging Face folder or a run folder.")],
+    out: Annotated[Path, typer.Argument(help="A folder, or for a published layout a .pth file.")],
+    layout: Annotated[str, typer.Option(help="segdistill, openmmlab, nvlabs, huggingface, cirkd, ..")] = "segdistill",
+    part: PartOption = "student",
+    role: Annotated[Literal["student", "teacher"], typer.Option(help="The name it gets in a folder.")] = "teacher",
+    as_json: AsJson = False,
+) -> None:
+    """Write a network in another layout: a published file as a run of ours, or a student for other tools."""
+    done = verbs.convert(file, out, layout=layout, part=part, role=role)
+    if as_json:
+        _print_json({**vars(done), "path": str(done.path)})
+    else:
+        what = done.network or "network"
+        results.print(
+            f"{what}, {done.num_classes} classes, {done.source} -> {done.target}: {done.path}", soft_wrap=True
+        )
 
 
 @app.command("list")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 
 from segdistill.composition import fragments
+from segdistill.conversion import convert, inspect
 from segdistill.data import create_dataset, dataset_names
 from segdistill.discovery import classes_in
 from segdistill.errors import RecipeError, nearest
@@ -26,6 +27,8 @@ from segdistill.report.table import Proof
 from segdistill.training import runs
 from segdistill.training.folder import RunFolder
 from segdistill.training.processes import is_main
+
+__all__ = ["available", "convert", "distill", "evaluate", "inspect", "predict", "train"]
 
 
 @dataclass(frozen=True)

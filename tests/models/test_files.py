@@ -91,7 +91,7 @@ def test_load_checkpoint_fills_a_network_and_says_from_where(tmp_path: Path) -> 
     torch.manual_seed(2)
     other = build(_spec(), len(CLASSES))
     assert not _same(other, network)
-    assert load_checkpoint(other, tmp_path) == tmp_path / "student.safetensors"
+    assert load_checkpoint(other, tmp_path).path == tmp_path / "student.safetensors"
     assert _same(other, network)
 
 

@@ -73,3 +73,8 @@ def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
         return r, g, b
 
     return tuple(colour(index + 1) for index in range(count))
+
+
+def unnamed_classes(count: int) -> Classes:
+    """ "class 0" .. for a network whose file does not name its classes."""
+    return Classes(tuple(f"class {index}" for index in range(count)), distinct_colours(count))

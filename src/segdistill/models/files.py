@@ -1,4 +1,4 @@
-"""Our own weight files: `<role>.safetensors` beside `<role>.yaml`, which says how to build the network."""
+"""Weight files: our own, `<role>.safetensors` beside `<role>.yaml` which says how to build the network, and others'."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from segdistill.data.base import Classes
+from segdistill.data.base import Classes, unnamed_classes
 from segdistill.errors import CheckpointError
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.checkpoints.published import (
+    Part,
+    open_published,
+    published_names,
+    same_family,
+    same_network,
+)
+from segdistill.models.segmenter import SegmentationNetwork, Segmenter
 from segdistill.models.zoo import NetworkSpec, build
 from segdistill.storage import write_aside, write_yaml
 
@@ -51,17 +58,38 @@ def save_model(folder: Path, role: Role, network: nn.Module, spec: NetworkSpec, 
 
 
 def load_model(path: str | Path) -> SegmentationNetwork:
-    """The network of a run folder or of a .safetensors file, ready to predict, with its `classes`.
+    """The network of a run folder, of a .safetensors file or of a published file, ready to predict.
 
     A run folder gives its student, or its teacher if it trained only that. Called on RGB images N,3,H,W in [0,1] the
-    network gives a `SegOutput`; it normalises by itself.
+    network gives a `SegOutput`; it normalises by itself. `classes` has the names and colours of its classes.
     """
     return open_model(path).network
 
 
 def open_model(path: str | Path) -> LoadedModel:
     """As `load_model`, with the file that the network came from."""
+    if is_published(Path(path)):
+        published = open_published(path)
+        network = published.build()
+        classes = published.classes or unnamed_classes(published.num_classes)
+        network.classes = classes
+        return LoadedModel(network, classes, published.path)
     file = _weights_file(Path(path))
+    spec, classes = _described(file)
+    own = build(spec, len(classes))
+    load_checkpoint(own, file)
+    own.classes = classes
+    return LoadedModel(own.eval(), classes, file)
+
+
+def read_description(path: Path) -> tuple[Path, NetworkSpec, Classes]:
+    """The weight file of a run folder or path of this library, and what the .yaml beside it says."""
+    file = _weights_file(path)
+    return file, *_described(file)
+
+
+def _described(file: Path) -> tuple[NetworkSpec, Classes]:
+    """What the .yaml beside a weight file of this library says."""
     description = file.with_suffix(".yaml")
     try:
         described = yaml.safe_load(description.read_text(encoding="utf-8"))
@@ -74,21 +102,44 @@ def open_model(path: str | Path) -> LoadedModel:
         raise CheckpointError(f"{file} has no {description.name} beside it, which says what network it is.") from error
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{description} does not describe a network of this library: {error}") from error
-    network = build(spec, len(classes))
-    load_checkpoint(network, file)
-    network.classes = classes
-    return LoadedModel(network.eval(), classes, file)
+    return spec, classes
 
 
 def trained_record(file: Path) -> dict[str, Any]:
     """How the network in the weight file was trained (seed, steps, seconds, ...), as far as the file beside it says."""
-    described = yaml.safe_load(file.with_suffix(".yaml").read_text(encoding="utf-8"))
+    description = file.with_suffix(".yaml")
+    if not description.is_file():
+        return {}
+    described = yaml.safe_load(description.read_text(encoding="utf-8"))
     trained: dict[str, Any] = described.get("trained") or {}
     return trained
 
 
-def load_checkpoint(model: nn.Module, path: str | Path) -> Path:
-    """Fill `model` from a .safetensors file or run folder of this library; strict. Returns the file that was read."""
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """What `load_checkpoint` read: the file, its layout ("segdistill" or one of LAYOUTS), the number of tensors.
+
+    network: the zoo's name of the network in a published file, if it has one. adapted: whether the model took on the
+    stem, widths or normalisation of the file.
+    """
+
+    path: Path
+    layout: str
+    tensors: int
+    network: str | None = None
+    adapted: bool = False
+
+
+def load_checkpoint(model: nn.Module, path: str | Path, *, part: Part = "student") -> LoadedCheckpoint:
+    """Fill `model` from a file or run folder of this library, or from a published file; strict.
+
+    Published files (OpenMMLab, BPKD, CIRKD, NVlabs and Hugging Face SegFormer) are told by their tensors. Generations
+    of the same network differ in stem, widths and normalisation; a model made by this library takes those of the file,
+    so make its optimiser afterwards. part: which network of a distillation run's file. A missing, surplus or misshapen
+    tensor, and another number of classes, is a `CheckpointError` that lists them; the model is then as it was.
+    """
+    if is_published(Path(path)):
+        return _load_published(model, path, part)
     file = _weights_file(Path(path))
     try:
         found = load_file(file)
@@ -106,7 +157,37 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> Path:
         shown = "\n  ".join(faults[:8] + ([f"... and {len(faults) - 8} more"] if len(faults) > 8 else []))
         raise CheckpointError(f"{file} holds another network ({len(faults)} tensors do not fit):\n  {shown}")
     model.load_state_dict(found)
-    return file
+    return LoadedCheckpoint(file, "segdistill", len(found))
+
+
+def _load_published(model: nn.Module, path: str | Path, part: Part) -> LoadedCheckpoint:
+    published = open_published(path, part=part)
+    if not isinstance(model, Segmenter) or model.spec is None:
+        raise CheckpointError(
+            f"{published.path} is in the layout of {published.layout}, which only a network composed by this library "
+            f"can take. Make one with segdistill.load_model('{path}')."
+        )
+    if published.num_classes != model.num_classes:
+        raise CheckpointError(
+            f"{published.path} scores {published.num_classes} classes, the network {model.num_classes}. Make it with "
+            f"num_classes={published.num_classes}, or map the teacher's classes (teacher.class_map)."
+        )
+    adapted = not same_network(model.spec, published.spec) and same_family(model.spec, published.spec)
+    if adapted:
+        other = published.build()
+        model.become(other)
+        return LoadedCheckpoint(published.path, published.layout, len(other.state_dict()), published.zoo_name, True)
+    return LoadedCheckpoint(published.path, published.layout, published.fill(model), published.zoo_name)
+
+
+def is_published(path: Path) -> bool:
+    """Whether `path` is not a file or folder of this library: it has no description of ours beside or in it."""
+    if path.is_dir():
+        return (path / "config.json").is_file() and not any((path / f"{r}.safetensors").is_file() for r in _ROLES)
+    if path.suffix in (".pth", ".pt", ".bin", ".ckpt"):
+        return True
+    described = path.with_suffix(".yaml").is_file()
+    return path.suffix == ".safetensors" and path.is_file() and not described and published_names(path)
 
 
 def _weights_file(path: Path) -> Path:
@@ -121,5 +202,5 @@ def _weights_file(path: Path) -> Path:
     if not path.is_file():
         raise CheckpointError(f"No weight file or run folder {path}.")
     if path.suffix != ".safetensors":
-        raise CheckpointError(f"{path} is not a .safetensors file or a run folder of this library.")
+        raise CheckpointError(f"{path} is not a .safetensors file, a run folder of this library or a published .pth.")
     return path

@@ -68,6 +68,13 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "output_stride": 8,
         "auxiliary_channels": 256,
     },
+    "deeplabv3plus_mv2_city": {  # BPKD's student on Cityscapes is narrower than the one of its table
+        "backbone": "mobilenetv2_d8",
+        "head": {"name": "deeplabv3plus", "low_stage": 0, **_SPP},
+        "channels": 128,
+        "output_stride": 8,
+        "auxiliary_channels": 64,
+    },
     "isanet_r101": _resnet(101, "isanet"),
     "isanet_r18": _resnet(18, "isanet"),
     "deeplabv3_r101": _resnet(101, "deeplabv3", **_SPP),
@@ -93,6 +100,16 @@ PUBLISHED: dict[str, dict[str, Any]] = {
             "head": {"name": "segformer", "normed": False},
             "channels": 256 if size < 2 else 768,
             "auxiliary_channels": 0,
+        }
+        for size in range(6)
+    },
+    **{
+        f"segformer_b{size}_cirkd": {
+            "backbone": f"mit_b{size}",
+            "head": {"name": "segformer", "normed": False, "fusion_bias": True},
+            "channels": 256 if size < 2 else 768,
+            "auxiliary_channels": 0,
+            **CIRKD_PIXELS,
         }
         for size in range(6)
     },

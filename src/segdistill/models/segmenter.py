@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,9 @@ from torch import Tensor, nn
 from segdistill.data.base import Classes
 from segdistill.models.heads import Head
 from segdistill.outputs import SegOutput
+
+if TYPE_CHECKING:
+    from segdistill.models.zoo import NetworkSpec
 
 
 class SegmentationNetwork(nn.Module, ABC):
@@ -49,6 +53,9 @@ class Segmenter(SegmentationNetwork):
     returned while training only.
     """
 
+    spec: NetworkSpec | None = None
+    """What the network is made of, if it was made from such a description."""
+
     def __init__(
         self,
         backbone: nn.Module,
@@ -84,6 +91,13 @@ class Segmenter(SegmentationNetwork):
             features=features,
             auxiliary=auxiliary,
         )
+
+    def become(self, other: Segmenter) -> None:
+        """Take on the parts, and so the weights, of `other`, a network for the same classes."""
+        for name, part in other.named_children():
+            setattr(self, name, part)
+        self.mean, self.std, self.bgr, self.spec = other.mean, other.std, other.bgr, other.spec
+        self.train(self.training)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -148,6 +148,12 @@ VARIANTS: dict[str, Variant] = {
         )
         for depth in (18, 34, 50, 101, 152)
     },
+    **{
+        f"resnet{depth}_vanilla": Variant(
+            f"resnet{depth}", f"ResNet-{depth} at stride 8 with a 7x7 stem (CIRKD)", _FOUR_STAGES, stride=8
+        )
+        for depth in (18, 34, 50, 101, 152)
+    },
     "mobilenetv2_d8": Variant(
         "mobilenetv2_100", "OpenMMLab's MobileNetV2 at stride 8", _FOUR_STAGES, _first_block_dilation, stride=8
     ),

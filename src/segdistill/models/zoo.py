@@ -107,7 +107,7 @@ def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
             f"A head asks for a stage that backbone '{spec.backbone}' does not have; it has {len(stages)} stages, "
             f"0 to {len(stages) - 1} from fine to coarse."
         ) from error
-    return Segmenter(
+    network = Segmenter(
         backbone,
         head,
         num_classes=num_classes,
@@ -117,6 +117,8 @@ def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
         auxiliary=auxiliary,
         dropout=spec.dropout,
     )
+    network.spec = spec
+    return network
 
 
 def create_model(

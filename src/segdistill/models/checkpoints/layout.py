@@ -1,0 +1,165 @@
+"""What a layout of a published weight file is: its names for our tensors, and the network it implies."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segdistill.errors import CheckpointError
+
+State = Mapping[str, Tensor]
+Rule = tuple[str, str | Callable[[re.Match[str]], str]]
+"""A pattern of our names and the published name. In the published name `@` stands before an index of our
+convolution-norm pair (0 conv, 1 bn), `a|b` means our rows are those of a, then of b, and `a#1-3/3` the rows from one
+third to the end of a."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows `start`/`of` to `stop`/`of` of the published tensor `key`."""
+
+    key: str
+    start: int = 0
+    stop: int = 1
+    of: int = 1
+
+
+class Layout(ABC):
+    """The names of one family of files."""
+
+    title: str
+    """Whose files these are, for people."""
+    matrices: re.Pattern[str] = re.compile(r"$^")
+    """Published names whose 1x1 convolution is stored as a matrix."""
+    convolutions: re.Pattern[str] = re.compile(r"$^")
+    """Published names whose linear map is stored as a 1x1 convolution."""
+    spare: re.Pattern[str] = re.compile(r"num_batches_tracked$")
+    """Published tensors that a file may have or lack without meaning."""
+
+    @abstractmethod
+    def matches(self, state: State) -> bool:
+        """Whether `state` is in this layout."""
+
+    @abstractmethod
+    def network(self, state: State) -> dict[str, Any]:
+        """The fields of `NetworkSpec` that the tensors imply."""
+
+    @abstractmethod
+    def num_classes(self, state: State) -> int:
+        """K."""
+
+    @abstractmethod
+    def rules(self, backbone: str, head: str) -> Sequence[Rule]:
+        """Rules for our names of a network with this backbone and head; the first that matches counts."""
+
+    def parts(self, key: str, rules: Sequence[Rule]) -> list[Part]:
+        """Where the rows of our tensor `key` are in a file."""
+        for pattern, replacement in rules:
+            name, found = re.subn(f"^{pattern}", replacement, key)
+            if found:
+                name = name.replace("@.0.", ".conv.").replace("@.1.", ".bn.")
+                return [_part(piece) for piece in name.split("|")]
+        return [Part(key)]
+
+
+def _part(text: str) -> Part:
+    key, _, rows = text.partition("#")
+    if not rows:
+        return Part(key)
+    # "#1-3/3" was written before the last component, which the rule left in place: attn.in_proj_#1-3/3.weight
+    match = re.fullmatch(r"(\d+)-(\d+)/(\d+)(.*)", rows)
+    assert match is not None
+    return Part(key + match[4], int(match[1]), int(match[2]), int(match[3]))
+
+
+def shape(state: State, key: str) -> tuple[int, ...]:
+    """Shape of a tensor that tells the network; an error that names it if the file has none."""
+    if key not in state:
+        raise CheckpointError(f"The file has no tensor '{key}', which tells what network it holds.")
+    return tuple(state[key].shape)
+
+
+def count(state: State, prefix: str) -> int:
+    """How many consecutive integers 0, 1, ... follow `prefix` in the names."""
+    found = {int(m[1]) for key in state if (m := re.match(rf"{re.escape(prefix)}(\d+)\.", key))}
+    return next(n for n in range(len(found) + 1) if n not in found)
+
+
+def pick_by_shape(candidates: Mapping[str, Any], wanted: Any, what: str) -> str:
+    """The name among `candidates` whose value equals `wanted`."""
+    for name, value in candidates.items():
+        if value == wanted:
+            return name
+    raise CheckpointError(f"No {what} of this library has {wanted}; known: {dict(candidates)}.")
+
+
+def gather(layout: Layout, state: State, wanted: State, rules: Sequence[Rule]) -> tuple[dict[str, Tensor], list[str]]:
+    """Our tensors by our names, of the shapes of `wanted`, and a list of all that is wrong."""
+    ours: dict[str, Tensor] = {}
+    faults: list[str] = []
+    used: set[str] = set()
+    for key, like in wanted.items():
+        parts = layout.parts(key, rules)
+        used.update(part.key for part in parts)
+        absent = sorted({part.key for part in parts if part.key not in state})
+        if absent and layout.spare.search(key):
+            ours[key] = torch.zeros_like(like)
+        elif absent:
+            faults += [f"missing {name}" for name in absent]
+        else:
+            tensor = torch.cat([_rows(state[part.key], part) for part in parts]) if _cut(parts) else state[parts[0].key]
+            if _plain(tensor.shape) != _plain(like.shape):
+                sizes = f"{tuple(tensor.shape)}, the network has {tuple(like.shape)}"
+                faults.append(f"{' + '.join(part.key for part in parts)} is {sizes}")
+            else:
+                ours[key] = tensor.reshape(like.shape).to(like.dtype)
+    faults += [f"surplus {key}" for key in sorted(set(state) - used) if not layout.spare.search(key)]
+    return ours, sorted(set(faults))
+
+
+def scatter(layout: Layout, ours: State, rules: Sequence[Rule]) -> dict[str, Tensor]:
+    """The inverse of `gather`: a state dict in the published layout."""
+    pieces: dict[str, list[tuple[int, Tensor]]] = {}
+    for key, tensor in ours.items():
+        parts = layout.parts(key, rules)
+        if not _cut(parts):
+            pieces[parts[0].key] = [(0, tensor)]
+            continue
+        spans = [part.stop - part.start for part in parts]
+        rows = tensor.shape[0] // sum(spans)
+        for part, block in zip(parts, tensor.split([rows * span for span in spans]), strict=True):
+            pieces.setdefault(part.key, []).append((part.start, block))
+    return {
+        key: _stored(layout, key, torch.cat([block for _, block in sorted(found, key=lambda x: x[0])]))
+        if len(found) > 1
+        else _stored(layout, key, found[0][1])
+        for key, found in pieces.items()
+    }
+
+
+def _cut(parts: list[Part]) -> bool:
+    return len(parts) > 1 or parts[0].of > 1
+
+
+def _rows(tensor: Tensor, part: Part) -> Tensor:
+    step = tensor.shape[0] // part.of
+    return tensor[part.start * step : part.stop * step]
+
+
+def _plain(size: torch.Size) -> tuple[int, ...]:
+    """A 1x1 convolution and a linear map of the same sizes are the same thing."""
+    return tuple(size[:2]) if len(size) == 4 and size[2:] == (1, 1) else tuple(size)
+
+
+def _stored(layout: Layout, key: str, tensor: Tensor) -> Tensor:
+    if tensor.ndim == 4 and layout.matrices.search(key):
+        return tensor.flatten(1)
+    if tensor.ndim == 2 and layout.convolutions.search(key):
+        return tensor[..., None, None]
+    return tensor

@@ -1,0 +1,181 @@
+"""Published files as networks: which layout a file is in, which network it holds, and its weights by our names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from segdistill.data.base import Classes, distinct_colours
+from segdistill.errors import CheckpointError
+from segdistill.models.checkpoints.cirkd import CIRKD
+from segdistill.models.checkpoints.layout import Layout, State, gather, scatter
+from segdistill.models.checkpoints.openmmlab import OpenMMLab
+from segdistill.models.checkpoints.reading import RawFile, read_file
+from segdistill.models.checkpoints.segformer import CIRKDSegFormer, HuggingFace, NVlabs
+from segdistill.models.segmenter import Segmenter
+from segdistill.models.zoo import ZOO, NetworkSpec, build, resolve_spec
+
+LAYOUTS: dict[str, Layout] = {
+    "openmmlab": OpenMMLab(),
+    "nvlabs": NVlabs(),
+    "huggingface": HuggingFace(),
+    "cirkd": CIRKD(),
+    "cirkd_segformer": CIRKDSegFormer(),
+}
+Part = Literal["student", "teacher"]
+# Distillation runs keep two networks in one file (mmrazor 0.x and 1.x); data-parallel ones add "module.".
+_PREFIXES: dict[Part, tuple[str, ...]] = {
+    "student": ("", "module.", "architecture.model.", "architecture.", "student.", "model.", "network."),
+    "teacher": ("distiller.teacher.model.", "distiller.teacher.", "teacher.model.", "teacher."),
+}
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A published file: its layout by name, the network that its tensors imply, its classes if it names them."""
+
+    path: Path
+    layout: str
+    spec: NetworkSpec
+    num_classes: int
+    classes: Classes | None
+    state: State
+
+    @property
+    def zoo_name(self) -> str | None:
+        """The entry of the zoo that this network is, if it is one."""
+        return self.spec.name
+
+    def build(self) -> Segmenter:
+        """The network with the file's weights, in evaluation mode."""
+        network = build(self.spec, self.num_classes)
+        assert isinstance(network, Segmenter)
+        self.fill(network)
+        network.classes = self.classes
+        return network.eval()
+
+    def fill(self, network: Segmenter) -> int:
+        """Load the weights into `network`, strictly; the number of tensors. A misfit is an error that lists all."""
+        weights, faults = self._gather(network)
+        if faults:
+            shown = "\n  ".join(faults[:12] + ([f"... and {len(faults) - 12} more"] if len(faults) > 12 else []))
+            raise CheckpointError(
+                f"{self.path} ({LAYOUTS[self.layout].title}) holds another network ({len(faults)} tensors do not fit):"
+                f"\n  {shown}"
+            )
+        network.load_state_dict(weights)
+        return len(weights)
+
+    def faults(self) -> list[str]:
+        """The tensors that are missing, surplus or misshapen for the network that the file seems to hold."""
+        with torch.device("meta"):
+            network = build(self.spec, self.num_classes)
+        assert isinstance(network, Segmenter)
+        return self._gather(network)[1]
+
+    def _gather(self, network: Segmenter) -> tuple[dict[str, Tensor], list[str]]:
+        assert network.spec is not None
+        return gather(LAYOUTS[self.layout], self.state, network.state_dict(), _rules(self.layout, network.spec))
+
+
+def open_published(path: str | Path, *, part: Part = "student") -> PublishedFile:
+    """Read a published file (or Hugging Face SegFormer folder); part: which network of a distillation run's file."""
+    raw = read_file(Path(path))
+    layout, state = _recognise(raw, part)
+    num_classes = LAYOUTS[layout].num_classes(state)
+    try:
+        spec = name_in_zoo(resolve_spec(LAYOUTS[layout].network(state)))
+    except CheckpointError as error:
+        raise CheckpointError(f"{raw.path}: {error}") from error
+    return PublishedFile(raw.path, layout, spec, num_classes, _classes(raw.meta, num_classes), state)
+
+
+def as_layout(network: Segmenter, layout: str) -> dict[str, Any]:
+    """The weights of `network` by the names of a published layout."""
+    if network.spec is None:
+        raise CheckpointError("Only networks composed by this library can be written in a published layout.")
+    return scatter(LAYOUTS[layout], network.state_dict(), _rules(layout, network.spec))
+
+
+def name_in_zoo(spec: NetworkSpec) -> NetworkSpec:
+    """`spec` under the name of the zoo's entry that is made of the same, if there is one."""
+    for name in ZOO:
+        candidate = resolve_spec({"name": name})
+        if same_network(candidate, spec):
+            return spec.model_copy(update={"name": name})
+    return spec
+
+
+def same_network(a: NetworkSpec, b: NetworkSpec) -> bool:
+    """Whether two networks are made of the same."""
+    return _made_of(a) == _made_of(b)
+
+
+def published_names(path: Path) -> bool:
+    """Whether the .safetensors file at `path` is in a published layout."""
+    state = read_file(path).state
+    return any(layout.matches(state) for layout in LAYOUTS.values())
+
+
+def same_family(a: NetworkSpec, b: NetworkSpec) -> bool:
+    """Whether two networks differ only in what published generations differ in: stem, widths, normalisation."""
+
+    def family(spec: NetworkSpec) -> tuple[str, str, bool]:
+        backbone = spec.backbone.rpartition("_")[0] if spec.backbone.startswith("resnet") else spec.backbone
+        backbone = "mobilenetv2" if backbone.startswith("mobilenetv2") else backbone
+        return backbone, head_name(spec), spec.auxiliary_channels > 0
+
+    return family(a) == family(b)
+
+
+def head_name(spec: NetworkSpec) -> str:
+    """The name of the head of `spec`."""
+    return spec.head if isinstance(spec.head, str) else str(spec.head.get("name", "fcn"))
+
+
+def _made_of(spec: NetworkSpec) -> dict[str, Any]:
+    """The fields of `spec` with every default of its head written out, to compare networks by."""
+    from segdistill.discovery import options_of, pick
+    from segdistill.models.heads import Head
+
+    head = {} if isinstance(spec.head, str) else {key: value for key, value in spec.head.items() if key != "name"}
+    if spec.channels is not None:
+        head["channels"] = spec.channels
+    options = options_of(pick("segdistill.models.heads", Head, head_name(spec), "head"))(**head).model_dump()
+    plain = spec.model_dump(exclude={"name", "head", "channels", "backbone_weights"})
+    return {**plain, "head": {"name": head_name(spec), **options}}
+
+
+def _rules(layout: str, spec: NetworkSpec) -> Sequence[Any]:
+    return LAYOUTS[layout].rules(spec.backbone, head_name(spec))
+
+
+def _recognise(raw: RawFile, part: Part) -> tuple[str, State]:
+    for prefix in _PREFIXES[part]:
+        state = {key.removeprefix(prefix): value for key, value in raw.state.items() if key.startswith(prefix)}
+        for name, layout in LAYOUTS.items():
+            if state and layout.matches(state):
+                return name, state
+    raise CheckpointError(
+        f"{raw.path} is in none of the layouts this library reads "
+        f"({', '.join(layout.title for layout in LAYOUTS.values())}). Its {len(raw.state)} tensors begin with "
+        f"{', '.join(list(raw.state)[:4])}."
+    )
+
+
+def _classes(meta: dict[str, Any], num_classes: int) -> Classes | None:
+    """Names and colours, if the file has them for its K classes."""
+    described = meta.get("dataset_meta") if isinstance(meta.get("dataset_meta"), dict) else {}
+    names = meta.get("CLASSES") or (described or {}).get("classes")
+    palette = meta.get("PALETTE") or (described or {}).get("palette")
+    if not isinstance(names, list | tuple) or len(names) != num_classes:
+        return None
+    if not isinstance(palette, list | tuple) or len(palette) != num_classes:
+        palette = distinct_colours(num_classes)
+    colours = tuple((int(r), int(g), int(b)) for r, g, b in palette)
+    return Classes(names=tuple(str(name).strip() for name in names), colours=colours)

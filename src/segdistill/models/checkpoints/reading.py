@@ -1,0 +1,104 @@
+"""Reading weight files of others: tensors and plain values only, nothing in a file is ever executed."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from segdistill.errors import CheckpointError
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_SCALAR = np.float64(0).__reduce__()[0]  # what numpy calls to make a number again
+# What old files keep beside the tensors and cannot do harm: numpy's numbers.
+_HARMLESS: list[Any] = [
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4", "u1", "?")),
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+]
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """What a file holds: tensors by their published names, and the plain values kept beside them (`meta`)."""
+
+    path: Path
+    state: dict[str, Tensor]
+    meta: dict[str, Any]
+
+
+def read_file(path: Path) -> RawFile:
+    """Read a .safetensors file, a torch file (.pth, .pt, .bin, ..) or a folder as Hugging Face writes it."""
+    if path.is_dir():
+        return _read_folder(path)
+    if not path.is_file():
+        raise CheckpointError(f"No weight file {path}.")
+    if path.suffix == ".safetensors":
+        return RawFile(path, _read_safetensors(path), {})
+    found = _read_torch(path)
+    meta = found.get("meta") if isinstance(found.get("meta"), Mapping) else {}
+    for key in _WRAPPERS:
+        if isinstance(found.get(key), Mapping):
+            found = found[key]
+            break
+    state = {str(key): value for key, value in found.items() if isinstance(value, Tensor)}
+    if not state:
+        raise CheckpointError(
+            f"{path} holds no tensors by name; its top keys are {', '.join(map(str, list(found)[:6]))}. Expected a "
+            f"state dict, bare or under one of {', '.join(_WRAPPERS)}."
+        )
+    return RawFile(path, state, dict(meta or {}))
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, not a dictionary
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"Can't read {path}: {error}. Expected a .safetensors file.") from error
+
+
+def _read_torch(path: Path) -> dict[Any, Any]:
+    try:
+        with torch.serialization.safe_globals(_HARMLESS):
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} holds more than tensors and plain values; such a file can run code when it is opened, so it is "
+            f"refused. torch says: {str(error).splitlines()[0]} If you trust where it comes from, open it once in the "
+            "environment that wrote it and save it again with torch.save({'state_dict': file['state_dict']}, new_path)."
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"Can't read {path}: {reason}. Is it a whole torch file?") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} holds a {type(found).__name__}, expected a state dict or a dict with one.")
+    return found
+
+
+def _read_folder(path: Path) -> RawFile:
+    """A Hugging Face folder: config.json with the weights in one file or in shards."""
+    config = path / "config.json"
+    if not config.is_file():
+        raise CheckpointError(f"{path} holds neither a run of this library nor a config.json of Hugging Face.")
+    index = next(iter(sorted(path.glob("*.index.json"))), None)
+    if index is not None:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    else:
+        names = [name for name in ("model.safetensors", "pytorch_model.bin") if (path / name).is_file()][:1]
+    if not names:
+        raise CheckpointError(f"{path} has a config.json but neither model.safetensors nor pytorch_model.bin.")
+    state: dict[str, Tensor] = {}
+    for name in names:
+        state |= read_file(path / name).state
+    labels = json.loads(config.read_text(encoding="utf-8")).get("id2label") or {}
+    return RawFile(path, state, {"CLASSES": [labels[key] for key in sorted(labels, key=int)]} if labels else {})
