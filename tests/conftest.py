@@ -86,3 +86,9 @@ def start() -> Callable[..., subprocess.Popen[str]]:
         )
 
     return run
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A class that inherits the checks of `checks.py` runs them on each of its `names`."""
+    if "name" in metafunc.fixturenames and hasattr(metafunc.cls, "names"):
+        metafunc.parametrize("name", metafunc.cls.names)

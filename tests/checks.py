@@ -1,0 +1,118 @@
+"""What every network promises: checks that a test class inherits and runs on the networks it names."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from segdistill.data.base import unnamed_classes
+from segdistill.models.files import load_model, save_model
+from segdistill.models.segmenter import Segmenter
+from segdistill.models.zoo import build, resolve_spec
+from segdistill.outputs import SegOutput
+
+CLASSES = 5
+
+
+class NetworkChecks:
+    """`names` are networks of the zoo; a subclass may make its own in `network`."""
+
+    names: ClassVar[list[str]]
+
+    def network(self, name: str, num_classes: int = CLASSES) -> Segmenter:
+        torch.manual_seed(0)
+        made = build(resolve_spec({"name": name}), num_classes)
+        assert isinstance(made, Segmenter)
+        return made
+
+    def image(self, height: int, width: int, n: int = 1) -> Tensor:
+        return torch.rand(n, 3, height, width, generator=torch.Generator().manual_seed(5))
+
+    def run(self, network: Segmenter, image: Tensor) -> SegOutput:
+        with torch.no_grad():
+            output: SegOutput = network.eval()(image)
+        return output
+
+    @pytest.mark.parametrize("size", [(65, 97), (33, 47), (17, 16)], ids=str)
+    def test_any_size(self, name: str, size: tuple[int, int]) -> None:
+        network = self.network(name)
+        output = self.run(network, self.image(*size, n=2))
+        assert output.logits.shape == (2, CLASSES, *output.embedding.shape[-2:])
+        assert output.logits.isfinite().all()
+        assert output.auxiliary is None
+        heights = [feature.shape[-2] for feature in output.features]
+        assert heights == sorted(heights, reverse=True), "finest first"
+
+    def test_strides_and_channels_are_those_it_claims(self, name: str) -> None:
+        network = self.network(name)
+        assert network.spec is not None
+        info = network.backbone.feature_info
+        output = self.run(network, self.image(128, 192))
+        assert [feature.shape[1] for feature in output.features] == info.channels()
+        assert [128 // feature.shape[-2] for feature in output.features] == info.reduction()
+        assert info.reduction()[-1] == (network.spec.output_stride or 32)
+        assert output.embedding.shape[1] == network.head.channels == network.classifier.in_channels
+
+    def test_learns(self, name: str) -> None:
+        network = self.network(name).train()
+        image = self.image(96, 160, n=2)
+        output = network(image)
+        loss = output.logits.square().mean()
+        if output.auxiliary is not None:
+            loss = loss + output.auxiliary.square().mean()
+        loss.backward()
+        for parameter_name, parameter in network.named_parameters():
+            assert parameter.grad is not None, parameter_name
+            assert parameter.grad.isfinite().all(), parameter_name
+        assert (output.auxiliary is not None) == (network.auxiliary is not None)
+        before = self.run(copy.deepcopy(network), image).logits
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter -= 1e-3 * parameter.grad
+        assert not torch.equal(self.run(network, image).logits, before)
+
+    def test_says_the_same_twice(self, name: str) -> None:
+        network = self.network(name)
+        image = self.image(65, 97)
+        assert torch.equal(self.run(network, image).logits, self.run(network, image).logits)
+
+    def test_saved_and_loaded_is_the_same(self, name: str, tmp_path: Path) -> None:
+        network = self.network(name)
+        save_model(tmp_path, "student", network, network.spec, unnamed_classes(CLASSES), None)
+        image = self.image(33, 47)
+        assert torch.equal(load_model(tmp_path)(image).logits, self.run(network, image).logits)
+
+    def test_half_precision(self, name: str) -> None:
+        network = self.network(name)
+        image = self.image(64, 96)
+        full = self.run(network, image).logits
+        with torch.autocast("cpu", torch.bfloat16):
+            half = self.run(network, image).logits
+        assert half.dtype == torch.bfloat16
+        assert (half.float() - full).abs().max() < 0.1 * full.abs().max().clamp_min(1e-3)
+
+    def test_exports(self, name: str) -> None:
+        network = self.network(name).eval()
+        image = self.image(64, 96)
+        exported = torch.export.export(_Scores(network), (image,)).module()
+        torch.testing.assert_close(exported(image), self.run(network, image).logits, rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("num_classes", [2, 150])
+    def test_any_number_of_classes(self, name: str, num_classes: int) -> None:
+        assert self.run(self.network(name, num_classes), self.image(64, 96)).logits.shape[1] == num_classes
+
+
+class _Scores(torch.nn.Module):
+    """The logits alone, as an exported file gives them."""
+
+    def __init__(self, network: Segmenter) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.network(image).logits

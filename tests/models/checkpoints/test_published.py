@@ -1,0 +1,297 @@
+"""Published files: what they are told to be, what they load into, what they refuse."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from filling import filled, oracle_state, shapes_of
+from torch import Tensor
+
+import segdistill
+from segdistill.errors import CheckpointError
+from segdistill.models.checkpoints.published import as_layout, open_published
+from segdistill.models.zoo import create_model
+
+IMAGE = torch.rand(1, 3, 65, 97, generator=torch.Generator().manual_seed(0))
+
+
+def _written(folder: Path, content: Any, name: str = "file.pth") -> Path:
+    torch.save(content, folder / name)
+    return folder / name
+
+
+def _file_of(name: str, layout: str, folder: Path, num_classes: int = 19) -> tuple[Path, torch.nn.Module]:
+    """A bare state dict as `layout` writes the network `name`, filled, and that network."""
+    network = create_model(name, num_classes)
+    network.load_state_dict(filled(shapes_of(network.state_dict()), gamma=0.85))
+    return _written(folder, as_layout(network, layout)), network.eval()  # type: ignore[arg-type]
+
+
+CASES = [
+    ("pspnet_r18", "openmmlab"),
+    ("deeplabv3_r18_cirkd", "cirkd"),
+    ("deeplabv3_r18_cirkd2", "cirkd"),
+    ("pspnet_r18_cirkd", "cirkd"),
+    ("deeplabv3_mv2", "cirkd"),
+    ("pspnet_mv2", "cirkd"),
+    ("segformer_b0", "openmmlab"),
+    ("segformer_b0_original", "nvlabs"),
+    ("segformer_b0_cirkd", "cirkd_segformer"),
+]
+
+
+@pytest.mark.parametrize(("name", "layout"), CASES)
+def test_a_file_is_told_by_its_tensors(name: str, layout: str, tmp_path: Path) -> None:
+    path, network = _file_of(name, layout, tmp_path)
+    found = segdistill.inspect(path)
+    assert (found.layout, found.network, found.num_classes, found.faults) == (layout, name, 19, ())
+    assert found.parameters == sum(parameter.numel() for parameter in network.parameters())
+    loaded = segdistill.load_model(path)
+    assert torch.equal(loaded(IMAGE).logits, network(IMAGE).logits)
+
+
+# Names and shapes as the published code writes them, from its documented layout.
+CIRKD_NAMES = {
+    "deeplabv3_r18_cirkd": {
+        "pretrained.conv1.weight": (64, 3, 3, 3),
+        "pretrained.conv3.weight": (128, 64, 3, 3),
+        "pretrained.bn3.running_mean": (128,),
+        "pretrained.layer1.0.conv1.weight": (64, 128, 3, 3),
+        "pretrained.layer1.0.downsample.0.weight": (64, 128, 1, 1),
+        "head.aspp.b0.0.weight": (128, 512, 1, 1),
+        "head.aspp.b1.block.0.weight": (128, 512, 3, 3),
+        "head.aspp.b4.gap.1.weight": (128, 512, 1, 1),
+        "head.aspp.b4.gap.2.running_var": (128,),
+        "head.aspp.project.0.weight": (128, 640, 1, 1),
+        "head.block.0.weight": (128, 128, 3, 3),
+        "head.block.4.weight": (19, 128, 1, 1),
+        "head.block.4.bias": (19,),
+        "auxlayer.block.0.weight": (64, 256, 3, 3),
+        "auxlayer.block.4.weight": (19, 64, 1, 1),
+    },
+    "deeplabv3_r101_cirkd2": {
+        "pretrained.layer1.0.conv1.weight": (64, 128, 1, 1),
+        "head.aspp.b1.block.0.weight": (512, 2048, 3, 3),
+        "head.block.4.weight": (19, 512, 1, 1),
+        "auxlayer.block.0.weight": (256, 1024, 3, 3),
+    },
+    "pspnet_r101_cirkd": {
+        "head.psp.conv1.0.weight": (512, 2048, 1, 1),
+        "head.block.0.weight": (512, 4096, 3, 3),
+        "head.classifier.weight": (19, 512, 1, 1),
+    },
+    "deeplabv3_mv2": {
+        "pretrained.net.features.0.0.weight": (32, 3, 3, 3),
+        "pretrained.net.features.1.conv.0.weight": (32, 1, 3, 3),
+        "pretrained.net.features.1.conv.3.weight": (16, 32, 1, 1),
+        "pretrained.net.features.2.conv.3.weight": (96, 1, 3, 3),
+        "pretrained.net.features.17.conv.7.weight": (320,),
+    },
+}
+CIRKD_COUNTS = {
+    "deeplabv3_r101_cirkd": 688,
+    "deeplabv3_r18_cirkd": 190,
+    "pspnet_r18_cirkd": 178,
+    "deeplabv3_mv2": 350,
+    "segformer_b0_cirkd": 193,
+    "segformer_b4_cirkd": 849,
+}
+
+
+def _names(name: str) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        network = create_model(name, 19)
+    layout = "cirkd_segformer" if "segformer" in name else "cirkd"
+    return {key: tuple(value.shape) for key, value in as_layout(network, layout).items()}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", CIRKD_NAMES)
+def test_cirkd_names_and_shapes(name: str) -> None:
+    ours = _names(name)
+    assert {key: ours.get(key) for key in CIRKD_NAMES[name]} == CIRKD_NAMES[name]
+
+
+@pytest.mark.parametrize("name", CIRKD_COUNTS)
+def test_cirkd_files_have_as_many_tensors_as_the_published_ones(name: str) -> None:
+    assert len(_names(name)) == CIRKD_COUNTS[name]
+
+
+def test_cirkd_networks_see_bgr_pixels_without_their_mean(tmp_path: Path) -> None:
+    network = create_model("pspnet_r18_cirkd", 19)
+    pixels = torch.rand(1, 3, 8, 8)
+    want = pixels.flip(1) * 255 - torch.tensor([104.00698793, 116.66876762, 122.67891434]).view(3, 1, 1)
+    torch.testing.assert_close(network.normalise(pixels), want, rtol=0, atol=1e-3)
+
+
+def test_a_vanilla_stem_is_told_from_a_deep_one(tmp_path: Path) -> None:
+    network = create_model("deeplabv3_r18_cirkd", 19, backbone="resnet18_vanilla")
+    found = segdistill.inspect(_written(tmp_path, as_layout(network, "cirkd")))  # type: ignore[arg-type]
+    assert found.made_of["backbone"] == "resnet18_vanilla"
+    assert found.faults == ()
+
+
+@pytest.mark.parametrize("generation", ["deeplabv3_r18_cirkd", "deeplabv3_r18_cirkd2"])
+def test_a_network_takes_the_widths_of_the_generation_it_is_given(generation: str, tmp_path: Path) -> None:
+    path, network = _file_of(generation, "cirkd", tmp_path)
+    ours = create_model("deeplabv3_r18", 19)
+    done = segdistill.load_checkpoint(ours, path)
+    assert (done.layout, done.network, done.adapted) == ("cirkd", generation, True)
+    assert torch.equal(ours.eval()(IMAGE).logits, network(IMAGE).logits)
+    made = create_model("deeplabv3_r18", 19, weights=path).eval()
+    assert torch.equal(made(IMAGE).logits, network(IMAGE).logits)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "part"),
+    [
+        (lambda state: state, "student"),
+        (lambda state: {"state_dict": state}, "student"),
+        (lambda state: {"state_dict": {f"module.{key}": value for key, value in state.items()}}, "student"),
+        (lambda state: {"state_dict": _run(state, "architecture.model.", "distiller.teacher.")}, "student"),
+        (lambda state: {"state_dict": _run(state, "architecture.", "teacher.")}, "student"),
+        (lambda state: {"state_dict": _run(state, "architecture.model.", "distiller.teacher.", swap=True)}, "teacher"),
+    ],
+    ids=["bare", "wrapped", "parallel", "mmrazor 0", "mmrazor 1", "the teacher of a run"],
+)
+def test_the_wrappings_of_openmmlab_files(wrap: Any, part: Any, tmp_path: Path) -> None:
+    state = oracle_state("pspnet_r18")
+    plain = open_published(_written(tmp_path, {"state_dict": state}, "plain.pth")).build()
+    network = create_model("pspnet_r18", 19)
+    done = segdistill.load_checkpoint(network, _written(tmp_path, wrap(state)), part=part)
+    assert (done.layout, done.network, done.adapted) == ("openmmlab", "pspnet_r18", False)
+    assert torch.equal(network.eval()(IMAGE).logits, plain(IMAGE).logits)
+
+
+def _run(state: dict[str, Tensor], student: str, teacher: str, *, swap: bool = False) -> dict[str, Tensor]:
+    """Both networks of a distillation run in one file; the other one is all zeros."""
+    zeros = {key: torch.zeros_like(value) for key, value in state.items()}
+    first, second = (zeros, state) if swap else (state, zeros)
+    return {f"{student}{k}": v for k, v in first.items()} | {f"{teacher}{k}": v for k, v in second.items()}
+
+
+def test_class_names_and_colours_come_from_the_file(tmp_path: Path) -> None:
+    names = tuple(f"thing {i}" for i in range(19))
+    meta = {"CLASSES": names, "PALETTE": [[i, 2 * i, 3 * i] for i in range(19)], "mmseg_version": "0.26.0", "iter": 8}
+    path = _written(tmp_path, {"state_dict": oracle_state("pspnet_r18"), "meta": meta})
+    classes = segdistill.load_model(path).classes
+    assert classes is not None
+    assert classes.names == names
+    assert classes.colours[5] == (5, 10, 15)
+    assert segdistill.inspect(path).classes == names
+
+
+def test_files_without_batch_counters_load(tmp_path: Path) -> None:
+    state = {key: value for key, value in oracle_state("pspnet_r18").items() if "num_batches" not in key}
+    assert segdistill.inspect(_written(tmp_path, {"state_dict": state})).faults == ()
+    segdistill.load_checkpoint(create_model("pspnet_r18", 19), tmp_path / "file.pth")
+
+
+def test_nvlabs_files_may_carry_their_idle_classifier(tmp_path: Path) -> None:
+    network = create_model("segformer_b0_original", 19)
+    state = as_layout(network, "nvlabs")  # type: ignore[arg-type]
+    assert tuple(state["decode_head.linear_c1.proj.weight"].shape) == (256, 32)
+    idle = {"decode_head.conv_seg.weight": torch.zeros(19, 128, 1, 1), "decode_head.conv_seg.bias": torch.zeros(19)}
+    found = segdistill.inspect(_written(tmp_path, {"state_dict": state | idle}))
+    assert (found.layout, found.faults) == ("nvlabs", ())
+
+
+def test_a_hugging_face_segformer_gives_its_own_outputs(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.SegformerConfig(num_labels=7, id2label={i: f"class {i}!" for i in range(7)})
+    theirs = transformers.SegformerForSemanticSegmentation(config).eval()
+    theirs.save_pretrained(tmp_path / "hf")
+    found = open_published(tmp_path / "hf")
+    assert found.layout == "huggingface"
+    ours = found.build()
+    assert ours.classes is not None
+    assert ours.classes.names[3] == "class 3!"
+    with torch.no_grad():
+        want = theirs(pixel_values=ours.normalise(IMAGE)).logits
+        torch.testing.assert_close(ours(IMAGE).logits, want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda state: state.pop("backbone.layer2.0.conv1.weight"), "missing backbone.layer2.0.conv1.weight"),
+        (lambda state: state.update({"decode_head.extra": torch.zeros(1)}), "surplus decode_head.extra"),
+        (
+            lambda state: state.update({"backbone.stem.3.weight": torch.zeros(32, 16, 3, 3)}),
+            "backbone.stem.3.weight is (32, 16, 3, 3), the network has (32, 32, 3, 3)",
+        ),
+    ],
+    ids=["missing", "surplus", "misshapen"],
+)
+def test_a_tensor_that_does_not_fit_is_named(change: Any, words: str, tmp_path: Path) -> None:
+    state = oracle_state("pspnet_r18")
+    change(state)
+    network = create_model("pspnet_r18", 19)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    path = _written(tmp_path, {"state_dict": state})
+    with pytest.raises(CheckpointError) as error:
+        segdistill.load_checkpoint(network, path)
+    assert words in str(error.value)
+    assert str(path) in str(error.value)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert words in segdistill.inspect(path).faults
+
+
+def test_another_network_or_number_of_classes_is_refused(tmp_path: Path) -> None:
+    path = _written(tmp_path, {"state_dict": oracle_state("pspnet_r18")})
+    with pytest.raises(CheckpointError, match="missing decode_head"):
+        segdistill.load_checkpoint(create_model("isanet_r18", 19), path)
+    with pytest.raises(CheckpointError, match="scores 19 classes, the network 150"):
+        segdistill.load_checkpoint(create_model("pspnet_r18", 150), path)
+
+
+class _Mischief:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (Path("mischief"),))
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (tmp_path / "plain.pth").open("wb") as file:
+        pickle.dump({"state_dict": {}, "meta": _Mischief()}, file)
+    for path in (
+        tmp_path / "plain.pth",
+        _written(tmp_path, {"state_dict": oracle_state("pspnet_r18"), "meta": _Mischief()}),
+    ):
+        with pytest.raises(CheckpointError, match="can run code"):
+            segdistill.inspect(path)
+    assert not (tmp_path / "mischief").exists()
+
+
+def test_numbers_of_numpy_in_the_metadata_are_harmless(tmp_path: Path) -> None:
+    meta = {"iter": np.float64(3.5), "seed": np.int64(3)}
+    path = _written(tmp_path, {"state_dict": oracle_state("pspnet_r18"), "meta": meta})
+    assert segdistill.inspect(path).network == "pspnet_r18"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"state_dict": {"fc.weight": torch.zeros(2, 2)}}, "none of the layouts"),
+        ({"epoch": 3}, "no tensors by name"),
+        ([1, 2], "holds a list"),
+    ],
+    ids=["unknown", "no tensors", "no dictionary"],
+)
+def test_a_file_that_is_no_network_is_refused(content: Any, words: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=words):
+        segdistill.inspect(_written(tmp_path, content))
+
+
+def test_a_broken_file_is_refused(tmp_path: Path) -> None:
+    path = _written(tmp_path, {"state_dict": oracle_state("pspnet_r18")})
+    path.write_bytes(path.read_bytes()[:10_000])
+    with pytest.raises(CheckpointError, match=r"Can't read .*file\.pth"):
+        segdistill.inspect(path)

@@ -1,0 +1,52 @@
+"""Every network of the zoo keeps the promises of a network."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+import torch
+from checks import NetworkChecks
+
+from segdistill.models.segmenter import Segmenter
+from segdistill.models.zoo import ZOO, build, resolve_spec
+
+BIG = [
+    name
+    for name in ZOO
+    if any(part in name for part in ("r101", "r50", "w48", "w18", "_b1", "_b2", "_b3", "_b4", "_b5"))
+]
+BIG.remove("hrnet_w18s")
+
+
+class TestNetworks(NetworkChecks):
+    names: ClassVar = [name for name in ZOO if name not in BIG]
+
+
+class TestBigNetworks(NetworkChecks):
+    """The big ones are made without memory: what they claim is checked, not what they compute."""
+
+    names: ClassVar = BIG
+
+    def network(self, name: str, num_classes: int = 5) -> Segmenter:
+        with torch.device("meta"):
+            made = build(resolve_spec({"name": name}), num_classes)
+        assert isinstance(made, Segmenter)
+        return made
+
+    def image(self, height: int, width: int, n: int = 1) -> torch.Tensor:
+        return torch.empty(n, 3, height, width, device="meta")
+
+    @pytest.mark.parametrize("size", [(65, 97), (33, 47), (17, 16)], ids=str)
+    def test_any_size(self, name: str, size: tuple[int, int]) -> None:
+        output = self.run(self.network(name), self.image(*size, n=2))
+        assert output.logits.shape == (2, 5, *output.embedding.shape[-2:])
+        heights = [feature.shape[-2] for feature in output.features]
+        assert heights == sorted(heights, reverse=True)
+
+    # What they compute is the same code as that of their small relatives above.
+    test_learns = None
+    test_says_the_same_twice = None
+    test_saved_and_loaded_is_the_same = None
+    test_half_precision = None
+    test_exports = None
