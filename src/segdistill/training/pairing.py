@@ -38,14 +38,18 @@ def pair(model: LoadedModel, config: TeacherConfig, data: Classes) -> Pairing:
         mapped = class_map(config.class_map, names, wanted)
         notes.append(mapped.describe())
         if mapped.uncovered:
+            unused = f" (not used: {some(mapped.dropped)})" if mapped.dropped else ""
             obstacle = (
                 f"'teacher.class_map' maps no class of the teacher to {some(mapped.uncovered)}, so its scores say "
-                "nothing about them. Map a teacher class to each, or choose a data set without them"
+                f"nothing about them. Map a teacher class to each{unused}, or choose a data set without them"
             )
-    elif len(names) == len(wanted) and unnamed(names) and not unnamed(wanted):
+    elif same_names(names, wanted):
+        pass
+    elif len(names) == len(wanted) and unnamed(names):
         notes.append(f"its classes have no names and are taken for the data set's {len(wanted)}, in the same order")
-    elif not same_names(names, wanted):
+    else:
         obstacle = _differ(model, data)
+        notes.append(f"it knows other classes ({_few(model.classes)}), so its scores are neither used nor measured")
     if config.input_scale != 1:
         notes.append(f"it sees images at {config.input_scale:g} times their size")
     network = Teacher(model.network, class_map=mapped, input_scale=config.input_scale)
@@ -59,8 +63,8 @@ def require_readable(methods: Sequence[Method], names: Sequence[str], obstacle: 
     readers = [name for method, name in zip(methods, names, strict=True) if "logits" in method.needs]
     if obstacle and readers:
         raise RecipeError(
-            f"{obstacle}; or take a method that reads no logits, such as cwd with source=embedding, instead of "
-            f"{', '.join(dict.fromkeys(readers))}."
+            f"{obstacle}; or use only methods that read no logits, such as cwd with source=embedding "
+            f"({', '.join(dict.fromkeys(readers))} here reads them)."
         )
 
 
