@@ -51,7 +51,7 @@ def compose(*parts: str | Path, **overrides: Any) -> tuple[dict[str, Any], Origi
     merged: dict[str, Any] = {}
     origin = Origin()
     for part in parts:
-        if "=" in str(part) and not str(part).endswith((".yaml", ".yml")):
+        if _is_assignment(str(part)):
             _assign(merged, str(part), origin)
         else:
             tree, source = _fragment(str(part))
@@ -61,6 +61,13 @@ def compose(*parts: str | Path, **overrides: Any) -> tuple[dict[str, Any], Origi
                 merged["method"] = joined
     _merge(merged, overrides, "", "the call's keyword arguments", origin)
     return merged, origin
+
+
+def _is_assignment(part: str) -> bool:
+    """Whether the part is `key=value`; a path may hold a "=" as well, and a value may be the name of a .yaml file."""
+    key, found, _ = part.partition("=")
+    is_path = part.endswith((".yaml", ".yml")) and ("/" in key or "\\" in key or Path(part).is_file())
+    return bool(found) and not is_path
 
 
 def _list(value: Any) -> list[Any]:

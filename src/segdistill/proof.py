@@ -12,6 +12,7 @@ from segdistill.data.base import SegmentationDataset
 from segdistill.evaluation.cost import gflops, milliseconds, parameters
 from segdistill.evaluation.inference import predict_classes
 from segdistill.evaluation.scoring import count
+from segdistill.models.class_map import same_names
 from segdistill.models.files import LoadedModel, trained_record
 from segdistill.report.pictures import Pixels, colourise, save_grid
 from segdistill.report.table import Proof, Row
@@ -23,14 +24,15 @@ _PICTURES = 4
 
 @dataclass(frozen=True)
 class Contender:
-    """A network that the table compares."""
+    """A network that the table compares. note: what a reader of its row should know, or nothing."""
 
     name: str
     model: LoadedModel
+    note: str = ""
 
 
 def prove(contenders: Sequence[Contender], validation: SegmentationDataset, data: str) -> Proof:
-    """Score and time the contenders on the validation images."""
+    """Score and time the contenders on the validation images; one that knows other classes is only timed."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     networks = [contender.model.network.to(device) for contender in contenders]
     image = validation[0].image[None].to(device)
@@ -38,10 +40,11 @@ def prove(contenders: Sequence[Contender], validation: SegmentationDataset, data
     rows = []
     for contender, network, time in zip(contenders, networks, times, strict=True):
         trained = trained_record(contender.model.path)
+        comparable = same_names(contender.model.classes.names, validation.classes.names)
         rows.append(
             Row(
                 name=contender.name,
-                scores=count(network, validation).scores(),
+                scores=count(network, validation).scores() if comparable else None,
                 parameters=parameters(network),
                 gflops=gflops(network, image),
                 milliseconds=time,
@@ -51,7 +54,8 @@ def prove(contenders: Sequence[Contender], validation: SegmentationDataset, data
             )
         )
     size = (image.shape[-2], image.shape[-1])
-    return Proof(tuple(rows), data, len(validation), size, describe_environment())
+    notes = tuple(f"{contender.name}: {contender.note}." for contender in contenders if contender.note)
+    return Proof(tuple(rows), data, len(validation), size, describe_environment(), notes)
 
 
 def save_proof(folder: Path, proof: Proof, contenders: Sequence[Contender], validation: SegmentationDataset) -> None:
@@ -77,6 +81,6 @@ def _pictures(contenders: Sequence[Contender], validation: SegmentationDataset) 
         for contender in contenders:
             network = contender.model.network
             device = next(network.parameters()).device
-            row.append(colourise(predict_classes(network, sample.image[None].to(device))[0], classes))
+            row.append(colourise(predict_classes(network, sample.image[None].to(device))[0], contender.model.classes))
         rows.append(row)
     return rows

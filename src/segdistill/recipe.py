@@ -12,6 +12,7 @@ from segdistill.data import DatasetConfig
 from segdistill.discovery import check_options, explain
 from segdistill.errors import RecipeError
 from segdistill.methods.base import method_class
+from segdistill.models.class_map import check_mapping
 from segdistill.models.files import Role
 from segdistill.models.zoo import NetworkSpec, resolve_spec
 from segdistill.training.schedule import OptimizerConfig, ScheduleConfig
@@ -91,10 +92,27 @@ class TrainingConfig(BaseModel):
     keep: Literal["last", "best"] = "last"
 
 
+def _class_map(value: Any) -> Any:
+    """ "names", a file or a mapping; said in one line where pydantic would have one for each."""
+    if isinstance(value, dict):
+        return check_mapping(value, "teacher.class_map")
+    if value is not None and not isinstance(value, str | Path):
+        raise ValueError("expected 'names', a .yaml file or a mapping `teacher class: class of the data set`")
+    return value
+
+
+ClassMapSource = Annotated[
+    Literal["names"] | Path | dict[str | int, str | int | None] | None, BeforeValidator(_class_map)
+]
+
+
 class TeacherConfig(BaseModel):
     """The teacher. network: what it is, to train it here. run: a run folder or weight file to take instead.
 
     train: training keys (steps, optimizer, ...) that differ from the recipe's own while the teacher is trained.
+    class_map: for a teacher in `run` that knows other classes: "names", a .yaml file or a mapping of `teacher class:
+    class of the data set`; see `models/class_map.py`. input_scale: the teacher sees the image at this many times its
+    size.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -102,6 +120,17 @@ class TeacherConfig(BaseModel):
     network: Network | None = None
     run: Path | None = None
     train: dict[str, Any] = {}
+    class_map: ClassMapSource = None
+    input_scale: float = Field(1.0, ge=0.125, le=8)
+
+    @model_validator(mode="after")
+    def _only_for_a_run(self) -> TeacherConfig:
+        if self.class_map is not None and self.run is None:
+            raise ValueError(
+                "class_map is for a teacher that teacher.run names; one that is trained here learns the data set's own "
+                "classes. Set teacher.run, or leave class_map out"
+            )
+        return self
 
 
 class Recipe(TrainingConfig):

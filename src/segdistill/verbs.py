@@ -26,6 +26,7 @@ from segdistill.report.prediction import Prediction, predict_files
 from segdistill.report.table import Proof
 from segdistill.training import runs
 from segdistill.training.folder import RunFolder
+from segdistill.training.pairing import require_same_classes
 from segdistill.training.processes import is_main
 
 __all__ = ["available", "convert", "distill", "evaluate", "inspect", "predict", "train"]
@@ -87,7 +88,7 @@ def distill(*parts: str | Path, resume: bool = False, quiet: bool = False, **ove
     recipe = load_recipe(*parts, **overrides)
     recipe = _with_folder(recipe, "-".join(method.name for method in recipe.method))
     done = runs.distill(recipe, resume=resume, quiet=quiet)
-    contenders = [Contender("teacher", done.teacher)]
+    contenders = [Contender("teacher", done.teacher.model, note=done.teacher.note)]
     if done.alone is not None:
         contenders.append(Contender("student alone", done.alone))
     contenders.append(Contender("distilled", open_model(done.student.folder.path)))
@@ -106,7 +107,7 @@ def evaluate(
     own = RunFolder(model.path.parent).recipe
     recipe = load_recipe(*([own] if own.is_file() else []), *parts, **overrides)
     dataset = create_dataset(recipe.data, split)
-    runs.require_same_classes(model, dataset)
+    require_same_classes(model, dataset.classes)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     scores = count(model.network.to(device), dataset).scores()
     return Evaluated(model.path, split, len(dataset), dataset.classes.names, scores)

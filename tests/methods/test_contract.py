@@ -35,6 +35,7 @@ def _variants() -> list[Any]:
     return found
 
 
+MAPS = {"logits", "embedding", "features"}
 every_variant = pytest.mark.parametrize(("name", "options"), _variants())
 every_method = pytest.mark.parametrize("name", METHODS)
 
@@ -237,18 +238,19 @@ def test_only_positions_that_are_not_void_count(name: str, options: Options, whe
         assert not any(gradient[..., *_void_of(gradient)].any() for gradient in gradients)
 
 
-@every_method
-def test_maps_it_says_it_does_not_need_are_not_read(name: str) -> None:
+@every_variant
+def test_maps_it_says_it_does_not_need_are_not_read(name: str, options: Options) -> None:
     student, teacher = _pair()
-    needs = METHODS[name].needs
+    method = _make(name, student, teacher, **options)
+    needs = method.needs
     assert needs <= {"logits", "embedding", "features", "label"}
-    want = _call(_make(name, student, teacher), student, teacher, _label())
+    want = _call(method, student, teacher, _label())
 
     def without(maps: SegOutput) -> SegOutput:
         nothing = _map(maps, lambda x: torch.full_like(x, torch.nan))
-        return replace(maps, **{field: getattr(nothing, field) for field in {"embedding", "features"} - needs})
+        return replace(maps, **{field: getattr(nothing, field) for field in MAPS - needs})
 
-    assert _call(_make(name, student, teacher), without(student), without(teacher), _label()) == want
+    assert _call(method, without(student), without(teacher), _label()) == want
 
 
 @pytest.mark.parametrize("name", NEED_LABELS)
@@ -281,6 +283,17 @@ def test_a_network_of_other_classes_is_refused(name: str, role: str) -> None:
     outputs = {"student": _maps(1, classes=5), "teacher": _maps(2, classes=5), role: _maps(3, classes=8)}
     with pytest.raises(RecipeError, match=rf"{role} scores 8 classes but the data set has 5.*choose a {role}"):
         create_method(name, **outputs, num_classes=5)
+
+
+@every_variant
+@pytest.mark.parametrize("count", [3, 8])
+def test_only_methods_that_read_logits_mind_other_classes(name: str, options: Options, count: int) -> None:
+    student, teacher = _maps(1, classes=5, width=4), _maps(2, classes=count, width=6)
+    if "logits" in _make(name, *_pair(), **options).needs:
+        with pytest.raises(RecipeError, match=r"teacher\.class_map"):
+            _make(name, student, teacher, **options)
+    else:
+        _assert_teaches(*_loss_and_gradients(name, options, student, teacher, _label()))
 
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS)

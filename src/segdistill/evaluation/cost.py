@@ -15,7 +15,11 @@ from segdistill.evaluation.inference import predict_classes
 
 def parameters(network: nn.Module) -> int:
     """Parameters that inference uses: all but the auxiliary head's."""
-    return sum(p.numel() for name, p in network.named_parameters() if not name.startswith("auxiliary"))
+    return sum(
+        p.numel()
+        for name, p in network.named_parameters()
+        if not any(part.startswith("auxiliary") for part in name.split("."))
+    )
 
 
 def gflops(network: nn.Module, image: Tensor) -> float:

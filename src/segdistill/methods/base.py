@@ -29,13 +29,21 @@ class Method(nn.Module, ABC):
     needs: frozenset[str] = frozenset({"logits"})
     """Which of "logits", "embedding", "features" and "label" the method reads."""
 
-    def __init__(self, student: SegOutput, teacher: SegOutput, num_classes: int) -> None:
+    def __init__(
+        self, student: SegOutput, teacher: SegOutput, num_classes: int, needs: frozenset[str] | None = None
+    ) -> None:
+        """needs: what this instance reads, where its options decide it."""
         super().__init__()
+        if needs is not None:
+            self.needs = needs
+        if "logits" not in self.needs:
+            return  # what is left to read has the networks' own channels, whatever their classes
         for role, output in (("student", student), ("teacher", teacher)):
             if output.logits.shape[1] != num_classes:
                 raise RecipeError(
                     f"The {role} scores {output.logits.shape[1]} classes but the data set has {num_classes}. "
-                    f"Distillation of logits needs the same classes; choose a {role} trained on this class set."
+                    f"Distillation of logits needs the same classes; choose a {role} trained on this class set"
+                    f"{', or map its classes with teacher.class_map' if role == 'teacher' else ''}."
                 )
 
     def forward(self, student: SegOutput, teacher: SegOutput, label: Tensor | None = None) -> dict[str, Tensor]:

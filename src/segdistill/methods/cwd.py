@@ -18,14 +18,13 @@ class CWD(Method):
     L = weight * T^2 / (N C) * sum over n, c of KL( softmax_hw(x_t / T) || softmax_hw(x_s / T) ), x of shape (N,C,h,w):
     the logits (C = K), or the embedding, which a learned 1x1 convolution without bias brings to the teacher's channel
     count where they differ. Void positions are left out of the softmax. Grids that differ meet on the finer one.
+    With the embedding, teacher and student may know different classes.
 
     source: "logits" or "embedding". temperature: T > 0. weight: of the term, default 3 for logits and 50 for the
     embedding. as_published: void positions count, and the embedding's divisor is the student's channel count before the
     convolution (a bug of CIRKD's code that doubles or quadruples the term).
     Defaults: T = 4, weights of CIRKD's scripts. Source: Shu et al., arXiv 2011.13256.
     """
-
-    needs: frozenset[str] = frozenset({"logits", "embedding"})
 
     def __init__(
         self,
@@ -38,7 +37,7 @@ class CWD(Method):
         weight: NonNegative | None = None,
         as_published: bool = False,
     ) -> None:
-        super().__init__(student, teacher, num_classes)
+        super().__init__(student, teacher, num_classes, frozenset({source}))
         self.source = source
         self.temperature = temperature
         self.weight = weight if weight is not None else (3.0 if source == "logits" else 50.0)

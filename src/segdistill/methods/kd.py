@@ -34,14 +34,12 @@ class KD(Method):
         class_balance: NonNegative = 0.0,
         as_published: bool = False,
     ) -> None:
-        super().__init__(student, teacher, num_classes)
+        super().__init__(student, teacher, num_classes, self.needs | {"label"} if class_balance else None)
         self.temperature = temperature
         self.weight = weight
         self.class_balance = class_balance
         self.as_published = as_published
         self.num_classes = num_classes
-        if class_balance:
-            self.needs = self.needs | {"label"}
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         z_s, z_t = finer(student.logits, teacher.logits)

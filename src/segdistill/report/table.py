@@ -13,10 +13,11 @@ from segdistill.evaluation.metrics import Scores
 
 @dataclass(frozen=True)
 class Row:
-    """One network. seconds: wall-clock of its training, None if unknown. milliseconds: an image, batch of one."""
+    """One network. scores: None if it knows other classes than the data set. seconds: wall-clock of its training, None
+    if unknown. milliseconds: an image, batch of one."""
 
     name: str
-    scores: Scores
+    scores: Scores | None
     parameters: int
     gflops: float
     milliseconds: float
@@ -26,9 +27,10 @@ class Row:
 
     def cells(self) -> list[str]:
         """The row as text, in the order of `HEADINGS`."""
+        scores = (None,) * 3 if self.scores is None else (self.scores.miou, self.scores.macc, self.scores.aacc)
         return [
             self.name,
-            *(f"{value:.2f}" for value in (self.scores.miou, self.scores.macc, self.scores.aacc)),
+            *(_maybe(value, ".2f") for value in scores),
             f"{self.parameters / 1e6:.2f}",
             f"{self.gflops:.2f}",
             f"{self.milliseconds:.1f}",
@@ -50,13 +52,14 @@ class Proof:
     images: int
     size: tuple[int, int]
     environment: dict[str, Any]
+    remarks: tuple[str, ...] = ()
 
     @property
     def gain(self) -> float | None:
         """mIoU of the distilled student over the student alone, in points; None without a student alone."""
-        by_name = {row.name: row.scores.miou for row in self.rows}
+        by_name = {row.name: row.scores.miou for row in self.rows if row.scores is not None}
         alone = by_name.get("student alone")
-        return None if alone is None else self.rows[-1].scores.miou - alone
+        return None if alone is None else by_name[self.rows[-1].name] - alone
 
     def conclusion(self) -> str:
         """One sentence that says what distillation was worth in this run."""
@@ -71,7 +74,7 @@ class Proof:
         return (
             f"{self.data}: {self.images} validation images, whole, {width}x{height}; scores in percent. Mpar: million "
             f"parameters, auxiliary head left out; a multiply-add counts 1; ms: median for one image; min: minutes of "
-            f"training. "
+            f"training. {''.join(f'{remark} ' for remark in self.remarks)}"
             f"Machine: {self.environment['machine']}, {self.environment['threads']} threads, "
             f"{self.environment['device']}; torch {self.environment['packages']['torch']}; "
             f"commit {self.environment['commit'] or 'unknown'}."
@@ -79,7 +82,7 @@ class Proof:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        rows = [{**asdict(row), "scores": row.scores.as_dict()} for row in self.rows]
+        rows = [{**asdict(row), "scores": row.scores and row.scores.as_dict()} for row in self.rows]
         return {
             "rows": rows,
             "gain": self.gain,
@@ -87,6 +90,7 @@ class Proof:
             "images": self.images,
             "size": list(self.size),
             "environment": self.environment,
+            "remarks": list(self.remarks),
         }
 
     def markdown(self) -> str:
@@ -108,5 +112,5 @@ class Proof:
         return table
 
 
-def _maybe(value: int | None, pattern: str) -> str:
+def _maybe(value: float | None, pattern: str) -> str:
     return "-" if value is None else format(value, pattern)

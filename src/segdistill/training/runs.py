@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from segdistill.data import Classes, SegmentationDataset, create_dataset
+from segdistill.data import SegmentationDataset, create_dataset
 from segdistill.data.augment import Augment
 from segdistill.data.balance import class_weights
 from segdistill.data.loading import Stream, mix
@@ -16,11 +16,14 @@ from segdistill.errors import RecipeError
 from segdistill.methods import Method, create_method
 from segdistill.models.files import LoadedModel, Role, open_model, save_model
 from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.teacher import Teacher
 from segdistill.models.zoo import NetworkSpec, build, probe
 from segdistill.recipe import Recipe, TeacherConfig, TrainingConfig
+from segdistill.training.display import console
 from segdistill.training.distiller import Distiller
 from segdistill.training.folder import RunFolder
 from segdistill.training.loop import Fit
+from segdistill.training.pairing import Pairing, pair, recorded, require_readable, require_same_classes
 from segdistill.training.processes import is_main, wait_for_all
 
 
@@ -34,10 +37,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Distillation:
-    """A finished distillation: the run of the student, its teacher, and the student alone if there is one."""
+    """A finished distillation: the run of the student, its teacher, and the student alone if there is one.
+
+    The teacher is as it taught: with its class map and input scale. Its classes are its own if they were not mapped.
+    """
 
     student: Run
-    teacher: LoadedModel
+    teacher: Pairing
     alone: LoadedModel | None
 
 
@@ -60,16 +66,19 @@ def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Dis
     folder = run_folder(recipe)
     if not recipe.method:
         raise RecipeError("The recipe has no method to distil with. Add one, such as kd, cwd or bpkd.")
-    teacher = open_model(recipe.teacher.run) if recipe.teacher.run is not None else None
+    classes = create_dataset(recipe.data, "train").classes
+    teacher = pair(open_model(recipe.teacher.run), recipe.teacher, classes) if recipe.teacher.run is not None else None
     alone = open_model(recipe.baseline) if recipe.baseline not in ("train", "none") else None
-    data = create_dataset(recipe.data, "train")
-    for model in (teacher, alone):
-        if model is not None:
-            require_same_classes(model, data)
+    if alone is not None:
+        require_same_classes(alone, classes)
+        alone = replace(alone, classes=classes)
     # Networks and methods are made once before anything is trained, so that a pair that can't work is refused now.
-    stand_in = teacher.network if teacher is not None else _prepare(recipe, "teacher", teacher=None).network
-    _prepare(recipe, "student", teacher=stand_in)
-    folder.open(recipe.model_dump(mode="json"), resume=resume)
+    if teacher is None:
+        own = _prepare(recipe, "teacher", teacher=None).network
+        _prepare(recipe, "student", teacher=Teacher(own, input_scale=recipe.teacher.input_scale))
+    else:
+        _prepare(recipe, "student", teacher=teacher.model.network, obstacle=teacher.obstacle)
+    folder.open(recorded(recipe, teacher).model_dump(mode="json"), resume=resume)
 
     def part(name: str, **changes: object) -> LoadedModel:
         own = {"run": folder.path / name, "method": [], "baseline": "none", **changes}
@@ -77,11 +86,13 @@ def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Dis
         return open_model(run.folder.path)
 
     if teacher is None:
-        teacher = part("teacher", role="teacher")
+        teacher = pair(part("teacher", role="teacher"), recipe.teacher, classes)
+    if teacher.note and not quiet and is_main():
+        console.print(f"teacher: {teacher.note}", soft_wrap=True, markup=False)
     if recipe.baseline == "train":
         alone = part("alone", role="student", teacher=TeacherConfig())
     # Made again: the methods must meet the trained teacher, and the student must start from its seed.
-    task = _prepare(recipe, "student", teacher=teacher.network)
+    task = _prepare(recipe, "student", teacher=teacher.model.network, obstacle=teacher.obstacle)
     student = _fit(recipe, task, folder, title="+".join(method.name for method in recipe.method), quiet=quiet)
     return Distillation(student, teacher, alone)
 
@@ -106,7 +117,7 @@ class _Task:
     distiller: Distiller
 
 
-def _prepare(recipe: Recipe, role: Role, *, teacher: nn.Module | None) -> _Task:
+def _prepare(recipe: Recipe, role: Role, *, teacher: nn.Module | None, obstacle: str = "") -> _Task:
     spec = recipe.student if role == "student" else recipe.teacher.network
     config = recipe.training() if role == "student" else recipe.teacher_training()
     if spec is None:
@@ -116,7 +127,7 @@ def _prepare(recipe: Recipe, role: Role, *, teacher: nn.Module | None) -> _Task:
     # A student of a seed starts the same whether a teacher watches or not.
     torch.manual_seed(mix(config.seed))
     network = build(spec, len(data.classes))
-    methods = [] if teacher is None else _methods(recipe, network, teacher, len(data.classes))
+    methods = [] if teacher is None else _methods(recipe, network, teacher, len(data.classes), obstacle)
     return _Task(role, spec, config, data, validation, network, Distiller(network, methods, teacher))
 
 
@@ -153,21 +164,15 @@ def _fit(recipe: Recipe, task: _Task, folder: RunFolder, *, title: str, quiet: b
     return Run(folder, task.role)
 
 
-def _methods(recipe: Recipe, student: nn.Module, teacher: nn.Module, num_classes: int) -> list[Method]:
+def _methods(recipe: Recipe, student: nn.Module, teacher: nn.Module, num_classes: int, obstacle: str) -> list[Method]:
+    """The recipe's methods for the pair; refused if they read logits that an `obstacle` makes unreadable."""
     example = {"student": probe(student), "teacher": probe(teacher)}
-    return [
+    if obstacle:  # what a method reads is known once it is made, so it is made for logits that would do
+        logits = example["teacher"].logits
+        like = logits.new_zeros(len(logits), num_classes, *logits.shape[2:])
+        example["teacher"] = replace(example["teacher"], logits=like)
+    methods = [
         create_method(method.name, **example, num_classes=num_classes, **method.options) for method in recipe.method
     ]
-
-
-def require_same_classes(model: LoadedModel, data: SegmentationDataset) -> None:
-    """Refuse a network trained on other classes than the data set's."""
-    if model.classes.names != data.classes.names:
-        raise RecipeError(
-            f"{model.path} knows other classes ({_some(model.classes)}) than the data set ({_some(data.classes)}). "
-            "Choose a network trained on this class set."
-        )
-
-
-def _some(classes: Classes) -> str:
-    return f"{len(classes)}: {', '.join(classes.names[:4])}{', ...' if len(classes) > 4 else ''}"
+    require_readable(methods, [method.name for method in recipe.method], obstacle)
+    return methods

@@ -1,0 +1,47 @@
+"""A network in the part of a teacher: it may know other classes than the student, and see another image size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from segdistill.models.class_map import ClassMap
+from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.outputs import SegOutput
+
+
+class Teacher(SegmentationNetwork):
+    """`network`, shown the image at `input_scale` times its size, with its scores mapped to the student's classes.
+
+    RGB in [0,1], N,3,H,W -> the network's `SegOutput` of the image N,3,round(H scale),round(W scale) (bilinear,
+    antialiased when shrinking). Every map stays on the network's own grid; methods bring grids together. Logits and
+    auxiliary logits go through `class_map` (None: they are the student's classes already). Embedding and features are
+    the network's own.
+    """
+
+    def __init__(
+        self, network: SegmentationNetwork, *, class_map: ClassMap | None = None, input_scale: float = 1.0
+    ) -> None:
+        mean, std = (values.flatten().tolist() for values in (network.mean, network.std))
+        num_classes = network.num_classes if class_map is None else len(class_map.student)
+        super().__init__(num_classes=num_classes, mean=mean, std=std, bgr=network.bgr)
+        self.network = network
+        self.class_map = class_map
+        self.input_scale = input_scale
+
+    def forward(self, image: Tensor) -> SegOutput:
+        output: SegOutput = self.network(rescale(image, self.input_scale))
+        if self.class_map is None:
+            return output
+        auxiliary = None if output.auxiliary is None else self.class_map(output.auxiliary)
+        return replace(output, logits=self.class_map(output.logits), auxiliary=auxiliary)
+
+
+def rescale(image: Tensor, scale: float) -> Tensor:
+    """Images N,3,H,W at `scale` times their size, at least one pixel; bilinear, antialiased when shrinking."""
+    if scale == 1:
+        return image
+    height, width = (max(1, round(scale * side)) for side in image.shape[-2:])
+    return F.interpolate(image, (height, width), mode="bilinear", align_corners=False, antialias=scale < 1)

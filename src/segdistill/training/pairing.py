@@ -1,0 +1,104 @@
+"""Whether a teacher and a data set go together, and how; refused before training where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from segdistill.data.base import Classes
+from segdistill.errors import RecipeError
+from segdistill.methods import Method
+from segdistill.models.class_map import ClassMap, class_map, same_names, same_set, some, unnamed
+from segdistill.models.files import LoadedModel
+from segdistill.models.teacher import Teacher
+from segdistill.recipe import Recipe, TeacherConfig
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """A trained network as the teacher of a data set.
+
+    model: its network takes the image at the teacher's scale; its classes are the data set's if it is mapped to them,
+    else its own. class_map: None if the classes are the same, or if nothing says how they correspond. note: for people,
+    what is done or assumed, or nothing. obstacle: why methods can't read its logits, or nothing.
+    """
+
+    model: LoadedModel
+    class_map: ClassMap | None
+    note: str
+    obstacle: str
+
+
+def pair(model: LoadedModel, config: TeacherConfig, data: Classes) -> Pairing:
+    """`model` as the teacher that `config` describes, of students that learn the classes of `data`."""
+    names, wanted = model.classes.names, data.names
+    mapped: ClassMap | None = None
+    notes, obstacle = [], ""
+    if config.class_map is not None:
+        mapped = class_map(config.class_map, names, wanted)
+        notes.append(mapped.describe())
+        if mapped.uncovered:
+            unused = f" (not used: {some(mapped.dropped)})" if mapped.dropped else ""
+            obstacle = (
+                f"'teacher.class_map' maps no class of the teacher to {some(mapped.uncovered)}, so its scores say "
+                f"nothing about them. Map a teacher class to each{unused}, or choose a data set without them"
+            )
+    elif same_names(names, wanted):
+        pass
+    elif len(names) == len(wanted) and unnamed(names):
+        notes.append(f"its classes have no names and are taken for the data set's {len(wanted)}, in the same order")
+    else:
+        obstacle = _differ(model, data)
+        notes.append(f"it knows other classes ({_few(model.classes)}), so its scores are neither used nor measured")
+    if config.input_scale != 1:
+        notes.append(f"it sees images at {config.input_scale:g} times their size")
+    network = Teacher(model.network, class_map=mapped, input_scale=config.input_scale)
+    comparable = mapped is not None or not obstacle
+    taught = replace(model, network=network.eval(), classes=data if comparable else model.classes)
+    return Pairing(taught, mapped, "; ".join(notes), obstacle)
+
+
+def require_readable(methods: Sequence[Method], names: Sequence[str], obstacle: str) -> None:
+    """Refuse the methods (called `names`) that read logits where an `obstacle` makes the teacher's unreadable."""
+    readers = [name for method, name in zip(methods, names, strict=True) if "logits" in method.needs]
+    if obstacle and readers:
+        raise RecipeError(
+            f"{obstacle}; or use only methods that read no logits, such as cwd with source=embedding "
+            f"({', '.join(dict.fromkeys(readers))} here reads them)."
+        )
+
+
+def recorded(recipe: Recipe, pairing: Pairing | None) -> Recipe:
+    """The recipe with the class map itself in the place of its file, so that a run folder says all it depends on."""
+    if pairing is None or pairing.class_map is None:
+        return recipe
+    teacher = recipe.teacher.model_copy(update={"class_map": pairing.class_map.mapping()})
+    return recipe.model_copy(update={"teacher": teacher})
+
+
+def require_same_classes(model: LoadedModel, data: Classes) -> None:
+    """Refuse a network that predicts other classes than the data set's; without names their number has to do."""
+    unknown = unnamed(model.classes.names) and len(model.classes) == len(data)
+    if not unknown and not same_names(model.classes.names, data.names):
+        raise RecipeError(
+            f"{model.path} knows other classes ({_few(model.classes)}) than the data set ({_few(data)}). "
+            "Choose a network trained on this class set."
+        )
+
+
+def _differ(model: LoadedModel, data: Classes) -> str:
+    """What differs, and what to try; the end of the sentence is open."""
+    if same_set(model.classes.names, data.names):
+        differ = "knows the data set's classes in another order"
+        hint = "Set teacher.class_map=names to pair them by name"
+    elif unnamed(model.classes.names):
+        differ = f"knows {len(model.classes)} classes without names, the data set has {_few(data)}"
+        hint = "Set teacher.class_map=FILE with lines `index: class of the data set`"
+    else:
+        differ = f"knows other classes ({_few(model.classes)}) than the data set ({_few(data)})"
+        hint = "Set teacher.class_map=names to pair them by name, or =FILE with `teacher class: class of the data set`"
+    return f"{model.path} {differ}. {hint}; or choose a teacher trained on this class set"
+
+
+def _few(classes: Classes) -> str:
+    return f"{len(classes)}: {', '.join(classes.names[:4])}{', ...' if len(classes) > 4 else ''}"

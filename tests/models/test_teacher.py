@@ -1,0 +1,65 @@
+"""A teacher wraps a network: the image at its scale, its scores in the student's classes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from segdistill.evaluation.cost import gflops, parameters
+from segdistill.models.class_map import ClassMap
+from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.teacher import Teacher
+from segdistill.models.zoo import create_model
+
+CLASSES = ClassMap(("a", "b", "c", "d"), ("x", "y"), (1, 0, None, 1))
+IMAGE = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def network() -> SegmentationNetwork:
+    torch.manual_seed(0)
+    own = {"mean": (0.1, 0.5, 0.9), "std": (0.2, 0.3, 0.4), "bgr": True}
+    return create_model("mobilenetv2_035_fcn", 4, channels=8, auxiliary_channels=8, **own).eval()
+
+
+@torch.no_grad()
+def test_alone_it_changes_nothing(network: SegmentationNetwork) -> None:
+    own, taught = network(IMAGE), Teacher(network)(IMAGE)
+    assert torch.equal(own.logits, taught.logits)
+    assert torch.equal(own.embedding, taught.embedding)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("scale", "size"), [(0.5, (32, 48)), (1.5, (96, 144)), (0.3, (19, 29))])
+def test_the_network_sees_the_image_at_its_scale(
+    network: SegmentationNetwork, scale: float, size: tuple[int, int]
+) -> None:
+    seen = F.interpolate(IMAGE, size, mode="bilinear", align_corners=False, antialias=True)
+    own, taught = network(seen), Teacher(network, input_scale=scale).eval()(IMAGE)
+    torch.testing.assert_close(taught.logits, own.logits, rtol=1e-3, atol=1e-5)
+    assert [maps.shape for maps in taught.features] == [maps.shape for maps in own.features]
+
+
+@torch.no_grad()
+def test_scores_are_mapped_and_maps_are_not(network: SegmentationNetwork) -> None:
+    own, taught = network(IMAGE), Teacher(network, class_map=CLASSES)(IMAGE)
+    assert torch.equal(taught.logits, CLASSES(own.logits))
+    assert torch.equal(taught.embedding, own.embedding)
+    assert Teacher(network, class_map=CLASSES).num_classes == 2
+
+
+def test_auxiliary_scores_are_mapped_too(network: SegmentationNetwork) -> None:
+    taught = Teacher(network, class_map=CLASSES).train()(IMAGE)
+    network.eval()
+    assert taught.auxiliary is not None
+    assert taught.auxiliary.shape[1] == 2
+
+
+def test_its_cost_is_that_of_the_scaled_image_and_of_the_network_without_auxiliary(
+    network: SegmentationNetwork,
+) -> None:
+    image = torch.zeros(1, 3, 64, 96, dtype=torch.uint8)
+    half = Teacher(network, input_scale=0.5)
+    assert gflops(half, image) == pytest.approx(gflops(network, image) / 4, rel=0.1)
+    assert parameters(half) == parameters(network)
