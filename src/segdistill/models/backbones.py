@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import timm
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from segdistill.errors import CheckpointError, RecipeError, nearest
+from segdistill.models.checkpoints.backbone_files import published_backbone
+from segdistill.models.checkpoints.reading import read_file
 from segdistill.models.variants import VARIANTS, Variant, set_norm_eps
 
 PRETRAINED = "pretrained"
@@ -26,8 +26,8 @@ def create_backbone(
     """The network `name`, of timm or of `variants`, as a stack of features, finest first.
 
     `feature_info` tells the channels. output_stride: of the coarsest features; None for the backbone's own. weights:
-    None (random), "pretrained" (timm's, downloaded), a .safetensors file with timm's names, or a folder that holds
-    `<name>.safetensors`. options: further arguments of timm's constructor; norm_eps of a MiT (see `set_norm_eps`).
+    None (random), "pretrained" (timm's, downloaded) or a path (see `load_backbone_weights`). options: further arguments
+    of timm's constructor; norm_eps of a MiT (see `set_norm_eps`).
     """
     variant = VARIANTS.get(name, Variant(name, ""))
     if not timm.is_model(variant.timm):
@@ -67,14 +67,15 @@ def describe_backbone(backbone: Any) -> tuple[list[int], tuple[float, ...], tupl
 
 
 def load_backbone_weights(backbone: nn.Module, name: str, path: Path) -> None:
-    """Fill `backbone` from a timm-named .safetensors file; only the classifier's side may be left over."""
+    """Fill `backbone` from a file; only the classifier's side may be left over.
+
+    path: a .safetensors file with timm's names, a folder that holds `<name>.safetensors`, or a published torch file
+    (.pth) of the backbone with the names of OpenMMLab, CIRKD or NVlabs.
+    """
     file = path / f"{name}.safetensors" if path.is_dir() else path
     if not file.is_file():
-        raise CheckpointError(f"No backbone weights {file}. Set backbone_weights to a .safetensors file of '{name}'.")
-    try:
-        found = load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"Can't read backbone weights {file}: {error}. Expected a .safetensors file.") from error
+        raise CheckpointError(f"No backbone weights {file}. Set backbone_weights to a file with weights of '{name}'.")
+    found = read_file(file).state
     wanted = backbone.state_dict()
     # As a stack of features, some timm networks write "stem.conv1" as "stem_conv1".
     spelling = {key.replace(".", "_"): key for key in wanted}
@@ -86,8 +87,11 @@ def load_backbone_weights(backbone: nn.Module, name: str, path: Path) -> None:
         if key in renamed and renamed[key].shape != wanted[key].shape
     ]
     if missing or misshapen:
-        raise CheckpointError(
-            f"Weights {file} are not those of backbone '{name}': {len(missing)} tensors missing "
-            f"(first {missing[:1]}), {len(misshapen)} of another shape (first {misshapen[:1]})."
-        )
+        published = published_backbone(found, name, wanted)
+        if published is None:
+            raise CheckpointError(
+                f"Weights {file} are not those of backbone '{name}': {len(missing)} tensors missing "
+                f"(first {missing[:1]}), {len(misshapen)} of another shape (first {misshapen[:1]})."
+            )
+        renamed = published
     backbone.load_state_dict({key: renamed[key] for key in wanted})

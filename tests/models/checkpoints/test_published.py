@@ -14,8 +14,10 @@ from torch import Tensor
 
 import segdistill
 from segdistill.errors import CheckpointError
+from segdistill.models.backbones import create_backbone
 from segdistill.models.checkpoints.published import as_layout, open_published
-from segdistill.models.zoo import create_model
+from segdistill.models.segmenter import Segmenter
+from segdistill.models.zoo import build, create_model, resolve_spec
 
 IMAGE = torch.rand(1, 3, 65, 97, generator=torch.Generator().manual_seed(0))
 
@@ -295,3 +297,30 @@ def test_a_broken_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:10_000])
     with pytest.raises(CheckpointError, match=r"Can't read .*file\.pth"):
         segdistill.inspect(path)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "layout", "head", "prefix"),
+    [
+        ("resnet18_v1c", "openmmlab", "fcn", "backbone."),
+        ("mobilenetv2_d8", "openmmlab", "fcn", "backbone."),
+        ("hrnet_w18s", "openmmlab", "fcn", "backbone."),
+        ("mit_b0", "nvlabs", {"name": "segformer", "normed": False}, "backbone."),
+        ("mit_b0", "openmmlab", "segformer", "backbone."),
+        ("resnet18_v1s", "cirkd", "pspnet", "pretrained."),
+    ],
+)
+@pytest.mark.parametrize("with_prefix", [True, False])
+def test_a_published_backbone_file_fills_a_backbone(
+    backbone: str, layout: str, head: Any, prefix: str, with_prefix: bool, tmp_path: Path
+) -> None:
+    made_of = {"backbone": backbone, "head": head, "channels": 8, "auxiliary_channels": 0}
+    network = build(resolve_spec(made_of), 3)
+    assert isinstance(network, Segmenter)
+    named = {key: value for key, value in as_layout(network, layout).items() if key.startswith(prefix)}
+    state = named if with_prefix else {key.removeprefix(prefix): value for key, value in named.items()}
+    path = _written(tmp_path, {"state_dict": state | {"head.fc.weight": torch.zeros(1000, 8)}})
+    other = create_backbone(backbone, weights=path).state_dict()
+    assert all(torch.equal(other[key], value) for key, value in network.backbone.state_dict().items())
+    with pytest.raises(CheckpointError, match="not those of backbone 'resnet34_v1c'"):
+        create_backbone("resnet34_v1c", weights=path)
