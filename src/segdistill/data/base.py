@@ -36,6 +36,16 @@ class Classes:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def named(self) -> bool:
+        """Whether the names say anything; see `unnamed_classes`."""
+        return self.names != unnamed_classes(len(self)).names
+
+
+def unnamed_classes(count: int) -> Classes:
+    """Classes of a network that came without names: LABEL_0, LABEL_1, ..., as Hugging Face calls them."""
+    return Classes(tuple(f"LABEL_{index}" for index in range(count)), distinct_colours(count))
+
 
 class SegmentationDataset(ABC):
     """A map from index to `Sample`; pure: the same index always gives the same sample."""

@@ -11,10 +11,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from segdistill.data.base import Classes
+from segdistill.data.base import Classes, unnamed_classes
 from segdistill.errors import CheckpointError
+from segdistill.models.adapters import build_adapted, is_adapted, portable_spec
 from segdistill.models.segmenter import SegmentationNetwork
-from segdistill.models.zoo import NetworkSpec, build
+from segdistill.models.zoo import NetworkSpec, build, resolve_spec
 from segdistill.storage import write_aside, write_yaml
 
 Role = Literal["student", "teacher"]
@@ -36,11 +37,17 @@ def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
     write_aside(path, lambda aside: save_file(tensors, aside))
 
 
-def save_model(folder: Path, role: Role, network: nn.Module, spec: NetworkSpec, classes: Classes, trained: Any) -> None:
+def save_model(
+    folder: Path, role: Role, network: SegmentationNetwork, spec: NetworkSpec, classes: Classes, trained: Any
+) -> None:
     """Write `<role>.safetensors` and `<role>.yaml` into `folder`; `trained` is a record of how it was made."""
+    adapted = is_adapted(spec.name)
+    spec = portable_spec(spec, network) if adapted else spec
     described = {
         "format": "segdistill 1",
-        "network": spec.model_dump(mode="json", exclude={"backbone_weights"}, exclude_none=True),
+        "network": spec.model_dump(
+            mode="json", exclude={"backbone_weights"}, exclude_none=True, exclude_defaults=adapted
+        ),
         "classes": [
             {"name": name, "colour": list(colour)} for name, colour in zip(classes.names, classes.colours, strict=True)
         ],
@@ -50,17 +57,24 @@ def save_model(folder: Path, role: Role, network: nn.Module, spec: NetworkSpec, 
     write_yaml(folder / f"{role}.yaml", described)
 
 
-def load_model(path: str | Path) -> SegmentationNetwork:
+def load_model(path: str | Path, **options: Any) -> SegmentationNetwork:
     """The network of a run folder or of a .safetensors file, ready to predict, with its `classes`.
 
-    A run folder gives its student, or its teacher if it trained only that. Called on RGB images N,3,H,W in [0,1] the
-    network gives a `SegOutput`; it normalises by itself.
+    A run folder gives its student, or its teacher if it trained only that. A trained network of another library is
+    named as in "hf:FOLDER" (docs/adapters.md); options: fields of `NetworkSpec` for it, as mean. Called on RGB images
+    N,3,H,W in [0,1] the network gives a `SegOutput`; it normalises by itself.
     """
+    if options:
+        return open_model(resolve_spec({"name": str(path), **options})).network
     return open_model(path).network
 
 
-def open_model(path: str | Path) -> LoadedModel:
+def open_model(path: str | Path | NetworkSpec) -> LoadedModel:
     """As `load_model`, with the file that the network came from."""
+    if not isinstance(path, NetworkSpec) and is_adapted(path) and not Path(path).exists():
+        path = resolve_spec({"name": str(path)})
+    if isinstance(path, NetworkSpec):
+        return _open_published(path)
     file = _weights_file(Path(path))
     description = file.with_suffix(".yaml")
     try:
@@ -80,9 +94,19 @@ def open_model(path: str | Path) -> LoadedModel:
     return LoadedModel(network.eval(), classes, file)
 
 
+def _open_published(spec: NetworkSpec) -> LoadedModel:
+    """A trained network of another library as it is, with its own classes."""
+    network = build_adapted(spec, None)
+    network.classes = network.classes or unnamed_classes(network.num_classes)
+    return LoadedModel(network.eval(), network.classes, Path(str(spec.name)))
+
+
 def trained_record(file: Path) -> dict[str, Any]:
     """How the network in the weight file was trained (seed, steps, seconds, ...), as far as the file beside it says."""
-    described = yaml.safe_load(file.with_suffix(".yaml").read_text(encoding="utf-8"))
+    description = file.with_suffix(".yaml")
+    if not description.is_file():  # a published network of another library
+        return {}
+    described = yaml.safe_load(description.read_text(encoding="utf-8"))
     trained: dict[str, Any] = described.get("trained") or {}
     return trained
 

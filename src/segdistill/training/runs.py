@@ -161,7 +161,9 @@ def _methods(recipe: Recipe, student: nn.Module, teacher: nn.Module, num_classes
 
 
 def require_same_classes(model: LoadedModel, data: SegmentationDataset) -> None:
-    """Refuse a network trained on other classes than the data set's."""
+    """Refuse a network trained on other classes than the data set's; one without class names takes the data set's."""
+    if not model.classes.named and len(model.classes) == len(data.classes):
+        model.classes = model.network.classes = data.classes
     if model.classes.names != data.classes.names:
         raise RecipeError(
             f"{model.path} knows other classes ({_some(model.classes)}) than the data set ({_some(data.classes)}). "
