@@ -11,7 +11,7 @@ import torch
 from segdistill.discovery import check_options, classes_in
 from segdistill.errors import RecipeError, nearest
 from segdistill.models.adapters.base import Adapter
-from segdistill.models.adapters.module import ModuleNetwork, wrap
+from segdistill.models.adapters.module import ModuleNetwork, freeze_unused, wrap
 from segdistill.models.segmenter import SegmentationNetwork
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def build_adapted(spec: NetworkSpec, num_classes: int | None) -> SegmentationNet
         if values is not None:
             buffer.copy_(torch.tensor(values).view_as(buffer))
     network.bgr = network.bgr or spec.bgr
+    freeze_unused(network)
     return network
 
 

@@ -18,7 +18,7 @@ OUTPUT = "output"
 """As `classifier`: the scores that the network returns, also as its embedding."""
 
 _DIVISORS = (1, 2, 4, 8, 16, 32, 64)
-_ODD = (69, 101)
+_LEAST = (69, 101)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def find(
     explicit = classifier if classifier is not None and not _is_output(module, classifier) else None
     if explicit is not None:
         submodule(module, explicit)
-    with _recording(module, calls), _evaluating(module):
+    with _recording(module, calls), evaluating(module):
         image, output, divisor = _run(module, divisor, size, calls.clear)
     scores = scores_in(output)
     if scores.ndim != 4 or num_classes not in (None, scores.shape[1]):
@@ -103,7 +103,7 @@ def _run(
     parameter = next(module.parameters(), torch.zeros(()))
     failure: Exception | None = None
     for multiple in (1,) if size else (divisor,) if divisor else _DIVISORS:
-        height, width = size or (-(-_ODD[0] // multiple) * multiple, -(-_ODD[1] // multiple) * multiple)
+        height, width = size or (_odd_multiple(_LEAST[0], multiple), _odd_multiple(_LEAST[1], multiple))
         noise = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
         again()
         try:
@@ -111,11 +111,16 @@ def _run(
                 return (height, width), module(noise.to(parameter)), multiple
         except (RuntimeError, ValueError, AssertionError, IndexError) as error:
             failure = failure or error
-    tried = f"{size[0]}x{size[1]}" if size else f"{_ODD[0]}x{_ODD[1]}, also padded to multiples of {_DIVISORS[-1]}"
+    tried = f"{size[0]}x{size[1]}" if size else f"{_LEAST[0]}x{_LEAST[1]}, also padded to multiples of {_DIVISORS[-1]}"
     raise RecipeError(
         f"{type(module).__name__} does not take an image of {tried}: {failure}. If it takes one size only, set "
         "size=[H,W]; if it needs multiples of something else, set divisor."
     ) from failure
+
+
+def _odd_multiple(least: int, multiple: int) -> int:
+    """A size that is a multiple of `multiple` and of no higher power of two."""
+    return multiple * (-(-least // multiple) | 1)
 
 
 @contextmanager
@@ -139,7 +144,7 @@ def _recording(module: nn.Module, calls: dict[str, Tensor]) -> Iterator[None]:
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(module: nn.Module) -> Iterator[None]:
     """Evaluation mode, and afterwards every submodule's own mode again."""
     modes = [(inner, inner.training) for inner in module.modules()]
     module.eval()

@@ -165,7 +165,10 @@ class HuggingFace(Adapter):
         return module  # type: ignore[no-any-return]
 
     def _make(self, transformers: Any, config: Any) -> nn.Module:
-        return _loader(transformers, config).from_config(config)  # type: ignore[no-any-return]
+        try:
+            return _loader(transformers, config).from_config(config)  # type: ignore[no-any-return]
+        except ImportError as error:
+            raise _missing(self.name, error) from error
 
     def _from_files(self, cls: Any, **arguments: Any) -> Any:
         """`cls.from_pretrained` of the source, with an error for people."""
@@ -174,6 +177,8 @@ class HuggingFace(Adapter):
             raise CheckpointError(f"'{self.name}': there is no folder {source}.")
         try:
             return cls.from_pretrained(str(Path(source).expanduser()), trust_remote_code=False, **arguments)
+        except ImportError as error:
+            raise _missing(self.name, error) from error
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             first = str(error).strip().partition("\n")[0]
             where = "" if Path(source).is_dir() else f" There is no folder {source}, so the Hugging Face hub was asked."
@@ -212,8 +217,13 @@ def _library() -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise RecipeError("hf: networks need transformers: pip install segdistill[huggingface]") from error
+        raise _missing("hf: networks", error) from error
     return transformers
+
+
+def _missing(what: str, error: ImportError) -> RecipeError:
+    first = str(error).strip().partition("\n")[0]
+    return RecipeError(f"{what} can't be made: {first} Try: pip install segdistill[huggingface]")
 
 
 def _semantic(transformers: Any) -> list[str]:

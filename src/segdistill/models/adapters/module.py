@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.models.adapters.finding import find
+from segdistill.models.adapters.finding import evaluating, find
 from segdistill.models.adapters.taps import Tap, as_map, maps_in, scores_in, submodule, tap
 from segdistill.models.segmenter import Part, SegmentationNetwork
 from segdistill.outputs import SegOutput
@@ -119,6 +120,24 @@ class ModuleNetwork(SegmentationNetwork):
 
     def _cut(self, maps: Tensor, image: Tensor, pixels: Tensor) -> Tensor:
         return maps if self.size is not None else cut(maps, image, pixels)
+
+
+def freeze_unused(network: SegmentationNetwork) -> None:
+    """Freeze parameters that no output depends on, such as a last norm that nobody reads.
+
+    Distributed training waits for the gradient of every parameter that trains. The auxiliary head is left alone: it
+    speaks while training only.
+    """
+    parameter = next(network.parameters(), torch.zeros(()))
+    with evaluating(network), torch.enable_grad():
+        output = network(torch.zeros(1, 3, 64, 96, device=parameter.device))
+        total = torch.stack([part.float().sum() for part in (output.logits, output.embedding, *output.features)]).sum()
+    named = [entry for entry in network.named_parameters() if entry[1].requires_grad]
+    trained = [each for name, each in named if network.part_of(name) != "auxiliary"]
+    if not trained:
+        return
+    for each, gradient in zip(trained, torch.autograd.grad(total, trained, allow_unused=True), strict=True):
+        each.requires_grad_(gradient is not None)
 
 
 def fit(pixels: Tensor, *, divisor: int = 1, size: tuple[int, int] | None = None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any, ClassVar
@@ -49,13 +50,12 @@ class SMP(Adapter):
     def build(self, num_classes: int | None, weights: str | None = None) -> SegmentationNetwork:
         smp = _library()
         folder = Path(self.source)
-        saved = self.config is None and folder.is_dir()
-        if saved:
-            self.config = _read_config(folder)
-        if self.config is not None:
-            module, encoder = self._from_config(smp, self.config, num_classes)
-            if saved:
-                _load(module, folder, strict=num_classes in (None, self.config["classes"]))
+        saved = _read_config(folder) if self.config is None and folder.is_dir() else None
+        config = self.config or saved
+        if config is not None:
+            module, encoder = self._from_config(smp, config, num_classes)
+            if saved is not None:
+                _load(module, folder, strict=num_classes in (None, saved["classes"]))
         else:
             if num_classes is None:
                 raise CheckpointError(
@@ -76,10 +76,9 @@ class SMP(Adapter):
         )
 
     def portable(self, network: SegmentationNetwork) -> dict[str, Any]:
-        options: dict[str, Any] = {"features": list(self.features)}
-        if self.config is not None:
-            return {**options, "config": self.config}
-        return {**options, "arguments": self.arguments}
+        module: Any = network.module
+        config = {**module.config, _PRIVATE: type(module).__name__}
+        return {"features": list(self.features), "config": config}
 
     def _from_config(self, smp: Any, config: dict[str, Any], num_classes: int | None) -> tuple[nn.Module, str]:
         given = {key: value for key, value in config.items() if not key.startswith("_")} | self.arguments
@@ -113,6 +112,10 @@ class SMP(Adapter):
         return self._make(smp.MODEL_ARCHITECTURES_MAPPING[architecture.lower()], given), encoder
 
     def _make(self, cls: Any, arguments: dict[str, Any]) -> nn.Module:
+        known = inspect.signature(cls.__init__).parameters
+        for name in arguments:  # smp drops names that it does not know, unless they are for a timm encoder
+            if name not in known and not str(arguments["encoder_name"]).startswith("tu-"):
+                raise RecipeError(f"'{self.name}': {cls.__name__} has no argument '{name}'.{nearest(name, known)}")
         try:
             return cls(**arguments)  # type: ignore[no-any-return]
         except OSError as error:

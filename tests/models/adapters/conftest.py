@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import pytest
 import segmentation_models_pytorch as smp
 import torch
 import transformers as hf
-from torch import Tensor, nn
+from torch import nn
+from torchvision import models
 
-NAMES = ("sky", "road", "Straße")
+from segdistill.data.base import class_table
+
+CLASSES = class_table("streets")
+NAMES = CLASSES.names
 K = len(NAMES)
 _LABELS = {"id2label": dict(enumerate(NAMES)), "label2id": {name: index for index, name in enumerate(NAMES)}}
 _SWIN = {"embed_dim": 8, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 4, "image_size": 64}
@@ -108,7 +115,9 @@ def _maskformer() -> nn.Module:
 
 
 def _eomt() -> nn.Module:
-    config = hf.EomtConfig(image_size=32, patch_size=8, num_blocks=1, num_queries=5, num_upscale_blocks=1, **_VIT, **_LABELS)
+    config = hf.EomtConfig(
+        image_size=32, patch_size=8, num_blocks=1, num_queries=5, num_upscale_blocks=1, **_VIT, **_LABELS
+    )
     return hf.EomtForUniversalSegmentation(config)
 
 
@@ -126,51 +135,45 @@ SMP: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def save_hf(name: str, folder: Path, *, processor: bool = True) -> nn.Module:
+TORCHVISION = ("lraspp_mobilenet_v3_large", "deeplabv3_resnet50")
+EVERY = (*SEMANTIC, *MASKS, *SMP, *TORCHVISION)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A network as its library made it, and what a recipe calls it."""
+
+    name: str
+    module: nn.Module
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Published]:
+    """Make and save the network of that name once."""
+
+    @cache
+    def make(name: str) -> Published:
+        if name in MASKS:
+            pytest.importorskip("scipy", reason="transformers' mask classifiers need scipy for a loss we do not use")
+        folder = tmp_path_factory.mktemp(name)
+        torch.manual_seed(0)
+        if name in TORCHVISION:
+            return Published(
+                f"torchvision:{name}", models.get_model(name, weights=None, weights_backbone=None, num_classes=K)
+            )
+        if name in SMP:
+            module = SMP[name]().eval()
+            module.save_pretrained(folder)
+            return Published(f"smp:{folder}", module)
+        return Published(f"hf:{folder}", _save_hf(name, folder))
+
+    return make
+
+
+def _save_hf(name: str, folder: Path) -> nn.Module:
     """A Hugging Face model and its image processor, saved as a user would; the model in evaluation mode."""
     torch.manual_seed(0)
     model = ({**SEMANTIC, **MASKS}[name]()).eval()
     model.save_pretrained(folder)
-    if processor:
-        hf.SegformerImageProcessor(image_mean=[0.5, 0.4, 0.3], image_std=[0.2, 0.3, 0.4]).save_pretrained(folder)
+    hf.SegformerImageProcessor(image_mean=[0.5, 0.4, 0.3], image_std=[0.2, 0.3, 0.4]).save_pretrained(folder)
     return model
-
-
-class Convolutions(nn.Module):
-    """A network as anybody writes it: scores at the size of the image."""
-
-    def __init__(self, num_classes: int, width: int = 6, softmax: bool = False) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, stride=2, padding=1), nn.BatchNorm2d(width), nn.ReLU())
-        self.body = nn.Sequential(nn.Conv2d(width, width, 3, stride=2, padding=1), nn.ReLU())
-        self.score = nn.Conv2d(width, num_classes, 1)
-        self.aux_head = nn.Conv2d(width, num_classes, 1)
-        self.softmax = softmax
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        stem = self.stem(x)
-        scores = nn.functional.interpolate(self.score(self.body(stem)), x.shape[-2:], mode="bilinear", align_corners=True)
-        return {"out": scores.softmax(1) if self.softmax else scores, "aux": self.aux_head(stem)}
-
-
-class Tokens(nn.Module):
-    """A patch transformer whose classifier is a linear layer on tokens; it returns a list."""
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__()
-        self.patches = nn.Conv2d(3, 8, 8, stride=8)
-        self.block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-        self.classify = nn.Linear(8, num_classes)
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        grid = self.patches(x)
-        tokens = self.classify(self.block(grid.flatten(2).mT))
-        return [tokens.mT.unflatten(2, grid.shape[-2:])]
-
-
-def convolutions(num_classes: int, width: int = 6) -> nn.Module:
-    return Convolutions(num_classes, width)
-
-
-def anything(num_classes: int):  # noqa: ANN201 (not known to make a network)
-    return Convolutions(num_classes)
