@@ -87,6 +87,10 @@ class HuggingFace(Adapter):
         size = self.size or _own_size(config)
         network: SegmentationNetwork
         if config.model_type in _MASKS:
+            if self.classifier is not None or self.features is not None:
+                raise RecipeError(
+                    f"'{self.name}' is a mask classifier; options.classifier and features are not for it."
+                )
             decoder, backbone = _MASKS[config.model_type]
             task = self._task(transformers, config) if config.model_type == "oneformer" else None
             network = MaskNetwork(
