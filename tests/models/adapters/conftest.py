@@ -114,6 +114,24 @@ def _maskformer() -> nn.Module:
     return hf.MaskFormerForInstanceSegmentation(config)
 
 
+def _oneformer() -> nn.Module:
+    config = hf.OneFormerConfig(
+        backbone_config=hf.SwinConfig(out_features=_STAGES, **_SWIN),
+        num_queries=5,
+        hidden_dim=32,
+        conv_dim=32,
+        mask_dim=32,
+        encoder_feedforward_dim=16,
+        dim_feedforward=16,
+        encoder_layers=1,
+        decoder_layers=2,
+        num_attention_heads=2,
+        task_seq_len=8,
+        **_LABELS,
+    )
+    return hf.OneFormerForUniversalSegmentation(config)
+
+
 def _eomt() -> nn.Module:
     config = hf.EomtConfig(
         image_size=32, patch_size=8, num_blocks=1, num_queries=5, num_upscale_blocks=1, **_VIT, **_LABELS
@@ -128,7 +146,12 @@ SEMANTIC: dict[str, Callable[[], nn.Module]] = {
     "beit": _beit,
     "mobilevit": _mobilevit,
 }
-MASKS: dict[str, Callable[[], nn.Module]] = {"mask2former": _mask2former, "maskformer": _maskformer, "eomt": _eomt}
+MASKS: dict[str, Callable[[], nn.Module]] = {
+    "oneformer": _oneformer,
+    "mask2former": _mask2former,
+    "maskformer": _maskformer,
+    "eomt": _eomt,
+}
 SMP: dict[str, Callable[[], nn.Module]] = {
     "unet": lambda: smp.Unet("mobilenet_v2", encoder_weights=None, classes=K, decoder_channels=(16, 8, 8, 8, 8)),
     "deeplabv3plus": lambda: smp.DeepLabV3Plus("resnet18", encoder_weights=None, classes=K, decoder_channels=16),

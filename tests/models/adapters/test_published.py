@@ -301,3 +301,15 @@ def test_a_backbone_alone_starts_a_student_but_is_no_teacher(tmp_path: Path) -> 
     assert all(torch.equal(ours[key], theirs[key]) for key in shared)
     with pytest.raises(CheckpointError, match="no trained segmentation network"):
         segdistill.load_model(f"hf:{tmp_path}")
+
+
+def test_oneformer_needs_the_words_of_its_task(published: Publish, tmp_path: Path) -> None:
+    name = published("oneformer").name
+    with pytest.raises(CheckpointError, match="without its tokenizer"):
+        segdistill.load_model(name)
+    network = segdistill.load_model(name, options={"task_tokens": [5, 1, 2, 3, 4, 6, 0, 0]})
+    spec = resolve_spec({"name": name, "options": {"task_tokens": [5, 1, 2, 3, 4, 6, 0, 0]}})
+    assert network.classes is not None
+    save_model(tmp_path, "teacher", network, spec, network.classes, {})
+    with torch.no_grad():
+        assert torch.equal(segdistill.load_model(tmp_path)(_image(33, 47)).logits, network(_image(33, 47)).logits)

@@ -213,8 +213,15 @@ class HuggingFace(Adapter):
         if self.config is not None:
             raise RecipeError(f"'{self.name}' is a OneFormer; it needs options.task_tokens beside options.config.")
         tokenizer = self._from_files(transformers.AutoTokenizer)
-        tokens = tokenizer(_TASK, padding="max_length", max_length=config.task_seq_len, truncation=True)
-        return tuple(tokens["input_ids"])
+        words = tokenizer.tokenize(_TASK)  # without its files, transformers gives a tokenizer that knows no word
+        if not words or tokenizer.unk_token in words:
+            raise CheckpointError(
+                f"'{self.name}' is a OneFormer without its tokenizer (vocab.json, merges.txt). Put it beside the "
+                f'model, or give the token ids of "{_TASK}" as options.task_tokens.'
+            )
+        found = tokenizer(_TASK, padding="max_length", max_length=config.task_seq_len, truncation=True)
+        pairs = zip(found["input_ids"], found["attention_mask"], strict=True)
+        return tuple(token * mask for token, mask in pairs)  # padding is 0, as OneFormerProcessor has it
 
 
 def _library() -> Any:
