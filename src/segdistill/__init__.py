@@ -2,6 +2,7 @@
 
 from segdistill.errors import SegdistillError
 from segdistill.methods import Method, create_method
+from segdistill.models.adapters import wrap
 from segdistill.models.files import load_checkpoint, load_model
 from segdistill.models.zoo import create_model
 from segdistill.outputs import SegOutput
@@ -25,4 +26,5 @@ __all__ = [
     "load_recipe",
     "predict",
     "train",
+    "wrap",
 ]

@@ -12,6 +12,7 @@ from segdistill.data import DatasetConfig
 from segdistill.discovery import check_options, explain
 from segdistill.errors import RecipeError
 from segdistill.methods.base import method_class
+from segdistill.models.adapters import is_adapted
 from segdistill.models.class_map import check_mapping
 from segdistill.models.files import Role
 from segdistill.models.zoo import NetworkSpec, resolve_spec
@@ -26,6 +27,14 @@ def _network(value: Any, info: ValidationInfo) -> Any:
 
 
 Network = Annotated[NetworkSpec, BeforeValidator(_network)]
+
+
+def _published(value: Any) -> Any:
+    """A path as text; the name of a network of another library, or a mapping with one, as a checked `NetworkSpec`."""
+    if isinstance(value, str | Path):
+        adapted = is_adapted(value) and not Path(value).exists()
+        return resolve_spec({"name": str(value)}, "teacher.run") if adapted else str(value)
+    return resolve_spec(value, "teacher.run") if isinstance(value, dict) else value
 
 
 class MethodSpec(BaseModel):
@@ -107,7 +116,8 @@ ClassMapSource = Annotated[
 
 
 class TeacherConfig(BaseModel):
-    """The teacher. network: what it is, to train it here. run: a run folder or weight file to take instead.
+    """The teacher. network: what it is, to train it here. run: what to take instead, a run folder, a weight file,
+    or the name of a trained network of another library, such as hf:FOLDER, taken as it is with its own classes.
 
     train: training keys (steps, optimizer, ...) that differ from the recipe's own while the teacher is trained.
     class_map: for a teacher in `run` that knows other classes: "names", a .yaml file or a mapping of `teacher class:
@@ -118,7 +128,7 @@ class TeacherConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     network: Network | None = None
-    run: Path | None = None
+    run: Annotated[str | NetworkSpec | None, BeforeValidator(_published)] = None
     train: dict[str, Any] = {}
     class_map: ClassMapSource = None
     input_scale: float = Field(1.0, ge=0.125, le=8)

@@ -37,6 +37,11 @@ class Classes:
         return len(self.names)
 
 
+def unnamed_classes(count: int) -> Classes:
+    """Classes of a network that came without names: LABEL_0, LABEL_1, ..., as Hugging Face calls them."""
+    return Classes(tuple(f"LABEL_{index}" for index in range(count)), distinct_colours(count))
+
+
 class SegmentationDataset(ABC):
     """A map from index to `Sample`; pure: the same index always gives the same sample."""
 
@@ -73,8 +78,3 @@ def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
         return r, g, b
 
     return tuple(colour(index + 1) for index in range(count))
-
-
-def unnamed_classes(count: int) -> Classes:
-    """ "class 0" .. for a network whose file does not name its classes."""
-    return Classes(tuple(f"class {index}" for index in range(count)), distinct_colours(count))

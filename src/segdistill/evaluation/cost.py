@@ -11,15 +11,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from segdistill.evaluation.inference import predict_classes
+from segdistill.models.segmenter import SegmentationNetwork
 
 
-def parameters(network: nn.Module) -> int:
+def parameters(network: SegmentationNetwork) -> int:
     """Parameters that inference uses: all but the auxiliary head's."""
-    return sum(
-        p.numel()
-        for name, p in network.named_parameters()
-        if not any(part.startswith("auxiliary") for part in name.split("."))
-    )
+    return sum(p.numel() for name, p in network.named_parameters() if network.part_of(name) != "auxiliary")
 
 
 def gflops(network: nn.Module, image: Tensor) -> float:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from segdistill.data.base import Classes, unnamed_classes
 from segdistill.errors import CheckpointError
+from segdistill.models.adapters import build_adapted, is_adapted, portable_spec
 from segdistill.models.checkpoints.published import (
     Part,
     open_published,
@@ -21,7 +22,7 @@ from segdistill.models.checkpoints.published import (
     same_network,
 )
 from segdistill.models.segmenter import SegmentationNetwork, Segmenter
-from segdistill.models.zoo import NetworkSpec, build
+from segdistill.models.zoo import NetworkSpec, build, resolve_spec
 from segdistill.storage import write_aside, write_yaml
 
 Role = Literal["student", "teacher"]
@@ -43,11 +44,17 @@ def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
     write_aside(path, lambda aside: save_file(tensors, aside))
 
 
-def save_model(folder: Path, role: Role, network: nn.Module, spec: NetworkSpec, classes: Classes, trained: Any) -> None:
+def save_model(
+    folder: Path, role: Role, network: SegmentationNetwork, spec: NetworkSpec, classes: Classes, trained: Any
+) -> None:
     """Write `<role>.safetensors` and `<role>.yaml` into `folder`; `trained` is a record of how it was made."""
+    adapted = is_adapted(spec.name)
+    spec = portable_spec(spec, network) if adapted else spec
     described = {
         "format": "segdistill 1",
-        "network": spec.model_dump(mode="json", exclude={"backbone_weights"}, exclude_none=True),
+        "network": spec.model_dump(
+            mode="json", exclude={"backbone_weights"}, exclude_none=True, exclude_defaults=adapted
+        ),
         "classes": [
             {"name": name, "colour": list(colour)} for name, colour in zip(classes.names, classes.colours, strict=True)
         ],
@@ -57,17 +64,25 @@ def save_model(folder: Path, role: Role, network: nn.Module, spec: NetworkSpec, 
     write_yaml(folder / f"{role}.yaml", described)
 
 
-def load_model(path: str | Path) -> SegmentationNetwork:
+def load_model(path: str | Path, **options: Any) -> SegmentationNetwork:
     """The network of a run folder, of a .safetensors file or of a published file, ready to predict.
 
-    A run folder gives its student, or its teacher if it trained only that. Called on RGB images N,3,H,W in [0,1] the
-    network gives a `SegOutput`; it normalises by itself. `classes` has the names and colours of its classes.
+    A run folder gives its student, or its teacher if it trained only that. A trained network of another library is
+    named as in "hf:FOLDER" (docs/adapters.md); options: fields of `NetworkSpec` for it, as mean. Called on RGB images
+    N,3,H,W in [0,1] the network gives a `SegOutput`; it normalises by itself. `classes` has the names and colours of
+    its classes.
     """
+    if options:
+        return open_model(resolve_spec({"name": str(path), **options})).network
     return open_model(path).network
 
 
-def open_model(path: str | Path) -> LoadedModel:
+def open_model(path: str | Path | NetworkSpec) -> LoadedModel:
     """As `load_model`, with the file that the network came from."""
+    if not isinstance(path, NetworkSpec) and is_adapted(path) and not Path(path).exists():
+        path = resolve_spec({"name": str(path)})
+    if isinstance(path, NetworkSpec):
+        return _open_adapted(path)
     if is_published(Path(path)):
         published = open_published(path)
         network = published.build()
@@ -105,10 +120,17 @@ def _described(file: Path) -> tuple[NetworkSpec, Classes]:
     return spec, classes
 
 
+def _open_adapted(spec: NetworkSpec) -> LoadedModel:
+    """A trained network of another library as it is, with its own classes."""
+    network = build_adapted(spec, None)
+    network.classes = network.classes or unnamed_classes(network.num_classes)
+    return LoadedModel(network.eval(), network.classes, Path(str(spec.name)))
+
+
 def trained_record(file: Path) -> dict[str, Any]:
     """How the network in the weight file was trained (seed, steps, seconds, ...), as far as the file beside it says."""
     description = file.with_suffix(".yaml")
-    if not description.is_file():
+    if not description.is_file():  # a published network of another library
         return {}
     described = yaml.safe_load(description.read_text(encoding="utf-8"))
     trained: dict[str, Any] = described.get("trained") or {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from segdistill.outputs import SegOutput
 
 if TYPE_CHECKING:
     from segdistill.models.zoo import NetworkSpec
+
+Part = Literal["backbone", "head", "auxiliary"]
 
 
 class SegmentationNetwork(nn.Module, ABC):
@@ -41,6 +43,14 @@ class SegmentationNetwork(nn.Module, ABC):
         """RGB in [0,1] -> what the backbone expects."""
         pixels = (image - self.mean) / self.std
         return pixels.flip(1) if self.bgr else pixels
+
+    def part_of(self, parameter: str) -> Part:
+        """Which part the parameter of that name belongs to.
+
+        The optimiser trains the backbone at a rate of its own, and the auxiliary head costs nothing at inference.
+        """
+        first = parameter.partition(".")[0].partition("_")[0]
+        return next((part for part in get_args(Part) if part == first), "head")
 
     @abstractmethod
     def forward(self, image: Tensor) -> SegOutput: ...

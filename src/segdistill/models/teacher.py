@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segdistill.models.class_map import ClassMap
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.segmenter import Part, SegmentationNetwork
 from segdistill.outputs import SegOutput
 
 
@@ -30,6 +30,9 @@ class Teacher(SegmentationNetwork):
         self.network = network
         self.class_map = class_map
         self.input_scale = input_scale
+
+    def part_of(self, parameter: str) -> Part:
+        return self.network.part_of(parameter.removeprefix("network."))
 
     def forward(self, image: Tensor) -> SegOutput:
         output: SegOutput = self.network(rescale(image, self.input_scale))

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from segdistill.constraints import Count, Positive
 from segdistill.discovery import check_options, explain, pick
 from segdistill.errors import RecipeError, nearest
+from segdistill.models.adapters import build_adapted, check_adapted, is_adapted
 from segdistill.models.backbones import create_backbone, describe_backbone
 from segdistill.models.heads import Head
 from segdistill.models.heads.fcn import FCN
@@ -52,7 +53,9 @@ ZOO: dict[str, dict[str, Any]] = {
 class NetworkSpec(BaseModel):
     """What a network is made of; enough to build it again.
 
-    name: a network of the zoo, whose fields the others override. head: a head's name, or {name: .., options of it}.
+    name: a network of the zoo, whose fields the others override, or one of another library, such as "hf:FOLDER" or
+    "smp:unet/resnet18" (docs/adapters.md), with `options` of its own.
+    head: a head's name, or {name: .., options of it}.
     channels: width of the head. auxiliary_channels: width of the auxiliary FCN head on the last stage but one, 0 for
     none. output_stride: 8, 16 or 32 where the backbone can; null for its own. backbone_weights: null, "pretrained",
     a .safetensors file, or a folder with <backbone>.safetensors.
@@ -73,17 +76,24 @@ class NetworkSpec(BaseModel):
     mean: tuple[float, float, float] | None = None
     std: tuple[Positive, Positive, Positive] | None = None
     bgr: bool = False
+    options: dict[str, Any] = {}
 
 
 def resolve_spec(options: dict[str, Any], where: str = "network") -> NetworkSpec:
     """`options` over the zoo entry they name, checked."""
     name = options.get("name")
-    if name is not None and name not in ZOO:
+    adapted = is_adapted(name)
+    if name is not None and not adapted and name not in ZOO:
         raise RecipeError(f"Key '{where}.name': no network is called '{name}'.{nearest(str(name), ZOO)}")
     try:
-        spec = NetworkSpec(**(ZOO[name] if name else {}) | options)
+        spec = NetworkSpec(**(ZOO[name] if name and not adapted else {}) | options)
     except ValidationError as error:
         raise RecipeError("\n".join(explain(error, NetworkSpec, where))) from error
+    if adapted:
+        check_adapted(spec, where)
+        return spec
+    if spec.options:
+        raise RecipeError(f"Key '{where}.options' is for networks of other libraries, as in name: smp:unet/resnet18.")
     if not spec.backbone:
         raise RecipeError(f"Key '{where}' needs a name (of the zoo: {', '.join(ZOO)}) or a backbone and a head.")
     return spec
@@ -91,6 +101,8 @@ def resolve_spec(options: dict[str, Any], where: str = "network") -> NetworkSpec
 
 def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
     """The network of `spec` for K = `num_classes` classes."""
+    if is_adapted(spec.name):
+        return build_adapted(spec, num_classes)
     backbone = create_backbone(
         spec.backbone, output_stride=spec.output_stride, weights=spec.backbone_weights, options=spec.backbone_options
     )
@@ -124,8 +136,9 @@ def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
 def create_model(
     name: str, num_classes: int, *, weights: str | Path | None = None, **options: Any
 ) -> SegmentationNetwork:
-    """The network `name` of the zoo for `num_classes` classes; called on N,3,H,W in [0,1] it gives a `SegOutput`.
+    """The network `name` for `num_classes` classes; called on N,3,H,W in [0,1] it gives a `SegOutput`.
 
+    name: of the zoo, or of another library, such as "hf:FOLDER", "smp:unet/resnet18", "torchvision:fcn_resnet50".
     weights: a file or run folder written by this library, or None. options: fields of `NetworkSpec`.
     """
     model = build(resolve_spec({"name": name, **options}), num_classes)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from segdistill.data.base import IGNORE_INDEX
 from segdistill.evaluation.inference import as_input
 from segdistill.methods import Method
+from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.outputs import SegOutput, resize
 
 AUXILIARY_WEIGHT = 0.4  # both papers
@@ -26,7 +27,9 @@ class Distiller(nn.Module):
     class_weights: Tensor | None
     """(K,) weights of the task loss, None for equal ones; see `data.balance`."""
 
-    def __init__(self, student: nn.Module, methods: Iterable[Method] = (), teacher: nn.Module | None = None) -> None:
+    def __init__(
+        self, student: SegmentationNetwork, methods: Iterable[Method] = (), teacher: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.register_buffer("class_weights", None, persistent=False)
         self.student = student

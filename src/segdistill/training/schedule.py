@@ -9,6 +9,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from segdistill.models.segmenter import SegmentationNetwork
+
 NonNegative = Annotated[float, Field(ge=0)]
 
 
@@ -55,14 +57,16 @@ class ScheduleConfig(BaseModel):
         return self.min_lr + (1 - self.min_lr) * shape
 
 
-def make_optimizer(config: OptimizerConfig, student: nn.Module, extra: nn.Module | None) -> torch.optim.Optimizer:
+def make_optimizer(
+    config: OptimizerConfig, student: SegmentationNetwork, extra: nn.Module | None
+) -> torch.optim.Optimizer:
     """One optimiser over the student and the trained parts of the method (`extra`)."""
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    for root, module in (("student", student), ("method", extra)):
+    for module in (student, extra):
         for name, parameter in module.named_parameters() if module is not None else ():
             if not parameter.requires_grad:
                 continue
-            rate = 1.0 if root == "student" and name.startswith("backbone.") else config.head_lr
+            rate = 1.0 if module is student and student.part_of(name) == "backbone" else config.head_lr
             decays = config.decay_norms or parameter.ndim > 1
             groups.setdefault((rate, decays), []).append(parameter)
     settings = [

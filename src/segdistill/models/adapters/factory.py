@@ -1,0 +1,96 @@
+"""`module:package.module:factory`: networks made by your own code."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar, get_type_hints
+
+from torch import nn
+
+from segdistill.errors import RecipeError, nearest
+from segdistill.models.adapters.base import Adapter
+from segdistill.models.adapters.module import ModuleNetwork
+from segdistill.models.segmenter import SegmentationNetwork
+
+
+class Factory(Adapter):
+    """`module:package.module:factory`, a class of `nn.Module` or a function annotated to return one.
+
+    It is called as factory(num_classes=K, **arguments). Nothing else is ever called: a weight file names its factory,
+    and must not be able to name `os.system`. As `teacher.run` it is called without num_classes, and must then load its
+    own weights. The other options are those of `segdistill.wrap`; the normalisation is ImageNet's unless the recipe's
+    mean, std and bgr say otherwise.
+    """
+
+    prefix: ClassVar[str] = "module"
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        arguments: dict[str, Any] = {},  # noqa: B006 (a schema's default, never written to)
+        classifier: str | None = None,
+        features: tuple[str, ...] = (),
+        auxiliary: str | None = None,
+        backbone: str | None = None,
+        divisor: int | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__(source)
+        self.arguments = arguments
+        self.options: dict[str, Any] = {
+            "classifier": classifier,
+            "features": features,
+            "auxiliary": auxiliary,
+            "backbone": backbone,
+            "divisor": divisor,
+            "size": size,
+        }
+
+    def build(self, num_classes: int | None, weights: str | None = None) -> SegmentationNetwork:
+        if weights is not None:
+            raise RecipeError(f"'{self.name}' loads its own weights; give them as options.arguments of the factory.")
+        given = self.arguments if num_classes is None else {"num_classes": num_classes, **self.arguments}
+        factory = self._factory()
+        try:
+            inspect.signature(factory).bind(**given)
+        except TypeError as error:
+            words = ", ".join(f"{key}={value!r}" for key, value in given.items())
+            raise RecipeError(f"'{self.name}' can't be called with ({words}): {error}.") from error
+        module = factory(**given)
+        return ModuleNetwork(module, num_classes=num_classes, **self.options)
+
+    def portable(self, network: SegmentationNetwork) -> dict[str, Any]:
+        kept = {key: value for key, value in self.options.items() if value is not None}
+        return {"arguments": self.arguments, **kept}
+
+    def _factory(self) -> Callable[..., nn.Module]:
+        path, _, attribute = self.source.partition(":")
+        if not path or not attribute:
+            raise RecipeError(f"'{self.name}' names no factory; expected module:package.module:factory.")
+        try:
+            module = importlib.import_module(path)
+        except ImportError as error:
+            raise RecipeError(
+                f"Can't import '{path}' of '{self.name}': {error}. Is it installed, or its folder in PYTHONPATH?"
+            ) from error
+        factory = getattr(module, attribute, None)
+        if factory is None:
+            raise RecipeError(f"Module '{path}' has no '{attribute}'.{nearest(attribute, vars(module))}")
+        if not _makes_module(factory):
+            raise RecipeError(
+                f"'{attribute}' of '{path}' is not known to make a network. It must be a class of torch.nn.Module or "
+                f"a function annotated as such: def {attribute}(num_classes: int) -> torch.nn.Module."
+            )
+        return factory  # type: ignore[no-any-return]
+
+
+def _makes_module(factory: Any) -> bool:
+    if isinstance(factory, type):
+        return issubclass(factory, nn.Module)
+    if not inspect.isfunction(factory):
+        return False
+    made = get_type_hints(factory).get("return")
+    return isinstance(made, type) and issubclass(made, nn.Module)

@@ -1,0 +1,82 @@
+"""Mask classifiers (MaskFormer, Mask2Former, OneFormer, EoMT) as networks that score classes pixel by pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from segdistill.models.adapters.module import fit
+from segdistill.models.adapters.taps import maps_in, tap
+from segdistill.models.segmenter import Part, SegmentationNetwork
+from segdistill.outputs import SegOutput
+
+_LEAST = 1e-8
+
+
+class MaskNetwork(SegmentationNetwork):
+    """A Hugging Face mask classifier with Q queries, each a class and a mask.
+
+    Class scores of a pixel, as the published evaluation makes them:
+        s_k = sum over q of softmax(class logits of q)_k * sigmoid(mask logit of q),    k < K ("no object" left out)
+    logits = log s, clamped, in float32, so that their softmax is s, normalised. embedding: the pixel decoder's map,
+    of which the masks are made. features: the backbone's stages, or the embedding for a network that has none.
+
+    decoder: path of the module that gives the embedding. backbone: path of the backbone. task: token ids of OneFormer's
+    task, "the task is semantic". size: H,W that images are resized to, for networks of one size.
+    """
+
+    task: Tensor | None
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        num_classes: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        decoder: str,
+        backbone: str | None,
+        task: Sequence[int] | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__(num_classes=num_classes, mean=mean, std=std)
+        self.module = module
+        self.size = size
+        self._backbone = backbone
+        self._decoder_tap = tap(module, decoder)
+        self._backbone_tap = tap(module, backbone) if backbone is not None else None
+        tokens = torch.tensor([task], dtype=torch.long) if task is not None else None
+        self.register_buffer("task", tokens, persistent=False)
+
+    def forward(self, image: Tensor) -> SegOutput:
+        pixels = fit(self.normalise(image), size=self.size)
+        task = {} if self.task is None else {"task_inputs": self.task.expand(len(image), -1)}
+        output = self.module(pixel_values=pixels, **task)
+        logits = per_pixel(output.class_queries_logits, output.masks_queries_logits)
+        decoded = self._decoder_tap.output
+        embedding = decoded if isinstance(decoded, Tensor) else _mask_features(decoded)
+        stages = tuple(maps_in(self._backbone_tap.output)) if self._backbone_tap is not None else (embedding,)
+        for each in (self._decoder_tap, self._backbone_tap):
+            if each is not None:
+                each.clear()
+        return SegOutput(logits=logits, embedding=embedding, features=stages)
+
+    def part_of(self, parameter: str) -> Part:
+        inside = self._backbone is not None and parameter.startswith(f"module.{self._backbone}.")
+        return "backbone" if inside else "head"
+
+
+def per_pixel(classes: Tensor, masks: Tensor) -> Tensor:
+    """Class logits (N,Q,K+1), the last "no object", and mask logits (N,Q,h,w) -> log scores (N,K,h,w), float32."""
+    with torch.autocast(classes.device.type, enabled=False):
+        probability = classes.float().softmax(-1)[..., :-1]
+        scores = torch.einsum("nqk,nqhw->nkhw", probability, masks.float().sigmoid())
+        return scores.clamp_min(_LEAST).log()
+
+
+def _mask_features(decoded: object) -> Tensor:
+    """The map that the masks are made of: MaskFormer calls it last_hidden_state, the later ones mask_features."""
+    found = getattr(decoded, "mask_features", None)
+    return found if isinstance(found, Tensor) else decoded.last_hidden_state  # type: ignore[attr-defined]

@@ -1,0 +1,108 @@
+"""Taps: what flows into and out of a module inside a network, and the feature maps in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from segdistill.errors import RecipeError, nearest
+
+
+class Tap:
+    """Remembers the last input and output of a module between two calls of `clear`.
+
+    A forward hook that is an object, not a closure: a deep copy of the network gets a tap of its own.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.input: Any = None
+        self.output: Any = None
+        module.register_forward_hook(self, with_kwargs=True)
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        self.input = args[0] if args else next(iter(kwargs.values()), None)
+        self.output = output
+
+    def clear(self) -> None:
+        """Let go of the tensors."""
+        self.input = self.output = None
+
+
+def tap(module: nn.Module, path: str) -> Tap:
+    """A tap on the submodule at `path`."""
+    return Tap(submodule(module, path))
+
+
+def submodule(module: nn.Module, path: str) -> nn.Module:
+    """The submodule at `path`, or an error that shows the nearest path."""
+    known = dict(module.named_modules())
+    if path not in known or not path:
+        raise RecipeError(
+            f"{type(module).__name__} has no module '{path}'.{nearest(path, (key for key in known if key))}"
+        )
+    found: nn.Module = known[path]
+    return found
+
+
+def scores_in(output: Any) -> Tensor:
+    """The class scores in what a network returns: a tensor, .logits, 'out' or 'logits', or the first of a list."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(getattr(output, "logits", None), Tensor):
+        return output.logits  # type: ignore[no-any-return]
+    if isinstance(output, Mapping):
+        for key in ("out", "logits"):
+            if key in output:
+                return scores_in(output[key])
+        raise RecipeError(
+            f"The network returns a mapping with {', '.join(map(str, output))}; expected the scores as 'out' or "
+            "'logits'. Wrap it in a module that returns the scores."
+        )
+    if isinstance(output, list | tuple) and output:
+        return scores_in(output[0])
+    raise RecipeError(
+        f"The network returns {type(output).__name__}; expected class scores: a tensor, a tuple or list whose first is "
+        "the scores, a mapping with 'out' or 'logits', or an object with .logits."
+    )
+
+
+def maps_in(value: Any) -> Iterator[Tensor]:
+    """All feature maps (N,C,h,w) in nested lists, tuples and mappings."""
+    if isinstance(value, Tensor):
+        if value.ndim == 4 and value.shape[1] > 0:  # smp's Mix Transformers hold a map of no channels
+            yield value
+    elif isinstance(value, Mapping):
+        yield from maps_in(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from maps_in(item)
+
+
+def as_map(value: Tensor, image: tuple[int, int], *, channels_last: bool) -> Tensor:
+    """A map (N,C,h,w) as it is; with `channels_last` from (N,h,w,C) or from tokens (N,L,C) of an `image` of H,W.
+
+    The grid h,w of L tokens is the one whose aspect ratio is nearest to the image's.
+    """
+    if value.ndim == 4:
+        return value.permute(0, 3, 1, 2) if channels_last else value
+    if value.ndim != 3 or not channels_last:
+        raise RecipeError(f"Expected a map N,C,h,w or tokens N,L,C, found a tensor of shape {tuple(value.shape)}.")
+    height, width = token_grid(value.shape[1], image)
+    grid: Tensor = value.transpose(1, 2).unflatten(2, (height, width))
+    return grid
+
+
+def token_grid(tokens: int, image: tuple[int, int]) -> tuple[int, int]:
+    """(h, w) with h w = `tokens` and h / w nearest to the image's H / W."""
+    wanted = math.log(image[0] / image[1])
+    gaps = {h: abs(math.log(h * h / tokens) - wanted) for h in range(1, tokens + 1) if tokens % h == 0}
+    height = min(gaps, key=gaps.__getitem__)
+    if gaps[height] > math.log(2):
+        raise RecipeError(
+            f"{tokens} tokens form no grid of the shape of a {image[0]}x{image[1]} image. Are there class or register "
+            "tokens among them? Name a module after they are dropped, or one that works on maps."
+        )
+    return height, tokens // height
