@@ -41,11 +41,24 @@ class SeparableConv(nn.Sequential):
         )
 
 
+class AdaptiveAveragePool(nn.Module):
+    """`adaptive_average_pool` to a square of `size`, as a part that a counter of operations can tell from the rest."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return adaptive_average_pool(x, (self.size, self.size))
+
+
 def adaptive_average_pool(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Adaptive average pooling (N,C,H,W) -> (N,C,*size) as two products with small averaging matrices.
 
     Equal to `F.adaptive_avg_pool2d` within float rounding, and unlike it exports for input sizes not known beforehand.
     """
+    if size == (1, 1):
+        return x.mean((-2, -1), keepdim=True)
     rows = _averaging_matrix(x.shape[-2], size[0], x)
     columns = _averaging_matrix(x.shape[-1], size[1], x)
     return rows @ x @ columns.mT
