@@ -105,7 +105,7 @@ def milliseconds(networks: Sequence[nn.Module], image: Tensor, *, rounds: int = 
 
 
 def stage_milliseconds(network: nn.Module, image: Tensor, *, rounds: int = 15, warmup: int = 1) -> dict[str, float]:
-    """Median time of each stage on the way from uint8 `image` to classes; following the stages costs a little itself."""
+    """Median time of each stage on the way from uint8 `image` to classes, which following them lengthens a little."""
     times: dict[str, list[float]] = {}
     for turn in range(warmup + rounds):
         spent: dict[str, float] = {}

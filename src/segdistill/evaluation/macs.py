@@ -6,7 +6,7 @@ The rules (fvcore's, which mmengine shares and the published tables follow; a mu
     linear, matmul, attention         multiply-adds of the matrix products, bias and softmax free
     batch norm                        2 * elements
     layer and group norm              5 * elements
-    bilinear resize                   4 * output elements
+    bilinear resize                   4 * output elements, also to the same size
     nearest resize                    1 * output elements
     average pooling to a given size   input elements
     max-pooling, activations, additions, softmax, dropout, concatenation   0
@@ -28,7 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.hooks import RemovableHandle
 
 from segdistill.evaluation.stages import Stages
-from segdistill.models.layers import AdaptiveAveragePool
+from segdistill.models.layers import AdaptiveAveragePool, Resize
 
 Kind = Literal["conv", "matmul", "norm", "pool", "resize"]
 KINDS: tuple[Kind, ...] = ("conv", "matmul", "norm", "pool", "resize")
@@ -66,7 +66,7 @@ def _attention(args: tuple[Any, ...], out: Any) -> int:
 
 def _a_map(args: tuple[Any, ...]) -> bool:
     """Whether `mean` averages height and width of (N,C,H,W); pooling to 1x1 arrives as that."""
-    return args[0].ndim == 4 and sorted(dim % 4 for dim in args[1] or ()) == [2, 3]
+    return len(args) > 1 and args[0].ndim == 4 and sorted(dim % 4 for dim in args[1] or ()) == [2, 3]
 
 
 def _input_elements(times: int) -> Rule:
@@ -107,11 +107,12 @@ RULES: dict[Any, tuple[Kind, Rule]] = {
 class MacCounter(TorchDispatchMode):
     """While entered, adds up the multiply-adds of what runs, by stage and kind.
 
-    Our `AdaptiveAveragePool` counts as the pooling it is, though it computes matrix products.
+    Our `AdaptiveAveragePool` counts as the pooling it is, though it computes matrix products; our `Resize` counts as a
+    bilinear resize even to the size a map has already, as in the published tables, though it then does nothing.
     """
 
     def __init__(self, stages: Stages) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.counts: dict[str, Counter[Kind]] = {}
         self._stages = stages
         self._pools = 0
@@ -130,13 +131,15 @@ class MacCounter(TorchDispatchMode):
             if isinstance(module, AdaptiveAveragePool):
                 self._hooks.append(module.register_forward_pre_hook(self._pool_begins))
                 self._hooks.append(module.register_forward_hook(self._pool_ends))
-        super().__enter__()
+            elif isinstance(module, Resize):
+                self._hooks.append(module.register_forward_hook(self._resized))
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        super().__exit__(kind, error, trace)
+        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
@@ -160,3 +163,7 @@ class MacCounter(TorchDispatchMode):
 
     def _pool_ends(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self._pools -= 1
+
+    def _resized(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        if output is inputs[0]:
+            self._add("resize", 4 * output.numel())

@@ -22,7 +22,7 @@ class LiveBytes(TorchDispatchMode):
     """
 
     def __init__(self, stages: Stages) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.peaks: dict[str, int] = {}
         self._stages = stages
         self._alive: dict[int, weakref.ref[Any]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -56,6 +56,7 @@ class Profile:
     milliseconds: float | None
     runs: int
     batch: int
+    device: str
     stages: tuple[StageCost, ...]
     environment: dict[str, Any]
 
@@ -72,7 +73,7 @@ class Profile:
         return {**plain, "gflops": self.gflops, "convention_explained": EXPLAINED[self.convention]}
 
 
-def profile_network(
+def measure(
     network: nn.Module,
     name: str,
     *,
@@ -90,12 +91,19 @@ def profile_network(
     traced = trace(network, size, device)
     kinds = CONVENTIONS[convention]
     macs = {stage: sum(found[kind] for kind in kinds) for stage, found in traced.macs.counts.items()}
-    whole, times, cuda_bytes = None, {}, None
-    if latency:
-        whole, times, cuda_bytes = _run(network, size, runs, batch, device)
+    timed = _time(network, size, runs, batch, device) if latency else _Timed()
     by_kind = traced.macs.by_kind()
     weights = stage_parameters(network)
-    stages = _ordered([*traced.live.peaks, *macs, *times], weights)
+    stages = tuple(
+        StageCost(
+            name=stage,
+            parameters=weights.get(stage, 0),
+            macs=macs.get(stage, 0),
+            activation_bytes=traced.live.peaks.get(stage, 0),
+            milliseconds=timed.stages.get(stage),
+        )
+        for stage in _ordered([*traced.live.peaks, *macs], weights)
+    )
     return Profile(
         network=name,
         num_classes=num_classes,
@@ -107,24 +115,26 @@ def profile_network(
         macs_by_kind={kind: by_kind[kind] for kind in kinds},
         activation_bytes=traced.live.peak,
         training_bytes=training_bytes(network, size, device),
-        cuda_bytes=cuda_bytes,
-        milliseconds=whole,
+        cuda_bytes=timed.cuda_bytes,
+        milliseconds=timed.whole,
         runs=runs if latency else 0,
         batch=batch,
-        stages=tuple(
-            StageCost(
-                stage, weights.get(stage, 0), macs.get(stage, 0), traced.live.peaks.get(stage, 0), times.get(stage)
-            )
-            for stage in stages
-        ),
+        device=_describe(device),
+        stages=stages,
         environment=environment,
     )
 
 
-def _run(
-    network: nn.Module, size: Size, runs: int, batch: int, device: torch.device
-) -> tuple[float, dict[str, float], int | None]:
+@dataclass(frozen=True)
+class _Timed:
     """Median milliseconds of the whole and of each stage; most bytes that CUDA's allocator held above the weights."""
+
+    whole: float | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+    cuda_bytes: int | None = None
+
+
+def _time(network: nn.Module, size: Size, runs: int, batch: int, device: torch.device) -> _Timed:
     training = network.training
     noise = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (batch, 3, *size), dtype=torch.uint8, generator=noise).to(device)
@@ -137,7 +147,11 @@ def _run(
         predict_classes(network, image)
         cuda_bytes = torch.cuda.max_memory_allocated(device) - before
     network.train(training)
-    return whole, times, cuda_bytes
+    return _Timed(whole, times, cuda_bytes)
+
+
+def _describe(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 def _ordered(seen: list[str], weights: dict[str, int]) -> list[str]:

@@ -16,7 +16,8 @@ RESIZE = "resize"
 def stage_of(network: nn.Module, name: str) -> str:
     """The stage of the module `name`: its topmost parent; inside a backbone, or an only child, the next one below.
 
-    `backbone.layer1.0.conv1` belongs to `backbone.layer1`, `head.bottleneck.0` to `head`; the network itself to `other`.
+    `backbone.layer1.0.conv1` belongs to `backbone.layer1`, `head.bottleneck.0` to `head`; the network itself to
+    `other`.
     """
     parts = name.split(".")
     depth, children = 1, list(network.children())

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.outputs import resize
+
 
 class BatchNorm(nn.BatchNorm2d):
     """Batch normalisation that survives one value a channel (a 1x1 map in a batch of one) while training.
@@ -41,8 +43,15 @@ class SeparableConv(nn.Sequential):
         )
 
 
+class Resize(nn.Module):
+    """`resize` as a part, where published networks resize whatever the size: a counter sees it even when idle."""
+
+    def forward(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
+        return resize(maps, size)
+
+
 class AdaptiveAveragePool(nn.Module):
-    """`adaptive_average_pool` to a square of `size`, as a part that a counter of operations can tell from the rest."""
+    """`adaptive_average_pool` to a square of `size`, as a part: a counter sees pooling, not products of matrices."""
 
     def __init__(self, size: int) -> None:
         super().__init__()

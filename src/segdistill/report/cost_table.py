@@ -13,8 +13,8 @@ def cost_table(profile: Profile) -> Table:
     """A row for each stage that costs anything, and one for the whole network."""
     height, width = profile.size
     table = Table(
-        title=f"{profile.network}: {profile.num_classes} classes, {height}x{width} (HxW)", caption=_notes(profile),
-        title_justify="left", caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0),
+        title=f"{profile.network}: {profile.num_classes} classes, {height}x{width} (HxW)",
+        title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0),
     )  # fmt: skip
     for index, heading in enumerate(("stage", "Mpar", "GFLOPs", "live MB", "ms")):
         table.add_column(heading, justify="right" if index else "left", no_wrap=True)
@@ -42,7 +42,7 @@ def _cells(parameters: int, macs: int, activation_bytes: int, milliseconds: floa
     ]
 
 
-def _notes(profile: Profile) -> str:
+def cost_notes(profile: Profile) -> str:
     """What was counted and how."""
     kinds = ", ".join(f"{kind} {macs / 1e9:.4f}" for kind, macs in profile.macs_by_kind.items() if macs)
     notes = [
@@ -60,6 +60,6 @@ def _notes(profile: Profile) -> str:
         notes.append(
             f"ms: median of {profile.runs} warm runs, batch {profile.batch}, uint8 image to classes; stages are timed "
             f"apart from the whole. {environment['machine']}, {environment['threads']} threads, "
-            f"{environment['device']}; torch {environment['packages']['torch']}."
+            f"{profile.device}; torch {environment['packages']['torch']}."
         )
     return "\n".join(notes)
