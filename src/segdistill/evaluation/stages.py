@@ -17,7 +17,7 @@ def stage_of(network: nn.Module, name: str) -> str:
     """The stage of the module `name`: its topmost parent; inside a backbone, or an only child, the next one below.
 
     `backbone.layer1.0.conv1` belongs to `backbone.layer1`, `head.bottleneck.0` to `head`; the network itself to
-    `other`.
+    `other`. Where a backbone keeps its stages in one sequence of sequences, each of those is a stage.
     """
     parts = name.split(".")
     depth, children = 1, list(network.children())
@@ -25,7 +25,13 @@ def stage_of(network: nn.Module, name: str) -> str:
         depth, children = depth + 1, list(children[0].children())
     if parts[depth - 1 : depth] == ["backbone"]:
         depth += 1
+        if depth < len(parts) and _holds_stages(network.get_submodule(".".join(parts[:depth]))):
+            depth += 1
     return ".".join(parts[:depth]) or OTHER
+
+
+def _holds_stages(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential) and all(isinstance(part, nn.Sequential) for part in module)
 
 
 def stage_parameters(network: nn.Module) -> dict[str, int]:
