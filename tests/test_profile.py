@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 import segdistill as library
@@ -19,6 +21,7 @@ from segdistill.evaluation.inference import predict_classes
 from segdistill.evaluation.memory import LiveBytes, saved_for_backward
 from segdistill.evaluation.stages import Stages
 from segdistill.outputs import SegOutput
+from segdistill.report.cost_table import cost_notes, cost_table
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 TABLE = {
@@ -55,20 +58,21 @@ def test_the_command_line_gives_json(segdistill: Run) -> None:
     assert result["environment"]["machine"]
 
 
-def test_the_command_line_gives_a_table(segdistill: Run) -> None:
-    words = ("mobilenetv2_pspnet", "num_classes=5", "size=64x96", "runs=2", "output_stride=8")
-    done = segdistill("profile", *words)
-    assert done.returncode == 0, done.stderr
+def test_the_table_shows_every_stage_and_how_it_was_measured() -> None:
+    done = library.profile("mobilenetv2_pspnet", num_classes=5, size=(64, 96), runs=2, output_stride=8)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(cost_table(done), cost_notes(done))
+    shown = console.export_text()
     for expected in (
         "5 classes, 64x96 (HxW)", "backbone.blocks.3", "head", "classifier", "auxiliary", "resize", "whole",
         "median of 2 warm runs", "multiply-adds (1 each)",
     ):  # fmt: skip
-        assert expected in done.stdout, expected
-    result = json.loads(segdistill("profile", *words, "--json").stdout)
-    assert result["milliseconds"] > 0
-    timed = {stage["name"]: stage["milliseconds"] for stage in result["stages"]}
+        assert expected in shown, expected
+    assert done.milliseconds is not None
+    assert done.milliseconds > 0
+    timed = {stage.name: stage.milliseconds for stage in done.stages}
     assert timed.pop("auxiliary") is timed.pop("auxiliary_classifier") is None
-    assert all(value > 0 for value in timed.values())
+    assert all(value is not None and value > 0 for value in timed.values())
 
 
 @pytest.mark.parametrize(

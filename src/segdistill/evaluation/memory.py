@@ -58,7 +58,10 @@ class LiveBytes(TorchDispatchMode):
 
 
 def saved_for_backward(network: nn.Module, image: Tensor) -> int:
-    """Bytes that a forward pass on `image` (N,3,H,W) keeps for the backward pass, weights left out."""
+    """Bytes that a forward pass on `image` (N,3,H,W) keeps for the backward pass, weights left out.
+
+    The network's running statistics stay as they are.
+    """
     sizes: dict[int, tuple[Any, int]] = {}  # with the storage, lest another tensor gets its address
 
     def keep(tensor: Tensor) -> Tensor:
@@ -67,6 +70,7 @@ def saved_for_backward(network: nn.Module, image: Tensor) -> int:
             sizes[storage._cdata] = (storage, storage.nbytes())
         return tensor
 
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        network(image)
+        torch.func.functional_call(network, buffers, (image,))
     return sum(size for _, size in sizes.values())
