@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from segdistill import verbs
+from segdistill.composition import key_values
 from segdistill.errors import SegdistillError
+from segdistill.report.cost_table import cost_notes, cost_table
 from segdistill.training.display import console as messages
 from segdistill.training.interruption import Interrupted
 
@@ -148,6 +150,27 @@ def convert(
         results.print(
             f"{what}, {done.num_classes} classes, {done.source} -> {done.target}: {done.path}", soft_wrap=True
         )
+
+
+@app.command()
+def profile(
+    network: Annotated[str, typer.Argument(help="A network of the zoo, a run folder or a .safetensors file.")],
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="num_classes=150, size=512x1024 (HxW), latency=false, runs=, batch=, device=, convention= "
+            "(paper, conv), and the network's own, as output_stride=16."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show parameters, multiply-adds, activation memory and latency, stage by stage."""
+    done = verbs.profile(network, **key_values(options or ()))
+    if as_json:
+        _print_json(done.as_dict())
+    else:
+        results.print(cost_table(done))
+        results.print(cost_notes(done), soft_wrap=True)
 
 
 @app.command("list")

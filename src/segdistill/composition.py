@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -68,6 +69,16 @@ def _is_assignment(part: str) -> bool:
     key, found, _ = part.partition("=")
     is_path = part.endswith((".yaml", ".yml")) and ("/" in key or "\\" in key or Path(part).is_file())
     return bool(found) and not is_path
+
+
+def key_values(words: Iterable[str]) -> dict[str, Any]:
+    """`key=value` words as a mapping; a value is read as YAML, `a.b=value` gives {a: {b: value}}."""
+    merged: dict[str, Any] = {}
+    for word in words:
+        if "=" not in word:
+            raise RecipeError(f"'{word}' is not key=value.")
+        _assign(merged, word, Origin())
+    return merged
 
 
 def _list(value: Any) -> list[Any]:

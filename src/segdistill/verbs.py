@@ -14,12 +14,16 @@ from segdistill.conversion import convert, inspect
 from segdistill.data import create_dataset, dataset_names
 from segdistill.discovery import classes_in
 from segdistill.errors import RecipeError, nearest
+from segdistill.evaluation.macs import Convention
 from segdistill.evaluation.metrics import Scores
+from segdistill.evaluation.profile import Profile
 from segdistill.evaluation.scoring import count
 from segdistill.methods import method_names
 from segdistill.models.files import Role, open_model, trained_record
 from segdistill.models.heads import Head
+from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.models.zoo import ZOO
+from segdistill.profiling import check_settings, profile_network
 from segdistill.proof import Contender, prove, save_proof
 from segdistill.recipe import Recipe, load_recipe
 from segdistill.report.prediction import Prediction, predict_files
@@ -121,6 +125,32 @@ def predict(
     weights: a run folder or a weight file. alpha: strength of the colours in the overlay. Works as it is iterated.
     """
     return predict_files(open_model(weights), [Path(path) for path in inputs], Path(out), alpha=alpha)
+
+
+def profile(
+    network: str | Path | SegmentationNetwork,
+    *,
+    num_classes: int | None = None,
+    size: tuple[int, int] | str | None = None,
+    convention: Convention = "paper",
+    latency: bool = True,
+    runs: int = 15,
+    batch: int = 1,
+    device: str | None = None,
+    **options: Any,
+) -> Profile:
+    """Parameters, multiply-adds, activation memory and latency of a network, in all and by stage.
+
+    network: a name of the zoo, a run folder or weight file, or a network itself. num_classes: of a named network,
+    default 19. size: of the image, (H,W) or "HxW"; default 512x512, or the crop that a run was trained with.
+    convention: what counts as an operation, see `evaluation.macs`. latency: whether to time it, with the median of
+    `runs` warm runs on `batch` images. device: as "cpu" or "cuda:1"; default CUDA if there is one. options: of the
+    named network, as output_stride.
+    """
+    settings: dict[str, Any] = {"convention": convention, "latency": latency, "runs": runs, "batch": batch}
+    given = {"num_classes": num_classes, "size": size, "device": device}
+    settings |= {key: value for key, value in given.items() if value is not None}
+    return profile_network(network, check_settings(settings, options), options)
 
 
 def available(what: str | None = None) -> dict[str, dict[str, str]]:

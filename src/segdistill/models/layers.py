@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.outputs import resize
+
 
 class BatchNorm(nn.BatchNorm2d):
     """Batch normalisation that survives one value a channel (a 1x1 map in a batch of one) while training.
@@ -41,11 +43,31 @@ class SeparableConv(nn.Sequential):
         )
 
 
+class Resize(nn.Module):
+    """`resize` as a part, where published networks resize whatever the size: a counter sees it even when idle."""
+
+    def forward(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
+        return resize(maps, size)
+
+
+class AdaptiveAveragePool(nn.Module):
+    """`adaptive_average_pool` to a square of `size`, as a part: a counter sees pooling, not products of matrices."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return adaptive_average_pool(x, (self.size, self.size))
+
+
 def adaptive_average_pool(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Adaptive average pooling (N,C,H,W) -> (N,C,*size) as two products with small averaging matrices.
 
     Equal to `F.adaptive_avg_pool2d` within float rounding, and unlike it exports for input sizes not known beforehand.
     """
+    if size == (1, 1):
+        return x.mean((-2, -1), keepdim=True)
     rows = _averaging_matrix(x.shape[-2], size[0], x)
     columns = _averaging_matrix(x.shape[-1], size[1], x)
     return rows @ x @ columns.mT

@@ -14,7 +14,7 @@ from timm.models.pvt_v2 import Attention
 from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 
-from segdistill.outputs import resize
+from segdistill.models.layers import Resize
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class ExactFusion(nn.Module):
         self.branches = module.branches
         self.fuse_layers = module.fuse_layers
         self.fuse_act = module.fuse_act
+        self.resize = Resize()
         for i, layers in enumerate(self.fuse_layers):
             for j in range(i + 1, len(layers)):
                 layers[j][-1] = nn.Upsample(scale_factor=2 ** (j - i), mode="bilinear", align_corners=False)
@@ -68,9 +69,10 @@ class ExactFusion(nn.Module):
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         maps = [branch(x) for branch, x in zip(self.branches, maps, strict=True)]
         fused = []
-        for target, layers in zip(maps, self.fuse_layers, strict=True):
+        for i, (target, layers) in enumerate(zip(maps, self.fuse_layers, strict=True)):
             size = (target.shape[-2], target.shape[-1])
-            terms = [resize(layer(x), size) for layer, x in zip(layers, maps, strict=True)]
+            terms = [layer(x) for layer, x in zip(layers, maps, strict=True)]
+            terms[i + 1 :] = [self.resize(term, size) for term in terms[i + 1 :]]
             fused.append(self.fuse_act(functools.reduce(torch.add, terms)))
         return fused
 

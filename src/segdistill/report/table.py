@@ -8,6 +8,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from segdistill.evaluation.macs import EXPLAINED
 from segdistill.evaluation.metrics import Scores
 
 
@@ -73,8 +74,9 @@ class Proof:
         height, width = self.size
         return (
             f"{self.data}: {self.images} validation images, whole, {width}x{height}; scores in percent. Mpar: million "
-            f"parameters, auxiliary head left out; a multiply-add counts 1; ms: median for one image; min: minutes of "
-            f"training. {''.join(f'{remark} ' for remark in self.remarks)}"
+            f"parameters, auxiliary head left out; GFLOPs: {EXPLAINED['paper']}; ms: median for one image; "
+            f"parameters, auxiliary head left out; GFLOPs: {EXPLAINED['paper']}; ms: median for one image; "
+            f"min: minutes of training. {''.join(f'{remark} ' for remark in self.remarks)}"
             f"Machine: {self.environment['machine']}, {self.environment['threads']} threads, "
             f"{self.environment['device']}; torch {self.environment['packages']['torch']}; "
             f"commit {self.environment['commit'] or 'unknown'}."

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from segdistill.constraints import Count
 from segdistill.models.heads import Head
-from segdistill.models.layers import ConvNormAct
+from segdistill.models.layers import AdaptiveAveragePool, ConvNormAct
+from segdistill.outputs import resize
 
 
 class DeepLabV3(Head):
@@ -31,6 +32,7 @@ class DeepLabV3(Head):
     ) -> None:
         super().__init__()
         self.channels = channels
+        self.pool = AdaptiveAveragePool(1)
         self.image_pool = ConvNormAct(stages[-1], channels)
         self.branches = nn.ModuleList([ConvNormAct(stages[-1], channels)])
         self.branches.extend(ConvNormAct(stages[-1], channels, 3, dilation=dilation) for dilation in dilations)
@@ -40,7 +42,7 @@ class DeepLabV3(Head):
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
         x = features[-1]
-        pooled = self.image_pool(x.mean((-2, -1), keepdim=True)).expand(-1, -1, x.shape[-2], x.shape[-1])
+        pooled = resize(self.image_pool(self.pool(x)), (x.shape[-2], x.shape[-1]))
         maps = [branch(x) for branch in self.branches]
         if self.project is None:
             embedding: Tensor = self.bottleneck(torch.cat([pooled, *maps], dim=1))

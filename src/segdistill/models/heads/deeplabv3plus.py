@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from segdistill.constraints import Count
 from segdistill.models.heads import Head
-from segdistill.models.layers import ConvNormAct, SeparableConv
+from segdistill.models.layers import AdaptiveAveragePool, ConvNormAct, SeparableConv
 from segdistill.outputs import resize
 
 
@@ -33,6 +33,7 @@ class DeepLabV3Plus(Head):
         super().__init__()
         self.channels = channels
         self.low_stage = low_stage
+        self.pool = AdaptiveAveragePool(1)
         self.image_pool = ConvNormAct(stages[-1], channels)
         self.branches = nn.ModuleList([ConvNormAct(stages[-1], channels)])
         self.branches.extend(SeparableConv(stages[-1], channels, dilation=dilation) for dilation in dilations)
@@ -44,7 +45,7 @@ class DeepLabV3Plus(Head):
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
         x, low = features[-1], features[self.low_stage]
-        pooled = self.image_pool(x.mean((-2, -1), keepdim=True)).expand(-1, -1, x.shape[-2], x.shape[-1])
+        pooled = resize(self.image_pool(self.pool(x)), (x.shape[-2], x.shape[-1]))
         context = self.bottleneck(torch.cat([pooled, *(branch(x) for branch in self.branches)], dim=1))
         context = resize(context, (low.shape[-2], low.shape[-1]))
         embedding: Tensor = self.decoder(torch.cat([context, self.low(low)], dim=1))

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from segdistill.constraints import Count
 from segdistill.models.heads import Head
-from segdistill.models.layers import ConvNormAct
-from segdistill.outputs import resize
+from segdistill.models.layers import ConvNormAct, Resize
 
 
 class FCN(Head):
@@ -35,12 +34,13 @@ class FCN(Head):
         inputs = sum(stages) if stage == "all" else stages[stage]
         self.channels = inputs if channels is None else channels
         self.stage = stage
+        self.resize = Resize()
         self.conv = ConvNormAct(inputs, self.channels, kernel)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
         if self.stage == "all":
             size = (features[0].shape[-2], features[0].shape[-1])
-            x = torch.cat([resize(feature, size) for feature in features], dim=1)
+            x = torch.cat([self.resize(feature, size) for feature in features], dim=1)
         else:
             x = features[self.stage]
         embedding: Tensor = self.conv(x)

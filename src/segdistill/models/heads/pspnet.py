@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from segdistill.constraints import Count
 from segdistill.models.heads import Head
-from segdistill.models.layers import ConvNormAct, adaptive_average_pool
+from segdistill.models.layers import AdaptiveAveragePool, ConvNormAct
 from segdistill.outputs import resize
 
 
@@ -31,7 +31,7 @@ class PSPNet(Head):
     ) -> None:
         super().__init__()
         self.channels = channels
-        self.scales = scales
+        self.pools = nn.ModuleList(AdaptiveAveragePool(scale) for scale in scales)
         self.align_corners = align_corners
         width = channels if branch_channels is None else branch_channels
         self.branches = nn.ModuleList(ConvNormAct(stages[-1], width) for _ in scales)
@@ -41,8 +41,8 @@ class PSPNet(Head):
         x = features[-1]
         size = (x.shape[-2], x.shape[-1])
         pooled = (
-            resize(branch(adaptive_average_pool(x, (scale, scale))), size, align_corners=self.align_corners)
-            for scale, branch in zip(self.scales, self.branches, strict=True)
+            resize(branch(pool(x)), size, align_corners=self.align_corners)
+            for pool, branch in zip(self.pools, self.branches, strict=True)
         )
         embedding: Tensor = self.bottleneck(torch.cat([x, *pooled], dim=1))
         return embedding

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from segdistill.constraints import Count
 from segdistill.models.heads import Head
-from segdistill.models.layers import BatchNorm, ConvNormAct
-from segdistill.outputs import resize
+from segdistill.models.layers import BatchNorm, ConvNormAct, Resize
 
 
 class SegFormer(Head):
@@ -28,6 +27,7 @@ class SegFormer(Head):
         super().__init__()
         self.channels = channels
         self.normed = normed
+        self.resize = Resize()
         self.projections = nn.ModuleList(
             ConvNormAct(stage, channels) if normed else nn.Conv2d(stage, channels, 1) for stage in stages
         )
@@ -37,6 +37,6 @@ class SegFormer(Head):
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
         size = (features[0].shape[-2], features[0].shape[-1])
-        maps = [resize(project(x), size) for project, x in zip(self.projections, features, strict=True)]
+        maps = [self.resize(project(x), size) for project, x in zip(self.projections, features, strict=True)]
         embedding: Tensor = self.fusion(torch.cat(maps if self.normed else maps[::-1], dim=1))
         return embedding
