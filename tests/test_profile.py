@@ -20,6 +20,7 @@ from segdistill.evaluation.cost import trace, training_bytes
 from segdistill.evaluation.inference import predict_classes
 from segdistill.evaluation.memory import LiveBytes, saved_for_backward
 from segdistill.evaluation.stages import Stages
+from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.outputs import SegOutput
 from segdistill.report.cost_table import cost_notes, cost_table
 
@@ -139,13 +140,11 @@ def test_a_size_that_the_network_can_not_take_is_said_so() -> None:
         library.profile(network, size=(64, 32), latency=False)
 
 
-class _Plain(nn.Module):
+class _Plain(SegmentationNetwork):
     """Two convolutions with an in-place activation between, whose tensors are easily listed."""
 
-    num_classes = 2
-
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(num_classes=2, mean=(0, 0, 0), std=(1, 1, 1))
         self.a, self.b = nn.Conv2d(3, 16, 1), nn.Conv2d(16, 2, 1)
 
     def forward(self, image: torch.Tensor) -> SegOutput:
@@ -170,3 +169,10 @@ def test_memory_without_contents_equals_a_real_run(name: str) -> None:
     assert trace(network, (64, 96), torch.device("cpu")).live.peaks == real.peaks
     kept = saved_for_backward(network.train(), torch.zeros(2, 3, 64, 96))
     assert training_bytes(network, (64, 96), torch.device("cpu")) == kept // 2
+
+
+def test_a_network_of_another_library_is_profiled_by_its_stages() -> None:
+    done = library.profile("torchvision:fcn_resnet50", num_classes=21, size=(64, 64), latency=False)
+    stages = {stage.name: stage for stage in done.stages}
+    assert stages["module.backbone.layer4"].parameters == 14_964_736
+    assert stages["module.classifier"].macs == 8 * 8 * (2048 * 512 * 9 + 2 * 512 + 512 * 21)

@@ -75,7 +75,6 @@ class Proof:
         return (
             f"{self.data}: {self.images} validation images, whole, {width}x{height}; scores in percent. Mpar: million "
             f"parameters, auxiliary head left out; GFLOPs: {EXPLAINED['paper']}; ms: median for one image; "
-            f"parameters, auxiliary head left out; GFLOPs: {EXPLAINED['paper']}; ms: median for one image; "
             f"min: minutes of training. {''.join(f'{remark} ' for remark in self.remarks)}"
             f"Machine: {self.environment['machine']}, {self.environment['threads']} threads, "
             f"{self.environment['device']}; torch {self.environment['packages']['torch']}; "
