@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import statistics
 import time
 from collections.abc import Sequence
@@ -56,6 +57,8 @@ def trace(network: nn.Module, size: Size, device: torch.device) -> Traced:
 
 
 def _trace(network: nn.Module, size: Size, device: torch.device, *, fake: bool) -> Traced:
+    if fake:  # a network may keep what it computes for the next image, and must not be left with fake tensors
+        network = copy.deepcopy(network)
     training = network.training
     stages = Stages(network)
     macs, live = MacCounter(stages), LiveBytes(stages)
@@ -72,14 +75,11 @@ def training_bytes(network: nn.Module, size: Size, device: torch.device) -> int 
 
     Half of what a batch of two keeps: batch norms refuse to train on one value a channel.
     """
-    training = network.training
     try:
         with _contents(fake=True):
-            return saved_for_backward(network.train(), torch.zeros(2, 3, *size, device=device)) // 2
+            return saved_for_backward(copy.deepcopy(network).train(), torch.zeros(2, 3, *size, device=device)) // 2
     except RuntimeError:
         return None
-    finally:
-        network.train(training)
 
 
 def _contents(fake: bool) -> contextlib.AbstractContextManager[object]:
