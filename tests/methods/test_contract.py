@@ -280,6 +280,8 @@ def test_small_labels_are_as_good_as_large(name: str) -> None:
 @every_method
 @pytest.mark.parametrize("role", ["student", "teacher"])
 def test_a_network_of_other_classes_is_refused(name: str, role: str) -> None:
+    if "logits" not in _make(name, *_pair()).needs:
+        pytest.skip("reads no logits, so classes may differ")
     outputs = {"student": _maps(1, classes=5), "teacher": _maps(2, classes=5), role: _maps(3, classes=8)}
     with pytest.raises(RecipeError, match=rf"{role} scores 8 classes but the data set has 5.*choose a {role}"):
         create_method(name, **outputs, num_classes=5)
