@@ -35,6 +35,7 @@ def _variants() -> list[Any]:
     return found
 
 
+GENERATORS = {"mgd"}
 MAPS = {"logits", "embedding", "features"}
 every_variant = pytest.mark.parametrize(("name", "options"), _variants())
 every_method = pytest.mark.parametrize("name", METHODS)
@@ -210,6 +211,8 @@ def test_the_teacher_gets_no_gradient(name: str, options: Options) -> None:
 
 @every_variant
 def test_a_student_that_equals_its_teacher_has_nothing_to_learn(name: str, options: Options) -> None:
+    if name in GENERATORS:
+        pytest.skip("its generator starts random and has to be learned")
     maps = _maps(1)
     terms, gradients = _loss_and_gradients(name, options, maps, maps, _label())
     assert all(abs(value.item()) < 1e-5 for value in terms.values())

@@ -205,3 +205,102 @@ def test_dkd_of_two_classes_has_no_others() -> None:
 def test_dkd_needs_labels(pair: Pair) -> None:
     with pytest.raises(RecipeError, match="'dkd' needs labels"):
         _run("dkd", (pair[0], pair[1], None))  # type: ignore[arg-type]
+
+
+def test_kd_of_standardised_logits_follows_its_definition(pair: Pair) -> None:
+    s, t = ((x - x.mean(1, keepdim=True)) / x.std(1, keepdim=True) for x in (_rows(x, pair[2]) for x in pair[:2]))
+    p, q = (t / 2).softmax(1), (s / 2).softmax(1)
+    got = _run("kd", pair, standardise=True, temperature=2, weight=9)["kd"]
+    torch.testing.assert_close(got, 9 * 4 * (p * (p / q).log()).sum(1).mean(), rtol=1e-6, atol=0)
+    moved = (3 * pair[0] - 7, 0.1 * pair[1] + 20, pair[2])
+    torch.testing.assert_close(
+        _run("kd", moved, standardise=True, temperature=2, weight=9)["kd"], got, rtol=1e-5, atol=0
+    )
+
+
+@pytest.mark.parametrize("z", [torch.zeros(1, 5, 4, 4), 2000 * torch.randn(1, 5, 4, 4).sign(), torch.randn(1, 2, 4, 4)])
+def test_kd_of_standardised_logits_stays_finite(z: Tensor) -> None:
+    z = z.clone().requires_grad_()
+    student, teacher = _logits(z), _logits(torch.randn(z.shape))
+    value = _make("kd", student, teacher, torch.float32, standardise=True)(student, teacher, None)["kd"]
+    value.backward()
+    assert value.isfinite()
+    assert z.grad is not None
+    assert z.grad.isfinite().all()
+
+
+@both_dtypes
+@both_modes
+@pytest.mark.parametrize("source", ["embedding", "features"])
+@_cases("mgd")
+def test_mgd_equals_the_published_code(
+    case: Any, source: str, as_published: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    c = case["id"]
+    f_s = _tensor("mgd", f"{c}/in/feat_s", dtype).requires_grad_()
+    student, teacher = _features(f_s), _features(_tensor("mgd", f"{c}/in/feat_t", dtype))
+    options = {"source": source, "masked": case["hp"]["lambda_mgd"], "as_published": as_published}
+    method = _make("mgd", student, teacher, dtype, **options)
+    stored = [key.removeprefix(f"{c}/param/") for key in _arrays("mgd") if key.startswith(f"{c}/param/")]
+    ours = {key: key.replace("generation", "generator") for key in stored}
+    method.load_state_dict({ours[key]: _tensor("mgd", f"{c}/param/{key}", dtype) for key in stored})
+    drawn = _tensor("mgd", f"{c}/in/rand", torch.float32)
+    monkeypatch.setattr(torch, "rand", lambda *size, **_: drawn.reshape(size))
+    value = method(student, teacher, _all_void(f_s) if as_published else None)["mgd"]
+    _assert_value(value, "mgd", f"{c}/val/mgd")
+    _assert_value(value / 2e-5, "mgd", f"{c}/val/unweighted")
+    (value / 2e-5).backward()
+    _assert_gradient(f_s.grad, "mgd", f"{c}/grad/unweighted/feat_s")
+    parameters = dict(method.named_parameters())
+    for key in stored:
+        _assert_gradient(parameters[ours[key]].grad, "mgd", f"{c}/grad/unweighted/param.{key}")
+
+
+def test_mgd_hides_void_and_counts_the_rest(pair: Pair) -> None:
+    x_s, x_t, label = pair
+    student, teacher = _features(x_s), _features(x_t)
+    method = _make("mgd", student, teacher, torch.float64, masked=0.0, weight=1)
+    keep = (label[:, None, ::4, ::4] != VOID).double()
+    want = ((method.generator(x_s * keep) - x_t).square() * keep).sum() / 3  # type: ignore[operator]
+    torch.testing.assert_close(method(student, teacher, label)["mgd"], want)
+
+
+@both_dtypes
+@both_modes
+@_cases("pkd")
+def test_pkd_equals_the_published_code(case: Any, as_published: bool, dtype: torch.dtype) -> None:
+    c = case["id"]
+    f_s = _tensor("pkd", f"{c}/in/feat_s", dtype).requires_grad_()
+    student, teacher = _features(f_s), _features(_tensor("pkd", f"{c}/in/feat_t", dtype))
+    method = _make("pkd", student, teacher, dtype, as_published=as_published)
+    value = method(student, teacher, _all_void(f_s) if as_published else None)["pkd"]
+    value.backward()
+    _assert_value(value, "pkd", f"{c}/val/pkd")
+    _assert_gradient(f_s.grad, "pkd", f"{c}/grad/pkd/feat_s")
+
+
+def _unit(rows: Tensor, eps: float) -> Tensor:
+    return (rows - rows.mean(0)) / (rows.std(0) + eps)
+
+
+def test_pkd_standardises_over_the_positions_that_are_not_void(pair: Pair) -> None:
+    gap = _unit(_rows(pair[0], pair[2]), 1e-6) - _unit(_rows(pair[1], pair[2]), 1e-6)
+    torch.testing.assert_close(_run("pkd", pair)["pkd"], gap.square().mean() / 2)
+
+
+def test_canonical_is_standardised_features_and_kd(pair: Pair) -> None:
+    got = _run("canonical", pair, feature_weight=3, logit_weight=2, temperature=2)
+    gaps = []
+    for n in (0, 2):
+        s, t = (_unit(_rows(x[n : n + 1], pair[2][n : n + 1]), 1e-3) for x in pair[:2])
+        gaps.append((s - t).square())
+    torch.testing.assert_close(got["canonical/feature"], 3 * torch.cat(gaps).mean())
+    torch.testing.assert_close(got["canonical/logit"], _run("kd", pair, temperature=2, weight=2)["kd"])
+
+
+def test_the_magnitude_of_the_teachers_features_does_not_matter_to_canonical(pair: Pair) -> None:
+    student, teacher = _logits(pair[0]), _logits(pair[1])
+    louder = SegOutput(logits=pair[1], embedding=40 * pair[1] + 3, features=())
+    method = _make("canonical", student, teacher, torch.float64)
+    a, b = (method(student, maps, pair[2])["canonical/feature"] for maps in (teacher, louder))
+    torch.testing.assert_close(a, b, rtol=1e-3, atol=0)
