@@ -69,4 +69,5 @@ def _standardised(f: Tensor, keep: Tensor, dims: tuple[int, ...], eps: float) ->
     centred = (f - (f * keep).sum(dims, keepdim=True) / count.clamp_min(1)) * keep
     # The norm, unlike a square root, has gradient 0 where it is 0: a constant channel.
     std = torch.linalg.vector_norm(centred, dim=dims, keepdim=True) / (count - 1).clamp_min(1).sqrt()
-    return centred / (std + eps)
+    unit: Tensor = centred / (std + eps)
+    return unit
