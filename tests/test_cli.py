@@ -132,7 +132,6 @@ def test_list_names_everything(segdistill: Run) -> None:
     ("words", "expected"),
     [
         (["distill", "streets", "tiny_pair", "kd", "stepz=3"], ["stepz", "Did you mean 'steps'"]),
-        (["distill", "streets", "tiny_pair"], ["no method"]),
         (["train", "streets", "kd"], ["no student"]),
         (["predict", "nowhere", "photo.jpg"], ["nowhere"]),
         (["list", "methodes"], ["Did you mean 'methods'"]),

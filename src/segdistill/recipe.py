@@ -18,6 +18,9 @@ from segdistill.models.files import Role
 from segdistill.models.zoo import NetworkSpec, resolve_spec
 from segdistill.training.schedule import OptimizerConfig, ScheduleConfig
 
+DEFAULT_METHOD = "canonical"
+"""What distils when a recipe names no method."""
+
 
 def _network(value: Any, info: ValidationInfo) -> Any:
     """A zoo name, or a mapping with a name or a backbone, as a checked `NetworkSpec`."""
@@ -146,7 +149,8 @@ class TeacherConfig(BaseModel):
 class Recipe(TrainingConfig):
     """A run. Data, networks, methods and, as keys of its own, the training of `TrainingConfig`.
 
-    run: the folder it writes. role: which network `train` trains. baseline: the student alone that the distilled one
+    run: the folder it writes. role: which network `train` trains. method: what `distill` distils with, `canonical` if
+    none is named. baseline: the student alone that the distilled one
     is measured against: "train" it with the same data, steps and seed, "none", or the path of an existing run.
     """
 
@@ -158,6 +162,10 @@ class Recipe(TrainingConfig):
     teacher: TeacherConfig = TeacherConfig()
     method: Annotated[list[MethodSpec], BeforeValidator(_methods)] = []
     baseline: str = "train"
+
+    def with_method(self) -> Recipe:
+        """The recipe itself, or with the default method if it names none."""
+        return self if self.method else self.model_copy(update={"method": [MethodSpec(name=DEFAULT_METHOD)]})
 
     def training(self) -> TrainingConfig:
         """The recipe's own training keys."""

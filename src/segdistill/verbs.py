@@ -90,7 +90,7 @@ def distill(*parts: str | Path, resume: bool = False, quiet: bool = False, **ove
     (unless `baseline` is "none" or names one).
     """
     recipe = load_recipe(*parts, **overrides)
-    recipe = _with_folder(recipe, "-".join(method.name for method in recipe.method))
+    recipe = _with_folder(recipe, "-".join(method.name for method in recipe.with_method().method))
     done = runs.distill(recipe, resume=resume, quiet=quiet)
     contenders = [Contender("teacher", done.teacher.model, note=done.teacher.note)]
     if done.alone is not None:

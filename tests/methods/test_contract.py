@@ -35,6 +35,7 @@ def _variants() -> list[Any]:
     return found
 
 
+GENERATORS = {"mgd"}
 MAPS = {"logits", "embedding", "features"}
 every_variant = pytest.mark.parametrize(("name", "options"), _variants())
 every_method = pytest.mark.parametrize("name", METHODS)
@@ -210,6 +211,8 @@ def test_the_teacher_gets_no_gradient(name: str, options: Options) -> None:
 
 @every_variant
 def test_a_student_that_equals_its_teacher_has_nothing_to_learn(name: str, options: Options) -> None:
+    if name in GENERATORS:
+        pytest.skip("its generator starts random and has to be learned")
     maps = _maps(1)
     terms, gradients = _loss_and_gradients(name, options, maps, maps, _label())
     assert all(abs(value.item()) < 1e-5 for value in terms.values())
@@ -280,6 +283,8 @@ def test_small_labels_are_as_good_as_large(name: str) -> None:
 @every_method
 @pytest.mark.parametrize("role", ["student", "teacher"])
 def test_a_network_of_other_classes_is_refused(name: str, role: str) -> None:
+    if "logits" not in _make(name, *_pair()).needs:
+        pytest.skip("reads no logits, so classes may differ")
     outputs = {"student": _maps(1, classes=5), "teacher": _maps(2, classes=5), role: _maps(3, classes=8)}
     with pytest.raises(RecipeError, match=rf"{role} scores 8 classes but the data set has 5.*choose a {role}"):
         create_method(name, **outputs, num_classes=5)

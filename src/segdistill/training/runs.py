@@ -61,11 +61,19 @@ def train(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Run:
 def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Distillation:
     """Distil the recipe's student into `recipe.run`, after its teacher and the student alone where they are missing.
 
-    Everything that can be refused is refused before anything is trained.
+    A recipe without a method is distilled with the default one. Everything that can be refused is refused before
+    anything is trained.
     """
     folder = run_folder(recipe)
     if not recipe.method:
-        raise RecipeError("The recipe has no method to distil with. Add one, such as kd, cwd or bpkd.")
+        recipe = recipe.with_method()
+        if not quiet and is_main():
+            name = recipe.method[0].name
+            console.print(
+                f"method: {name}, the default, as the recipe names none; to choose, add one such as kd, cwd or bpkd",
+                soft_wrap=True,
+                markup=False,
+            )
     classes = create_dataset(recipe.data, "train").classes
     teacher = pair(open_model(recipe.teacher.run), recipe.teacher, classes) if recipe.teacher.run is not None else None
     alone = open_model(recipe.baseline) if recipe.baseline not in ("train", "none") else None

@@ -1,0 +1,61 @@
+"""Attention transfer: where a feature map is strong, whatever its channels."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from segdistill.constraints import NonNegative
+from segdistill.methods.base import Method, labelled
+from segdistill.outputs import SegOutput, resize
+
+
+class AT(Method):
+    """The map of feature energy imitates the teacher's.
+
+    L = weight * mean over n, positions of (a_s - a_t)^2,  a = e / |e|,  e(position) = mean over channels of f^2
+    f (N,C,h,w) is the embedding or the last backbone stage; |e| is the L2 norm over the positions of an image. No
+    learned part; channels and classes may differ. Void positions are left out of the norm and of the mean; all void
+    gives 0. Where grids differ the energies e meet on the finer one.
+
+    source: "embedding" or "features" (the last stage). weight: of the term; large, because a is about 1 / sqrt(h w).
+    as_published: void positions count as well.
+    Defaults: embedding and weight 10000 of CIRKD's scripts, which use it with kd. Source: Zagoruyko and Komodakis,
+    arXiv 1612.03928.
+    """
+
+    def __init__(
+        self,
+        student: SegOutput,
+        teacher: SegOutput,
+        num_classes: int,
+        *,
+        source: Literal["embedding", "features"] = "embedding",
+        weight: NonNegative = 10_000.0,
+        as_published: bool = False,
+    ) -> None:
+        super().__init__(student, teacher, num_classes, frozenset({source}))
+        self.source = source
+        self.weight = weight
+        self.as_published = as_published
+
+    def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        e_s, e_t = self._energy(student), self._energy(teacher)
+        size = max(e_s.shape[-2], e_t.shape[-2]), max(e_s.shape[-1], e_t.shape[-1])
+        e_s, e_t = resize(e_s, size), resize(e_t, size)
+        if self.as_published or label is None:
+            return {"at": self.weight * (_unit(e_s) - _unit(e_t)).square().mean()}
+        valid = labelled(label, e_s)
+        gap = _unit(e_s * valid) - _unit(e_t * valid)
+        return {"at": self.weight * gap.square().sum() / valid.sum().clamp_min(1)}
+
+    def _energy(self, output: SegOutput) -> Tensor:
+        maps = output.embedding if self.source == "embedding" else output.features[-1]
+        return maps.square().mean(1, keepdim=True)
+
+
+def _unit(energy: Tensor) -> Tensor:
+    """(N,1,h,w) -> (N,h*w) of L2 norm 1; an image of zeros stays zero."""
+    return F.normalize(energy.flatten(1), dim=1)

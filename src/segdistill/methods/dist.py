@@ -1,0 +1,83 @@
+"""DIST: the student's class probabilities correlate with the teacher's, they need not equal them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from segdistill.constraints import NonNegative, Positive
+from segdistill.methods.base import Method, labelled
+from segdistill.outputs import SegOutput, finer
+
+_EPS = 1e-8
+
+
+class DIST(Method):
+    """Pearson correlation of the probabilities p = softmax_K(z / T), z of shape (N,K,h,w), with the teacher's.
+
+      inter = inter_weight * T^2 * (1 - mean over pixels of rho(p_s[:, pixel], p_t[:, pixel]))
+      intra = intra_weight * T^2 * (1 - mean over classes of rho(p_s[class], p_t[class]))
+    p[:, pixel] has K numbers, p[class] those of all pixels of the batch.
+    rho(a,b) = <a - mean a, b - mean b> / (|a - mean a| |b - mean b| + 1e-8). Void pixels are in no vector; all void
+    gives 0. A class whose probability is the same everywhere correlates with nothing: it adds 1 and no gradient.
+    Grids that differ meet on the finer one.
+
+    With two classes a pixel's correlation is +1 or -1 whatever the probabilities, so inter has next to no gradient:
+    choose another method for binary masks (the authors say so too).
+
+    inter_weight, intra_weight: of the terms. temperature: T > 0. as_published: void pixels count as well. The
+    published training adds 0.4 times the same loss of the auxiliary heads, which is left out here.
+    Defaults: 1, 1 and T = 1 of the paper's segmentation code. Source: Huang et al., arXiv 2205.10536.
+    """
+
+    def __init__(
+        self,
+        student: SegOutput,
+        teacher: SegOutput,
+        num_classes: int,
+        *,
+        inter_weight: NonNegative = 1.0,
+        intra_weight: NonNegative = 1.0,
+        temperature: Positive = 1.0,
+        as_published: bool = False,
+    ) -> None:
+        super().__init__(student, teacher, num_classes)
+        self.inter_weight = inter_weight
+        self.intra_weight = intra_weight
+        self.temperature = temperature
+        self.as_published = as_published
+
+    def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        z_s, z_t = finer(student.logits, teacher.logits)
+        p_s, p_t = (z_s / self.temperature).softmax(1), (z_t / self.temperature).softmax(1)
+        if self.as_published or label is None:
+            valid = torch.ones_like(p_s[:, :1])
+        else:
+            valid = labelled(label, p_s).to(p_s.dtype)
+        scale = self.temperature**2
+        return {
+            "dist/inter": self.inter_weight * scale * _inter(p_s, p_t, valid),
+            "dist/intra": self.intra_weight * scale * _intra(p_s, p_t, valid),
+        }
+
+
+def _inter(p_s: Tensor, p_t: Tensor, valid: Tensor) -> Tensor:
+    rho = _cosine(p_s - p_s.mean(1, keepdim=True), p_t - p_t.mean(1, keepdim=True), (1,))
+    return ((1 - rho) * valid).sum() / valid.sum().clamp_min(1)
+
+
+def _intra(p_s: Tensor, p_t: Tensor, valid: Tensor) -> Tensor:
+    count = valid.sum()
+
+    def centred(p: Tensor) -> Tensor:
+        return (p - (p * valid).sum((0, 2, 3), keepdim=True) / count.clamp_min(1)) * valid
+
+    rho = _cosine(centred(p_s), centred(p_t), (0, 2, 3))
+    return (1 - rho).mean() * (count > 0)
+
+
+def _cosine(a: Tensor, b: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Cosine along `dims`, which stay with size 1; 0, with gradient 0, where either is constant."""
+    norm = torch.linalg.vector_norm(a, dim=dims, keepdim=True) * torch.linalg.vector_norm(b, dim=dims, keepdim=True)
+    cosine: Tensor = (a * b).sum(dims, keepdim=True) / (norm + _EPS)
+    return cosine

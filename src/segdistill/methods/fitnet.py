@@ -1,0 +1,57 @@
+"""FitNet hints: the student's features, through a learned connector, equal the teacher's."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from segdistill.constraints import NonNegative
+from segdistill.methods.base import Method, labelled
+from segdistill.outputs import SegOutput, finer
+
+
+class FitNet(Method):
+    """Features regress the teacher's features.
+
+    L = weight * mean over n, channels, positions of (connector(f_s) - f_t)^2,  f_t of shape (N,C_t,h,w)
+    f is the embedding or the last backbone stage; the connector is a learned 1x1 convolution C_s -> C_t without bias,
+    there even if C_s = C_t, where it starts as the identity. Void positions are left out of the mean; all void gives 0.
+    Grids that differ meet on the finer one. Classes may differ.
+
+    source: "embedding" or "features" (the last stage). weight: of the term. as_published: void positions count as
+    well and the connector always starts random.
+    Defaults: embedding and weight 10 of CIRKD's scripts, which train it jointly, with kd (the paper trains the hint
+    first). The value scales with the teacher's feature magnitude, which differs between networks; `canonical` has
+    that removed. Source: Romero et al., arXiv 1412.6550.
+    """
+
+    def __init__(
+        self,
+        student: SegOutput,
+        teacher: SegOutput,
+        num_classes: int,
+        *,
+        source: Literal["embedding", "features"] = "embedding",
+        weight: NonNegative = 10.0,
+        as_published: bool = False,
+    ) -> None:
+        super().__init__(student, teacher, num_classes, frozenset({source}))
+        self.source = source
+        self.weight = weight
+        self.as_published = as_published
+        channels = self._maps(student).shape[1], self._maps(teacher).shape[1]
+        self.connector = nn.Conv2d(*channels, 1, bias=False)
+        if channels[0] == channels[1] and not as_published:
+            nn.init.dirac_(self.connector.weight)
+
+    def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        f_s, f_t = finer(self.connector(self._maps(student)), self._maps(teacher))
+        gap = (f_s - f_t).square()
+        if self.as_published or label is None:
+            return {"fitnet": self.weight * gap.mean()}
+        valid = labelled(label, gap)
+        return {"fitnet": self.weight * (gap.mean(1, keepdim=True) * valid).sum() / valid.sum().clamp_min(1)}
+
+    def _maps(self, output: SegOutput) -> Tensor:
+        return output.embedding if self.source == "embedding" else output.features[-1]
