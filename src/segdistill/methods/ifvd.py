@@ -67,4 +67,5 @@ def similarity(features: Tensor, onehot: Tensor, classes: Tensor) -> Tensor:
     # All K products of a pixel, of which one is picked: K numbers a pixel, where its centre would be D.
     product = (centres / lengths @ features).gather(1, classes)[:, 0]
     length: Tensor = torch.linalg.vector_norm(features, dim=1).clamp_min(_EPS)
-    return product / length
+    cosine: Tensor = product / length
+    return cosine
