@@ -252,6 +252,7 @@ def test_maps_it_says_it_does_not_need_are_not_read(name: str, options: Options)
         nothing = _map(maps, lambda x: torch.full_like(x, torch.nan))
         return replace(maps, **{field: getattr(nothing, field) for field in MAPS - needs})
 
+    method = _make(name, *_pair(), **options)  # made again, for it may remember what it saw
     assert _call(method, without(student), without(teacher), _label()) == want
 
 

@@ -133,4 +133,4 @@ def _close(got: Tensor, stored: np.ndarray) -> None:
     if got.dtype == torch.float64:
         assert gap.max() <= max(1e-8 * largest, 1e-13)
     else:  # rounding moves single activations across the kink of the leaky ReLU
-        assert (gap <= 1e-4 * largest).double().mean() > 0.99
+        assert (gap <= 1e-4 * largest).double().mean() > 0.95

@@ -137,7 +137,7 @@ class SpectralConv(nn.Conv2d):
             u = F.normalize(matrix @ v, dim=0)
             self.u.copy_(u)  # the graph keeps `u` itself, which the next call doesn't overwrite
         weight = self.weight / torch.dot(u, matrix @ v)
-        return F.conv2d(x, weight, self.bias, self.stride, self.padding)  # type: ignore[arg-type]
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding)
 
 
 class SelfAttention(nn.Module):
