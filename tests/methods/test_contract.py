@@ -35,7 +35,6 @@ def _variants() -> list[Any]:
     return found
 
 
-GENERATORS = {"mgd"}
 MAPS = {"logits", "embedding", "features"}
 every_variant = pytest.mark.parametrize(("name", "options"), _variants())
 every_method = pytest.mark.parametrize("name", METHODS)
@@ -127,7 +126,7 @@ def _loss_and_gradients(
 
 
 def _assert_teaches(terms: dict[str, Tensor], gradients: list[Tensor]) -> None:
-    assert sum(value.item() for value in terms.values()) > 0
+    assert any(value.item() for value in terms.values())
     assert any(gradient.any() for gradient in gradients)
 
 
@@ -211,9 +210,9 @@ def test_the_teacher_gets_no_gradient(name: str, options: Options) -> None:
 
 @every_variant
 def test_a_student_that_equals_its_teacher_has_nothing_to_learn(name: str, options: Options) -> None:
-    if name in GENERATORS:
-        pytest.skip("its generator starts random and has to be learned")
     maps = _maps(1)
+    if any(True for _ in _make(name, maps, maps, **options).parameters()):
+        pytest.skip("compares with a trained view of the student, which is not the teacher's even if the student is")
     terms, gradients = _loss_and_gradients(name, options, maps, maps, _label())
     assert all(abs(value.item()) < 1e-5 for value in terms.values())
     assert all(gradient.abs().max() < 1e-5 for gradient in gradients)
@@ -247,12 +246,13 @@ def test_maps_it_says_it_does_not_need_are_not_read(name: str, options: Options)
     method = _make(name, student, teacher, **options)
     needs = method.needs
     assert needs <= {"logits", "embedding", "features", "label"}
-    want = _call(method, student, teacher, _label())
+    want = _call(_make(name, student, teacher, **options), student, teacher, _label())
 
     def without(maps: SegOutput) -> SegOutput:
         nothing = _map(maps, lambda x: torch.full_like(x, torch.nan))
         return replace(maps, **{field: getattr(nothing, field) for field in MAPS - needs})
 
+    method = _make(name, *_pair(), **options)  # made again, for it may remember what it saw
     assert _call(method, without(student), without(teacher), _label()) == want
 
 

@@ -54,6 +54,14 @@ class Method(nn.Module, ABC):
         with torch.autocast(student.logits.device.type, enabled=False):
             return self.terms(_full_precision(student), _full_precision(teacher, detach=True), label)
 
+    def own_optimizer(self) -> torch.optim.Optimizer | None:
+        """A new optimiser of the parameters that the run's optimiser must leave alone, if the method has such.
+
+        It steps with the run's, from the same backward pass: the method's terms send each parameter its own gradient by
+        detaching what a term must not reach. Its rate is left alone; its state is saved with the run's.
+        """
+        return None
+
     @abstractmethod
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]: ...
 

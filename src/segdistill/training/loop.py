@@ -26,7 +26,7 @@ from segdistill.training.distiller import Distiller
 from segdistill.training.folder import Journal, RunFolder
 from segdistill.training.interruption import Interrupted, StopRequest
 from segdistill.training.processes import start_accelerator
-from segdistill.training.schedule import make_optimizer, set_rate
+from segdistill.training.schedule import make_optimizer, own_optimizers, parameters_of, set_rate
 
 _AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -51,9 +51,11 @@ class Fit:
         self.distiller.to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
         for teacher in self.distiller.teacher:
             teacher.to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
-        optimizer = make_optimizer(config.optimizer, self.distiller.student, self.distiller.methods)
+        own = own_optimizers(self.distiller.methods)
+        optimizer = make_optimizer(config.optimizer, self.distiller.student, self.distiller.methods, own)
         scaler = torch.amp.GradScaler(accelerator.device.type, enabled=config.precision == "fp16")
         parts: dict[str, Any] = {"distiller": self.distiller, "optimizer": optimizer, "scaler": scaler}
+        parts |= {f"own_optimizer{number}": each for number, each in enumerate(own)}
         progress = self._restore(parts)
         model = accelerator.prepare_model(self.distiller)
         batches = training_batches(self.stream, share, start=progress.step, stop=config.steps, workers=config.workers)
@@ -72,10 +74,14 @@ class Fit:
                 terms = self._step(model, batches, share, accelerator, scaler, progress.step)
                 if config.clip_grad is not None:
                     scaler.unscale_(optimizer)
-                    nn.utils.clip_grad_norm_(self.distiller.parameters(), config.clip_grad)
-                scaler.step(optimizer)
+                    taken = set(parameters_of(own))
+                    clipped = [parameter for parameter in self.distiller.parameters() if parameter not in taken]
+                    nn.utils.clip_grad_norm_(clipped, config.clip_grad)
+                for each in (optimizer, *own):
+                    scaler.step(each)
                 scaler.update()
-                optimizer.zero_grad(set_to_none=True)
+                for each in (optimizer, *own):
+                    each.zero_grad(set_to_none=True)
                 progress.step += 1
                 progress.seconds += time.perf_counter() - began
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from segdistill.methods import Method
 from segdistill.models.segmenter import SegmentationNetwork
 
 NonNegative = Annotated[float, Field(ge=0)]
@@ -58,13 +60,17 @@ class ScheduleConfig(BaseModel):
 
 
 def make_optimizer(
-    config: OptimizerConfig, student: SegmentationNetwork, extra: nn.Module | None
+    config: OptimizerConfig,
+    student: SegmentationNetwork,
+    extra: nn.Module | None,
+    own: Iterable[torch.optim.Optimizer] = (),
 ) -> torch.optim.Optimizer:
-    """One optimiser over the student and the trained parts of the method (`extra`)."""
+    """One optimiser over the student and the trained parts of the methods (`extra`) that `own` ones don't have."""
+    taken = set(parameters_of(own))
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for module in (student, extra):
         for name, parameter in module.named_parameters() if module is not None else ():
-            if not parameter.requires_grad:
+            if not parameter.requires_grad or parameter in taken:
                 continue
             rate = 1.0 if module is student and student.part_of(name) == "backbone" else config.head_lr
             decays = config.decay_norms or parameter.ndim > 1
@@ -81,6 +87,17 @@ def make_optimizer(
     if config.name == "adamw":
         return torch.optim.AdamW(settings)
     return torch.optim.SGD(settings, momentum=config.momentum)
+
+
+def own_optimizers(methods: Iterable[nn.Module]) -> list[torch.optim.Optimizer]:
+    """New optimisers of the methods that have one of their own, see `Method.own_optimizer`."""
+    found = [method.own_optimizer() for method in methods if isinstance(method, Method)]
+    return [optimizer for optimizer in found if optimizer is not None]
+
+
+def parameters_of(optimizers: Iterable[torch.optim.Optimizer]) -> list[nn.Parameter]:
+    """Everything that the optimisers train."""
+    return [parameter for each in optimizers for group in each.param_groups for parameter in group["params"]]
 
 
 def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> float:
