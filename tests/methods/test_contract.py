@@ -211,6 +211,8 @@ def test_the_teacher_gets_no_gradient(name: str, options: Options) -> None:
 @every_variant
 def test_a_student_that_equals_its_teacher_has_nothing_to_learn(name: str, options: Options) -> None:
     maps = _maps(1)
+    if any(True for _ in _make(name, maps, maps, **options).parameters()):
+        pytest.skip("compares with a trained view of the student, which is not the teacher's even if the student is")
     terms, gradients = _loss_and_gradients(name, options, maps, maps, _label())
     assert all(abs(value.item()) < 1e-5 for value in terms.values())
     assert all(gradient.abs().max() < 1e-5 for gradient in gradients)
@@ -244,7 +246,7 @@ def test_maps_it_says_it_does_not_need_are_not_read(name: str, options: Options)
     method = _make(name, student, teacher, **options)
     needs = method.needs
     assert needs <= {"logits", "embedding", "features", "label"}
-    want = _call(method, student, teacher, _label())
+    want = _call(_make(name, student, teacher, **options), student, teacher, _label())
 
     def without(maps: SegOutput) -> SegOutput:
         nothing = _map(maps, lambda x: torch.full_like(x, torch.nan))
@@ -280,6 +282,8 @@ def test_small_labels_are_as_good_as_large(name: str) -> None:
 @every_method
 @pytest.mark.parametrize("role", ["student", "teacher"])
 def test_a_network_of_other_classes_is_refused(name: str, role: str) -> None:
+    if "logits" not in _make(name, *_pair()).needs:
+        pytest.skip("reads no logits, so classes may differ")
     outputs = {"student": _maps(1, classes=5), "teacher": _maps(2, classes=5), role: _maps(3, classes=8)}
     with pytest.raises(RecipeError, match=rf"{role} scores 8 classes but the data set has 5.*choose a {role}"):
         create_method(name, **outputs, num_classes=5)
