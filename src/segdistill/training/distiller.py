@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from segdistill.data.base import IGNORE_INDEX
 from segdistill.evaluation.inference import as_input
 from segdistill.methods import Method
+from segdistill.methods.queue import Queue
 from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.outputs import SegOutput, resize
 
@@ -34,6 +35,13 @@ class Distiller(nn.Module):
         self.register_buffer("class_weights", None, persistent=False)
         self.student = student
         self.methods = nn.ModuleList(methods)
+        # Queues stay equal on all ranks by themselves: DistributedDataParallel must not send them at every step.
+        self._ddp_params_and_buffers_to_ignore = [
+            f"{name}.{buffer}"
+            for name, module in self.named_modules()
+            if isinstance(module, Queue)
+            for buffer, _ in module.named_buffers()
+        ]
         # In a tuple the teacher is no submodule: not trained, not synchronised, not saved, not set to training mode.
         self._teacher = (teacher.eval().requires_grad_(False),) if teacher is not None else ()
 

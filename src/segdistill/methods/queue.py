@@ -1,0 +1,138 @@
+"""Memories of the teacher's vectors from earlier batches: queues by class, equal on all ranks.
+
+Nothing here waits for the device, and no queue is ever sent between ranks: they exchange the new rows, and write them
+in the same order with the same draws.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segdistill.data.loading import mix
+from segdistill.methods import ranks
+
+Precision = Literal["fp32", "bf16", "fp16"]
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Chance(nn.Module):
+    """Draws that are a function of a seed and of how often it was asked; both are saved with the training state.
+
+    The seed comes from torch's generator, which a run seeds before it makes its methods; so all ranks draw the same.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seed = int(torch.randint(2**62, ()))
+        self.calls = 0
+
+    def _generator(self) -> torch.Generator:
+        self.calls += 1  # on the CPU, so that the device doesn't change the draws
+        return torch.Generator().manual_seed(mix(self.seed, self.calls))
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Numbers in [0,1)."""
+        return torch.rand(*shape, generator=self._generator())
+
+    def choice(self, size: int, count: int) -> Tensor:
+        """`count` different numbers below `size`, or all of them if there are not so many."""
+        return torch.randperm(size, generator=self._generator())[:count]
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"seed": self.seed, "calls": self.calls}
+
+    def set_extra_state(self, state: Any) -> None:
+        self.seed, self.calls = state["seed"], state["calls"]
+
+
+class Queue(nn.Module):
+    """K queues of P unit vectors (K,P,C), each with its write position; random directions until overwritten."""
+
+    rows: Tensor
+    pointer: Tensor
+
+    def __init__(self, queues: int, size: int, channels: int, precision: Precision = "fp32") -> None:
+        super().__init__()
+        rows = torch.randn(queues, size, channels, dtype=_DTYPES[precision])
+        self.register_buffer("rows", rows.div_(rows.norm(dim=2, keepdim=True)))
+        self.register_buffer("pointer", torch.zeros(queues, dtype=torch.int64))
+
+    @torch.no_grad()
+    def push(self, rows: Tensor, count: Tensor) -> None:
+        """Write the first count[k] of the rows (K,V,C), V <= P, to queue k.
+
+        What would reach the end replaces the queue's last rows, and writing goes on at the front (CIRKD's rule).
+        """
+        size = self.rows.shape[1]
+        ends = self.pointer + count >= size
+        first = torch.where(ends, size - count, self.pointer)[:, None]
+        slot = torch.arange(rows.shape[1], device=rows.device)
+        kept = slot < count[:, None]
+        queue = torch.arange(len(first), device=rows.device)[:, None]
+        # Instead of a selection, whose size the device would have to tell: rows that are not kept repeat the first
+        # one, and where nothing is kept the row in the queue is written again.
+        spare = torch.where(count[:, None, None] > 0, rows[:, :1].to(self.rows), self.rows[queue, first])
+        self.rows[queue, first + torch.where(kept, slot, 0)] = torch.where(kept[..., None], rows.to(self.rows), spare)
+        self.pointer.copy_(torch.where(ends, 0, self.pointer + count))
+
+    def sample(self, index: Tensor, like: Tensor) -> Tensor:
+        """The rows `index` (m,) of every queue: (K m, C) in the precision of `like`."""
+        return self.rows[:, index.to(self.rows.device)].flatten(0, 1).to(like.dtype)
+
+
+class ClassMemory(nn.Module):
+    """For each class a queue of the teacher's pixels and one of its regions: an image's mean over the class."""
+
+    def __init__(
+        self, classes: int, channels: int, *, pixels: int, regions: int, per_image: int, precision: Precision
+    ) -> None:
+        """per_image: how many pixels of a class an image gives to the queue."""
+        super().__init__()
+        self.classes = classes
+        self.per_image = min(per_image, pixels)
+        self.pixels = Queue(classes, pixels, channels, precision)
+        self.regions = Queue(classes, regions, channels, precision)
+        self.chance = Chance()
+
+    @torch.no_grad()
+    def push(self, features: Tensor, label: Tensor, *, as_published: bool = False) -> None:
+        """File the unit pixels (N,n,C) of a batch by their labels (N,n); as_published: as `choose` says."""
+        rank, number = ranks.world()
+        priority = self.chance.uniform(number * len(label), label.shape[1]).to(features)  # for the joint batch
+        mine = priority[rank * len(label) : (rank + 1) * len(label)]
+        slot = torch.where(label < self.classes, label, self.classes)
+        pixel, count = choose(slot, mine, self.classes, self.per_image, as_published=as_published)
+        channels = features.shape[2]
+        rows = features.gather(1, pixel.flatten(1)[..., None].expand(-1, -1, channels)).unflatten(1, pixel.shape[1:])
+        one_hot = (slot[:, None] == torch.arange(self.classes, device=slot.device)[:, None]).to(features)
+        mean = F.normalize(one_hot @ features / count.clamp_min(1)[..., None], dim=2)
+        for image in zip(ranks.gather(rows), ranks.gather(mean), ranks.gather(count), strict=True):
+            self.pixels.push(image[0], image[2].clamp_max(self.per_image))
+            self.regions.push(image[1][:, None], image[2].clamp_max(1))
+
+
+def choose(
+    slot: Tensor, priority: Tensor, classes: int, limit: int, *, as_published: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Positions (N,K,limit) of each class's pixels of least priority, and how many pixels (N,K) the class has.
+
+    slot: (N,n) class or, for void, K. Positions from the number on are of other classes. as_published: in place of the
+    class's j-th pixel stands the image's j-th, as in CIRKD's code, whose queues so hold pixels of any class.
+    """
+    n = slot.shape[1]
+    by_priority = priority.argsort(1)
+    order = by_priority.gather(1, slot.gather(1, by_priority).argsort(dim=1, stable=True))  # by class, then by priority
+    count = torch.zeros(len(slot), classes + 1, dtype=torch.int64, device=slot.device)
+    count.scatter_add_(1, slot, torch.ones_like(slot))
+    start = count.cumsum(1) - count
+    place = start[:, :classes, None] + torch.arange(limit, device=slot.device)
+    pixel = order.gather(1, place.clamp_max(n - 1).flatten(1))
+    if as_published:
+        raster = slot.argsort(dim=1, stable=True)
+        within = torch.arange(n, device=slot.device) - start.gather(1, slot.gather(1, raster))
+        pixel = torch.empty_like(raster).scatter_(1, raster, within).gather(1, pixel)
+    return pixel.view_as(place), count[:, :classes]

@@ -1,0 +1,185 @@
+"""CIRKD and CIRKDv2 against numbers that the published code gave."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from segdistill.methods import create_method
+from segdistill.methods.cirkd import CIRKD
+from segdistill.methods.projection import KnownBatchNorm
+from segdistill.outputs import SegOutput
+
+LOSSES = Path(__file__).parents[1] / "fixtures" / "losses"
+DTYPES = [torch.float32, torch.float64]
+VOID = 255
+
+
+@cache
+def _arrays(method: str) -> dict[str, np.ndarray]:
+    with np.load(LOSSES / f"{method}.npz") as file:
+        return dict(file)
+
+
+def _cases(method: str) -> list[dict[str, Any]]:
+    cases: list[dict[str, Any]] = json.loads(str(_arrays(method)["meta"]))["cases"]
+    return cases
+
+
+def _tensor(method: str, key: str, dtype: torch.dtype) -> Tensor:
+    return torch.from_numpy(_arrays(method)[key]).to(dtype)
+
+
+def _output(embedding: Tensor, classes: int = 3) -> SegOutput:
+    logits = embedding.new_zeros(len(embedding), classes, *embedding.shape[2:])
+    return SegOutput(logits=logits, embedding=embedding, features=())
+
+
+def _assert_value(got: Tensor, method: str, key: str) -> None:
+    float64 = got.dtype == torch.float64
+    want = float(_arrays(method)[key])
+    assert got.item() == pytest.approx(want, rel=1e-9 if float64 else 2e-5, abs=1e-12 if float64 else 1e-7)
+
+
+def _assert_gradient(got: Tensor | None, method: str, key: str) -> None:
+    want = _tensor(method, key, torch.float64)
+    assert got is not None
+    relative = 1e-6 if got.dtype == torch.float64 else 1e-4
+    assert (got.double() - want).abs().max() <= max(relative * want.abs().max().item(), 1e-8)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("as_published", [False, True])
+@pytest.mark.parametrize("case", _cases("cirkd_minibatch"), ids=lambda case: case["title"])
+def test_minibatch_equals_the_published_code(case: dict[str, Any], as_published: bool, dtype: torch.dtype) -> None:
+    c, name = case["id"], "cirkd_minibatch"
+    f_s = _tensor(name, f"{c}/in/feat_s", dtype).requires_grad_()
+    student, teacher = _output(f_s), _output(_tensor(name, f"{c}/in/feat_t", dtype))
+    options = {"tau": case["hp"]["tau"], "pixel_weight": 0, "region_weight": 0, "as_published": as_published}
+    if "pool2" in case["title"]:
+        options["pool"] = 2
+    method = create_method("cirkd", student=student, teacher=teacher, num_classes=3, **options)
+    # The published code knows no labels here: `as_published` must not look at the void ones.
+    label = torch.full((len(f_s), 40, 40), VOID if as_published else 0)
+    value = method(student, teacher, label)["cirkd/minibatch"]
+    value.backward()
+    _assert_value(value, name, f"{c}/val/p2p")
+    _assert_gradient(f_s.grad, name, f"{c}/grad/p2p/feat_s")
+
+
+class _Recorded(nn.Module):
+    """Stands in for `Chance`: gives the draws that the published code made."""
+
+    def __init__(self, name: str, c: str) -> None:
+        super().__init__()
+        lengths = _arrays(name)[f"{c}/perms/length"].tolist()
+        self.perms = list(torch.from_numpy(_arrays(name)[f"{c}/perms/concat"]).long().split(lengths))
+        self.label = torch.empty(0)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Priorities that put each class's pixels in the order of its permutation."""
+        priority = torch.ones(self.label.shape, dtype=torch.float64)
+        for image, label in enumerate(self.label):
+            for k in label.unique().tolist():
+                if k != VOID:
+                    perm = self.perms.pop(0)
+                    pixels = (label == k).nonzero()[:, 0]
+                    assert len(perm) == len(pixels)
+                    priority[image, pixels[perm]] = torch.arange(len(perm), dtype=torch.float64) / len(perm)
+        return priority
+
+    def choice(self, size: int, count: int) -> Tensor:
+        if (self.label == VOID).all():
+            return torch.arange(count)  # the published code draws nothing
+        perm = self.perms.pop(0)
+        assert len(perm) == size
+        return perm[:count]
+
+
+def _load_head(head: nn.Module, name: str, c: str, training: bool, dtype: torch.dtype) -> None:
+    prefix = f"{c}/param/project_head."
+    state = {k.removeprefix(prefix): _tensor(name, k, dtype) for k in _arrays(name) if k.startswith(prefix)}
+    head.load_state_dict(state, strict=False)  # but for num_batches_tracked
+    head.train(training)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("as_published", [True, False], ids=["published", "fixed"])
+@pytest.mark.parametrize("case", _cases("cirkd_memory"), ids=lambda case: case["title"])
+def test_memory_equals_the_published_code(
+    case: dict[str, Any], as_published: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, c, hp = "cirkd_memory", case["id"], case["hp"]
+    classes, way = hp["num_classes"], "published" if as_published else "fixed"
+    arrays = _arrays(name)
+    f_s, f_t = (_tensor(name, f"{c}/in/feat_{role}_0", dtype) for role in "st")
+    method = create_method(
+        "cirkd",
+        student=_output(f_s, classes),
+        teacher=_output(f_t, classes),
+        num_classes=classes,
+        minibatch_weight=0,
+        pixel_weight=1,
+        region_weight=1,
+        tau=hp["contrast_temperature"],
+        temperature=hp["contrast_kd_temperature"],
+        pixel_queue=hp["pixel_memory_size"],
+        region_queue=hp["region_memory_size"],
+        pixel_keys=(hp["pixel_contrast_size"] - 1) * classes,
+        region_keys=(hp["region_contrast_size"] - 1) * classes,
+        pixels_per_image=hp["pixel_update_freq"],
+        as_published=as_published,
+    ).to(dtype)
+    assert isinstance(method, CIRKD)
+    assert method.memory is not None
+    assert method.head is not None
+    _load_head(method.head, name, c, hp["bn_training"], dtype)
+    norm = method.head[1]
+    # Batch norm over the labelled pixels alone is ours: the reference has the queue corrected and nothing else.
+    monkeypatch.setattr(norm, "forward", lambda x, valid: KnownBatchNorm.forward(norm, x))
+    recorded = _Recorded(name, c)
+    method.memory.chance = recorded  # type: ignore[assignment]
+    for part in ("pixel", "region"):
+        queue = getattr(method.memory, f"{part}s")
+        queue.rows.copy_(_tensor(name, f"{c}/in/{part}_queue0", dtype))
+        queue.pointer.copy_(_tensor(name, f"{c}/in/{part}_ptr0", torch.int64))
+    rounded = {"rtol": 0, "atol": 1e-6}
+    for j in range(hp["calls"]):
+        f_s = _tensor(name, f"{c}/in/feat_s_{j}", dtype).requires_grad_()
+        recorded.label = _tensor(name, f"{c}/aux/labels_small_{j}", torch.int64).flatten(1)
+        label = _tensor(name, f"{c}/in/labels_{j}", torch.int64)
+        method.zero_grad()
+        teacher = _output(_tensor(name, f"{c}/in/feat_t_{j}", dtype), classes)
+        terms = method(_output(f_s, classes), teacher, label)
+        for part in ("pixel", "region"):
+            value, key = terms[f"cirkd/{part}"], f"{way}_{part}_{j}"
+            inputs = [f_s, *method.head.parameters()]
+            gradients = torch.autograd.grad(value, inputs, retain_graph=True)
+            if np.isnan(arrays[f"{c}/val/{key}"]):  # a batch that is all void
+                assert value == 0
+                assert not any(gradient.any() for gradient in gradients)
+                continue
+            _assert_value(value, name, f"{c}/val/{key}")
+            names = [f"feat_s_{j}", *(f"param.project_head.{n}" for n, _ in method.head.named_parameters())]
+            for n, gradient in zip(names, gradients, strict=True):
+                if f"{c}/grad/{key}/{n}" in arrays:
+                    _assert_gradient(gradient, name, f"{c}/grad/{key}/{n}")
+        if j in (0, 2):
+            for part in ("pixel", "region"):
+                queue, suffix = getattr(method.memory, f"{part}s"), f"after{j + 1}"
+                source = way if part == "pixel" else "published"
+                want = _tensor(name, f"{c}/{source}/{part}_queue_{suffix}", dtype)
+                torch.testing.assert_close(queue.rows, want, **rounded)
+                want = _tensor(name, f"{c}/published/{part}_ptr_{suffix}", torch.int64)
+                assert torch.equal(queue.pointer, want)
+            for field in ("running_mean", "running_var"):
+                want = _tensor(name, f"{c}/published/bn_{field}_after{j + 1}", dtype)
+                torch.testing.assert_close(getattr(norm, field), want, rtol=1e-5, atol=1e-6)
+    assert not recorded.perms
