@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.data.base import IGNORE_INDEX
 from segdistill.evaluation.inference import as_input
 from segdistill.methods import Method
 from segdistill.models.segmenter import SegmentationNetwork
-from segdistill.outputs import SegOutput, resize
+from segdistill.outputs import SegOutput
+from segdistill.training.task_loss import task_loss
 
 AUXILIARY_WEIGHT = 0.4  # both papers
 
@@ -55,13 +54,3 @@ class Distiller(nn.Module):
                 for name, value in method(output, target, label).items():
                     terms[name] = terms[name] + value if name in terms else value
         return terms
-
-
-def task_loss(logits: Tensor, label: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy of logits (N,K,h,w), upsampled to label size (N,H,W), averaged over non-void pixels; 0 if none.
-
-    class_weights (K,) multiply the pixels' losses, not the divisor.
-    """
-    scores = resize(logits.float(), (label.shape[-2], label.shape[-1]))
-    total = F.cross_entropy(scores, label, class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
-    return total / (label != IGNORE_INDEX).sum().clamp_min(1)
