@@ -20,9 +20,9 @@ def task_loss(
 ) -> Tensor:
     """Cross-entropy of logits (N,K,h,w), upsampled to label size (N,H,W), averaged over non-void pixels; 0 if none.
 
-    L = 1/V * sum over the V labelled pixels p of weight[y_p] * (log sum_k exp x_kp - x_yp), x the bilinear upsampling of
-    the logits. class_weights (K,) multiply the pixels' losses, not the divisor. The loss is float32 (float64 for such
-    logits) whatever autocast says. It can be differentiated once.
+    L = 1/V * sum over the V labelled pixels p of weight[y_p] * (log sum_k exp x_kp - x_yp), x the bilinear upsampling
+    of the logits. class_weights (K,) multiply the pixels' losses, not the divisor. The loss is float32 (float64 for
+    such logits) whatever autocast says. It can be differentiated once.
 
     Columns are upsampled at once, rows in strips: N K h W numbers are held, their gradient, and a strip of scores. The
     gradient is made in the same pass, so that nothing of the size N K H W is ever held or saved.
