@@ -69,7 +69,7 @@ class _RowwiseCrossEntropy(torch.autograd.Function):
         return total.to(scores.dtype)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
         return gradient * outer, None, None, None, None
