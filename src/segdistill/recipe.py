@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
 
 from segdistill.composition import compose
 from segdistill.data import DatasetConfig
@@ -16,6 +26,7 @@ from segdistill.models.adapters import is_adapted
 from segdistill.models.class_map import check_mapping
 from segdistill.models.files import Role
 from segdistill.models.zoo import NetworkSpec, resolve_spec
+from segdistill.training.influence import MethodSchedule
 from segdistill.training.schedule import OptimizerConfig, ScheduleConfig
 
 DEFAULT_METHOD = "canonical"
@@ -41,15 +52,23 @@ def _published(value: Any) -> Any:
 
 
 class MethodSpec(BaseModel):
-    """A distillation method and its options, which its own signature checks."""
+    """A distillation method, its options, which its own signature checks, and when it counts and how much."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str
+    schedule: MethodSchedule = MethodSchedule()
 
     @property
     def options(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        if self.schedule == MethodSchedule():  # recipes of runs that know no schedule stay the same
+            written.pop("schedule", None)
+        return written
 
     @model_validator(mode="after")
     def _known(self) -> MethodSpec:
@@ -183,6 +202,16 @@ class Recipe(TrainingConfig):
     def _batch_divides(self) -> Recipe:
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}")
+        return self
+
+    @model_validator(mode="after")
+    def _methods_begin(self) -> Recipe:
+        for method in self.method:
+            if method.schedule.start >= self.steps:
+                raise ValueError(
+                    f"'method.{method.name}.schedule.start': {method.schedule.start} is beyond the run's {self.steps} "
+                    "steps, so the method would never count. Start it earlier, or leave the method out"
+                )
         return self
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.data.base import IGNORE_INDEX
 from segdistill.evaluation.inference import as_input
 from segdistill.methods import Method
 from segdistill.methods.queue import Queue
 from segdistill.models.segmenter import SegmentationNetwork
-from segdistill.outputs import SegOutput, resize
+from segdistill.outputs import SegOutput
+from segdistill.training.task_loss import task_loss
 
 AUXILIARY_WEIGHT = 0.4  # both papers
 
@@ -21,15 +20,21 @@ AUXILIARY_WEIGHT = 0.4  # both papers
 class Distiller(nn.Module):
     """Student and methods as one module, so that one wrapper distributes both; the teacher stays outside of it.
 
-    forward: image uint8 (N,3,H,W), label uint8 (N,H,W) -> {"task": .., "auxiliary": .., "<method>": ..}, scalars whose
-    sum is the loss.
+    forward: image uint8 (N,3,H,W), label uint8 (N,H,W), step -> {"task": .., "auxiliary": .., "<method>": ..}, scalars
+    whose sum is the loss.
+
+    factors: per method, what its terms are multiplied with at a step (see `MethodSchedule`); none for 1 throughout.
     """
 
     class_weights: Tensor | None
     """(K,) weights of the task loss, None for equal ones; see `data.balance`."""
 
     def __init__(
-        self, student: SegmentationNetwork, methods: Iterable[Method] = (), teacher: nn.Module | None = None
+        self,
+        student: SegmentationNetwork,
+        methods: Iterable[Method] = (),
+        teacher: nn.Module | None = None,
+        factors: Sequence[Callable[[int], float]] = (),
     ) -> None:
         super().__init__()
         self.register_buffer("class_weights", None, persistent=False)
@@ -42,6 +47,7 @@ class Distiller(nn.Module):
             if isinstance(module, Queue)
             for buffer, _ in module.named_buffers()
         ]
+        self._factors = tuple(factors) or (_always,) * len(self.methods)
         # In a tuple the teacher is no submodule: not trained, not synchronised, not saved, not set to training mode.
         self._teacher = (teacher.eval().requires_grad_(False),) if teacher is not None else ()
 
@@ -50,26 +56,32 @@ class Distiller(nn.Module):
         """The teacher, or nothing."""
         return self._teacher
 
-    def forward(self, image: Tensor, label: Tensor) -> dict[str, Tensor]:
+    def forward(self, image: Tensor, label: Tensor, step: int = 0) -> dict[str, Tensor]:
         pixels, label = as_input(image), label.long()
         output: SegOutput = self.student(pixels)
         terms = {"task": task_loss(output.logits, label, self.class_weights)}
         if output.auxiliary is not None:
             terms["auxiliary"] = AUXILIARY_WEIGHT * task_loss(output.auxiliary, label, self.class_weights)
         for teacher in self.teacher:
-            with torch.no_grad():
-                target: SegOutput = teacher(pixels)
-            for method in self.methods:
-                for name, value in method(output, target, label).items():
+            active = [(method, factor(step)) for method, factor in zip(self.methods, self._factors, strict=True)]
+            if any(factor for _, factor in active):
+                with torch.no_grad():
+                    target: SegOutput = teacher(pixels)
+            for method, factor in active:
+                for name, value in (method(output, target, label) if factor else _idle(method)).items():
+                    value = factor * value
                     terms[name] = terms[name] + value if name in terms else value
         return terms
 
 
-def task_loss(logits: Tensor, label: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy of logits (N,K,h,w), upsampled to label size (N,H,W), averaged over non-void pixels; 0 if none.
+def _always(step: int) -> float:
+    return 1.0
 
-    class_weights (K,) multiply the pixels' losses, not the divisor.
+
+def _idle(method: nn.Module) -> dict[str, Tensor]:
+    """A term of 0 for a method that does not count at this step, if it has parameters.
+
+    They then get a gradient of 0 at every step, as processes that train together expect.
     """
-    scores = resize(logits.float(), (label.shape[-2], label.shape[-1]))
-    total = F.cross_entropy(scores, label, class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
-    return total / (label != IGNORE_INDEX).sum().clamp_min(1)
+    parts = [parameter.flatten()[:0].sum() for parameter in method.parameters() if parameter.requires_grad]
+    return {type(method).__module__.rpartition(".")[-1]: torch.stack(parts).sum()} if parts else {}

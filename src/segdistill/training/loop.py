@@ -125,7 +125,7 @@ class Fit:
             syncs = part == share.accumulate - 1
             with contextlib.nullcontext() if syncs else accelerator.no_sync(model):
                 with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-                    terms: dict[str, Tensor] = model(batch.image, batch.label)
+                    terms: dict[str, Tensor] = model(batch.image, batch.label, step)
                 loss = torch.stack(list(terms.values())).sum()
                 scaler.scale(loss / share.accumulate).backward()
             for name, value in terms.items():

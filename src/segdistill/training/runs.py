@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from safetensors.torch import load_file
@@ -136,7 +137,9 @@ def _prepare(recipe: Recipe, role: Role, *, teacher: nn.Module | None, obstacle:
     torch.manual_seed(mix(config.seed))
     network = build(spec, len(data.classes))
     methods = [] if teacher is None else _methods(recipe, network, teacher, len(data.classes), obstacle)
-    return _Task(role, spec, config, data, validation, network, Distiller(network, methods, teacher))
+    factors = [partial(method.schedule.factor, steps=config.steps) for method in recipe.method] if methods else []
+    distiller = Distiller(network, methods, teacher, factors)
+    return _Task(role, spec, config, data, validation, network, distiller)
 
 
 def _fit(recipe: Recipe, task: _Task, folder: RunFolder, *, title: str, quiet: bool) -> Run:

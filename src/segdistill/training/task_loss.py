@@ -1,0 +1,97 @@
+"""The task loss: cross-entropy at label size, without holding the scores at label size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from segdistill.data.base import IGNORE_INDEX
+from segdistill.outputs import resize
+
+_SCORES = {"cpu": 1 << 18}  # scores in a strip: on a processor about what its cache holds
+_SCORES_ELSEWHERE = 1 << 25
+
+
+def task_loss(
+    logits: Tensor, label: Tensor, class_weights: Tensor | None = None, *, align_corners: bool = False
+) -> Tensor:
+    """Cross-entropy of logits (N,K,h,w), upsampled to label size (N,H,W), averaged over non-void pixels; 0 if none.
+
+    L = 1/V * sum over the V labelled pixels p of weight[y_p] * (log sum_k exp x_kp - x_yp), x the bilinear upsampling
+    of the logits. class_weights (K,) multiply the pixels' losses, not the divisor. The loss is float32 (float64 for
+    such logits) whatever autocast says. It can be differentiated once.
+
+    Columns are upsampled at once, rows in strips: N K h W numbers are held, their gradient, and a strip of scores. The
+    gradient is made in the same pass, so that nothing of the size N K H W is ever held or saved.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        scores = logits if logits.dtype == torch.float64 else logits.float()
+        # Rows first, (N,h,K,w): a strip of upsampled rows is then one small matrix times a contiguous slice.
+        scores = resize(scores.transpose(1, 2), (scores.shape[1], label.shape[-1]), align_corners=align_corners)
+        wanted = torch.is_grad_enabled() and scores.requires_grad
+        total: Tensor = _RowwiseCrossEntropy.apply(scores, label, class_weights, align_corners, wanted)
+        return total / (label != IGNORE_INDEX).sum().clamp_min(1)
+
+
+class _RowwiseCrossEntropy(torch.autograd.Function):
+    """Weighted sum of the pixels' cross-entropies of scores (N,h,K,W), upsampled along h to labels (N,H,W)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, scores: Tensor, label: Tensor, class_weights: Tensor | None, align_corners: bool, wanted: bool
+    ) -> Tensor:
+        scores = scores.contiguous()
+        n, height, classes, width = scores.shape
+        lift, ends = _interpolation(height, label.shape[1], align_corners)
+        lift = lift.to(scores)
+        gradient = torch.zeros_like(scores) if wanted else None
+        rows = max(1, _SCORES.get(scores.device.type, _SCORES_ELSEWHERE) // (classes * width))
+        total = scores.new_zeros((), dtype=torch.float64)
+        for top in range(0, len(lift), rows):
+            first, last = ends[top][0], ends[min(top + rows, len(lift)) - 1][1] + 1
+            part = lift[top : top + rows, first:last]
+            for i in range(n):
+                x = (part @ scores[i, first:last].flatten(1)).view(-1, classes, width)
+                target = label[i, top : top + rows]
+                weight, target = _weights(target, class_weights, x)
+                x -= x.amax(1, keepdim=True)
+                own = x.gather(1, target)
+                mass = x.exp_().sum(1, keepdim=True)
+                total += ((mass.log() - own) * weight).sum()
+                if gradient is not None:
+                    x *= weight / mass
+                    x.scatter_add_(1, target, -weight)
+                    gradient[i, first:last].flatten(1).addmm_(part.T, x.flatten(1))
+        ctx.save_for_backward(gradient)
+        return total.to(scores.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * outer, None, None, None, None
+
+
+def _weights(label: Tensor, class_weights: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
+    """What pixels (R,W) weigh and their class, 0 at void ones, both (R,1,W)."""
+    known = label != IGNORE_INDEX
+    target = label.long().masked_fill(~known, 0)
+    weight = known.to(like.dtype) if class_weights is None else class_weights.to(like)[target] * known
+    return weight[:, None], target[:, None]
+
+
+def _interpolation(source: int, target: int, align_corners: bool) -> tuple[Tensor, list[tuple[int, int]]]:
+    """Linear interpolation along one axis: a matrix (target, source), and each row's first and last entry in use."""
+    if align_corners:
+        position = torch.arange(target, dtype=torch.float64) * ((source - 1) / max(1, target - 1))
+    else:
+        position = ((torch.arange(target, dtype=torch.float64) + 0.5) * (source / target) - 0.5).clamp_min(0)
+    low = position.long().clamp_max(source - 1)
+    high = (low + 1).clamp_max(source - 1)
+    rest = (position - low)[:, None]
+    matrix = torch.zeros(target, source, dtype=torch.float64)
+    matrix.scatter_add_(1, low[:, None], 1 - rest).scatter_add_(1, high[:, None], rest)
+    return matrix, list(zip(low.tolist(), high.tolist(), strict=True))
