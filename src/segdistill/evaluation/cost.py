@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import statistics
 import time
 from collections.abc import Sequence
@@ -44,12 +43,12 @@ def gflops(network: nn.Module, image: Tensor, convention: Convention = "paper") 
 def trace(network: nn.Module, size: Size, device: torch.device) -> Traced:
     """Follow one image of `size` (H,W) to its classes. Nothing is computed: the tensors have a shape and no contents.
 
-    A network that reads values as it goes (to choose what to do next) can't run without them; it runs for real.
+    A network that reads values as it goes (to choose what to do next) can't run without them; it runs for real, and so
+    does one that keeps tensors for later images, which must not be left with empty ones.
     """
-    try:
-        return _trace(network, size, device, fake=True)
-    except RuntimeError:
-        pass
+    if not getattr(network, "keeps_tensors", False):
+        with contextlib.suppress(RuntimeError):
+            return _trace(network, size, device, fake=True)
     try:
         return _trace(network, size, device, fake=False)
     except RuntimeError as error:
@@ -57,8 +56,6 @@ def trace(network: nn.Module, size: Size, device: torch.device) -> Traced:
 
 
 def _trace(network: nn.Module, size: Size, device: torch.device, *, fake: bool) -> Traced:
-    if fake:  # a network may keep what it computes for the next image, and must not be left with fake tensors
-        network = copy.deepcopy(network)
     training = network.training
     stages = Stages(network)
     macs, live = MacCounter(stages), LiveBytes(stages)
@@ -75,11 +72,16 @@ def training_bytes(network: nn.Module, size: Size, device: torch.device) -> int 
 
     Half of what a batch of two keeps: batch norms refuse to train on one value a channel.
     """
+    if getattr(network, "keeps_tensors", False):
+        return None
+    training = network.training
     try:
         with _contents(fake=True):
-            return saved_for_backward(copy.deepcopy(network).train(), torch.zeros(2, 3, *size, device=device)) // 2
+            return saved_for_backward(network.train(), torch.zeros(2, 3, *size, device=device)) // 2
     except RuntimeError:
         return None
+    finally:
+        network.train(training)
 
 
 def _contents(fake: bool) -> contextlib.AbstractContextManager[object]:

@@ -31,6 +31,8 @@ class SegmentationNetwork(nn.Module, ABC):
     std: Tensor
     classes: Classes | None = None
     """Names and colours of the classes, once the network has been trained on some."""
+    keeps_tensors: bool = False
+    """Whether a forward pass leaves tensors behind for later ones, as cached position embeddings."""
 
     def __init__(self, *, num_classes: int, mean: Sequence[float], std: Sequence[float], bgr: bool = False) -> None:
         super().__init__()

@@ -30,6 +30,7 @@ class Teacher(SegmentationNetwork):
         self.network = network
         self.class_map = class_map
         self.input_scale = input_scale
+        self.keeps_tensors = network.keeps_tensors
 
     def part_of(self, parameter: str) -> Part:
         return self.network.part_of(parameter.removeprefix("network."))

@@ -28,6 +28,7 @@ class MaskNetwork(SegmentationNetwork):
     """
 
     task: Tensor | None
+    keeps_tensors = True  # transformers caches position embeddings
 
     def __init__(
         self,
