@@ -199,6 +199,7 @@ def test_channels_equal_the_published_code(case: dict[str, Any], as_published: b
         teacher=_output(f_t),
         num_classes=3,
         **off,
+        context=False,
         channel_memory_weight=1,
         channel_weight=1,
         tau=hp["contrast_temperature"],

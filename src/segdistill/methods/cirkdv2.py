@@ -35,7 +35,7 @@ class CIRKDv2(CIRKD):
     channel_queue: rows of the queue; channel_keys: drawn at a step; channels_per_step: rows filed at a step. The queue
     is made for the grid of the first batch, and all training crops must have its size.
     as_published: as in `CIRKD`, and void takes part everywhere. The published crash where h or w is not a multiple of
-    4 is not reproduced. Without fitnet_weight there is no context block, as in the code.
+    4 is not reproduced. context: whether there is a context block; the code has none where fitnet_weight is 0.
     Defaults: the repository's scripts (fitnet_weight is 1 or 10 by pair). Source: code of CIRKDv2, winycg/CIRKD.
     """
 
@@ -52,6 +52,7 @@ class CIRKDv2(CIRKD):
         channel_minibatch_weight: NonNegative = 1.0,
         channel_memory_weight: NonNegative = 0.1,
         channel_weight: NonNegative = 100.0,
+        context: bool = True,
         tau: Positive = 0.1,
         temperature: Positive = 1.0,
         pool: Count | None = None,
@@ -94,11 +95,11 @@ class CIRKDv2(CIRKD):
         }
         channels = student.embedding.shape[1], teacher.embedding.shape[1]
         # As with CIRKD's head: no part without a loss, which would be a parameter without a gradient.
-        self.context = ContextBlock(channels[0]) if fitnet_weight else None
-        self.connector = nn.Conv2d(*channels, 1, bias=False) if fitnet_weight else None
+        self.context = ContextBlock(channels[0]) if context else None
         by_channel = channel_minibatch_weight or channel_memory_weight or channel_weight
         self.channel_head = ProjectionHead(*channels) if by_channel else None
         self.channels = ChannelMemory(channel_queue, channel_keys, channels_per_step, queue_precision)
+        self.connector = nn.Conv2d(*channels, 1, bias=False) if fitnet_weight else None
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         assert label is not None  # Method.forward has refused None: the class needs it
