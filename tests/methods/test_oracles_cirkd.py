@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from segdistill.methods import create_method
 from segdistill.methods.cirkd import CIRKD
+from segdistill.methods.cirkdv2 import CIRKDv2, ContextBlock
 from segdistill.methods.projection import KnownBatchNorm
 from segdistill.outputs import SegOutput
 
@@ -183,3 +184,75 @@ def test_memory_equals_the_published_code(
                 want = _tensor(name, f"{c}/published/bn_{field}_after{j + 1}", dtype)
                 torch.testing.assert_close(getattr(norm, field), want, rtol=1e-5, atol=1e-6)
     assert not recorded.perms
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("as_published", [True, False], ids=["published", "default"])
+@pytest.mark.parametrize("case", _cases("cirkd_channel"), ids=lambda case: case["title"])
+def test_channels_equal_the_published_code(case: dict[str, Any], as_published: bool, dtype: torch.dtype) -> None:
+    name, c, hp = "cirkd_channel", case["id"], case["hp"]
+    f_s, f_t = (_tensor(name, f"{c}/in/feat_{role}_0", dtype) for role in "st")
+    off = dict.fromkeys(("minibatch_weight", "pixel_weight", "region_weight", "fitnet_weight"), 0)
+    method = create_method(
+        "cirkdv2",
+        student=_output(f_s),
+        teacher=_output(f_t),
+        num_classes=3,
+        **off,
+        context=False,
+        channel_memory_weight=1,
+        channel_weight=1,
+        tau=hp["contrast_temperature"],
+        temperature=hp["contrast_kd_temperature"],
+        channel_queue=hp["channel_memory_size"],
+        channel_keys=hp["channel_contrast_size"],
+        channels_per_step=hp["channel_update_freq"],
+        as_published=as_published,
+    ).to(dtype)
+    assert isinstance(method, CIRKDv2)
+    assert method.channel_head is not None
+    _load_head(method.channel_head, name, c, hp["bn_training"], dtype)
+    recorded = _Recorded(name, c)
+    recorded.label = torch.zeros(1)
+    memory = method.channels
+    memory.chance = recorded  # type: ignore[assignment]
+    memory.queue.rows = _tensor(name, f"{c}/in/channel_queue0", dtype)[None].clone()  # it is written to
+    memory.queue.pointer.copy_(_tensor(name, f"{c}/in/channel_ptr0", torch.int64))
+    for j in range(hp["calls"]):
+        f_s = _tensor(name, f"{c}/in/feat_s_{j}", dtype).requires_grad_()
+        label = torch.full((len(f_s), 40, 40), VOID if as_published else 0)
+        terms = method(_output(f_s), _output(_tensor(name, f"{c}/in/feat_t_{j}", dtype)), label)
+        parts = {"c2c_batch": "channel_minibatch", "c2c_memory": "channel_memory", "channel_mse": "channel"}
+        for term, part in parts.items():
+            value = terms[f"cirkdv2/{part}"]
+            gradients = torch.autograd.grad(value, [f_s, *method.channel_head.parameters()], retain_graph=True)
+            _assert_value(value, name, f"{c}/val/{term}_{j}")
+            names = [f"feat_s_{j}", *(f"param.project_head.{n}" for n, _ in method.channel_head.named_parameters())]
+            for n, gradient in zip(names, gradients, strict=True):
+                if f"{c}/grad/{term}_{j}/{n}" in _arrays(name):
+                    _assert_gradient(gradient, name, f"{c}/grad/{term}_{j}/{n}")
+        if j in (0, 2):
+            want = _tensor(name, f"{c}/state/channel_queue_after{j + 1}", dtype)
+            torch.testing.assert_close(memory.queue.rows[0], want, rtol=0, atol=1e-6)
+            assert torch.equal(memory.queue.pointer, _tensor(name, f"{c}/state/channel_ptr_after{j + 1}", torch.int64))
+    assert not recorded.perms
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("case", _cases("gcn"), ids=lambda case: case["title"])
+def test_the_context_block_equals_the_published_code(case: dict[str, Any], dtype: torch.dtype) -> None:
+    name, c = "gcn", case["id"]
+    f_s = _tensor(name, f"{c}/in/feat_s", dtype).requires_grad_()
+    block = ContextBlock(f_s.shape[1]).to(dtype)
+    prefix = f"{c}/param/"
+    state = {k.removeprefix(prefix): _tensor(name, k, dtype) for k in _arrays(name) if k.startswith(prefix)}
+    block.load_state_dict(state, strict=False)  # but for num_batches_tracked
+    block.train(case["hp"]["bn_training"])
+    out = block(f_s, torch.ones_like(f_s[:, :1], dtype=torch.bool))
+    torch.testing.assert_close(out, _tensor(name, f"{c}/out/feat", dtype), rtol=1e-4, atol=1e-5)
+    value = (out * _tensor(name, f"{c}/in/upstream", dtype)).sum()
+    value.backward()
+    _assert_value(value, name, f"{c}/val/vjp")
+    _assert_gradient(f_s.grad, name, f"{c}/grad/vjp/feat_s")
+    for n, parameter in block.named_parameters():
+        _assert_gradient(parameter.grad, name, f"{c}/grad/vjp/param.{n}")

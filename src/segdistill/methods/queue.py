@@ -38,6 +38,10 @@ class Chance(nn.Module):
         """Numbers in [0,1)."""
         return torch.rand(*shape, generator=self._generator())
 
+    def normal(self, *shape: int) -> Tensor:
+        """Numbers of a standard normal distribution."""
+        return torch.randn(*shape, generator=self._generator())
+
     def choice(self, size: int, count: int) -> Tensor:
         """`count` different numbers below `size`, or all of them if there are not so many."""
         return torch.randperm(size, generator=self._generator())[:count]
@@ -60,6 +64,12 @@ class Queue(nn.Module):
         rows = torch.randn(queues, size, channels, dtype=_DTYPES[precision])
         self.register_buffer("rows", rows.div_(rows.norm(dim=2, keepdim=True)))
         self.register_buffer("pointer", torch.zeros(queues, dtype=torch.int64))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        saved = state_dict.get(prefix + "rows")
+        if saved is not None and saved.shape[:2] == self.rows.shape[:2]:  # vectors may have been made for a batch
+            self.rows = self.rows.new_empty(saved.shape)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @torch.no_grad()
     def push(self, rows: Tensor, count: Tensor) -> None:
