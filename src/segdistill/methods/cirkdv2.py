@@ -119,7 +119,8 @@ class CIRKDv2(CIRKD):
         if self.connector is None:
             return f_s.new_zeros(())
         error = ((self.connector(f_s) - f_t) ** 2).mean(1, keepdim=True)
-        return (error * counted).sum() / self._mean_count(counted.sum())
+        loss: Tensor = (error * counted).sum() / self._mean_count(counted.sum())
+        return loss
 
     def _channel_terms(self, f_s: Tensor, f_t: Tensor, counted: Tensor) -> dict[str, Tensor]:
         if self.channel_head is None:
