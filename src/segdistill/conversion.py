@@ -11,6 +11,7 @@ import torch
 from segdistill.data.base import Classes
 from segdistill.errors import CheckpointError, RecipeError, nearest
 from segdistill.models.checkpoints.published import LAYOUTS, Part, as_layout, open_published, same_network
+from segdistill.models.class_map import unnamed
 from segdistill.models.files import Role, is_published, open_model, read_description, save_model, save_weights
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.zoo import NetworkSpec, build, resolve_spec
@@ -76,29 +77,21 @@ def convert(
     """
     if layout not in (OWN, *LAYOUTS):
         raise RecipeError(f"No layout is called '{layout}'.{nearest(layout, [OWN, *LAYOUTS])}")
-    source = inspect(path, part=part)
-    if is_published(Path(path)):
-        network, classes = open_published(path, part=part).build(), None
-    else:
-        loaded = open_model(path).network
-        if not isinstance(loaded, Segmenter):
-            raise CheckpointError(f"{path} holds a network that was not composed by this library; it has one layout.")
-        network, classes = loaded, loaded.classes
-    classes = classes or network.classes
-    assert network.spec is not None
+    model = open_model(path, part=part)
+    network = model.network
+    if not isinstance(network, Segmenter) or network.spec is None:
+        raise CheckpointError(f"{path} holds a network that was not composed by this library; it has one layout.")
+    source = open_published(path, part=part).layout if is_published(Path(path)) else OWN
     target = Path(out)
     if layout == OWN:
-        if classes is None:
-            from segdistill.data.base import unnamed_classes
-
-            classes = unnamed_classes(network.num_classes)
         if any(target.glob("*.safetensors")):
             raise CheckpointError(f"{target} already holds a network. Choose another folder.")
-        save_model(target, role, network, network.spec, classes, {"converted_from": str(path), "layout": source.layout})
+        trained = {"converted_from": str(path), "layout": source}
+        save_model(target, role, network, network.spec, model.classes, trained)
         target = target / f"{role}.safetensors"
     else:
-        _write_published(network, layout, target, classes)
-    return Converted(target, source.layout, layout, source.network, network.num_classes)
+        _write_published(network, layout, target, model.classes)
+    return Converted(target, source, layout, network.spec.name, network.num_classes)
 
 
 def _inspected(
@@ -117,7 +110,7 @@ def _inspected(
     return Inspected(path, layout, spec.name, made_of, num_classes, classes, parameters, faults)
 
 
-def _write_published(network: Segmenter, layout: str, out: Path, classes: Classes | None) -> None:
+def _write_published(network: Segmenter, layout: str, out: Path, classes: Classes) -> None:
     assert network.spec is not None
     if out.exists():
         raise CheckpointError(f"{out} exists. Choose another file.")
@@ -135,6 +128,7 @@ def _write_published(network: Segmenter, layout: str, out: Path, classes: Classe
         return
     content: dict[str, Any] = state
     if layout == "openmmlab":
-        meta = {"CLASSES": list(classes.names), "PALETTE": [list(c) for c in classes.colours]} if classes else {}
+        named = {"CLASSES": list(classes.names), "PALETTE": [list(c) for c in classes.colours]}
+        meta = {} if unnamed(classes.names) else named
         content = {"meta": meta, "state_dict": state}
     write_aside(out, lambda aside: torch.save(content, aside))

@@ -37,15 +37,25 @@ def pick(package: str, base: type[T], name: str, what: str) -> type[T]:
 
 @functools.cache
 def options_of(cls: type) -> type[BaseModel]:
-    """The keyword-only arguments of `cls` with types and defaults, as a strict pydantic model."""
+    """The keyword-only arguments of `cls` with types and defaults, as a strict pydantic model.
+
+    A class that passes further keywords on (`**options`) has its base class's arguments, too.
+    """
+    return create_model(f"{cls.__name__}Options", __config__=ConfigDict(extra="forbid"), **_keywords(cls))
+
+
+def _keywords(cls: type) -> dict[str, Any]:
+    """Name -> (type, default) of the keyword-only arguments, those of the base first that `**options` goes to."""
     initialise = cls.__init__  # type: ignore[misc]
     hints = get_type_hints(initialise, include_extras=True)
-    fields: dict[str, Any] = {
+    parameters = inspect.signature(initialise).parameters
+    passes_on = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    own = {
         name: (hints[name], ... if parameter.default is inspect.Parameter.empty else parameter.default)
-        for name, parameter in inspect.signature(initialise).parameters.items()
+        for name, parameter in parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    return create_model(f"{cls.__name__}Options", __config__=ConfigDict(extra="forbid"), **fields)
+    return {**(_keywords(cls.__bases__[0]) if passes_on else {}), **own}
 
 
 def check_options(cls: type, options: dict[str, Any], where: str) -> dict[str, Any]:

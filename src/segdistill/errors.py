@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _SHOWN = 40
 
@@ -26,6 +26,12 @@ class CheckpointError(SegdistillError):
 
 class TrainingError(SegdistillError):
     """Training can't go on: a loss that is not finite, a run folder in use, no space left."""
+
+
+def listed(faults: Sequence[str], most: int = 12) -> str:
+    """The first `most` of them, a line each, and how many more there are."""
+    more = [f"... and {len(faults) - most} more"] if len(faults) > most else []
+    return "\n  ".join([*faults[:most], *more])
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

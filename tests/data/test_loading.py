@@ -12,8 +12,9 @@ import torch
 
 from segdistill.data.augment import Augment
 from segdistill.data.base import Classes, Sample, SegmentationDataset, distinct_colours
-from segdistill.data.loading import Batch, Share, Stream, mix, training_batches
+from segdistill.data.loading import Batch, Share, Stream, training_batches
 from segdistill.errors import DataError
+from segdistill.seeds import mix
 
 COUNT = 10
 

@@ -36,6 +36,7 @@ def _variants() -> list[Any]:
 
 
 MAPS = {"logits", "embedding", "features"}
+LEARNERS = {"adversary", "cirkd", "cirkdv2", "mgd"}
 every_variant = pytest.mark.parametrize(("name", "options"), _variants())
 every_method = pytest.mark.parametrize("name", METHODS)
 
@@ -126,7 +127,8 @@ def _loss_and_gradients(
 
 
 def _assert_teaches(terms: dict[str, Tensor], gradients: list[Tensor]) -> None:
-    assert any(value.item() for value in terms.values())
+    total = sum(value.item() for value in terms.values())
+    assert total != 0 if "adversary/student" in terms else total > 0  # what a discriminator says may be negative
     assert any(gradient.any() for gradient in gradients)
 
 
@@ -211,8 +213,8 @@ def test_the_teacher_gets_no_gradient(name: str, options: Options) -> None:
 @every_variant
 def test_a_student_that_equals_its_teacher_has_nothing_to_learn(name: str, options: Options) -> None:
     maps = _maps(1)
-    if any(True for _ in _make(name, maps, maps, **options).parameters()):
-        pytest.skip("compares with a trained view of the student, which is not the teacher's even if the student is")
+    if name in LEARNERS:
+        pytest.skip("compares with a part that starts random, so that even an equal student has something to learn")
     terms, gradients = _loss_and_gradients(name, options, maps, maps, _label())
     assert all(abs(value.item()) < 1e-5 for value in terms.values())
     assert all(gradient.abs().max() < 1e-5 for gradient in gradients)

@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles import VOID, arrays, cases, tensor
 from torch import Tensor
 
 from segdistill.methods import Method, create_method
 from segdistill.methods.bpkd import soft_edges
 from segdistill.outputs import SegOutput
 
-LOSSES = Path(__file__).parents[1] / "fixtures" / "losses"
 DTYPES = [torch.float32, torch.float64]
-VOID = 255
-
-
-@cache
-def _arrays(method: str) -> dict[str, np.ndarray]:
-    with np.load(LOSSES / f"{method}.npz") as file:
-        return dict(file)
-
-
-def _cases(method: str) -> list[dict[str, Any]]:
-    cases: list[dict[str, Any]] = json.loads(str(_arrays(method)["meta"]))["cases"]
-    return cases
-
-
-def _tensor(method: str, key: str, dtype: torch.dtype) -> Tensor:
-    return torch.from_numpy(_arrays(method)[key]).to(dtype)
 
 
 def _output(logits: Tensor, embedding: Tensor | None = None) -> SegOutput:
@@ -49,11 +29,11 @@ def _make(name: str, student: SegOutput, teacher: SegOutput, dtype: torch.dtype,
 def _assert_value(got: Tensor, method: str, key: str, rtol: float | None = None) -> None:
     float64 = got.dtype == torch.float64
     rtol = rtol if rtol is not None else (1e-9 if float64 else 1e-5)
-    assert got.item() == pytest.approx(float(_arrays(method)[key]), rel=rtol, abs=1e-12 if float64 else 1e-7)
+    assert got.item() == pytest.approx(float(arrays(method)[key]), rel=rtol, abs=1e-12 if float64 else 1e-7)
 
 
 def _assert_gradient(got: Tensor | None, method: str, key: str) -> None:
-    want = _tensor(method, key, torch.float64)
+    want = tensor(method, key, torch.float64)
     assert got is not None
     # The stored gradients are rounded to float32, which bounds the comparison in float64.
     relative = 1e-6 if got.dtype == torch.float64 else 1e-4
@@ -62,11 +42,11 @@ def _assert_gradient(got: Tensor | None, method: str, key: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("as_published", [False, True])
-@pytest.mark.parametrize("case", _cases("kd"), ids=lambda case: case["title"])
+@pytest.mark.parametrize("case", cases("kd"), ids=lambda case: case["title"])
 def test_kd_equals_the_published_code(case: dict[str, Any], as_published: bool, dtype: torch.dtype) -> None:
     c = case["id"]
-    student = _output(_tensor("kd", f"{c}/in/logits_s", dtype).requires_grad_())
-    teacher = _output(_tensor("kd", f"{c}/in/logits_t", dtype))
+    student = _output(tensor("kd", f"{c}/in/logits_s", dtype).requires_grad_())
+    teacher = _output(tensor("kd", f"{c}/in/logits_t", dtype))
     method = _make(
         "kd", student, teacher, dtype, temperature=case["hp"]["temperature"], weight=1, as_published=as_published
     )
@@ -81,12 +61,12 @@ def test_kd_equals_the_published_code(case: dict[str, Any], as_published: bool, 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("as_published", [False, True])
 @pytest.mark.parametrize(
-    "case", [c for c in _cases("cwd") if c["hp"]["kind"] == "logits"], ids=lambda case: case["title"]
+    "case", [c for c in cases("cwd") if c["hp"]["kind"] == "logits"], ids=lambda case: case["title"]
 )
 def test_cwd_of_logits_equals_the_published_code(case: dict[str, Any], as_published: bool, dtype: torch.dtype) -> None:
     c = case["id"]
-    student = _output(_tensor("cwd", f"{c}/in/logits_s", dtype).requires_grad_())
-    teacher = _output(_tensor("cwd", f"{c}/in/logits_t", dtype))
+    student = _output(tensor("cwd", f"{c}/in/logits_s", dtype).requires_grad_())
+    teacher = _output(tensor("cwd", f"{c}/in/logits_t", dtype))
     method = _make(
         "cwd", student, teacher, dtype, temperature=case["hp"]["temperature"], weight=1, as_published=as_published
     )
@@ -100,20 +80,20 @@ def test_cwd_of_logits_equals_the_published_code(case: dict[str, Any], as_publis
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(("term", "as_published"), [("cirkd", True), ("paper_divisor", False)])
 @pytest.mark.parametrize(
-    "case", [c for c in _cases("cwd") if c["hp"]["kind"] == "feature"], ids=lambda case: case["title"]
+    "case", [c for c in cases("cwd") if c["hp"]["kind"] == "feature"], ids=lambda case: case["title"]
 )
 def test_cwd_of_the_embedding_equals_the_published_code(
     case: dict[str, Any], term: str, as_published: bool, dtype: torch.dtype
 ) -> None:
     c = case["id"]
-    x_s = _tensor("cwd", f"{c}/in/feat_s", dtype).requires_grad_()
-    x_t = _tensor("cwd", f"{c}/in/feat_t", dtype)
+    x_s = tensor("cwd", f"{c}/in/feat_s", dtype).requires_grad_()
+    x_t = tensor("cwd", f"{c}/in/feat_t", dtype)
     logits = torch.zeros(len(x_s), 3, *x_s.shape[-2:], dtype=dtype)
     student, teacher = _output(logits, x_s), _output(logits, x_t)
     options = {"source": "embedding", "temperature": case["hp"]["temperature"], "weight": 1}
     method = _make("cwd", student, teacher, dtype, **options, as_published=as_published)
     if x_s.shape[1] != x_t.shape[1]:
-        method.connector.load_state_dict({"weight": _tensor("cwd", f"{c}/param/conv.weight", dtype)})
+        method.connector.load_state_dict({"weight": tensor("cwd", f"{c}/param/conv.weight", dtype)})
     value = sum(method(student, teacher, None).values())
     value.backward()
     _assert_value(value, "cwd", f"{c}/val/{term}")
@@ -128,16 +108,16 @@ def test_cwd_of_the_embedding_equals_the_published_code(
 @pytest.mark.parametrize("temperature", [1, 4])
 @pytest.mark.parametrize("radius", [1, 3])
 @pytest.mark.parametrize("part", ["body", "edge"])
-@pytest.mark.parametrize("case", _cases("bpkd"), ids=lambda case: case["title"])
+@pytest.mark.parametrize("case", cases("bpkd"), ids=lambda case: case["title"])
 def test_bpkd_equals_the_independent_computation(
     case: dict[str, Any], part: str, radius: int, temperature: int, dtype: torch.dtype
 ) -> None:
     c, key = case["id"], f"{part}_r{radius}_T{temperature}"
-    student = _output(_tensor("bpkd", f"{c}/in/logits_s", dtype).requires_grad_())
-    teacher = _output(_tensor("bpkd", f"{c}/in/logits_t", dtype))
+    student = _output(tensor("bpkd", f"{c}/in/logits_s", dtype).requires_grad_())
+    teacher = _output(tensor("bpkd", f"{c}/in/logits_t", dtype))
     options = {"body_weight": 1, "edge_weight": 1, "alpha": 1, "edge_radius": radius, "temperature": temperature}
     method = _make("bpkd", student, teacher, dtype, **options, as_published=True)
-    value = method(student, teacher, _tensor("bpkd", f"{c}/in/labels", torch.int64))[f"bpkd/{part}"]
+    value = method(student, teacher, tensor("bpkd", f"{c}/in/labels", torch.int64))[f"bpkd/{part}"]
     value.backward()
     # Masks are float32 in every precision; only where blocks are not a power of two in size does that round.
     rounded = dtype == torch.float64 and "adaptive" in case["hp"]["pool"]
@@ -146,20 +126,20 @@ def test_bpkd_equals_the_independent_computation(
 
 
 @pytest.mark.parametrize("radius", [1, 3])
-@pytest.mark.parametrize("case", _cases("bpkd"), ids=lambda case: case["title"])
+@pytest.mark.parametrize("case", cases("bpkd"), ids=lambda case: case["title"])
 def test_soft_edges_equal_the_independent_computation(case: dict[str, Any], radius: int) -> None:
-    want = _tensor("bpkd", f"{case['id']}/aux/M_r{radius}", torch.float64)
-    label = _tensor("bpkd", f"{case['id']}/in/labels", torch.uint8)
+    want = tensor("bpkd", f"{case['id']}/aux/M_r{radius}", torch.float64)
+    label = tensor("bpkd", f"{case['id']}/in/labels", torch.uint8)
     edges = soft_edges(label, want.shape[1], radius, (want.shape[2], want.shape[3]))
     torch.testing.assert_close(edges.double(), want, rtol=0, atol=1e-6)
 
 
 def test_bpkd_without_void_is_the_same_as_published() -> None:
-    case = next(c for c in _cases("bpkd") if VOID not in _arrays("bpkd")[f"{c['id']}/in/labels"])
+    case = next(c for c in cases("bpkd") if VOID not in arrays("bpkd")[f"{c['id']}/in/labels"])
     student, teacher = (
-        _output(_tensor("bpkd", f"{case['id']}/in/{name}", torch.float64)) for name in ("logits_s", "logits_t")
+        _output(tensor("bpkd", f"{case['id']}/in/{name}", torch.float64)) for name in ("logits_s", "logits_t")
     )
-    label = _tensor("bpkd", f"{case['id']}/in/labels", torch.int64)
+    label = tensor("bpkd", f"{case['id']}/in/labels", torch.int64)
     default, published = (
         _make("bpkd", student, teacher, torch.float64, as_published=flag)(student, teacher, label)
         for flag in (False, True)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from oracles import SHARED
 from torch import Tensor
 
 from segdistill.methods import create_method
 from segdistill.methods.adversary import Adversary, gradient_penalty
 from segdistill.outputs import SegOutput
 
-_SHARED = Path(os.environ.get("SEGDISTILL_SHARED", Path(__file__).parents[2] / "shared"))
-ORACLE = _SHARED / "oracles" / "losses" / "adv.npz"
+ORACLE = SHARED / "oracles" / "losses" / "adv.npz"
 pytestmark = pytest.mark.skipif(not ORACLE.exists(), reason=f"{ORACLE} is not there")
 LAYERS = {"l1.0.module": "layers.0", "l2.0.module": "layers.2", "l3.0.module": "layers.4", "l4.0.module": "layers.7"}
 NAMES = {
@@ -133,4 +131,5 @@ def _close(got: Tensor, stored: np.ndarray) -> None:
     if got.dtype == torch.float64:
         assert gap.max() <= max(1e-8 * largest, 1e-13)
     else:  # rounding moves single activations across the kink of the leaky ReLU
-        assert (gap <= 1e-4 * largest).double().mean() > 0.95
+        assert (gap <= 1e-4 * largest).double().mean() > 0.98
+        assert gap.max() <= 0.05 * largest

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from oracles import VOID, arrays, cases, tensor
 from torch import Tensor, nn
 
 from segdistill.methods import create_method
@@ -18,24 +16,7 @@ from segdistill.methods.cirkdv2 import CIRKDv2, ContextBlock
 from segdistill.methods.projection import KnownBatchNorm
 from segdistill.outputs import SegOutput
 
-LOSSES = Path(__file__).parents[1] / "fixtures" / "losses"
 DTYPES = [torch.float32, torch.float64]
-VOID = 255
-
-
-@cache
-def _arrays(method: str) -> dict[str, np.ndarray]:
-    with np.load(LOSSES / f"{method}.npz") as file:
-        return dict(file)
-
-
-def _cases(method: str) -> list[dict[str, Any]]:
-    cases: list[dict[str, Any]] = json.loads(str(_arrays(method)["meta"]))["cases"]
-    return cases
-
-
-def _tensor(method: str, key: str, dtype: torch.dtype) -> Tensor:
-    return torch.from_numpy(_arrays(method)[key]).to(dtype)
 
 
 def _output(embedding: Tensor, classes: int = 3) -> SegOutput:
@@ -45,12 +26,12 @@ def _output(embedding: Tensor, classes: int = 3) -> SegOutput:
 
 def _assert_value(got: Tensor, method: str, key: str) -> None:
     float64 = got.dtype == torch.float64
-    want = float(_arrays(method)[key])
+    want = float(arrays(method)[key])
     assert got.item() == pytest.approx(want, rel=1e-9 if float64 else 2e-5, abs=1e-12 if float64 else 1e-7)
 
 
 def _assert_gradient(got: Tensor | None, method: str, key: str) -> None:
-    want = _tensor(method, key, torch.float64)
+    want = tensor(method, key, torch.float64)
     assert got is not None
     relative = 1e-6 if got.dtype == torch.float64 else 1e-4
     assert (got.double() - want).abs().max() <= max(relative * want.abs().max().item(), 1e-8)
@@ -58,11 +39,11 @@ def _assert_gradient(got: Tensor | None, method: str, key: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("as_published", [False, True])
-@pytest.mark.parametrize("case", _cases("cirkd_minibatch"), ids=lambda case: case["title"])
+@pytest.mark.parametrize("case", cases("cirkd_minibatch"), ids=lambda case: case["title"])
 def test_minibatch_equals_the_published_code(case: dict[str, Any], as_published: bool, dtype: torch.dtype) -> None:
     c, name = case["id"], "cirkd_minibatch"
-    f_s = _tensor(name, f"{c}/in/feat_s", dtype).requires_grad_()
-    student, teacher = _output(f_s), _output(_tensor(name, f"{c}/in/feat_t", dtype))
+    f_s = tensor(name, f"{c}/in/feat_s", dtype).requires_grad_()
+    student, teacher = _output(f_s), _output(tensor(name, f"{c}/in/feat_t", dtype))
     options = {"tau": case["hp"]["tau"], "pixel_weight": 0, "region_weight": 0, "as_published": as_published}
     if "pool2" in case["title"]:
         options["pool"] = 2
@@ -80,8 +61,8 @@ class _Recorded(nn.Module):
 
     def __init__(self, name: str, c: str) -> None:
         super().__init__()
-        lengths = _arrays(name)[f"{c}/perms/length"].tolist()
-        self.perms = list(torch.from_numpy(_arrays(name)[f"{c}/perms/concat"]).long().split(lengths))
+        lengths = arrays(name)[f"{c}/perms/length"].tolist()
+        self.perms = list(torch.from_numpy(arrays(name)[f"{c}/perms/concat"]).long().split(lengths))
         self.label = torch.empty(0)
 
     def uniform(self, *shape: int) -> Tensor:
@@ -106,21 +87,21 @@ class _Recorded(nn.Module):
 
 def _load_head(head: nn.Module, name: str, c: str, training: bool, dtype: torch.dtype) -> None:
     prefix = f"{c}/param/project_head."
-    state = {k.removeprefix(prefix): _tensor(name, k, dtype) for k in _arrays(name) if k.startswith(prefix)}
+    state = {k.removeprefix(prefix): tensor(name, k, dtype) for k in arrays(name) if k.startswith(prefix)}
     head.load_state_dict(state, strict=False)  # but for num_batches_tracked
     head.train(training)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("as_published", [True, False], ids=["published", "fixed"])
-@pytest.mark.parametrize("case", _cases("cirkd_memory"), ids=lambda case: case["title"])
+@pytest.mark.parametrize("case", cases("cirkd_memory"), ids=lambda case: case["title"])
 def test_memory_equals_the_published_code(
     case: dict[str, Any], as_published: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, c, hp = "cirkd_memory", case["id"], case["hp"]
     classes, way = hp["num_classes"], "published" if as_published else "fixed"
-    arrays = _arrays(name)
-    f_s, f_t = (_tensor(name, f"{c}/in/feat_{role}_0", dtype) for role in "st")
+    stored = arrays(name)
+    f_s, f_t = (tensor(name, f"{c}/in/feat_{role}_0", dtype) for role in "st")
     method = create_method(
         "cirkd",
         student=_output(f_s, classes),
@@ -149,49 +130,49 @@ def test_memory_equals_the_published_code(
     method.memory.chance = recorded  # type: ignore[assignment]
     for part in ("pixel", "region"):
         queue = getattr(method.memory, f"{part}s")
-        queue.rows.copy_(_tensor(name, f"{c}/in/{part}_queue0", dtype))
-        queue.pointer.copy_(_tensor(name, f"{c}/in/{part}_ptr0", torch.int64))
+        queue.rows.copy_(tensor(name, f"{c}/in/{part}_queue0", dtype))
+        queue.pointer.copy_(tensor(name, f"{c}/in/{part}_ptr0", torch.int64))
     rounded = {"rtol": 0, "atol": 1e-6}
     for j in range(hp["calls"]):
-        f_s = _tensor(name, f"{c}/in/feat_s_{j}", dtype).requires_grad_()
-        recorded.label = _tensor(name, f"{c}/aux/labels_small_{j}", torch.int64).flatten(1)
-        label = _tensor(name, f"{c}/in/labels_{j}", torch.int64)
+        f_s = tensor(name, f"{c}/in/feat_s_{j}", dtype).requires_grad_()
+        recorded.label = tensor(name, f"{c}/aux/labels_small_{j}", torch.int64).flatten(1)
+        label = tensor(name, f"{c}/in/labels_{j}", torch.int64)
         method.zero_grad()
-        teacher = _output(_tensor(name, f"{c}/in/feat_t_{j}", dtype), classes)
+        teacher = _output(tensor(name, f"{c}/in/feat_t_{j}", dtype), classes)
         terms = method(_output(f_s, classes), teacher, label)
         for part in ("pixel", "region"):
             value, key = terms[f"cirkd/{part}"], f"{way}_{part}_{j}"
             inputs = [f_s, *method.head.parameters()]
             gradients = torch.autograd.grad(value, inputs, retain_graph=True)
-            if np.isnan(arrays[f"{c}/val/{key}"]):  # a batch that is all void
+            if np.isnan(stored[f"{c}/val/{key}"]):  # a batch that is all void
                 assert value == 0
                 assert not any(gradient.any() for gradient in gradients)
                 continue
             _assert_value(value, name, f"{c}/val/{key}")
             names = [f"feat_s_{j}", *(f"param.project_head.{n}" for n, _ in method.head.named_parameters())]
             for n, gradient in zip(names, gradients, strict=True):
-                if f"{c}/grad/{key}/{n}" in arrays:
+                if f"{c}/grad/{key}/{n}" in stored:
                     _assert_gradient(gradient, name, f"{c}/grad/{key}/{n}")
         if j in (0, 2):
             for part in ("pixel", "region"):
                 queue, suffix = getattr(method.memory, f"{part}s"), f"after{j + 1}"
                 source = way if part == "pixel" else "published"
-                want = _tensor(name, f"{c}/{source}/{part}_queue_{suffix}", dtype)
+                want = tensor(name, f"{c}/{source}/{part}_queue_{suffix}", dtype)
                 torch.testing.assert_close(queue.rows, want, **rounded)
-                want = _tensor(name, f"{c}/published/{part}_ptr_{suffix}", torch.int64)
+                want = tensor(name, f"{c}/published/{part}_ptr_{suffix}", torch.int64)
                 assert torch.equal(queue.pointer, want)
             for field in ("running_mean", "running_var"):
-                want = _tensor(name, f"{c}/published/bn_{field}_after{j + 1}", dtype)
+                want = tensor(name, f"{c}/published/bn_{field}_after{j + 1}", dtype)
                 torch.testing.assert_close(getattr(norm, field), want, rtol=1e-5, atol=1e-6)
     assert not recorded.perms
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("as_published", [True, False], ids=["published", "default"])
-@pytest.mark.parametrize("case", _cases("cirkd_channel"), ids=lambda case: case["title"])
+@pytest.mark.parametrize("case", cases("cirkd_channel"), ids=lambda case: case["title"])
 def test_channels_equal_the_published_code(case: dict[str, Any], as_published: bool, dtype: torch.dtype) -> None:
     name, c, hp = "cirkd_channel", case["id"], case["hp"]
-    f_s, f_t = (_tensor(name, f"{c}/in/feat_{role}_0", dtype) for role in "st")
+    f_s, f_t = (tensor(name, f"{c}/in/feat_{role}_0", dtype) for role in "st")
     off = dict.fromkeys(("minibatch_weight", "pixel_weight", "region_weight", "fitnet_weight"), 0)
     method = create_method(
         "cirkdv2",
@@ -216,12 +197,12 @@ def test_channels_equal_the_published_code(case: dict[str, Any], as_published: b
     recorded.label = torch.zeros(1)
     memory = method.channels
     memory.chance = recorded  # type: ignore[assignment]
-    memory.queue.rows = _tensor(name, f"{c}/in/channel_queue0", dtype)[None].clone()  # it is written to
-    memory.queue.pointer.copy_(_tensor(name, f"{c}/in/channel_ptr0", torch.int64))
+    memory.queue.rows = tensor(name, f"{c}/in/channel_queue0", dtype)[None].clone()  # it is written to
+    memory.queue.pointer.copy_(tensor(name, f"{c}/in/channel_ptr0", torch.int64))
     for j in range(hp["calls"]):
-        f_s = _tensor(name, f"{c}/in/feat_s_{j}", dtype).requires_grad_()
+        f_s = tensor(name, f"{c}/in/feat_s_{j}", dtype).requires_grad_()
         label = torch.full((len(f_s), 40, 40), VOID if as_published else 0)
-        terms = method(_output(f_s), _output(_tensor(name, f"{c}/in/feat_t_{j}", dtype)), label)
+        terms = method(_output(f_s), _output(tensor(name, f"{c}/in/feat_t_{j}", dtype)), label)
         parts = {"c2c_batch": "channel_minibatch", "c2c_memory": "channel_memory", "channel_mse": "channel"}
         for term, part in parts.items():
             value = terms[f"cirkdv2/{part}"]
@@ -229,28 +210,28 @@ def test_channels_equal_the_published_code(case: dict[str, Any], as_published: b
             _assert_value(value, name, f"{c}/val/{term}_{j}")
             names = [f"feat_s_{j}", *(f"param.project_head.{n}" for n, _ in method.channel_head.named_parameters())]
             for n, gradient in zip(names, gradients, strict=True):
-                if f"{c}/grad/{term}_{j}/{n}" in _arrays(name):
+                if f"{c}/grad/{term}_{j}/{n}" in arrays(name):
                     _assert_gradient(gradient, name, f"{c}/grad/{term}_{j}/{n}")
         if j in (0, 2):
-            want = _tensor(name, f"{c}/state/channel_queue_after{j + 1}", dtype)
+            want = tensor(name, f"{c}/state/channel_queue_after{j + 1}", dtype)
             torch.testing.assert_close(memory.queue.rows[0], want, rtol=0, atol=1e-6)
-            assert torch.equal(memory.queue.pointer, _tensor(name, f"{c}/state/channel_ptr_after{j + 1}", torch.int64))
+            assert torch.equal(memory.queue.pointer, tensor(name, f"{c}/state/channel_ptr_after{j + 1}", torch.int64))
     assert not recorded.perms
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("case", _cases("gcn"), ids=lambda case: case["title"])
+@pytest.mark.parametrize("case", cases("gcn"), ids=lambda case: case["title"])
 def test_the_context_block_equals_the_published_code(case: dict[str, Any], dtype: torch.dtype) -> None:
     name, c = "gcn", case["id"]
-    f_s = _tensor(name, f"{c}/in/feat_s", dtype).requires_grad_()
+    f_s = tensor(name, f"{c}/in/feat_s", dtype).requires_grad_()
     block = ContextBlock(f_s.shape[1]).to(dtype)
     prefix = f"{c}/param/"
-    state = {k.removeprefix(prefix): _tensor(name, k, dtype) for k in _arrays(name) if k.startswith(prefix)}
+    state = {k.removeprefix(prefix): tensor(name, k, dtype) for k in arrays(name) if k.startswith(prefix)}
     block.load_state_dict(state, strict=False)  # but for num_batches_tracked
     block.train(case["hp"]["bn_training"])
     out = block(f_s, torch.ones_like(f_s[:, :1], dtype=torch.bool))
-    torch.testing.assert_close(out, _tensor(name, f"{c}/out/feat", dtype), rtol=1e-4, atol=1e-5)
-    value = (out * _tensor(name, f"{c}/in/upstream", dtype)).sum()
+    torch.testing.assert_close(out, tensor(name, f"{c}/out/feat", dtype), rtol=1e-4, atol=1e-5)
+    value = (out * tensor(name, f"{c}/in/upstream", dtype)).sum()
     value.backward()
     _assert_value(value, name, f"{c}/val/vjp")
     _assert_gradient(f_s.grad, name, f"{c}/grad/vjp/feat_s")

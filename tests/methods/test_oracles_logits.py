@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles import VOID, arrays, cases, tensor
 from torch import Tensor
 
 from segdistill.errors import RecipeError
 from segdistill.methods import Method, create_method
 from segdistill.outputs import SegOutput
 
-LOSSES = Path(__file__).parents[1] / "fixtures" / "losses"
-VOID = 255
 both_dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 both_modes = pytest.mark.parametrize("as_published", [False, True])
 
 
-@cache
-def _arrays(method: str) -> dict[str, np.ndarray]:
-    with np.load(LOSSES / f"{method}.npz") as file:
-        return dict(file)
-
-
 def _cases(method: str) -> Any:
-    cases = json.loads(str(_arrays(method)["meta"]))["cases"]
-    return pytest.mark.parametrize("case", cases, ids=lambda case: case["id"])
-
-
-def _tensor(method: str, key: str, dtype: torch.dtype) -> Tensor:
-    return torch.from_numpy(_arrays(method)[key]).to(dtype)
+    return pytest.mark.parametrize("case", cases(method), ids=lambda case: case["id"])
 
 
 def _logits(z: Tensor) -> SegOutput:
@@ -57,12 +41,12 @@ def _all_void(maps: Tensor) -> Tensor:
 
 def _assert_value(got: Tensor, method: str, key: str) -> None:
     float64 = got.dtype == torch.float64
-    want = float(_arrays(method)[key])
+    want = float(arrays(method)[key])
     assert got.item() == pytest.approx(want, rel=1e-9 if float64 else 2e-5, abs=1e-12 if float64 else 1e-7)
 
 
 def _assert_gradient(got: Tensor | None, method: str, key: str) -> None:
-    want = _tensor(method, key, torch.float64)
+    want = tensor(method, key, torch.float64)
     assert got is not None
     # The stored gradients are rounded to float32, which bounds the comparison in float64.
     relative = 1e-6 if got.dtype == torch.float64 else 1e-4
@@ -75,8 +59,8 @@ def _assert_gradient(got: Tensor | None, method: str, key: str) -> None:
 @_cases("dist")
 def test_dist_equals_the_published_code(case: Any, term: str, as_published: bool, dtype: torch.dtype) -> None:
     c = case["id"]
-    z_s = _tensor("dist", f"{c}/in/logits_s", dtype).requires_grad_()
-    student, teacher = _logits(z_s), _logits(_tensor("dist", f"{c}/in/logits_t", dtype))
+    z_s = tensor("dist", f"{c}/in/logits_s", dtype).requires_grad_()
+    student, teacher = _logits(z_s), _logits(tensor("dist", f"{c}/in/logits_t", dtype))
     temperature = case["hp"]["mmrazor_tau"] if term == "mmrazor_flat_rows" else 1
     method = _make("dist", student, teacher, dtype, temperature=temperature, as_published=as_published)
     terms = method(student, teacher, _all_void(z_s) if as_published else None)
@@ -92,8 +76,8 @@ def test_dist_equals_the_published_code(case: Any, term: str, as_published: bool
 @_cases("at")
 def test_at_equals_the_published_code(case: Any, source: str, as_published: bool, dtype: torch.dtype) -> None:
     c = case["id"]
-    f_s = _tensor("at", f"{c}/in/feat_s", dtype).requires_grad_()
-    student, teacher = _features(f_s), _features(_tensor("at", f"{c}/in/feat_t", dtype))
+    f_s = tensor("at", f"{c}/in/feat_s", dtype).requires_grad_()
+    student, teacher = _features(f_s), _features(tensor("at", f"{c}/in/feat_t", dtype))
     method = _make("at", student, teacher, dtype, source=source, weight=1, as_published=as_published)
     value = method(student, teacher, _all_void(f_s) if as_published else None)["at"]
     value.backward()
@@ -106,10 +90,10 @@ def test_at_equals_the_published_code(case: Any, source: str, as_published: bool
 @_cases("fitnet")
 def test_fitnet_equals_the_published_code(case: Any, as_published: bool, dtype: torch.dtype) -> None:
     c = case["id"]
-    f_s = _tensor("fitnet", f"{c}/in/feat_s", dtype).requires_grad_()
-    student, teacher = _features(f_s), _features(_tensor("fitnet", f"{c}/in/feat_t", dtype))
+    f_s = tensor("fitnet", f"{c}/in/feat_s", dtype).requires_grad_()
+    student, teacher = _features(f_s), _features(tensor("fitnet", f"{c}/in/feat_t", dtype))
     method = _make("fitnet", student, teacher, dtype, weight=1, as_published=as_published)
-    method.load_state_dict({"connector.weight": _tensor("fitnet", f"{c}/param/conv.weight", dtype)})
+    method.load_state_dict({"connector.weight": tensor("fitnet", f"{c}/param/conv.weight", dtype)})
     value = method(student, teacher, _all_void(f_s) if as_published else None)["fitnet"]
     value.backward()
     _assert_value(value, "fitnet", f"{c}/val/fitnet")
@@ -237,14 +221,14 @@ def test_mgd_equals_the_published_code(
     case: Any, source: str, as_published: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     c = case["id"]
-    f_s = _tensor("mgd", f"{c}/in/feat_s", dtype).requires_grad_()
-    student, teacher = _features(f_s), _features(_tensor("mgd", f"{c}/in/feat_t", dtype))
+    f_s = tensor("mgd", f"{c}/in/feat_s", dtype).requires_grad_()
+    student, teacher = _features(f_s), _features(tensor("mgd", f"{c}/in/feat_t", dtype))
     options = {"source": source, "masked": case["hp"]["lambda_mgd"], "as_published": as_published}
     method = _make("mgd", student, teacher, dtype, **options)
-    stored = [key.removeprefix(f"{c}/param/") for key in _arrays("mgd") if key.startswith(f"{c}/param/")]
+    stored = [key.removeprefix(f"{c}/param/") for key in arrays("mgd") if key.startswith(f"{c}/param/")]
     ours = {key: key.replace("generation", "generator") for key in stored}
-    method.load_state_dict({ours[key]: _tensor("mgd", f"{c}/param/{key}", dtype) for key in stored})
-    drawn = _tensor("mgd", f"{c}/in/rand", torch.float32)
+    method.load_state_dict({ours[key]: tensor("mgd", f"{c}/param/{key}", dtype) for key in stored})
+    drawn = tensor("mgd", f"{c}/in/rand", torch.float32)
     monkeypatch.setattr(torch, "rand", lambda *size, **_: drawn.reshape(size))
     value = method(student, teacher, _all_void(f_s) if as_published else None)["mgd"]
     _assert_value(value, "mgd", f"{c}/val/mgd")
@@ -270,8 +254,8 @@ def test_mgd_hides_void_and_counts_the_rest(pair: Pair) -> None:
 @_cases("pkd")
 def test_pkd_equals_the_published_code(case: Any, as_published: bool, dtype: torch.dtype) -> None:
     c = case["id"]
-    f_s = _tensor("pkd", f"{c}/in/feat_s", dtype).requires_grad_()
-    student, teacher = _features(f_s), _features(_tensor("pkd", f"{c}/in/feat_t", dtype))
+    f_s = tensor("pkd", f"{c}/in/feat_s", dtype).requires_grad_()
+    student, teacher = _features(f_s), _features(tensor("pkd", f"{c}/in/feat_t", dtype))
     method = _make("pkd", student, teacher, dtype, as_published=as_published)
     value = method(student, teacher, _all_void(f_s) if as_published else None)["pkd"]
     value.backward()
@@ -309,7 +293,7 @@ def test_the_magnitude_of_the_teachers_features_does_not_matter_to_canonical(pai
 @_cases("kd")
 def test_other_published_normalisations_of_kd_are_weights(case: Any) -> None:
     c, temperature = case["id"], case["hp"]["temperature"]
-    z_s, z_t = (_tensor("kd", f"{c}/in/{name}", torch.float64) for name in ("logits_s", "logits_t"))
+    z_s, z_t = (tensor("kd", f"{c}/in/{name}", torch.float64) for name in ("logits_s", "logits_t"))
     n, classes, h, w = z_s.shape
 
     def kd(**options: float) -> Tensor:
@@ -324,7 +308,7 @@ def test_other_published_normalisations_of_kd_are_weights(case: Any) -> None:
 
 @pytest.mark.parametrize("c", ["c0", "c1", "c2", "c3"])
 def test_other_published_forms_of_cwd_are_cwd_or_kd(c: str) -> None:
-    z_s, z_t = (_tensor("cwd", f"{c}/in/{name}", torch.float64) for name in ("logits_s", "logits_t"))
+    z_s, z_t = (tensor("cwd", f"{c}/in/{name}", torch.float64) for name in ("logits_s", "logits_t"))
     temperature = {"c0": 4, "c1": 1, "c2": 1, "c3": 2}[c]
     pair = _logits(z_s), _logits(z_t)
     cwd, kd = (_make(name, *pair, torch.float64, temperature=temperature, weight=1) for name in ("cwd", "kd"))

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import json
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from oracles import VOID, arrays, cases
 from torch import Tensor
 
 from segdistill.methods import Method, create_method
 from segdistill.outputs import SegOutput
 
-LOSSES = Path(__file__).parents[1] / "fixtures" / "losses"
-VOID = 255
 every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 
 
-@cache
-def _arrays(file: str) -> dict[str, np.ndarray]:
-    with np.load(LOSSES / f"{file}.npz") as content:
-        return dict(content)
-
-
 def every_case(file: str) -> pytest.MarkDecorator:
-    cases: list[dict[str, Any]] = json.loads(str(_arrays(file)["meta"]))["cases"]
-    return pytest.mark.parametrize("case", cases, ids=lambda case: case["title"])
+    return pytest.mark.parametrize("case", cases(file), ids=lambda case: case["title"])
 
 
 class Oracle:
@@ -38,21 +27,21 @@ class Oracle:
         self.file, self.case, self.dtype = file, case["id"], dtype
 
     def __call__(self, key: str) -> Tensor:
-        return torch.from_numpy(_arrays(self.file)[f"{self.case}/{key}"]).to(self.dtype)
+        return torch.from_numpy(arrays(self.file)[f"{self.case}/{key}"]).to(self.dtype)
 
     def labels(self) -> Tensor:
-        return torch.from_numpy(_arrays(self.file)[f"{self.case}/in/labels"]).long()
+        return torch.from_numpy(arrays(self.file)[f"{self.case}/in/labels"]).long()
 
     def check(self, term: str, got: Tensor, inputs: dict[str, Tensor], rtol: float = 2e-5) -> None:
         """The value of `term` and its gradients at `inputs`, those that are stored."""
         float64 = self.dtype == torch.float64
-        want = float(_arrays(self.file)[f"{self.case}/val/{term}"])
+        want = float(arrays(self.file)[f"{self.case}/val/{term}"])
         assert got.item() == pytest.approx(want, rel=1e-9 if float64 else rtol, abs=1e-12 if float64 else 1e-9)
         gradients = torch.autograd.grad(got, list(inputs.values()), retain_graph=True, allow_unused=True)
         for name, gradient in zip(inputs, gradients, strict=True):
             key = f"{self.case}/grad/{term}/{name}"
-            if key in _arrays(self.file):
-                stored = torch.from_numpy(_arrays(self.file)[key])
+            if key in arrays(self.file):
+                stored = torch.from_numpy(arrays(self.file)[key])
                 assert gradient is not None
                 bound = (1e-9 if float64 else 1e-4) * stored.abs().max().item()
                 # Gradients that are zero but for rounding are compared absolutely.
@@ -79,7 +68,7 @@ def test_ifvd_equals_the_published_code(case: dict[str, Any], dtype: torch.dtype
 
 
 def test_ifvd_leaves_void_out_of_the_mean() -> None:
-    case = json.loads(str(_arrays("ifvd")["meta"]))["cases"][0]
+    case = json.loads(str(arrays("ifvd")["meta"]))["cases"][0]
     oracle = Oracle("ifvd", case, torch.float64)
     student, teacher, label = _output(oracle("in/feat_s")), _output(oracle("in/feat_t")), oracle.labels()
     default, published = (
@@ -121,7 +110,7 @@ def test_dsd_equals_the_published_code(case: dict[str, Any], dtype: torch.dtype)
     oracle.check("csd", got["dsd/csd"], inputs, rtol=1e-4)
     part = "psd_pairs01_12_over3"
     if part in case["terms"]:  # without the pair of equal maps, a constant, and with its gradient
-        stored = _arrays("dsd")
+        stored = arrays("dsd")
         constant = float(stored[f"{case['id']}/val/psd"] - stored[f"{case['id']}/val/{part}"])
         oracle.check(part, got["dsd/psd"] - constant, inputs)
 

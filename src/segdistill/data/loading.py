@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from segdistill.data.augment import Augment
 from segdistill.data.base import SegmentationDataset
 from segdistill.errors import SegdistillError
+from segdistill.seeds import mix
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,6 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         return Batch(self.image.pin_memory(), self.label.pin_memory(), self.names)
-
-
-def mix(*parts: int) -> int:
-    """A 63-bit seed that depends on all of `parts` and their number; near inputs give unrelated seeds."""
-    return int(np.random.SeedSequence([len(parts), *parts]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 @functools.lru_cache(maxsize=4)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch.nn.functional as F
 from torch import Tensor
 
 from segdistill.constraints import NonNegative
 from segdistill.methods.base import Method, labelled
-from segdistill.outputs import SegOutput, resize
+from segdistill.methods.connectors import Source, maps_of
+from segdistill.outputs import SegOutput, finer
 
 
 class AT(Method):
@@ -32,7 +31,7 @@ class AT(Method):
         teacher: SegOutput,
         num_classes: int,
         *,
-        source: Literal["embedding", "features"] = "embedding",
+        source: Source = "embedding",
         weight: NonNegative = 10_000.0,
         as_published: bool = False,
     ) -> None:
@@ -42,18 +41,17 @@ class AT(Method):
         self.as_published = as_published
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
-        e_s, e_t = self._energy(student), self._energy(teacher)
-        size = max(e_s.shape[-2], e_t.shape[-2]), max(e_s.shape[-1], e_t.shape[-1])
-        e_s, e_t = resize(e_s, size), resize(e_t, size)
+        e_s, e_t = finer(*(energy(maps_of(output, self.source)) for output in (student, teacher)))
         if self.as_published or label is None:
             return {"at": self.weight * (_unit(e_s) - _unit(e_t)).square().mean()}
         valid = labelled(label, e_s)
         gap = _unit(e_s * valid) - _unit(e_t * valid)
         return {"at": self.weight * gap.square().sum() / valid.sum().clamp_min(1)}
 
-    def _energy(self, output: SegOutput) -> Tensor:
-        maps = output.embedding if self.source == "embedding" else output.features[-1]
-        return maps.square().mean(1, keepdim=True)
+
+def energy(maps: Tensor) -> Tensor:
+    """(N,1,h,w): mean over the channels of the squares of maps (N,C,h,w)."""
+    return maps.square().mean(1, keepdim=True)
 
 
 def _unit(energy: Tensor) -> Tensor:

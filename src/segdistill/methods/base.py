@@ -101,6 +101,11 @@ def labelled(label: Tensor, like: Tensor) -> Tensor:
     return (on_grid(label, like) != IGNORE_INDEX)[:, None]
 
 
+def mean_where(values: Tensor, valid: Tensor) -> Tensor:
+    """Mean of `values` over the positions where `valid`, of the same shape, is True; 0 if there is none."""
+    return (values * valid).sum() / valid.sum().clamp_min(1)
+
+
 def _full_precision(output: SegOutput, *, detach: bool = False) -> SegOutput:
     def convert(x: Tensor) -> Tensor:
         x = x.detach() if detach else x

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from segdistill.constraints import NonNegative, Positive
-from segdistill.methods.base import Method, divergence, labelled
+from segdistill.methods.base import Method, labelled
+from segdistill.methods.connectors import identity_connector
+from segdistill.methods.kd import KD
 from segdistill.methods.pkd import standardised_gap
 from segdistill.outputs import SegOutput, finer
 
@@ -43,12 +45,8 @@ class Canonical(Method):
     ) -> None:
         super().__init__(student, teacher, num_classes)
         self.feature_weight = feature_weight
-        self.logit_weight = logit_weight
-        self.temperature = temperature
-        channels = student.embedding.shape[1], teacher.embedding.shape[1]
-        self.connector = nn.Conv2d(*channels, 1, bias=False)
-        if channels[0] == channels[1]:
-            nn.init.dirac_(self.connector.weight)
+        self.connector = identity_connector(student.embedding, teacher.embedding)
+        self.kd = KD(student, teacher, num_classes, temperature=temperature, weight=logit_weight)
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         f_s, f_t = finer(self.connector(student.embedding), teacher.embedding)
@@ -56,13 +54,5 @@ class Canonical(Method):
         feature = standardised_gap(f_s, f_t, valid, (2, 3), eps=_EPS)
         return {
             "canonical/feature": self.feature_weight * feature,
-            "canonical/logit": self.logit_weight * self._logit(student.logits, teacher.logits, label),
+            "canonical/logit": self.kd.terms(student, teacher, label)["kd"],
         }
-
-    def _logit(self, z_s: Tensor, z_t: Tensor, label: Tensor | None) -> Tensor:
-        z_s, z_t = finer(z_s, z_t)
-        pixels = self.temperature**2 * divergence(z_t / self.temperature, z_s / self.temperature, dim=1)
-        if label is None:
-            return pixels.mean()
-        valid = labelled(label, z_s)[:, 0]
-        return (pixels * valid).sum() / valid.sum().clamp_min(1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.constraints import Count, NonNegative, Positive
+from segdistill.constraints import Count, NonNegative
 from segdistill.data.base import IGNORE_INDEX
 from segdistill.errors import RecipeError
 from segdistill.methods import ranks
@@ -45,48 +46,18 @@ class CIRKDv2(CIRKD):
         teacher: SegOutput,
         num_classes: int,
         *,
-        minibatch_weight: NonNegative = 1.0,
-        pixel_weight: NonNegative = 0.1,
-        region_weight: NonNegative = 0.1,
         fitnet_weight: NonNegative = 1.0,
         channel_minibatch_weight: NonNegative = 1.0,
         channel_memory_weight: NonNegative = 0.1,
         channel_weight: NonNegative = 100.0,
         context: bool = True,
-        tau: Positive = 0.1,
-        temperature: Positive = 1.0,
-        pool: Count | None = None,
-        across_ranks: bool = True,
-        pixel_queue: Count = 20000,
-        region_queue: Count = 2000,
-        pixels_per_image: Count = 16,
-        pixel_keys: Count = 4096,
-        region_keys: Count = 1024,
         channel_queue: Count = 10000,
         channel_keys: Count = 2048,
         channels_per_step: Count = 256,
         queue_precision: Precision = "fp32",
-        as_published: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            student,
-            teacher,
-            num_classes,
-            minibatch_weight=minibatch_weight,
-            pixel_weight=pixel_weight,
-            region_weight=region_weight,
-            tau=tau,
-            temperature=temperature,
-            pool=pool,
-            across_ranks=across_ranks,
-            pixel_queue=pixel_queue,
-            region_queue=region_queue,
-            pixels_per_image=pixels_per_image,
-            pixel_keys=pixel_keys,
-            region_keys=region_keys,
-            queue_precision=queue_precision,
-            as_published=as_published,
-        )
+        super().__init__(student, teacher, num_classes, queue_precision=queue_precision, **options)
         self.weights = {
             "fitnet": fitnet_weight,
             "channel_minibatch": channel_minibatch_weight,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from segdistill.constraints import NonNegative, Positive
 from segdistill.methods.base import Method, divergence, labelled
+from segdistill.methods.connectors import connector
 from segdistill.outputs import SegOutput, finer
 
 
@@ -42,8 +43,7 @@ class CWD(Method):
         self.temperature = temperature
         self.weight = weight if weight is not None else (3.0 if source == "logits" else 50.0)
         self.as_published = as_published
-        channels = (getattr(student, source).shape[1], getattr(teacher, source).shape[1])
-        self.connector = nn.Identity() if channels[0] == channels[1] else nn.Conv2d(*channels, 1, bias=False)
+        self.connector = connector(getattr(student, source), getattr(teacher, source))
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         x_s: Tensor = getattr(student, self.source)

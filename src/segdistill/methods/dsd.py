@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segdistill.constraints import NonNegative, Positive
+from segdistill.methods.at import energy
 from segdistill.methods.base import Method, labelled
-from segdistill.outputs import SegOutput, resize
+from segdistill.outputs import SegOutput, finer, resize
 
 
 class DSD(Method):
@@ -27,7 +28,7 @@ class DSD(Method):
 
     temperature: T > 0. as_published: void positions count; and a student without auxiliary logits whose teacher has
     them repeats its logits in their place, as the code does for its mobile students. That pair of equal maps is
-    constant here; in the code its gradient, of order 1e24, cancels and takes smaller ones with it.
+    constant here; in the code its gradient, of order 1e20 and more, cancels and takes smaller ones with it.
     csd is of the order 1/(h w)^2, some 1e-8: at its published weight it hardly acts.
     Defaults: weights 1000 and 10, T = 4 of CIRKD's scripts, which use no `kd` beside it.
     Source: Feng et al., "Double Similarity Distillation for Semantic Image Segmentation", TIP 2021.
@@ -79,8 +80,7 @@ class DSD(Method):
         return total / (len(pairs) * count)
 
     def _classes(self, z_s: Tensor, z_t: Tensor, label: Tensor | None) -> Tensor:
-        size = max(z_s.shape[-2], z_t.shape[-2]), max(z_s.shape[-1], z_t.shape[-1])
-        z_s, z_t = resize(z_s, size), resize(z_t, size)
+        z_s, z_t = finer(z_s, z_t)
         valid = None if label is None else labelled(label, z_s)
         shared = [self._overlap(z, valid) for z in (z_s, z_t)]
         return (shared[0] - shared[1]).square().mean()
@@ -105,8 +105,8 @@ def _halved(maps: Tensor) -> Tensor:
 
 def _attention(maps: Tensor, valid: Tensor) -> Tensor:
     """(N,P): mean square of the channels on the grid of `valid` (1 or N,1,h,w), 0 at void, of unit length."""
-    energy = resize(maps.square().mean(1, keepdim=True), (valid.shape[-2], valid.shape[-1]))
-    return _unit((energy * valid).flatten(1))
+    strength = resize(energy(maps), (valid.shape[-2], valid.shape[-1]))
+    return _unit((strength * valid).flatten(1))
 
 
 def _unit(x: Tensor) -> Tensor:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor, nn
 
 from segdistill.constraints import NonNegative
-from segdistill.methods.base import Method, labelled
+from segdistill.methods.base import Method, labelled, mean_where
+from segdistill.methods.connectors import Source, identity_connector, maps_of
 from segdistill.outputs import SegOutput, finer
 
 
@@ -32,7 +31,7 @@ class FitNet(Method):
         teacher: SegOutput,
         num_classes: int,
         *,
-        source: Literal["embedding", "features"] = "embedding",
+        source: Source = "embedding",
         weight: NonNegative = 10.0,
         as_published: bool = False,
     ) -> None:
@@ -40,18 +39,14 @@ class FitNet(Method):
         self.source = source
         self.weight = weight
         self.as_published = as_published
-        channels = self._maps(student).shape[1], self._maps(teacher).shape[1]
-        self.connector = nn.Conv2d(*channels, 1, bias=False)
-        if channels[0] == channels[1] and not as_published:
-            nn.init.dirac_(self.connector.weight)
+        maps = maps_of(student, source), maps_of(teacher, source)
+        self.connector = (
+            nn.Conv2d(maps[0].shape[1], maps[1].shape[1], 1, bias=False) if as_published else identity_connector(*maps)
+        )
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
-        f_s, f_t = finer(self.connector(self._maps(student)), self._maps(teacher))
+        f_s, f_t = finer(self.connector(maps_of(student, self.source)), maps_of(teacher, self.source))
         gap = (f_s - f_t).square()
         if self.as_published or label is None:
             return {"fitnet": self.weight * gap.mean()}
-        valid = labelled(label, gap)
-        return {"fitnet": self.weight * (gap.mean(1, keepdim=True) * valid).sum() / valid.sum().clamp_min(1)}
-
-    def _maps(self, output: SegOutput) -> Tensor:
-        return output.embedding if self.source == "embedding" else output.features[-1]
+        return {"fitnet": self.weight * mean_where(gap.mean(1, keepdim=True), labelled(label, gap))}

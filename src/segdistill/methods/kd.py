@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from segdistill.constraints import NonNegative, Positive
-from segdistill.methods.base import Method, divergence, labelled, on_grid
+from segdistill.methods.base import Method, divergence, labelled, mean_where, on_grid
 from segdistill.outputs import SegOutput, finer
 
 
@@ -57,8 +57,7 @@ class KD(Method):
         elif self.as_published or label is None:
             mean = pixels.mean()
         else:
-            valid = labelled(label, z_s)[:, 0]
-            mean = (pixels * valid).sum() / valid.sum().clamp_min(1)
+            mean = mean_where(pixels, labelled(label, z_s)[:, 0])
         return {"kd": self.weight * self.temperature**2 * mean}
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
 from segdistill.constraints import NonNegative, Share
 from segdistill.methods.base import Method, labelled
+from segdistill.methods.connectors import Source, maps_of
 from segdistill.outputs import SegOutput, finer
 
 
@@ -33,7 +32,7 @@ class MGD(Method):
         teacher: SegOutput,
         num_classes: int,
         *,
-        source: Literal["features", "embedding"] = "features",
+        source: Source = "features",
         masked: Share = 0.75,
         weight: NonNegative = 2e-5,
         as_published: bool = False,
@@ -43,14 +42,14 @@ class MGD(Method):
         self.masked = masked
         self.weight = weight
         self.as_published = as_published
-        c_s, c_t = self._maps(student).shape[1], self._maps(teacher).shape[1]
+        c_s, c_t = maps_of(student, source).shape[1], maps_of(teacher, source).shape[1]
         self.align = nn.Identity() if c_s == c_t else nn.Conv2d(c_s, c_t, 1)
         self.generator = nn.Sequential(
             nn.Conv2d(c_t, c_t, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(c_t, c_t, 3, padding=1)
         )
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
-        f_s, f_t = finer(self.align(self._maps(student)), self._maps(teacher))
+        f_s, f_t = finer(self.align(maps_of(student, self.source)), maps_of(teacher, self.source))
         seen = torch.rand(len(f_s), 1, *f_s.shape[2:], device=f_s.device) <= 1 - self.masked
         valid = None if self.as_published or label is None else labelled(label, f_s)
         if valid is not None:
@@ -59,6 +58,3 @@ class MGD(Method):
         if valid is not None:
             gap = gap * valid
         return {"mgd": self.weight * gap.sum() / len(gap)}
-
-    def _maps(self, output: SegOutput) -> Tensor:
-        return output.embedding if self.source == "embedding" else output.features[-1]

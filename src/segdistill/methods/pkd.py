@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from segdistill.constraints import NonNegative
 from segdistill.methods.base import Method, labelled
+from segdistill.methods.connectors import Source, connector, maps_of
 from segdistill.outputs import SegOutput, finer
 
 
@@ -33,7 +32,7 @@ class PKD(Method):
         teacher: SegOutput,
         num_classes: int,
         *,
-        source: Literal["embedding", "features"] = "embedding",
+        source: Source = "embedding",
         weight: NonNegative = 1.0,
         as_published: bool = False,
     ) -> None:
@@ -41,16 +40,12 @@ class PKD(Method):
         self.source = source
         self.weight = weight
         self.as_published = as_published
-        c_s, c_t = self._maps(student).shape[1], self._maps(teacher).shape[1]
-        self.connector = nn.Identity() if c_s == c_t else nn.Conv2d(c_s, c_t, 1, bias=False)
+        self.connector = connector(maps_of(student, source), maps_of(teacher, source))
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
-        f_s, f_t = finer(self.connector(self._maps(student)), self._maps(teacher))
+        f_s, f_t = finer(self.connector(maps_of(student, self.source)), maps_of(teacher, self.source))
         valid = None if self.as_published or label is None else labelled(label, f_s)
         return {"pkd": self.weight / 2 * standardised_gap(f_s, f_t, valid, (0, 2, 3), eps=1e-6)}
-
-    def _maps(self, output: SegOutput) -> Tensor:
-        return output.embedding if self.source == "embedding" else output.features[-1]
 
 
 def standardised_gap(f_s: Tensor, f_t: Tensor, valid: Tensor | None, dims: tuple[int, ...], eps: float) -> Tensor:

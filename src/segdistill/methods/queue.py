@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.data.loading import mix
 from segdistill.methods import ranks
+from segdistill.seeds import mix
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -58,6 +58,7 @@ class Queue(nn.Module):
 
     rows: Tensor
     pointer: Tensor
+    equal_on_all_ranks = True  # so distributed training need not send them
 
     def __init__(self, queues: int, size: int, channels: int, precision: Precision = "fp32") -> None:
         super().__init__()

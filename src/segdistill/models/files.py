@@ -12,15 +12,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from segdistill.data.base import Classes, unnamed_classes
-from segdistill.errors import CheckpointError
+from segdistill.errors import CheckpointError, listed
 from segdistill.models.adapters import build_adapted, is_adapted, portable_spec
 from segdistill.models.checkpoints.published import (
+    LAYOUTS,
     Part,
     open_published,
-    published_names,
     same_family,
     same_network,
 )
+from segdistill.models.checkpoints.reading import names_in
 from segdistill.models.segmenter import SegmentationNetwork, Segmenter
 from segdistill.models.zoo import NetworkSpec, build, resolve_spec
 from segdistill.storage import write_aside, write_yaml
@@ -77,14 +78,14 @@ def load_model(path: str | Path, **options: Any) -> SegmentationNetwork:
     return open_model(path).network
 
 
-def open_model(path: str | Path | NetworkSpec) -> LoadedModel:
-    """As `load_model`, with the file that the network came from."""
+def open_model(path: str | Path | NetworkSpec, *, part: Part = "student") -> LoadedModel:
+    """As `load_model`, with the file that the network came from; part: which network of a distillation run's file."""
     if not isinstance(path, NetworkSpec) and is_adapted(path) and not Path(path).exists():
         path = resolve_spec({"name": str(path)})
     if isinstance(path, NetworkSpec):
         return _open_adapted(path)
     if is_published(Path(path)):
-        published = open_published(path)
+        published = open_published(path, part=part)
         network = published.build()
         classes = published.classes or unnamed_classes(published.num_classes)
         network.classes = classes
@@ -176,8 +177,9 @@ def load_checkpoint(model: nn.Module, path: str | Path, *, part: Part = "student
         if wanted[key].shape != found[key].shape
     ]
     if faults:
-        shown = "\n  ".join(faults[:8] + ([f"... and {len(faults) - 8} more"] if len(faults) > 8 else []))
-        raise CheckpointError(f"{file} holds another network ({len(faults)} tensors do not fit):\n  {shown}")
+        raise CheckpointError(
+            f"{file} holds another network ({len(faults)} tensors do not fit):\n  {listed(faults, 8)}"
+        )
     model.load_state_dict(found)
     return LoadedCheckpoint(file, "segdistill", len(found))
 
@@ -209,7 +211,12 @@ def is_published(path: Path) -> bool:
     if path.suffix in (".pth", ".pt", ".bin", ".ckpt"):
         return True
     described = path.with_suffix(".yaml").is_file()
-    return path.suffix == ".safetensors" and path.is_file() and not described and published_names(path)
+    return (
+        path.suffix == ".safetensors"
+        and path.is_file()
+        and not described
+        and any(layout.matches(names_in(path)) for layout in LAYOUTS.values())
+    )
 
 
 def _weights_file(path: Path) -> Path:

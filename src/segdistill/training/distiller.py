@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from segdistill.evaluation.inference import as_input
 from segdistill.methods import Method
-from segdistill.methods.queue import Queue
 from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.outputs import SegOutput
 from segdistill.training.task_loss import task_loss
@@ -40,11 +39,11 @@ class Distiller(nn.Module):
         self.register_buffer("class_weights", None, persistent=False)
         self.student = student
         self.methods = nn.ModuleList(methods)
-        # Queues stay equal on all ranks by themselves: DistributedDataParallel must not send them at every step.
+        # DistributedDataParallel must not send at every step what is equal on all ranks by itself, such as queues.
         self._ddp_params_and_buffers_to_ignore = [
             f"{name}.{buffer}"
             for name, module in self.named_modules()
-            if isinstance(module, Queue)
+            if getattr(module, "equal_on_all_ranks", False)
             for buffer, _ in module.named_buffers()
         ]
         self._factors = tuple(factors) or (_always,) * len(self.methods)

@@ -14,12 +14,13 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from segdistill.data.base import SegmentationDataset
-from segdistill.data.loading import Batch, Share, Stream, mix, training_batches
+from segdistill.data.loading import Batch, Share, Stream, training_batches
 from segdistill.errors import RecipeError, TrainingError
 from segdistill.evaluation.metrics import Scores
 from segdistill.evaluation.scoring import count
 from segdistill.models.files import save_weights
 from segdistill.recipe import TrainingConfig
+from segdistill.seeds import mix
 from segdistill.training.checkpoint import Progress, load_state, save_state
 from segdistill.training.display import Display
 from segdistill.training.distiller import Distiller

@@ -12,7 +12,7 @@ from torch import nn
 from segdistill.data import SegmentationDataset, create_dataset
 from segdistill.data.augment import Augment
 from segdistill.data.balance import class_weights
-from segdistill.data.loading import Stream, mix
+from segdistill.data.loading import Stream
 from segdistill.errors import RecipeError
 from segdistill.methods import Method, create_method
 from segdistill.models.files import LoadedModel, Role, open_model, save_model
@@ -20,6 +20,7 @@ from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.models.teacher import Teacher
 from segdistill.models.zoo import NetworkSpec, build, probe
 from segdistill.recipe import Recipe, TeacherConfig, TrainingConfig
+from segdistill.seeds import mix
 from segdistill.training.display import console
 from segdistill.training.distiller import Distiller
 from segdistill.training.folder import RunFolder

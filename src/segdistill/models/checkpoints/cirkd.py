@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from segdistill.errors import CheckpointError
@@ -64,8 +64,8 @@ class CIRKD(Layout):
 
     title = "CIRKD"
 
-    def matches(self, state: State) -> bool:
-        return "head.block.0.weight" in state and any(key.startswith("pretrained.") for key in state)
+    def matches(self, names: Collection[str]) -> bool:
+        return "head.block.0.weight" in names and any(key.startswith("pretrained.") for key in names)
 
     def num_classes(self, state: State) -> int:
         return shape(state, "head.classifier.weight" if "head.classifier.weight" in state else "head.block.4.weight")[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +43,8 @@ class Layout(ABC):
     """Published tensors that a file may have or lack without meaning."""
 
     @abstractmethod
-    def matches(self, state: State) -> bool:
-        """Whether `state` is in this layout."""
+    def matches(self, names: Collection[str]) -> bool:
+        """Whether tensors of these names are in this layout."""
 
     @abstractmethod
     def network(self, state: State) -> dict[str, Any]:

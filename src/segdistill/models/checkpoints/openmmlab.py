@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from segdistill.errors import CheckpointError
@@ -96,8 +96,8 @@ class OpenMMLab(Layout):
     title = "OpenMMLab"
     convolutions = re.compile(r"ffn\.layers\.[04]\.weight$")
 
-    def matches(self, state: State) -> bool:
-        return "decode_head.conv_seg.weight" in state and "decode_head.linear_pred.weight" not in state
+    def matches(self, names: Collection[str]) -> bool:
+        return "decode_head.conv_seg.weight" in names and "decode_head.linear_pred.weight" not in names
 
     def num_classes(self, state: State) -> int:
         return shape(state, "decode_head.conv_seg.weight")[0]

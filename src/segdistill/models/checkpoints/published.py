@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from segdistill.data.base import Classes, distinct_colours
-from segdistill.errors import CheckpointError
+from segdistill.discovery import options_of, pick
+from segdistill.errors import CheckpointError, listed
 from segdistill.models.checkpoints.cirkd import CIRKD
 from segdistill.models.checkpoints.layout import Layout, State, gather, scatter
 from segdistill.models.checkpoints.openmmlab import OpenMMLab
 from segdistill.models.checkpoints.reading import RawFile, read_file
 from segdistill.models.checkpoints.segformer import CIRKDSegFormer, HuggingFace, NVlabs
+from segdistill.models.heads import Head
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.zoo import ZOO, NetworkSpec, build, resolve_spec
 
@@ -63,10 +65,9 @@ class PublishedFile:
         """Load the weights into `network`, strictly; the number of tensors. A misfit is an error that lists all."""
         weights, faults = self._gather(network)
         if faults:
-            shown = "\n  ".join(faults[:12] + ([f"... and {len(faults) - 12} more"] if len(faults) > 12 else []))
             raise CheckpointError(
                 f"{self.path} ({LAYOUTS[self.layout].title}) holds another network ({len(faults)} tensors do not fit):"
-                f"\n  {shown}"
+                f"\n  {listed(faults)}"
             )
         network.load_state_dict(weights)
         return len(weights)
@@ -116,12 +117,6 @@ def same_network(a: NetworkSpec, b: NetworkSpec) -> bool:
     return _made_of(a) == _made_of(b)
 
 
-def published_names(path: Path) -> bool:
-    """Whether the .safetensors file at `path` is in a published layout."""
-    state = read_file(path).state
-    return any(layout.matches(state) for layout in LAYOUTS.values())
-
-
 def same_family(a: NetworkSpec, b: NetworkSpec) -> bool:
     """Whether two networks differ only in what published generations differ in: stem, widths, normalisation."""
 
@@ -140,9 +135,6 @@ def head_name(spec: NetworkSpec) -> str:
 
 def _made_of(spec: NetworkSpec) -> dict[str, Any]:
     """The fields of `spec` with every default of its head written out, to compare networks by."""
-    from segdistill.discovery import options_of, pick
-    from segdistill.models.heads import Head
-
     head = {} if isinstance(spec.head, str) else {key: value for key, value in spec.head.items() if key != "name"}
     if spec.channels is not None:
         head["channels"] = spec.channels

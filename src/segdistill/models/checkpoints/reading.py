@@ -59,6 +59,15 @@ def read_file(path: Path) -> RawFile:
     return RawFile(path, state, dict(meta or {}))
 
 
+def names_in(path: Path) -> list[str]:
+    """The names of the tensors in a .safetensors file, without reading them."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return list(file.keys())
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"Can't read {path}: {error}. Expected a .safetensors file.") from error
+
+
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:

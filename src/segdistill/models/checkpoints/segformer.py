@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
 from segdistill.errors import CheckpointError
@@ -41,8 +41,8 @@ class _SegFormer(Layout):
     first = 1
     extra: ClassVar[dict[str, Any]] = {}
 
-    def matches(self, state: State) -> bool:
-        return self.fusion in state and self.classifier in state
+    def matches(self, names: Collection[str]) -> bool:
+        return self.fusion in names and self.classifier in names
 
     def num_classes(self, state: State) -> int:
         return shape(state, self.classifier)[0]
