@@ -297,6 +297,9 @@ def test_a_broken_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:10_000])
     with pytest.raises(CheckpointError, match=r"Can't read .*file\.pth"):
         segdistill.inspect(path)
+    path.write_text("hello\n")
+    with pytest.raises(CheckpointError, match=r"Can't read .*file\.pth: its bytes are not those of a torch file"):
+        segdistill.inspect(path)
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,8 @@ def _read_torch(path: Path) -> dict[Any, Any]:
             "environment that wrote it and save it again with torch.save({'state_dict': file['state_dict']}, new_path)."
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        told = str(error) and not isinstance(error, KeyError)  # pickle's own KeyError says a number
+        reason = str(error).splitlines()[0] if told else "its bytes are not those of a torch file"
         raise CheckpointError(f"Can't read {path}: {reason}. Is it a whole torch file?") from error
     if not isinstance(found, dict):
         raise CheckpointError(f"{path} holds a {type(found).__name__}, expected a state dict or a dict with one.")
