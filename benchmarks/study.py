@@ -24,6 +24,7 @@ from segdistill.storage import write_json, write_text, write_yaml
 from segdistill.training import runs
 
 RESULTS = Path(__file__).parent / "results"
+NO_TERMS = ("kind", "step", "lr", "seconds")
 
 
 def main() -> None:
@@ -76,12 +77,14 @@ def record(network: str, run: Path) -> dict[str, Any]:
     """What a finished run reached in its last validation, and how."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     scores = [line for line in lines if line["kind"] == "validation"][-1]
+    steps = [line for line in lines if line["kind"] == "train"]
     trained = trained_record(next(run.glob("*.safetensors")))
     environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
     return {
         "network": network,
         **{key: trained[key] for key in ("seed", "steps", "batch_size", "seconds")},
         **{key: scores[key] for key in ("miou", "macc", "aacc", "iou")},
+        "terms": {key: [steps[0][key], steps[-1][key]] for key in steps[0] if key not in NO_TERMS},
         **{key: environment[key] for key in ("machine", "threads", "commit")},
         "torch": environment["packages"]["torch"],
     }

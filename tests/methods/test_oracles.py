@@ -12,7 +12,7 @@ from torch import Tensor
 
 from segdistill.methods import Method, create_method
 from segdistill.methods.bpkd import soft_edges
-from segdistill.outputs import SegOutput
+from segdistill.outputs import SegOutput, resize
 
 DTYPES = [torch.float32, torch.float64]
 
@@ -26,10 +26,11 @@ def _make(name: str, student: SegOutput, teacher: SegOutput, dtype: torch.dtype,
     return create_method(name, student=student, teacher=teacher, num_classes=classes, **options).to(dtype)
 
 
-def _assert_value(got: Tensor, method: str, key: str, rtol: float | None = None) -> None:
+def _assert_value(got: Tensor, method: str, key: str) -> None:
     float64 = got.dtype == torch.float64
-    rtol = rtol if rtol is not None else (1e-9 if float64 else 1e-5)
-    assert got.item() == pytest.approx(float(arrays(method)[key]), rel=rtol, abs=1e-12 if float64 else 1e-7)
+    assert got.item() == pytest.approx(
+        float(arrays(method)[key]), rel=1e-9 if float64 else 1e-5, abs=1e-12 if float64 else 1e-7
+    )
 
 
 def _assert_gradient(got: Tensor | None, method: str, key: str) -> None:
@@ -77,6 +78,42 @@ def test_cwd_of_logits_equals_the_published_code(case: dict[str, Any], as_publis
     _assert_gradient(student.logits.grad, "cwd", f"{c}/grad/cirkd/logits_s")
 
 
+@pytest.mark.parametrize("case", cases("kd"), ids=lambda case: case["title"])
+def test_other_published_forms_of_kd_are_multiples_of_it(case: dict[str, Any]) -> None:
+    c = case["id"]
+    z_s, z_t = (tensor("kd", f"{c}/in/logits_{role}", torch.float64) for role in "st")
+    temperature, (k, h, w) = case["hp"]["temperature"], z_s.shape[1:]
+
+    def kd(s: Tensor, t: Tensor, **options: Any) -> Tensor:
+        return _make("kd", _output(s), _output(t), torch.float64, **options)(_output(s), _output(t), None)["kd"]
+
+    value = kd(z_s, z_t, temperature=temperature)
+    _assert_value(h * w * value, "kd", f"{c}/val/mmrazor_kl_batchmean")
+    _assert_value(value / temperature**2 / k, "kd", f"{c}/val/ifvd_cwd_elementmean")
+    if f"{c}/val/ifvd_cwd_elementmean_up8" in arrays("kd"):
+        large = (resize(z, (8 * h, 8 * w), align_corners=True) for z in (z_s, z_t))
+        value = kd(*large, temperature=temperature)
+        _assert_value(value / temperature**2 / k, "kd", f"{c}/val/ifvd_cwd_elementmean_up8")
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in cases("cwd") if c["hp"]["kind"] == "logits"], ids=lambda case: case["title"]
+)
+def test_other_published_forms_of_cwd(case: dict[str, Any]) -> None:
+    c = case["id"]
+    z_s, z_t = (tensor("cwd", f"{c}/in/logits_{role}", torch.float64) for role in "st")
+    temperature = case["hp"]["temperature"]
+
+    def made(name: str) -> Tensor:
+        method = _make(name, _output(z_s), _output(z_t), torch.float64, temperature=temperature, weight=1)
+        return method(_output(z_s), _output(z_t), None)[name]
+
+    _assert_value(made("kd"), "cwd", f"{c}/val/torchdistiller_spatial")
+    log_t = F.log_softmax(z_t.flatten(2) / temperature, 2)
+    entropy = -(log_t.exp() * log_t).sum() / (z_t.shape[0] * z_t.shape[1])
+    _assert_value(made("cwd") + temperature**2 * entropy, "cwd", f"{c}/val/mmseg_distiller_ce_form")
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(("term", "as_published"), [("cirkd", True), ("paper_divisor", False)])
 @pytest.mark.parametrize(
@@ -119,9 +156,7 @@ def test_bpkd_equals_the_independent_computation(
     method = _make("bpkd", student, teacher, dtype, **options, as_published=True)
     value = method(student, teacher, tensor("bpkd", f"{c}/in/labels", torch.int64))[f"bpkd/{part}"]
     value.backward()
-    # Masks are float32 in every precision; only where blocks are not a power of two in size does that round.
-    rounded = dtype == torch.float64 and "adaptive" in case["hp"]["pool"]
-    _assert_value(value, "bpkd", f"{c}/val/{key}", rtol=1e-6 if rounded else None)
+    _assert_value(value, "bpkd", f"{c}/val/{key}")
     _assert_gradient(student.logits.grad, "bpkd", f"{c}/grad/{key}/logits_s")
 
 
@@ -130,8 +165,8 @@ def test_bpkd_equals_the_independent_computation(
 def test_soft_edges_equal_the_independent_computation(case: dict[str, Any], radius: int) -> None:
     want = tensor("bpkd", f"{case['id']}/aux/M_r{radius}", torch.float64)
     label = tensor("bpkd", f"{case['id']}/in/labels", torch.uint8)
-    edges = soft_edges(label, want.shape[1], radius, (want.shape[2], want.shape[3]))
-    torch.testing.assert_close(edges.double(), want, rtol=0, atol=1e-6)
+    edges = soft_edges(label, want.shape[1], radius, (want.shape[2], want.shape[3]), dtype=torch.float64)
+    torch.testing.assert_close(edges, want, rtol=0, atol=1e-12)
 
 
 def test_bpkd_without_void_is_the_same_as_published() -> None:

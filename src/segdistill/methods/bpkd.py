@@ -83,7 +83,7 @@ class BPKD(Method):
         assert label is not None  # Method.forward has refused None: the class needs it
         z_s, z_t = finer(student.logits, teacher.logits)
         grid = (z_s.shape[-2], z_s.shape[-1])
-        edge = soft_edges(label, self.num_classes, self.edge_radius, grid, void_edges=self.void_edges).to(z_s.dtype)
+        edge = soft_edges(label, self.num_classes, self.edge_radius, grid, void_edges=self.void_edges, dtype=z_s.dtype)
         valid = None if self.as_published else labelled(label, z_s)
         return {
             "bpkd/body": self.body_weight * self._body(z_s, z_t, edge, valid),
@@ -116,7 +116,13 @@ class BPKD(Method):
 
 
 def soft_edges(
-    label: Tensor, num_classes: int, radius: int, grid: tuple[int, int], *, void_edges: bool = True
+    label: Tensor,
+    num_classes: int,
+    radius: int,
+    grid: tuple[int, int],
+    *,
+    void_edges: bool = True,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """Soft edge masks (N,K,*grid) in [0,1] of label maps (N,H,W): dilation minus erosion, averaged down to `grid`.
 
@@ -132,10 +138,10 @@ def soft_edges(
     word.masked_fill_(label >= num_classes, 0)
     eroded = word if void_edges else word.masked_fill(label >= num_classes, -1)
     edges = _window(word, radius, torch.bitwise_or, 0) & ~_window(eroded, radius, torch.bitwise_and, -1)
-    return _bit_means(edges, grid)[:, :, :bits].flatten(1, 2)[:, :num_classes]
+    return _bit_means(edges, grid, dtype)[:, :, :bits].flatten(1, 2)[:, :num_classes]
 
 
-def _bit_means(words: Tensor, grid: tuple[int, int]) -> Tensor:
+def _bit_means(words: Tensor, grid: tuple[int, int], dtype: torch.dtype) -> Tensor:
     """(N,V,32,*grid): how often each bit of (N,V,H,W) is set in each adaptive block of pixels, between 0 and 1.
 
     A word is counted as four, two or one numbers at once, of as many bits as the pixels of a block need.
@@ -156,7 +162,7 @@ def _bit_means(words: Tensor, grid: tuple[int, int]) -> Tensor:
         counts[:, :, :, bit] = sums[:, :, None] >> fields[:, None, None]
     if width < 32:
         counts &= (1 << width) - 1
-    return counts.flatten(2, 3) / (tall[:, None] * wide)
+    return counts.flatten(2, 3).to(dtype) / (tall[:, None] * wide)
 
 
 def _blocks(size: int, parts: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,102 @@
+"""Writes the sections of docs/methods.md: every method's docstring and options, its cost and what CamVid said of it.
+
+    python benchmarks/methods_page.py
+
+Cost and results are those of results/methods.json and results/camvid_methods.json.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from segdistill.discovery import options_of
+from segdistill.methods import Method, method_names
+
+PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
+RESULTS = Path(__file__).parent / "results"
+START, END = "<!-- made by benchmarks/methods_page.py -->\n", "<!-- end of what is made -->"
+
+
+def main() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    before, _, rest = text.partition(START)
+    PAGE.write_text(before + START + sections() + END + rest.partition(END)[2], encoding="utf-8")
+
+
+def sections() -> str:
+    costs, runs = _costs(), _runs()
+    return "".join(_section(name, cls, costs.get(name), runs.get(name), runs) for name, cls in method_names().items())
+
+
+def _section(
+    name: str, cls: type[Method], cost: dict[str, Any] | None, run: dict[str, Any] | None, runs: dict[str, Any]
+) -> str:
+    first, _, body = inspect.cleandoc(cls.__doc__ or "").partition("\n\n")
+    parts = [f"## {name}", first, _markdown(body)] if body else [f"## {name}", _markdown(first)]
+    needs = ", ".join(sorted(cls.needs)) if "needs" in vars(cls) else "what its options name; by default the logits"
+    options = ", ".join(f"`{key}: {_plain(field.default)}`" for key, field in options_of(cls).model_fields.items())
+    parts.append(f"Reads: {needs}. Options: {options}.")
+    if cost:
+        sizes = "; ".join(f"{size} {row['ours_s']:.3g} s and {row['ours_mib']:.0f} MiB" for size, row in cost.items())
+        parts.append(f"Measured cost, forward and backward: {sizes} (see [Cost](#cost)).")
+    if run:
+        terms = ", ".join(f"{key} {a:.3g} -> {b:.3g}" for key, (a, b) in run["terms"].items() if key.startswith(name))
+        gain = run["miou"] - runs["student alone"]["miou"]
+        parts.append(
+            f"On CamVid ({run['steps']} steps, seed {run['seed']}): {run['miou']:.2f} mIoU, {gain:+.2f} to the student "
+            f"alone; {terms}."
+        )
+    return "\n\n".join(parts) + "\n\n"
+
+
+def _markdown(text: str) -> str:
+    """A docstring's paragraphs; runs of indented lines, which are formulas, become code."""
+    blocks: list[str] = []
+    for paragraph in text.split("\n\n"):
+        for indented, lines in _runs_of(paragraph.splitlines()):
+            block = "\n".join(lines)
+            blocks.append(textwrap.indent(textwrap.dedent(block), "    ") if indented else _escaped(block))
+    return "\n\n".join(blocks)
+
+
+def _runs_of(lines: list[str]) -> list[tuple[bool, list[str]]]:
+    found: list[tuple[bool, list[str]]] = []
+    for line in lines:
+        indented = line.startswith("  ") or bool(re.match(r"L = ", line))
+        if not found or found[-1][0] != indented:
+            found.append((indented, []))
+        found[-1][1].append(line)
+    return found
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"(?<!`)([*_])(?!`)", r"\\\1", text)
+
+
+def _plain(value: Any) -> str:
+    return (
+        {None: "null", True: "true", False: "false"}.get(value, str(value))
+        if not isinstance(value, float)
+        else f"{value:g}"
+    )
+
+
+def _costs() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for row in json.loads((RESULTS / "methods.json").read_text(encoding="utf-8"))["rows"]:
+        found.setdefault(row["method"], {})[row["size"]] = row
+    return found
+
+
+def _runs() -> dict[str, Any]:
+    runs = json.loads((RESULTS / "camvid_methods.json").read_text(encoding="utf-8"))["runs"]
+    return {run["network"]: run for run in runs}
+
+
+if __name__ == "__main__":
+    main()
