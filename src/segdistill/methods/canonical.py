@@ -48,8 +48,14 @@ class Canonical(Method):
         super().__init__(student, teacher, num_classes, self.needs | {"label"} if class_balance else None)
         self.feature_weight = feature_weight
         self.connector = identity_connector(student.embedding, teacher.embedding)
-        options = {"temperature": temperature, "weight": logit_weight, "class_balance": class_balance}
-        self.kd = KD(student, teacher, num_classes, **options)
+        self.kd = KD(
+            student,
+            teacher,
+            num_classes,
+            temperature=temperature,
+            weight=logit_weight,
+            class_balance=class_balance,
+        )
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         f_s, f_t = finer(self.connector(student.embedding), teacher.embedding)
