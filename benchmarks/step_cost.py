@@ -19,7 +19,6 @@ import torch
 
 import segdistill
 from segdistill.data import create_dataset
-from segdistill.data.augment import Augment
 from segdistill.data.loading import Share, Stream, training_batches
 from segdistill.evaluation.inference import as_input
 from segdistill.methods import create_method
@@ -42,7 +41,7 @@ def main() -> None:
     ]  # fmt: skip
     recipe = segdistill.load_recipe(*parts)
     data = create_dataset(recipe.data, "train")
-    stream = Stream(data, Augment(**recipe.augment.model_dump()), recipe.seed)
+    stream = Stream(data, recipe.augment, recipe.seed)
     batch = next(training_batches(stream, Share(recipe.batch_size), start=0, stop=1, workers=0))
     assert recipe.student is not None
     assert recipe.teacher.network is not None

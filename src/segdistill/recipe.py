@@ -19,6 +19,7 @@ from pydantic import (
 
 from segdistill.composition import compose
 from segdistill.data import DatasetConfig
+from segdistill.data.augment import Augment
 from segdistill.discovery import check_options, explain
 from segdistill.errors import RecipeError
 from segdistill.methods.base import method_class
@@ -80,18 +81,6 @@ def _methods(value: Any) -> Any:
     """One name, one method or a list of either, as a list of methods."""
     items = value if isinstance(value, list) else [value]
     return [{"name": item} if isinstance(item, str) else item for item in items]
-
-
-class AugmentConfig(BaseModel):
-    """Training augmentation; see `data/augment.py`. crop is (height, width)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    crop: tuple[int, int] = (512, 512)
-    scale: tuple[float, float] = (0.5, 2.0)
-    max_class_share: float = Field(0.75, gt=0, le=1)
-    flip: bool = True
-    photometric: bool = True
 
 
 class TrainingConfig(BaseModel):
@@ -176,7 +165,7 @@ class Recipe(TrainingConfig):
     run: Path | None = None
     role: Role = "student"
     data: DatasetConfig
-    augment: AugmentConfig = AugmentConfig()
+    augment: Augment = Augment()
     student: Network | None = None
     teacher: TeacherConfig = TeacherConfig()
     method: Annotated[list[MethodSpec], BeforeValidator(_methods)] = []

@@ -1,123 +1,111 @@
 """Training augmentation as a pure function of a sample and a random generator.
 
-Constants are those of the published protocols (OpenMMLab, CIRKD): scale 0.5-2.0, category-ratio crop 0.75, flip 0.5,
-brightness +-32/255, contrast and saturation 0.5-1.5, hue +-18/180.
+The fragments `pipelines/*.yaml` hold the constants of the published protocols.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Literal, cast
 
+import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Generator, Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as tf
 
 from segdistill.data.base import IGNORE_INDEX, Sample
+from segdistill.data.photometric import Distortion, Picture
 
-_PAD_COLOUR = (124, 116, 104)  # the ImageNet mean: close to zero after any network's normalisation
 _CROP_TRIES = 10
+Side = int
+Colour = tuple[int, int, int]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Augment:
-    """Random scale, crop, flip and photometric distortion.
+class Augment(BaseModel):
+    """Random scale, crop, flip and photometric distortion, in this order, then padding.
 
-    crop: (h,w) of the result. scale: range of the resize factor. max_class_share: a crop where one class holds more
-    of the non-void pixels than this is drawn again, ten draws in all; 1 turns the rule off. Padding is void.
+    crop: (h,w) of the result. scale: range of the resize factor; scale_step: factors are drawn from that range in such
+    steps, ends included, null for all of it. base_size: (long, short) sides that an image is fitted into at factor 1,
+    keeping its shape; null for its own size. max_class_share: a crop where one class holds this share or more of the
+    non-void pixels is drawn again, up to ten times; 1 turns the rule off. flip: sideways,
+    half of the time. photometric: see `Distortion`. resize: "exact" averages where the image shrinks, else
+    interpolates, and takes labels at pixel centres; "opencv" always interpolates and takes labels up to half a pixel
+    off, as the published pipelines do. pad_colour: RGB of what a crop lacks, at the bottom and on the right, whose
+    label is void; the default is the ImageNet mean, 0 after normalisation to within 0.01.
     """
 
-    crop: tuple[int, int]
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    crop: tuple[Side, Side] = (512, 512)
     scale: tuple[float, float] = (0.5, 2.0)
-    max_class_share: float = 0.75
+    scale_step: float | None = Field(None, gt=0)
+    base_size: tuple[Side, Side] | None = None
+    max_class_share: float = Field(0.75, gt=0, le=1)
     flip: bool = True
     photometric: bool = True
+    resize: Literal["exact", "opencv"] = "exact"
+    pad_colour: Colour = (124, 116, 104)
 
     def __call__(self, sample: Sample, generator: Generator) -> tuple[Tensor, Tensor]:
         """`sample` -> image uint8 (3,h,w), label uint8 (h,w)."""
-        low, high = self.scale
-        factor = low + (high - low) * _uniform(generator)
-        height, width = (max(1, round(side * factor)) for side in sample.label.shape)
-        # Exact: as the image's bilinear resize, it aligns pixel centres; plain nearest would shift thin things.
-        label = tf.resize(sample.label[None], [height, width], InterpolationMode.NEAREST_EXACT)[0]
-        top, left = self._crop_corner(label, generator)
-        box = [top, left, min(self.crop[0], height - top), min(self.crop[1], width - left)]
-        label = tf.crop(label, *box)
-        image = tf.crop(tf.resize(sample.image, [height, width], antialias=True), *box)
-        if self.flip and _uniform(generator) < 0.5:
-            image, label = tf.horizontal_flip(image), tf.horizontal_flip(label)
+        picture = np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy())
+        size = self._size((sample.label.shape[0], sample.label.shape[1]), self._factor(generator))
+        label = self._resized_label(sample.label.numpy(), size)
+        top, left = self._corner(label, generator)
+        height, width = (min(crop, side) for crop, side in zip(self.crop, size, strict=True))
+        label = label[top : top + height, left : left + width]
+        picture = self._resized(picture, size)[top : top + height, left : left + width]
+        if self.flip and torch.rand((), generator=generator) < 0.5:
+            picture, label = cast(Picture, cv2.flip(picture, 1)), cast(NDArray[np.uint8], cv2.flip(label, 1))
         if self.photometric:
-            image = distort(image, generator)
-        return self._pad(image, label)
+            picture = Distortion.draw(generator)(np.ascontiguousarray(picture))
+        return self._padded(picture, label)
 
-    def _crop_corner(self, label: Tensor, generator: Generator) -> tuple[int, int]:
-        height, width = label.shape
-        for _ in range(_CROP_TRIES):
-            top = _integer(generator, max(height - self.crop[0], 0))
-            left = _integer(generator, max(width - self.crop[1], 0))
-            if self.max_class_share >= 1:
-                break
-            window = label[top : top + self.crop[0], left : left + self.crop[1]]
-            counts = torch.bincount(window.reshape(-1), minlength=IGNORE_INDEX + 1)[:IGNORE_INDEX]
-            if (counts > 0).sum() > 1 and counts.max() < self.max_class_share * counts.sum():
+    def _factor(self, generator: Generator) -> float:
+        low, high = self.scale
+        if self.scale_step is None:
+            return low + (high - low) * float(torch.rand((), generator=generator, dtype=torch.float64))
+        steps = round((high - low) / self.scale_step)
+        return low + self.scale_step * int(torch.randint(steps + 1, (), generator=generator))
+
+    def _size(self, size: tuple[int, int], factor: float) -> tuple[int, int]:
+        """(h,w) of an image of `size` at the scale `factor`."""
+        if self.base_size is not None:
+            long, short = (int(side * factor) for side in self.base_size)
+            factor = min(long / max(size), short / min(size))
+        return max(1, int(size[0] * factor + 0.5)), max(1, int(size[1] * factor + 0.5))
+
+    def _resized(self, picture: Picture, size: tuple[int, int]) -> Picture:
+        shrinks = size[0] < picture.shape[0] or size[1] < picture.shape[1]
+        how = cv2.INTER_AREA if self.resize == "exact" and shrinks else cv2.INTER_LINEAR
+        return cast(Picture, cv2.resize(picture, size[::-1], interpolation=how))
+
+    def _resized_label(self, label: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+        how = cv2.INTER_NEAREST_EXACT if self.resize == "exact" else cv2.INTER_NEAREST
+        return cast(NDArray[np.uint8], cv2.resize(label, size[::-1], interpolation=how))
+
+    def _corner(self, label: NDArray[np.uint8], generator: Generator) -> tuple[int, int]:
+        top, left = 0, 0
+        for _ in range(_CROP_TRIES + 1):
+            top, left = (
+                int(torch.randint(max(side - crop, 0) + 1, (), generator=generator))
+                for side, crop in zip(label.shape, self.crop, strict=True)
+            )
+            if self.max_class_share >= 1 or self.varied(label[top : top + self.crop[0], left : left + self.crop[1]]):
                 break
         return top, left
 
-    def _pad(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        height, width = label.shape
-        if (height, width) == self.crop:
-            return image, label
-        canvas = torch.tensor(_PAD_COLOUR, dtype=torch.uint8)[:, None, None].repeat(1, *self.crop)
-        void = torch.full(self.crop, IGNORE_INDEX, dtype=torch.uint8)
-        canvas[:, :height, :width] = image
-        void[:height, :width] = label
-        return canvas, void
+    def varied(self, window: NDArray[np.uint8]) -> bool:
+        """Whether a label crop (h,w) holds two classes, and none holds `max_class_share` of the non-void pixels."""
+        counts = cv2.calcHist([np.ascontiguousarray(window)], [0], None, [256], [0, 256]).reshape(-1)[:IGNORE_INDEX]
+        return bool((counts > 0).sum() > 1 and counts.max() < self.max_class_share * counts.sum())
 
-
-def distort(image: Tensor, generator: Generator) -> Tensor:
-    """Photometric distortion of a uint8 (3,h,w) image: brightness, contrast, saturation, hue, each with chance 1/2.
-
-    Contrast comes before the colour changes or after them, by a coin of its own.
-    """
-    brightness, contrast_on, contrast_first, saturation_on, hue_on = (_uniform(generator) < 0.5 for _ in range(5))
-    shift = (2 * _uniform(generator) - 1) * 32 / 255
-    contrast, saturation = (0.5 + _uniform(generator) for _ in range(2))
-    turn = (2 * _uniform(generator) - 1) * 18 / 180 if hue_on else 0.0
-    pixels = tf.to_dtype(image, torch.float32, scale=True)
-    if brightness:
-        pixels = (pixels + shift).clamp_(0, 1)
-    if contrast_on and contrast_first:
-        pixels = (pixels * contrast).clamp_(0, 1)
-    if saturation_on or hue_on:
-        pixels = _shift_hue_saturation(pixels, turn, saturation if saturation_on else 1.0)
-    if contrast_on and not contrast_first:
-        pixels = (pixels * contrast).clamp_(0, 1)
-    distorted: Tensor = tf.to_dtype(pixels, torch.uint8, scale=True)
-    return distorted
-
-
-def _shift_hue_saturation(pixels: Tensor, turn: float, saturation: float) -> Tensor:
-    """Scale saturation and turn the hue (in full turns) of RGB (3,h,w) in [0,1], in HSV."""
-    value, _ = pixels.max(0)
-    chroma = value - pixels.min(0).values
-    scale = chroma.clamp_min(1e-6)
-    red, green, blue = pixels
-    hue = torch.where(
-        value == red,
-        (green - blue) / scale,
-        torch.where(value == green, 2 + (blue - red) / scale, 4 + (red - green) / scale),
-    )
-    hue = hue + 6 * turn
-    chroma = torch.minimum(chroma * saturation, value)
-    # Each channel of HSV is value - chroma * a trapezoid of the hue, shifted by a third of a turn.
-    offsets = torch.tensor([5.0, 3.0, 1.0])[:, None, None]
-    k = (offsets + hue).remainder_(6)
-    return value - chroma * torch.minimum(k, 4 - k).clamp_(0, 1)
-
-
-def _uniform(generator: Generator) -> float:
-    return float(torch.rand((), generator=generator))
-
-
-def _integer(generator: Generator, largest: int) -> int:
-    return int(torch.randint(largest + 1, (), generator=generator))
+    def _padded(self, picture: Picture, label: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        bottom, right = (crop - side for crop, side in zip(self.crop, label.shape, strict=True))
+        if bottom or right:
+            border = (0, bottom, 0, right, cv2.BORDER_CONSTANT)
+            picture = cast(Picture, cv2.copyMakeBorder(picture, *border, value=self.pad_colour))
+            label = cast(NDArray[np.uint8], cv2.copyMakeBorder(label, *border, value=(IGNORE_INDEX,)))
+        image = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+        return image, torch.from_numpy(np.ascontiguousarray(label))

@@ -10,7 +10,6 @@ from safetensors.torch import load_file
 from torch import nn
 
 from segdistill.data import SegmentationDataset, create_dataset
-from segdistill.data.augment import Augment
 from segdistill.data.balance import class_weights
 from segdistill.data.loading import Stream
 from segdistill.errors import RecipeError
@@ -152,7 +151,7 @@ def _fit(recipe: Recipe, task: _Task, folder: RunFolder, *, title: str, quiet: b
         title=title,
         folder=folder,
         distiller=task.distiller,
-        stream=Stream(task.data, Augment(**recipe.augment.model_dump()), task.config.seed),
+        stream=Stream(task.data, recipe.augment, task.config.seed),
         validation=task.validation,
         config=task.config,
         quiet=quiet,

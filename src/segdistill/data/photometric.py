@@ -1,0 +1,78 @@
+"""Photometric distortion of 8-bit images, as OpenMMLab defines it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator
+
+Picture = NDArray[np.uint8]
+"""An RGB image (H,W,3)."""
+
+_VALUES = np.arange(256, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """What to do to a picture; a part that is None is left out.
+
+    brightness: added, of 255. contrast, saturation: factors. hue: added, of 180 for a full turn. Brightness comes first
+    and contrast after it, or with `contrast_last` after the colours. Each part works on 8-bit values and its result is
+    cut off at 0 and 255 and rounded down; saturation and hue are those of OpenCV's 8-bit HSV.
+    """
+
+    brightness: float | None = None
+    contrast: float | None = None
+    saturation: float | None = None
+    hue: int | None = None
+    contrast_last: bool = False
+
+    @classmethod
+    def draw(cls, generator: Generator) -> Distortion:
+        """Each part with chance 1/2: brightness -32..32, contrast and saturation 0.5..1.5, hue -18..17."""
+        on = torch.randint(2, (5,), generator=generator).tolist()
+        brightness, contrast, saturation = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
+        hue = int(torch.randint(-18, 18, (), generator=generator))
+        return cls(
+            brightness=64 * brightness - 32 if on[0] else None,
+            contrast=0.5 + contrast if on[1] else None,
+            saturation=0.5 + saturation if on[2] else None,
+            hue=hue if on[3] else None,
+            contrast_last=bool(on[4]),
+        )
+
+    def __call__(self, picture: Picture) -> Picture:
+        """The distorted picture; the given one is left as it is."""
+        values = _VALUES
+        if self.brightness is not None:
+            values = _bytes(values + np.float32(self.brightness))
+        if self.contrast is not None and not self.contrast_last:
+            values = _bytes(values * np.float32(self.contrast))
+        if values is not _VALUES:
+            picture = _look_up(picture, values)
+        if self.saturation is not None:
+            picture = _in_hsv(picture, 1, _bytes(_VALUES * np.float32(self.saturation)))
+        if self.hue is not None:
+            picture = _in_hsv(picture, 0, (_VALUES + self.hue) % 180)
+        if self.contrast is not None and self.contrast_last:
+            picture = _look_up(picture, _bytes(_VALUES * np.float32(self.contrast)))
+        return picture
+
+
+def _bytes(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cut off at 0 and 255 and rounded down."""
+    return np.floor(np.clip(values, 0, 255))
+
+
+def _look_up(picture: Picture, values: NDArray[np.float32]) -> Picture:
+    return np.asarray(cv2.LUT(picture, values.astype(np.uint8)), dtype=np.uint8)
+
+
+def _in_hsv(picture: Picture, channel: int, values: NDArray[np.float32]) -> Picture:
+    hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)
+    hsv[..., channel] = _look_up(np.ascontiguousarray(hsv[..., channel]), values)
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), dtype=np.uint8)
