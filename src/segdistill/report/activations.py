@@ -1,0 +1,34 @@
+"""Class-activation maps: which places of an image speak for a class."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from segdistill.errors import RecipeError
+from segdistill.evaluation.inference import as_input
+from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.outputs import SegOutput, resize
+
+
+def activation_map(network: SegmentationNetwork, image: Tensor, class_index: int) -> Tensor:
+    """(H,W) in [0,1]: how each place of the embedding raises the scores of the class where the network predicts it.
+
+    With the embedding f (D,h,w), the logits z (K,h,w) and P the pixels whose largest score is class c's:
+      a_d = mean over positions of d( sum over P of z_c ) / d f_d;   map = relu( sum over d of a_d f_d ) / its maximum
+    A class that is predicted nowhere gives 0. Sets evaluation mode.
+    Source: Vinogradova et al., "Towards interpretable semantic segmentation via gradient-weighted class activation
+    mapping", arXiv 2002.11434.
+    """
+    network.eval()
+    with torch.enable_grad():
+        output: SegOutput = network(as_input(image[None].to(next(network.parameters()).device)))
+        if not output.embedding.requires_grad:
+            raise RecipeError("The network gives no gradient at its embedding, so it has no activation map.")
+        where = output.logits.argmax(1) == class_index
+        total = (output.logits[:, class_index] * where).sum()
+        (gradient,) = torch.autograd.grad(total, output.embedding)
+    weight = gradient.mean((2, 3), keepdim=True)
+    raised = (weight * output.embedding.detach()).sum(1, keepdim=True).relu()
+    scaled = raised / raised.amax().clamp_min(1e-12)
+    return resize(scaled, (image.shape[1], image.shape[2]))[0, 0].detach().cpu()
