@@ -24,12 +24,14 @@ class Canonical(Method):
     identity where D is the same. Void is left out of means and stds; all void gives 0. Grids that differ meet on the
     finer one.
 
-    feature_weight, logit_weight: of the terms. temperature: T > 0. class_balance: of the logits' mean, as in `kd`; the
-    recipe's own where the recipe names no method and so gets this one.
+    feature_weight, logit_weight: of the terms. temperature: T > 0. class_balance: of the logits' mean, as in `kd`; 0 is
+    the plain mean, as it is for images without labels.
     Why the default: Ali et al. (arXiv 2604.25530, 2026) report that canonical logit and feature distillation beats
     losses made for segmentation at equal wall-clock. They published no code; how features are normalised (after Liu et
     al., arXiv 2207.05256, whose idea is to leave the teacher's magnitude out), the weights 1 and 1 and T = 1 are this
-    project's choice and not tuned.
+    project's choice. class_balance is measured: the plain mean of the logits' term belongs to the large classes, and on
+    CamVid (300 steps, seed 0) canonical was 1.3 mIoU below the student alone with 0, 0.9 below with 0.25, and 2.9 above
+    with 0.5.
     """
 
     needs: frozenset[str] = frozenset({"logits", "embedding"})
@@ -43,9 +45,9 @@ class Canonical(Method):
         feature_weight: NonNegative = 1.0,
         logit_weight: NonNegative = 1.0,
         temperature: Positive = 1.0,
-        class_balance: NonNegative = 0.0,
+        class_balance: NonNegative = 0.5,
     ) -> None:
-        super().__init__(student, teacher, num_classes, self.needs | {"label"} if class_balance else None)
+        super().__init__(student, teacher, num_classes)
         self.feature_weight = feature_weight
         self.connector = identity_connector(student.embedding, teacher.embedding)
         self.kd = KD(
