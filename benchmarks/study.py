@@ -36,7 +36,7 @@ def main() -> None:
         else:
             teacher = recipe.teacher.run
             if seed == options.seeds[0]:
-                rows.append(record("teacher", teacher))
+                rows.append(record("teacher", Path(teacher)))
         make(options, rows, "student alone", seed)
         for label, method in options.methods.items():
             make(options, rows, label, seed, method=[method], teacher={"run": teacher})

@@ -36,7 +36,7 @@ def _variants() -> list[Any]:
 
 
 MAPS = {"logits", "embedding", "features"}
-LEARNERS = {"adversary", "cirkd", "cirkdv2", "mgd"}
+LEARNERS = {"adversary", "afdcd", "attnfd", "cirkd", "cirkdv2", "maskd", "mgd"}
 every_variant = pytest.mark.parametrize(("name", "options"), _variants())
 every_method = pytest.mark.parametrize("name", METHODS)
 

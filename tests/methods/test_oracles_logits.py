@@ -226,7 +226,7 @@ def test_mgd_equals_the_published_code(
     options = {"source": source, "masked": case["hp"]["lambda_mgd"], "as_published": as_published}
     method = _make("mgd", student, teacher, dtype, **options)
     stored = [key.removeprefix(f"{c}/param/") for key in arrays("mgd") if key.startswith(f"{c}/param/")]
-    ours = {key: key.replace("generation", "generator") for key in stored}
+    ours = {key: "generate." + key.replace("generation", "generator") for key in stored}
     method.load_state_dict({ours[key]: tensor("mgd", f"{c}/param/{key}", dtype) for key in stored})
     drawn = tensor("mgd", f"{c}/in/rand", torch.float32)
     monkeypatch.setattr(torch, "rand", lambda *size, **_: drawn.reshape(size))
@@ -245,7 +245,7 @@ def test_mgd_hides_void_and_counts_the_rest(pair: Pair) -> None:
     student, teacher = _features(x_s), _features(x_t)
     method = _make("mgd", student, teacher, torch.float64, masked=0.0, weight=1)
     keep = (label[:, None, ::4, ::4] != VOID).double()
-    want = ((method.generator(x_s * keep) - x_t).square() * keep).sum() / 3  # type: ignore[operator]
+    want = ((method.generate.generator(x_s * keep) - x_t).square() * keep).sum() / 3  # type: ignore[operator, union-attr]
     torch.testing.assert_close(method(student, teacher, label)["mgd"], want)
 
 

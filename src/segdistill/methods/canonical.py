@@ -24,7 +24,8 @@ class Canonical(Method):
     identity where D is the same. Void is left out of means and stds; all void gives 0. Grids that differ meet on the
     finer one.
 
-    feature_weight, logit_weight: of the terms. temperature: T > 0.
+    feature_weight, logit_weight: of the terms. temperature: T > 0. class_balance: of the logits' mean, as in `kd`; the
+    recipe's own where the recipe names no method and so gets this one.
     Why the default: Ali et al. (arXiv 2604.25530, 2026) report that canonical logit and feature distillation beats
     losses made for segmentation at equal wall-clock. They published no code; how features are normalised (after Liu et
     al., arXiv 2207.05256, whose idea is to leave the teacher's magnitude out), the weights 1 and 1 and T = 1 are this
@@ -42,11 +43,13 @@ class Canonical(Method):
         feature_weight: NonNegative = 1.0,
         logit_weight: NonNegative = 1.0,
         temperature: Positive = 1.0,
+        class_balance: NonNegative = 0.0,
     ) -> None:
-        super().__init__(student, teacher, num_classes)
+        super().__init__(student, teacher, num_classes, self.needs | {"label"} if class_balance else None)
         self.feature_weight = feature_weight
         self.connector = identity_connector(student.embedding, teacher.embedding)
-        self.kd = KD(student, teacher, num_classes, temperature=temperature, weight=logit_weight)
+        options = {"temperature": temperature, "weight": logit_weight, "class_balance": class_balance}
+        self.kd = KD(student, teacher, num_classes, **options)
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         f_s, f_t = finer(self.connector(student.embedding), teacher.embedding)

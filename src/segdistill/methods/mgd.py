@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from segdistill.constraints import NonNegative, Share
 from segdistill.methods.base import Method, labelled
 from segdistill.methods.connectors import Source, maps_of
+from segdistill.methods.generation import MaskedGenerator, squared_gap
 from segdistill.outputs import SegOutput, finer
 
 
@@ -39,22 +39,12 @@ class MGD(Method):
     ) -> None:
         super().__init__(student, teacher, num_classes, frozenset({source}))
         self.source = source
-        self.masked = masked
         self.weight = weight
         self.as_published = as_published
-        c_s, c_t = maps_of(student, source).shape[1], maps_of(teacher, source).shape[1]
-        self.align = nn.Identity() if c_s == c_t else nn.Conv2d(c_s, c_t, 1)
-        self.generator = nn.Sequential(
-            nn.Conv2d(c_t, c_t, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(c_t, c_t, 3, padding=1)
-        )
+        self.generate = MaskedGenerator(maps_of(student, source), maps_of(teacher, source), masked=masked)
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
-        f_s, f_t = finer(self.align(maps_of(student, self.source)), maps_of(teacher, self.source))
-        seen = torch.rand(len(f_s), 1, *f_s.shape[2:], device=f_s.device) <= 1 - self.masked
+        # Resizing a map and mixing its channels commute, and the aligned map may be the wider one.
+        f_s, f_t = finer(maps_of(student, self.source), maps_of(teacher, self.source))
         valid = None if self.as_published or label is None else labelled(label, f_s)
-        if valid is not None:
-            seen = seen & valid
-        gap = (self.generator(f_s * seen) - f_t).square().sum(1, keepdim=True)
-        if valid is not None:
-            gap = gap * valid
-        return {"mgd": self.weight * gap.sum() / len(gap)}
+        return {"mgd": self.weight * squared_gap(self.generate(f_s, valid), f_t, valid)}

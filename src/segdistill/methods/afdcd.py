@@ -1,0 +1,114 @@
+"""Augmentation-free dense contrast: a regenerated map, and which of a patch's vectors belongs to which."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segdistill.constraints import Count, NonNegative, Positive, Share
+from segdistill.errors import RecipeError
+from segdistill.methods.base import Method, labelled, mean_where
+from segdistill.methods.connectors import Source, maps_of
+from segdistill.methods.generation import Mask, MaskedGenerator, squared_gap
+from segdistill.outputs import SegOutput, finer
+
+
+class AfDCD(Method):
+    """From a masked map the student's features regenerate the teacher's, and match them vector by vector.
+
+      generation = generation_weight / N * sum over n, channels, positions of (g - f_t)^2,  g = generator(f_s), as `mgd`
+      contrast   = contrast_weight * mean over positions of sum over groups of
+                   -log( exp(s(v, v+)) / (exp(s(v, v+)) + sum over v- of exp(s(v, v-))) ),  s(a, b) = -|a - b|_1 / tau
+    The maps g and f_t (N,C_t,h,w) are reduced by max pooling, their channels cut into M groups and their space into
+    patches of `patch` x `patch` positions. v is a vector of C_t / M channels of g, v+ the teacher's of the same group
+    and position, v- those of all other groups at any position of the same patch. Only M and the patch bound the cost
+    of the contrast, (M patch^2)^2 distances a patch; the generator costs more. Void positions are hidden from the
+    generator, pooled over, and neither vectors nor negatives. Grids that differ meet on the finer one. Classes may
+    differ.
+
+    source: "features" (the last backbone stage) or "embedding". masked, mask, enhanced: of the generator. pool: window
+    of the max pooling, 1 for none, smaller where a patch would not fit; what is left of a patch at the border is cut
+    off. groups: M; the next smaller number that divides C_t is taken. tau: temperature. as_published: void counts.
+    Defaults: the Cityscapes script (ADE20K 1e-6 and 0.04, COCO-Stuff 5e-6 and 0.005, VOC 1e-6 and 0.005, CamVid 8e-6
+    and 0.01 with pool=1), which adds kd (weight 1, or 0.5 for ADE20K and COCO-Stuff): name both methods for that. It
+    clips the generator's gradient at 15; here `clip_grad` is the run's.
+    Source: Fan et al., "Augmentation-free Dense Contrastive Knowledge Distillation", NeurIPS 2023.
+    """
+
+    def __init__(
+        self,
+        student: SegOutput,
+        teacher: SegOutput,
+        num_classes: int,
+        *,
+        source: Source = "features",
+        generation_weight: NonNegative = 2e-6,
+        contrast_weight: NonNegative = 0.005,
+        masked: Share = 0.75,
+        mask: Mask = "random",
+        enhanced: bool = False,
+        pool: Count = 4,
+        groups: Count = 16,
+        patch: Count = 4,
+        tau: Positive = 0.07,
+        as_published: bool = False,
+    ) -> None:
+        super().__init__(student, teacher, num_classes, frozenset({source}))
+        self.source = source
+        self.generation_weight = generation_weight
+        self.contrast_weight = contrast_weight
+        self.pool = pool
+        self.patch = patch
+        self.tau = tau
+        self.as_published = as_published
+        f_s, f_t = maps_of(student, source), maps_of(teacher, source)
+        self.generate = MaskedGenerator(f_s, f_t, masked=masked, mask=mask, enhanced=enhanced)
+        channels = f_t.shape[1]
+        self.groups = next(m for m in range(min(groups, channels), 0, -1) if channels % m == 0)
+        if self.groups == 1 and contrast_weight:
+            raise RecipeError(
+                f"Method 'afdcd' contrasts groups of channels, and no number of groups from 2 to {groups} divides the "
+                f"teacher's {channels}. Set method.afdcd.groups to a larger divisor, or contrast_weight=0."
+            )
+
+    def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        f_s, f_t = finer(maps_of(student, self.source), maps_of(teacher, self.source))
+        valid = None if self.as_published or label is None else labelled(label, f_s)
+        generated = self.generate(f_s, valid)
+        return {
+            "afdcd/generation": self.generation_weight * squared_gap(generated, f_t, valid),
+            "afdcd/contrast": self.contrast_weight * self._contrast(generated, f_t, valid),
+        }
+
+    def _contrast(self, generated: Tensor, f_t: Tensor, valid: Tensor | None) -> Tensor:
+        if valid is None:
+            valid = torch.ones_like(f_t[:, :1], dtype=torch.bool)
+        (v_s, known), (v_t, _) = (self._vectors(*self._pooled(maps, valid)) for maps in (generated, f_t))
+        similarity = -torch.cdist(v_s, v_t, p=1) / self.tau  # (B,V,V): rows the student's vectors, columns the keys
+        group = torch.arange(self.groups, device=f_t.device).repeat_interleave(v_s.shape[1] // self.groups)
+        own = torch.eye(len(group), dtype=torch.bool, device=f_t.device)
+        # The own key is always there, so that a row without negatives has the loss 0, not -inf - -inf.
+        key = own | ((group[:, None] != group) & known[:, None])
+        positive = similarity.diagonal(dim1=1, dim2=2)
+        loss = similarity.masked_fill(~key, -torch.inf).logsumexp(2) - positive
+        return self.groups * mean_where(loss, known)
+
+    def _pooled(self, maps: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps (N,C,h,w) by max pooling of the positions that are `valid` (N,1,h,w), and which windows held one."""
+        size = max(1, min(self.pool, *(side // self.patch for side in maps.shape[-2:])))
+        if size == 1:
+            return torch.where(valid, maps, 0.0), valid
+        held = F.max_pool2d(valid.to(maps.dtype), size) > 0
+        return torch.where(held, F.max_pool2d(maps.masked_fill(~valid, -torch.inf), size), 0.0), held
+
+    def _vectors(self, maps: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps (N,C,h,w) as vectors (B,V,C/M) of the B patches, group by group; which of them are `valid`: (B,V)."""
+        height, width = (min(self.patch, side) for side in maps.shape[-2:])
+
+        def patches(x: Tensor, groups: int) -> Tensor:
+            x = x[..., : x.shape[-2] // height * height, : x.shape[-1] // width * width]
+            x = x.unflatten(3, (-1, width)).unflatten(2, (-1, height)).unflatten(1, (groups, -1))
+            return x.permute(0, 3, 5, 1, 4, 6, 2).flatten(3, 5).flatten(0, 2)  # N,M,C/M,rows,height,columns,width
+
+        return patches(maps, self.groups), patches(valid, 1)[..., 0].repeat(1, self.groups)

@@ -1,0 +1,60 @@
+"""Similarity of classes: which score maps of an image resemble each other, as the teacher has it."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from segdistill.constraints import NonNegative
+from segdistill.methods.base import Method, labelled
+from segdistill.methods.kd import KD
+from segdistill.outputs import SegOutput, finer
+
+
+class AICSD(Method):
+    """The similarities of an image's K score maps imitate the teacher's, beside plain distillation.
+
+      pixel      = pixel_weight / K * mean over pixels of KL( softmax_K(z_t) || softmax_K(z_s) )   (`kd`, over K)
+      similarity = similarity_weight / (N K) * sum over n and entries of (R_s - R_t)^2,  R (N,K,K)
+    R holds the rows of G = Z Z^T, each divided by its length, with Z the image's logits (K,hw). Void positions are 0 in
+    Z. All void gives 0. Grids that differ meet on the finer one.
+
+    pixel_weight, similarity_weight: of the terms. as_published: void counts.
+    Defaults: 1 and 1, not the authors' (they published none with the code this follows). A third term of that code is
+    left out: it is written for 21 classes, takes its softmax over the rows of the image, and hands probabilities to a
+    function that expects their logarithms. Source: Mansourian et al., "AICSD: Adaptive inter-class similarity
+    distillation for semantic segmentation", arXiv 2308.04243.
+    """
+
+    def __init__(
+        self,
+        student: SegOutput,
+        teacher: SegOutput,
+        num_classes: int,
+        *,
+        pixel_weight: NonNegative = 1.0,
+        similarity_weight: NonNegative = 1.0,
+        as_published: bool = False,
+    ) -> None:
+        super().__init__(student, teacher, num_classes)
+        self.similarity_weight = similarity_weight
+        self.as_published = as_published
+        weight = pixel_weight / num_classes
+        self.kd = KD(student, teacher, num_classes, weight=weight, as_published=as_published)
+
+    def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        z_s, z_t = finer(student.logits, teacher.logits)
+        if label is not None and not self.as_published:
+            valid = labelled(label, z_s)
+            z_s, z_t = z_s * valid, z_t * valid
+        gap = (similarity(z_s) - similarity(z_t)).square().sum() / (z_s.shape[0] * z_s.shape[1])
+        return {
+            "aicsd/pixel": self.kd.terms(student, teacher, label)["kd"],
+            "aicsd/similarity": self.similarity_weight * gap,
+        }
+
+
+def similarity(logits: Tensor) -> Tensor:
+    """(N,K,K): products of the score maps (N,K,h,w) of each two classes, rows of unit length."""
+    rows = logits.flatten(2)
+    return F.normalize(rows @ rows.mT, dim=2)

@@ -1,0 +1,92 @@
+"""Attention-guided distillation: both networks' features are refined by attention, then compared as wholes."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segdistill.constraints import NonNegative
+from segdistill.methods.base import Method, labelled, mean_where
+from segdistill.methods.connectors import Source, maps_of
+from segdistill.methods.projection import KnownBatchNorm
+from segdistill.outputs import SegOutput, finer
+
+_REDUCTION = 16
+
+
+class AttnFD(Method):
+    """The refined features, as one vector of unit length an image, equal the teacher's.
+
+    L = weight * mean over images of | x / |x| - y / |y| |^2,  x = BN(conv1x1(refine(f_s))),  y = refine(f_t)
+    f_s (N,C_s,h,w), f_t (N,C_t,h,w). refine is CBAM, learned for both networks: f times a weight per channel (from its
+    mean and its maximum over positions, through one small network), times a weight per position (7x7 convolution of
+    mean and maximum over channels). Both learn from L alone. Void positions are 0 in x and y, and enter neither the
+    attention nor the batch norm. All void gives 0. Grids that differ meet on the finer one. Classes may differ.
+
+    source: "features" (the last backbone stage) or "embedding"; the authors sum over several stages. attention: with
+    false, refine does nothing. weight: of the term. as_published: one length for the whole batch, whose square is then
+    divided by N, so that the value shrinks with the batch (it is about N times smaller), and void counts.
+    Default: weight 2 of the authors' code. Source: Mansourian et al., "Attention-guided feature distillation for
+    semantic segmentation", arXiv 2403.05451; attention after Woo et al., arXiv 1807.06521.
+    """
+
+    def __init__(
+        self,
+        student: SegOutput,
+        teacher: SegOutput,
+        num_classes: int,
+        *,
+        source: Source = "features",
+        attention: bool = True,
+        weight: NonNegative = 2.0,
+        as_published: bool = False,
+    ) -> None:
+        super().__init__(student, teacher, num_classes, frozenset({source}))
+        self.source = source
+        self.weight = weight
+        self.as_published = as_published
+        c_s, c_t = maps_of(student, source).shape[1], maps_of(teacher, source).shape[1]
+        self.refine_student = Attention(c_s) if attention else _Untouched()
+        self.refine_teacher = Attention(c_t) if attention else _Untouched()
+        self.connector = nn.Sequential(nn.Conv2d(c_s, c_t, 1, bias=False), KnownBatchNorm(c_t))
+
+    def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        f_s, f_t = finer(maps_of(student, self.source), maps_of(teacher, self.source))
+        valid = torch.ones_like(f_s[:, :1], dtype=torch.bool)
+        if label is not None and not self.as_published:
+            valid = labelled(label, f_s)
+        conv, norm = self.connector
+        x = norm(conv(self.refine_student(f_s, valid)), valid) * valid
+        y = self.refine_teacher(f_t, valid) * valid
+        if self.as_published:
+            gap = F.normalize(x.flatten(), dim=0) - F.normalize(y.flatten(), dim=0)
+            return {"attnfd": self.weight * gap.square().sum() / len(x)}
+        gap = (F.normalize(x.flatten(1)) - F.normalize(y.flatten(1))).square().sum(1)
+        return {"attnfd": self.weight * mean_where(gap, valid.flatten(1).any(1))}
+
+
+class Attention(nn.Module):
+    """CBAM: maps (N,C,h,w) times a weight in (0,1) per channel, times one per position."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = max(1, channels // _REDUCTION)
+        self.channel = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
+        self.position = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+
+    def forward(self, maps: Tensor, valid: Tensor) -> Tensor:
+        """valid: bool (N,1,h,w); the others are 0 in the result."""
+        maps = maps * valid
+        mean = maps.sum((2, 3)) / valid.sum((2, 3)).clamp_min(1)
+        largest = maps.masked_fill(~valid, -torch.inf).amax((2, 3))
+        largest = torch.where(largest.isneginf(), 0.0, largest)  # an image that is all void
+        maps = maps * torch.sigmoid(self.channel(mean) + self.channel(largest))[..., None, None]
+        seen = torch.cat([maps.mean(1, keepdim=True), maps.amax(1, keepdim=True)], 1)
+        refined: Tensor = maps * torch.sigmoid(self.position(seen))
+        return refined
+
+
+class _Untouched(nn.Module):
+    def forward(self, maps: Tensor, valid: Tensor) -> Tensor:
+        return maps
