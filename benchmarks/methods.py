@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import inspect
 import json
 import statistics
 import time
@@ -30,6 +29,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from transcriptions import PARTS, TRANSCRIPTIONS
 
+from segdistill.discovery import options_of
 from segdistill.methods import create_method, method_names
 from segdistill.methods.base import Method, method_class, on_grid
 from segdistill.outputs import SegOutput
@@ -110,7 +110,7 @@ def check(name: str, size: str) -> None:
     student, teacher, label = scene(SMALL[size], SMALL_WIDTH, torch.float64)
     base = PARTS.get(name, (name, {}))[0]
     extra = dict(SMALL_QUEUES.get(base, {}))
-    if name not in ("task", "cirkd memory update") and "as_published" in inspect.signature(method_class(base)).parameters:
+    if name not in ("task", "cirkd memory update") and "as_published" in options_of(method_class(base)).model_fields:
         extra["as_published"] = True
     method = made(name, student, teacher, **extra)
     if method is not None:

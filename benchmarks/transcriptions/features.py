@@ -26,7 +26,7 @@ def attention(maps: Tensor) -> Tensor:
 
 def mgd(method: Any, student: SegOutput, teacher: SegOutput, label: Tensor) -> Tensor:
     f_s, f_t = student.features[-1], teacher.features[-1]
-    first, _, second = method.generator
+    first, _, second = method.generate.generator
     draw = torch.rand(len(f_s), 1, *f_s.shape[2:])
     mask = torch.where(draw > 1 - 0.75, 0.0, 1.0).to(f_s)
     made = F.conv2d(F.relu(F.conv2d(f_s * mask, first.weight, first.bias, padding=1)), second.weight, second.bias, 1, 1)
