@@ -8,8 +8,8 @@ its default options, so that it also leaves void out, which published code doesn
 
 Processor time is the median over the rounds of a process's user and system time; memory is the peak of what one forward
 and backward hold beyond inputs, parameters and queues, as the profiler's ledger of allocations counts it. Published
-numbers are those of the papers' code on another machine, from a file that is not part of the project. Rows that were not
-measured stay as they were; results/methods.{json,md} and the table of docs/methods.md are written anew after each row.
+numbers are those of the papers' code on another machine, from a file that is not part of the project. Rows that were
+not measured stay as they were; results/methods.{json,md} and docs/methods.md's table are written anew after each row.
 """
 
 from __future__ import annotations
@@ -153,8 +153,8 @@ def ours(name: str) -> Loss:
 
 
 def _update(method: Any, student: SegOutput, teacher: SegOutput, label: Tensor) -> Tensor:
-    pixels = teacher.embedding.flatten(2).transpose(1, 2)
-    method.memory.push(pixels, on_grid(label, teacher.embedding).flatten(1))
+    """Of pixels as they are laid out for the memory terms, which that work is part of."""
+    method.memory.push(teacher.features[0], on_grid(label, teacher.embedding).flatten(1))
     return torch.zeros(())
 
 
@@ -170,6 +170,7 @@ def scene(
         return SegOutput(logits=logits, embedding=embedding, features=(embedding,))
 
     student, teacher = maps(), maps()
+    teacher = replace(teacher, features=(teacher.embedding.flatten(2).mT.contiguous(), teacher.embedding))
     label = torch.randint(0, k, (n, height // 16, wide // 16), generator=random)
     label = label.repeat_interleave(16, 1).repeat_interleave(16, 2)
     label[:, -height // 16 :] = 255
@@ -207,7 +208,9 @@ def published(name: str, size: str, path: Path) -> dict[str, float]:
     """One thread's processor seconds and peak live MiB of the published code; of several losses sum and maximum."""
     if name not in PUBLISHED or not path.exists():
         return {}
-    losses = {row["loss"]: row for row in json.loads(path.read_text(encoding="utf-8"))["results"] if row["size"] == size}
+    losses = {
+        row["loss"]: row for row in json.loads(path.read_text(encoding="utf-8"))["results"] if row["size"] == size
+    }
     parts = [losses[loss] for loss in PUBLISHED[name]]
     return {
         "published_s": sum(part["cpu_s_1thread"] for part in parts),
@@ -220,14 +223,16 @@ def page(rows: list[dict[str, Any]], environment: dict[str, Any]) -> list[str]:
         f"{name}: N={n} K={k} logits {h}x{w} labels {height}x{width} D={WIDTH}"
         for name, (n, k, (h, w), (height, width)) in SIZES.items()
     )
-    cells = "| size | row | s | plain s | times faster | published s | MiB | plain MiB | share | published MiB | rounds |"
+    cells = (
+        "| size | row | s | plain s | times faster | published s | MiB | plain MiB | share | published MiB | rounds |"
+    )
     return [
         "# Cost of the methods", "",
         f"Forward and backward in float32, {shapes}. Median processor seconds, peak MiB beyond inputs, parameters and "
         f"queues. {environment['machine']}, {environment['threads']} thread, torch {environment['packages']['torch']}, "
         f"commits {', '.join(sorted({str(row['commit'])[:12] for row in rows}))}.", "",
-        "plain: the formula in plain PyTorch (benchmarks/transcriptions), same run. published: the papers' own code, one "
-        "thread of another machine (AMD EPYC), resident memory; adversary: generator and discriminator step, summed "
+        "plain: the formula in plain PyTorch (benchmarks/transcriptions), same run. published: the papers' own code, "
+        "one thread of another machine (AMD EPYC), resident memory; adversary: generator and discriminator step, summed "
         "seconds and the larger memory; dsd: with a third map.", "",
         "## Goals over the plain form", "",
         "| size | row | goal | measured | |", "|---|---|---|---|---|", *goals(rows), "",
@@ -264,7 +269,10 @@ def line(row: dict[str, Any]) -> str:
 
 def brief(rows: list[dict[str, Any]]) -> list[str]:
     """For docs/methods.md: our cost alone, the sizes side by side."""
-    lines = ["| | " + " | ".join(f"{size} s | {size} MiB" for size in SIZES) + " |", "|---" * (2 * len(SIZES) + 1) + "|"]
+    lines = [
+        "| | " + " | ".join(f"{size} s | {size} MiB" for size in SIZES) + " |",
+        "|---" * (2 * len(SIZES) + 1) + "|",
+    ]
     for name in dict.fromkeys(row["row"] for row in rows):
         found = {row["size"]: row for row in rows if row["row"] == name}
         cells = [(f"{found[s]['ours_s']:.3g} | {found[s]['ours_mib']:.0f}" if s in found else " | ") for s in SIZES]

@@ -54,7 +54,9 @@ def skds(method: Any, student: SegOutput, teacher: SegOutput, label: Tensor) -> 
     """The authors': soft cross-entropy summed over the images, and pairs of 2x2 regions with constant lengths."""
     h, w = student.logits.shape[-2:]
     pixel = -(teacher.logits.softmax(1) * student.logits.log_softmax(1)).sum() / (h * w)
-    regions = [F.max_pool2d(x.embedding, (h // 2, w // 2), (h // 2, w // 2), ceil_mode=True) for x in (student, teacher)]
+    regions = [
+        F.max_pool2d(x.embedding, (h // 2, w // 2), (h // 2, w // 2), ceil_mode=True) for x in (student, teacher)
+    ]
     s, t = (x.flatten(2) for x in regions)
     s, t = (x / (x.norm(dim=1, keepdim=True).detach() + 1e-8) for x in (s, t))
     return 10 * pixel + 0.5 * F.mse_loss(s.transpose(1, 2) @ s, t.transpose(1, 2) @ t)
