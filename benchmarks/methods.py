@@ -243,8 +243,8 @@ def page(rows: list[dict[str, Any]], environment: dict[str, Any]) -> list[str]:
         f"queues. {environment['machine']}, {environment['threads']} thread, torch {environment['packages']['torch']}, "
         f"commits {', '.join(sorted({str(row['commit'])[:12] for row in rows}))}.", "",
         "plain: the formula in plain PyTorch (benchmarks/transcriptions), same run. published: the papers' own code, "
-        "one thread of another machine (AMD EPYC), resident memory; adversary: generator and discriminator step, summed "
-        "seconds and the larger memory; dsd: with a third map.", "",
+        "one thread of another machine (AMD EPYC), resident memory; adversary: generator and discriminator step, "
+        "summed seconds and the larger memory; dsd: with a third map.", "",
         "## Goals over the plain form", "",
         "| size | row | goal | measured | |", "|---|---|---|---|---|", *goals(rows), "",
         "## All rows", "", cells, "|---" * cells.count(" | ") + "|---|", *map(line, rows), "",
