@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from segdistill.data.base import IGNORE_INDEX
 from segdistill.discovery import check_options, classes_in, pick
 from segdistill.errors import RecipeError
+from segdistill.methods.divergence import Divergence
 from segdistill.outputs import SegOutput
 
 _PACKAGE = "segdistill.methods"
@@ -82,18 +83,26 @@ def method_names() -> dict[str, type[Method]]:
     return classes_in(_PACKAGE, Method)
 
 
-def divergence(teacher: Tensor, student: Tensor, dim: int) -> Tensor:
-    """KL(softmax(teacher) || softmax(student)) along `dim`, in the log domain; the other axes stay."""
-    log_t = F.log_softmax(teacher, dim)
-    log_s = F.log_softmax(student, dim)
-    # A position at -inf in both (masked out) has probability zero: 0 * (-inf - -inf) must be 0, not NaN.
-    gap = torch.where(log_t.isneginf(), 0.0, log_t - log_s)
-    return (log_t.exp() * gap).sum(dim)
+def divergence(
+    teacher: Tensor, student: Tensor, dim: int, *, temperature: float = 1.0, keep: Tensor | None = None
+) -> Tensor:
+    """KL(softmax(teacher / T) || softmax(student / T)) along `dim`, in the log domain; the other axes stay.
+
+    keep: bool, broadcast to the maps; other positions are left out of the softmax. Each row needs one to keep. Only the
+    student gets a gradient, and it can be differentiated once.
+    """
+    rows: Tensor = Divergence.apply(teacher, student, dim, temperature, keep)
+    return rows
 
 
 def on_grid(label: Tensor, like: Tensor) -> Tensor:
     """Integer labels (N,h,w) on the grid of `like` (N,*,h,w), by the nearest pixel (torch's "nearest")."""
-    return F.interpolate(label[:, None].float(), size=like.shape[-2:], mode="nearest")[:, 0].long()
+    # Resized are the places along each axis; the labels as floating point numbers would be large.
+    rows, columns = (
+        F.interpolate(torch.arange(size, device=label.device).float()[None, None], size=wanted, mode="nearest")[0, 0]
+        for size, wanted in zip(label.shape[-2:], like.shape[-2:], strict=True)
+    )
+    return label[:, rows.long()[:, None], columns.long()].long()
 
 
 def labelled(label: Tensor, like: Tensor) -> Tensor:

@@ -99,7 +99,7 @@ class BPKD(Method):
     def _edge(self, z_s: Tensor, z_t: Tensor, edge: Tensor, valid: Tensor | None) -> Tensor:
         if self.pre_mask:
             z_s, z_t = z_s * edge, z_t * edge
-        pixels = divergence(z_t / self.edge_temperature, z_s / self.edge_temperature, dim=1)
+        pixels = divergence(z_t, z_s, dim=1, temperature=self.edge_temperature)
         share = edge if self.post_mask else torch.ones_like(edge)
         if valid is not None:
             share = share * valid

@@ -161,7 +161,8 @@ class CIRKD(Method):
 
 def unit_pixels(x: Tensor) -> Tensor:
     """Maps (N,C,h,w) as unit vectors of the pixels (N,hw,C)."""
-    return F.normalize(x.flatten(2).transpose(1, 2), dim=2)
+    # Laid out by pixel once, as every product and the queues take them.
+    return F.normalize(x.flatten(2), dim=1).transpose(1, 2).contiguous()
 
 
 def pooled(x: Tensor, valid: Tensor, size: int) -> tuple[Tensor, Tensor]:

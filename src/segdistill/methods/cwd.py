@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from segdistill.constraints import NonNegative, Positive
@@ -61,11 +60,7 @@ def spatial_divergence(x_t: Tensor, x_s: Tensor, valid: Tensor | None, temperatu
 
     An image without a valid position gives 0.
     """
-    x_t, x_s = x_t / temperature, x_s / temperature
-    if valid is not None:
-        # An image that is all void keeps its positions, so that the softmax stays finite, and is zeroed below.
-        keep = valid | ~valid.any(dim=(-2, -1), keepdim=True)
-        x_t = x_t.masked_fill(~keep, -torch.inf)
-        x_s = x_s.masked_fill(~keep, -torch.inf)
-    per_channel = divergence(x_t.flatten(2), x_s.flatten(2), dim=2)
+    # An image that is all void keeps its positions, so that the softmax stays finite, and is zeroed below.
+    keep = None if valid is None else (valid | ~valid.any(dim=(-2, -1), keepdim=True)).flatten(2)
+    per_channel = divergence(x_t.flatten(2), x_s.flatten(2), dim=2, temperature=temperature, keep=keep)
     return per_channel if valid is None else per_channel * valid.any(dim=-1).any(dim=-1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from segdistill.constraints import NonNegative, Positive
 from segdistill.methods.base import Method, labelled
@@ -62,22 +65,44 @@ class DIST(Method):
 
 
 def _inter(p_s: Tensor, p_t: Tensor, valid: Tensor) -> Tensor:
-    rho = _cosine(p_s - p_s.mean(1, keepdim=True), p_t - p_t.mean(1, keepdim=True), (1,))
-    return ((1 - rho) * valid).sum() / valid.sum().clamp_min(1)
+    distance: Tensor = _Distance.apply(p_s, p_t, (1,), valid, None)
+    return distance / valid.sum().clamp_min(1)
 
 
 def _intra(p_s: Tensor, p_t: Tensor, valid: Tensor) -> Tensor:
-    count = valid.sum()
-
-    def centred(p: Tensor) -> Tensor:
-        return (p - (p * valid).sum((0, 2, 3), keepdim=True) / count.clamp_min(1)) * valid
-
-    rho = _cosine(centred(p_s), centred(p_t), (0, 2, 3))
-    return (1 - rho).mean() * (count > 0)
+    distance: Tensor = _Distance.apply(p_s, p_t, (0, 2, 3), (valid.sum() > 0).to(p_s.dtype), valid)
+    return distance / p_s.shape[1]
 
 
-def _cosine(a: Tensor, b: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Cosine along `dims`, which stay with size 1; 0, with gradient 0, where either is constant."""
-    norm = torch.linalg.vector_norm(a, dim=dims, keepdim=True) * torch.linalg.vector_norm(b, dim=dims, keepdim=True)
-    cosine: Tensor = (a * b).sum(dims, keepdim=True) / (norm + _EPS)
-    return cosine
+class _Distance(torch.autograd.Function):
+    """Sum of weight * (1 - rho) over the vectors along `dims` of maps (N,K,h,w); the gradient is all that is kept.
+
+    weight: broadcast to the maps without `dims`. valid: (N,1,h,w), the positions in a vector; None: all.
+    rho is 0, with gradient 0, where either vector is constant.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, p_s: Tensor, p_t: Tensor, dims: tuple[int, ...], weight: Tensor, valid: Tensor | None
+    ) -> Tensor:
+        def centred(p: Tensor) -> Tensor:
+            if valid is None:
+                return p - p.mean(dims, keepdim=True)
+            kept = p * valid
+            return kept.sub_(kept.sum(dims, keepdim=True) / valid.sum().clamp_min(1) * valid)
+
+        a, b = centred(p_s), centred(p_t)
+        ab, aa, bb = ((x * y).sum(dims, keepdim=True) for x, y in ((a, b), (a, a), (b, b)))
+        norm = aa.sqrt() * bb.sqrt()
+        rho = ab / (norm + _EPS)
+        if ctx.needs_input_grad[0]:
+            # d rho / da = b / norm - rho a / |a|^2. A constant shift of p changes nothing: the gradient's mean is 0.
+            to_a = torch.where(aa > 0, rho * weight * norm / ((norm + _EPS) * aa), 0.0)
+            ctx.save_for_backward(b.mul_(-weight / (norm + _EPS)).addcmul_(a, to_a))
+        return ((1 - rho) * weight).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * upstream, None, None, None, None

@@ -50,7 +50,7 @@ class KD(Method):
         z_s, z_t = finer(student.logits, teacher.logits)
         if self.standardise:
             z_s, z_t = standardised(z_s), standardised(z_t)
-        pixels = divergence(z_t / self.temperature, z_s / self.temperature, dim=1)
+        pixels = divergence(z_t, z_s, dim=1, temperature=self.temperature)
         if self.class_balance and label is not None:
             weight = balanced(on_grid(label, z_s), self.num_classes, self.class_balance)
             mean = (pixels * weight).sum() / weight.sum().clamp_min(1e-12)

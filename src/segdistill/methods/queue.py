@@ -16,6 +16,7 @@ from segdistill.methods import ranks
 from segdistill.seeds import mix
 
 Precision = Literal["fp32", "bf16", "fp16"]
+_PRIORITY_BITS = 24  # of a uniform draw in float32
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -113,17 +114,18 @@ class ClassMemory(nn.Module):
     def push(self, features: Tensor, label: Tensor, *, as_published: bool = False) -> None:
         """File the unit pixels (N,n,C) of a batch by their labels (N,n); as_published: as `choose` says."""
         rank, number = ranks.world()
-        priority = self.chance.uniform(number * len(label), label.shape[1]).to(features)  # for the joint batch
+        priority = self.chance.uniform(number * len(label), label.shape[1]).to(features.device)  # for the joint batch
         mine = priority[rank * len(label) : (rank + 1) * len(label)]
         slot = torch.where(label < self.classes, label, self.classes)
         pixel, count = choose(slot, mine, self.classes, self.per_image, as_published=as_published)
-        channels = features.shape[2]
-        rows = features.gather(1, pixel.flatten(1)[..., None].expand(-1, -1, channels)).unflatten(1, pixel.shape[1:])
-        one_hot = (slot[:, None] == torch.arange(self.classes, device=slot.device)[:, None]).to(features)
-        mean = F.normalize(one_hot @ features / count.clamp_min(1)[..., None], dim=2)
-        for image in zip(ranks.gather(rows), ranks.gather(mean), ranks.gather(count), strict=True):
-            self.pixels.push(image[0], image[2].clamp_max(self.per_image))
-            self.regions.push(image[1][:, None], image[2].clamp_max(1))
+        image = torch.arange(len(label), device=label.device)[:, None]
+        rows = features[image[..., None], pixel]
+        sums = features.new_zeros(len(label) * (self.classes + 1), features.shape[2])
+        sums.index_add_(0, (slot + image * (self.classes + 1)).flatten(), features.flatten(0, 1))
+        mean = F.normalize(sums.unflatten(0, (len(label), -1))[:, :-1] / count.clamp_min(1)[..., None], dim=2)
+        for new, centre, found in zip(ranks.gather(rows), ranks.gather(mean), ranks.gather(count), strict=True):
+            self.pixels.push(new, found.clamp_max(self.per_image))
+            self.regions.push(centre[:, None], found.clamp_max(1))
 
 
 def choose(
@@ -131,12 +133,13 @@ def choose(
 ) -> tuple[Tensor, Tensor]:
     """Positions (N,K,limit) of each class's pixels of least priority, and how many pixels (N,K) the class has.
 
-    slot: (N,n) class or, for void, K. Positions from the number on are of other classes. as_published: in place of the
-    class's j-th pixel stands the image's j-th, as in CIRKD's code, whose queues so hold pixels of any class.
+    slot: (N,n) class or, for void, K. priority: (N,n) in [0,1). Positions from the number on are of other classes.
+    as_published: in place of the class's j-th pixel stands the image's j-th, as in CIRKD's code, whose queues so hold
+    pixels of any class.
     """
     n = slot.shape[1]
-    by_priority = priority.argsort(1)
-    order = by_priority.gather(1, slot.gather(1, by_priority).argsort(dim=1, stable=True))  # by class, then by priority
+    key = (slot << _PRIORITY_BITS) + (priority * (1 << _PRIORITY_BITS)).long()
+    order = key.argsort(dim=1, stable=True)  # by class, then by priority
     count = torch.zeros(len(slot), classes + 1, dtype=torch.int64, device=slot.device)
     count.scatter_add_(1, slot, torch.ones_like(slot))
     start = count.cumsum(1) - count

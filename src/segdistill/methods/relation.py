@@ -66,7 +66,7 @@ class _RelationDivergence(torch.autograd.Function):
             weight = row_weight[part, None] * group_weight
             p_t = log_t.exp()
             gap = log_t.sub_(log_s) if hidden is None else log_t.sub_(log_s).masked_fill_(hidden, 0.0)
-            total += ((p_t * gap).sum(2) * weight).sum()
+            total += (gap.mul_(p_t).sum(2) * weight).sum()
             if grad_rows is not None or grad_keys is not None:
                 slope = log_s.exp_().sub_(p_t).mul_(weight[..., None] / tau).flatten(1)
                 if grad_rows is not None:

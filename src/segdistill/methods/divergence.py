@@ -1,0 +1,46 @@
+"""The divergence of two networks' distributions, with its gradient made in the forward pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_LEAST = -1e30
+
+
+class Divergence(torch.autograd.Function):
+    """KL(softmax(teacher / T) || softmax(student / T)) along `dim`; its gradient, p_s - p_t, is all that is kept.
+
+    Positions where not `keep` have probability zero in both.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, teacher: Tensor, student: Tensor, dim: int, temperature: float, keep: Tensor | None
+    ) -> Tensor:
+        hide = None if keep is None else torch.zeros_like(keep, dtype=student.dtype).masked_fill_(~keep, -torch.inf)
+
+        def log_softmax(x: Tensor) -> Tensor:
+            if hide is not None:
+                x = torch.add(hide, x, alpha=1 / temperature)
+            elif temperature != 1:
+                x = x / temperature
+            return F.log_softmax(x, dim)
+
+        log_t, log_s = log_softmax(teacher), log_softmax(student)
+        p_t = log_t.exp()
+        # Where both are -inf, 0 * (-inf - -inf) must be 0, not NaN.
+        rows = log_t.clamp_min_(_LEAST).sub_(log_s.clamp_min_(_LEAST)).mul_(p_t).sum(dim)
+        ctx.dim, ctx.temperature = dim, temperature
+        ctx.save_for_backward(log_s.exp_().sub_(p_t) if ctx.needs_input_grad[1] else None)
+        return rows
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        (slope,) = ctx.saved_tensors
+        return None, slope * (upstream / ctx.temperature).unsqueeze(ctx.dim), None, None, None
