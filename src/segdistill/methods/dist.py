@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from segdistill.constraints import NonNegative, Positive
+from segdistill.methods import ranks
 from segdistill.methods.base import Method, labelled
 from segdistill.outputs import SegOutput, finer
 
@@ -17,7 +18,7 @@ class DIST(Method):
 
       inter = inter_weight * T^2 * (1 - mean over pixels of rho(p_s[:, pixel], p_t[:, pixel]))
       intra = intra_weight * T^2 * (1 - mean over classes of rho(p_s[class], p_t[class]))
-    p[:, pixel] has K numbers, p[class] those of all pixels of the batch.
+    p[:, pixel] has K numbers, p[class] those of all pixels of the batch, over several ranks of the joint one.
     rho(a,b) = <a - mean a, b - mean b> / (|a - mean a| |b - mean b| + 1e-8). Void pixels are in no vector; all void
     gives 0. A class whose probability is the same everywhere correlates with nothing: it adds 1 and no gradient.
     Grids that differ meet on the finer one.
@@ -63,14 +64,14 @@ class DIST(Method):
 
 def _inter(p_s: Tensor, p_t: Tensor, valid: Tensor) -> Tensor:
     rho = _cosine(p_s - p_s.mean(1, keepdim=True), p_t - p_t.mean(1, keepdim=True), (1,))
-    return ((1 - rho) * valid).sum() / valid.sum().clamp_min(1)
+    return ((1 - rho) * valid).sum() / ranks.mean_count(valid.sum())
 
 
 def _intra(p_s: Tensor, p_t: Tensor, valid: Tensor) -> Tensor:
-    count = valid.sum()
+    count = ranks.total(valid.sum())
 
     def centred(p: Tensor) -> Tensor:
-        return (p - (p * valid).sum((0, 2, 3), keepdim=True) / count.clamp_min(1)) * valid
+        return (p - ranks.sum_over(p * valid, (0, 2, 3)) / count.clamp_min(1)) * valid
 
     rho = _cosine(centred(p_s), centred(p_t), (0, 2, 3))
     return (1 - rho).mean() * (count > 0)
@@ -78,6 +79,4 @@ def _intra(p_s: Tensor, p_t: Tensor, valid: Tensor) -> Tensor:
 
 def _cosine(a: Tensor, b: Tensor, dims: tuple[int, ...]) -> Tensor:
     """Cosine along `dims`, which stay with size 1; 0, with gradient 0, where either is constant."""
-    norm = torch.linalg.vector_norm(a, dim=dims, keepdim=True) * torch.linalg.vector_norm(b, dim=dims, keepdim=True)
-    cosine: Tensor = (a * b).sum(dims, keepdim=True) / (norm + _EPS)
-    return cosine
+    return ranks.sum_over(a * b, dims) / (ranks.norm_over(a, dims) * ranks.norm_over(b, dims) + _EPS)
