@@ -85,13 +85,19 @@ def changed(output: SegOutput, change: Any) -> SegOutput:
     )
 
 
+def double(output: SegOutput) -> SegOutput:
+    return changed(output, Tensor.double)
+
+
 def all_maps(output: SegOutput) -> list[Tensor]:
     return [output.logits, output.embedding, *output.features]
 
 
 def make(name: str, student: SegOutput, teacher: SegOutput, **options: Any) -> Method:
+    """A method whose parameters are the same at every call; in float64 where the maps are."""
     torch.manual_seed(0)
-    return create_method(name, student=student, teacher=teacher, num_classes=student.logits.shape[1], **options)
+    method = create_method(name, student=student, teacher=teacher, num_classes=student.logits.shape[1], **options)
+    return method.double() if student.logits.dtype == torch.float64 else method
 
 
 def call(method: Method, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:

@@ -9,10 +9,9 @@ from unittest import mock
 
 import pytest
 import torch
-from batches import VOID, Options, blocks, changed, draw_maps, every_setting, loss_and_gradients, pair
+from batches import VOID, Options, blocks, changed, double, draw_maps, every_setting, loss_and_gradients, pair
 from torch import Tensor
 
-from segdistill.methods import create_method
 from segdistill.outputs import SegOutput
 
 # With as many keys as rows all rows are drawn, in whatever order they were filed.
@@ -30,21 +29,14 @@ KNOWS_CLASSES_APART = {
 }
 
 
-def _double(maps: SegOutput) -> SegOutput:
-    return changed(maps, Tensor.double)
-
-
 def _learn(name: str, options: Options, *batch: Any) -> tuple[dict[str, Tensor], list[Tensor]]:
-    """Terms and gradients in float64, with every random number of a batch the same for each of its images."""
+    """Terms and gradients, with every random number of a batch the same for each of its images."""
     rand = torch.rand
 
     def draw(*shape: int, **options: Any) -> Tensor:
         return rand(1, *shape[1:], **options).expand(shape)
 
-    def create(*arguments: Any, **keywords: Any) -> Any:
-        return create_method(*arguments, **keywords).double()
-
-    with mock.patch.object(torch, "rand", draw), mock.patch("batches.create_method", create):
+    with mock.patch.object(torch, "rand", draw):
         return loss_and_gradients(name, {**ALL_ROWS.get(name, {}), **options}, *batch)
 
 
@@ -56,7 +48,7 @@ def _assert_equal(found: Any, wanted: Any) -> None:
 
 @every_setting
 def test_the_order_of_the_images_says_nothing(name: str, options: Options) -> None:
-    student, teacher = (_double(maps) for maps in pair(n=3))
+    student, teacher = (double(maps) for maps in pair(n=3))
     label = blocks(n=3)
     label[2, 24:] = VOID
     terms, gradients = _learn(name, options, student, teacher, label)
@@ -70,7 +62,7 @@ def test_the_order_of_the_images_says_nothing(name: str, options: Options) -> No
 def test_the_names_of_the_classes_say_nothing(name: str, options: Options) -> None:
     if name in KNOWS_CLASSES_APART:
         pytest.skip(KNOWS_CLASSES_APART[name])
-    student, teacher = (_double(maps) for maps in pair())
+    student, teacher = (double(maps) for maps in pair())
     terms, gradients = _learn(name, options, student, teacher, blocks())
     order = torch.tensor([3, 1, 4, 0, 2])
     student, teacher = (replace(maps, logits=maps.logits[:, order]) for maps in (student, teacher))
@@ -237,7 +229,7 @@ def _before_and_after(rule: Rule, whose: str, change: str) -> dict[str, tuple[fl
     def large(maps: SegOutput) -> SegOutput:
         return replace(maps, embedding=100 * maps.embedding, features=tuple(100 * x for x in maps.features))
 
-    outputs = {"student": large(_double(draw_maps(1))), "teacher": large(_double(draw_maps(2)))}
+    outputs = {"student": large(double(draw_maps(1))), "teacher": large(double(draw_maps(2)))}
     altered = {role: alter(maps) if whose in (role, "both") else maps for role, maps in outputs.items()}
     before, after = (
         _learn(rule.name, rule.options, pair["student"], pair["teacher"], blocks())[0] for pair in (outputs, altered)

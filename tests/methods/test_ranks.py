@@ -16,7 +16,7 @@ from unittest import mock
 import pytest
 import torch
 import torch.distributed as dist
-from batches import VOID, Options, all_maps, blocks, call, changed, draw_maps, make, variants
+from batches import VOID, Options, all_maps, blocks, call, changed, double, make, pair, variants
 from torch import Tensor, nn
 
 from segdistill.outputs import SegOutput
@@ -57,18 +57,18 @@ def _label(which: str) -> Tensor:
 
 
 def _part(output: SegOutput, images: slice) -> SegOutput:
-    return changed(output, lambda maps: maps[images].detach().clone().double().requires_grad_())
+    return changed(output, lambda maps: maps[images].detach().clone().requires_grad_())
 
 
 def _say(name: str, options: Options, which: str, images: slice) -> Said:
     """Terms, gradients of the student's maps and of the method's parameters for these of the joint batch's 4 images."""
-    whole = draw_maps(1, n=4, width=4), draw_maps(2, n=4, width=6)
+    whole = [double(maps) for maps in pair(n=4)]
     student, teacher = (_part(maps, images) for maps in whole)
     label = _label(which)[images]
     if name == "task":
         method, terms = nn.Module(), {"task": task_loss(student.logits, label)}
     else:
-        method = make(name, *whole, **SMALL.get(name, {}), **options).double()
+        method = make(name, *whole, **SMALL.get(name, {}), **options)
         for module in method.modules():
             if type(module) is nn.BatchNorm2d:  # of a discriminator: it reads its rank's own batch, as a network's does
                 module.eval()
