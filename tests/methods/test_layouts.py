@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from batches import (
     METHODS,
     Options,
@@ -17,6 +18,7 @@ from batches import (
     make,
     pair,
 )
+from torch import Tensor
 
 from segdistill.outputs import SegOutput
 
@@ -54,3 +56,26 @@ def test_compiled_methods_say_the_same(name: str) -> None:
         torch.testing.assert_close(found[0][term], value, rtol=1e-5, atol=0)
     for a, b in zip(found[1], gradients, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5 * b.abs().max().item())
+
+
+@every_variant
+def test_a_network_under_autocast_teaches_the_same_to_its_accuracy(name: str, options: Options) -> None:
+    def layer(maps: Tensor) -> Tensor:
+        weight = torch.randn(maps.shape[1], maps.shape[1], 1, 1, generator=torch.Generator().manual_seed(4))
+        return F.conv2d(maps, weight / maps.shape[1] ** 0.5)
+
+    said = []
+    for enabled in (False, True):
+        student, teacher = pair()
+        student = changed(student, lambda maps: maps.requires_grad_())
+        method = make(name, student, teacher, **options)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            outputs = changed(student, layer), changed(teacher, layer)
+            terms = call(method, *outputs, blocks())
+        assert outputs[0].logits.dtype == (torch.bfloat16 if enabled else torch.float32)
+        said.append((terms, gradients_of(terms, student)))
+    (terms, gradients), (rounded, found) = said
+    for term, value in terms.items():
+        assert rounded[term].item() == pytest.approx(value.item(), rel=0.02)
+    for a, b in zip(found, gradients, strict=True):
+        assert (a - b).norm() <= 0.2 * b.norm()  # signs and maxima may fall otherwise
