@@ -22,8 +22,6 @@ from torch import Tensor
 
 from segdistill.outputs import SegOutput
 
-every_method = pytest.mark.parametrize("name", METHODS)
-
 
 @every_variant
 def test_channels_last_changes_nothing(name: str, options: Options) -> None:
@@ -39,7 +37,7 @@ def test_channels_last_changes_nothing(name: str, options: Options) -> None:
         torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9 * b.abs().max().item())
 
 
-@every_method
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"cirkdv2"}))  # which takes longer than all, as twice `cirkd`
 def test_compiled_methods_say_the_same(name: str) -> None:
     torch._dynamo.reset()
     said = []

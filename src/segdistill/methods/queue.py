@@ -30,7 +30,6 @@ class Chance(nn.Module):
         self.seed = int(torch.randint(2**62, ()))
         self.calls = 0
 
-    @torch.compiler.disable
     def _generator(self) -> torch.Generator:
         self.calls += 1  # on the CPU, so that the device doesn't change the draws
         return torch.Generator().manual_seed(mix(self.seed, self.calls))
