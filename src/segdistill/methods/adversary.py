@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from segdistill.constraints import Count, NonNegative, Positive
+from segdistill.methods import ranks
 from segdistill.methods.base import Method, labelled
 from segdistill.outputs import SegOutput, finer, resize
 
@@ -71,7 +72,7 @@ class Adversary(Method):
             valid = labelled(label, z_s)
             z_s, z_t = z_s * valid, z_t * valid
             share = valid.flatten(1).any(1).to(z_s.dtype)
-        share = share / share.sum().clamp_min(1)  # of each image in a mean
+        share = share / ranks.mean_count(share.sum())  # of each image in a mean
         size = max(_SMALLEST, z_s.shape[-2]), max(_SMALLEST, z_s.shape[-1])
         z_s, z_t = resize(z_s, size), resize(z_t, size)
         # Detached parameters, so that what the student learns leaves no gradient in the discriminator.

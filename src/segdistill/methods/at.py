@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segdistill.constraints import NonNegative
+from segdistill.methods import ranks
 from segdistill.methods.base import Method, labelled
 from segdistill.methods.connectors import Source, maps_of
 from segdistill.outputs import SegOutput, finer
@@ -46,7 +47,7 @@ class AT(Method):
             return {"at": self.weight * (_unit(e_s) - _unit(e_t)).square().mean()}
         valid = labelled(label, e_s)
         gap = _unit(e_s * valid) - _unit(e_t * valid)
-        return {"at": self.weight * gap.square().sum() / valid.sum().clamp_min(1)}
+        return {"at": self.weight * gap.square().sum() / ranks.mean_count(valid.sum())}
 
 
 def energy(maps: Tensor) -> Tensor:

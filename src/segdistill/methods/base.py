@@ -13,7 +13,11 @@ from torch import Tensor, nn
 from segdistill.data.base import IGNORE_INDEX
 from segdistill.discovery import check_options, classes_in, pick
 from segdistill.errors import RecipeError
+<<<<<<< HEAD
 from segdistill.methods.divergence import Divergence
+=======
+from segdistill.methods import ranks
+>>>>>>> 056631855bf244667d0de958599aaabc3105f481
 from segdistill.outputs import SegOutput
 
 _PACKAGE = "segdistill.methods"
@@ -24,7 +28,7 @@ class Method(nn.Module, ABC):
 
     student, teacher: `SegOutput` of the same N images. label: (N,H,W) integers, 255 is void, or None when there is
     none. Subclasses write `terms`; they receive float32 maps whatever autocast says, and a teacher without gradient.
-    Void pixels carry no signal.
+    Void pixels carry no signal. Over several ranks, the gradient is that of one with the joint batch (see `ranks`).
     """
 
     needs: frozenset[str] = frozenset({"logits"})
@@ -111,8 +115,11 @@ def labelled(label: Tensor, like: Tensor) -> Tensor:
 
 
 def mean_where(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean of `values` over the positions where `valid`, of the same shape, is True; 0 if there is none."""
-    return (values * valid).sum() / valid.sum().clamp_min(1)
+    """Mean of `values` over the positions where `valid`, of the same shape, is True; 0 if there is none.
+
+    Over several ranks the mean of what they get is the joint batch's, however their void differs.
+    """
+    return (values * valid).sum() / ranks.mean_count(valid.sum())
 
 
 def _full_precision(output: SegOutput, *, detach: bool = False) -> SegOutput:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segdistill.constraints import Count, NonNegative, Positive
+from segdistill.methods import ranks
 from segdistill.methods.base import Method, divergence, labelled
 from segdistill.methods.cwd import spatial_divergence
 from segdistill.outputs import SegOutput, finer
@@ -106,7 +107,7 @@ class BPKD(Method):
         count = (share > 0).sum((-2, -1)).to(share.dtype) if self.edge_norm == "count" else share.sum((-2, -1))
         present = (count > 0).sum(1, keepdim=True)
         if self.norm_over == "batch":
-            count = count.mean(0, keepdim=True)
+            count = ranks.mean(count.mean(0, keepdim=True))
         per_class = 1 / count.clamp_min(1)
         if self.class_reduction == "mean":
             per_class = per_class / present.clamp_min(1)

@@ -109,7 +109,7 @@ class CIRKD(Method):
         if self.training:
             self.memory.push(a_t, label.flatten(1), as_published=self.as_published)
         known = (label != IGNORE_INDEX).flatten().to(a_s.dtype)
-        weight = known / self._mean_count(known.sum())
+        weight = known / ranks.mean_count(known.sum())
 
         def term(queue: Queue, count: int, wanted: float) -> Tensor:
             assert self.memory is not None
@@ -146,17 +146,10 @@ class CIRKD(Method):
             rows_t.flatten(0, 1),
             keys[1],
             tau=self.tau,
-            row_weight=taught / self._mean_count(taught.sum(), self.across_ranks),
+            row_weight=taught / (ranks.mean_count(taught.sum()) if self.across_ranks else taught.sum().clamp_min(1)),
             group_weight=group / group.sum().clamp_min(1),
             valid=None if self.as_published else keys[2],
         )
-
-    @staticmethod
-    def _mean_count(count: Tensor, across_ranks: bool = True) -> Tensor:
-        """`count` averaged over the ranks: with it as divisor, the mean of the ranks' terms is the joint batch's."""
-        if across_ranks:
-            count = ranks.total(count) / ranks.world()[1]
-        return torch.where(count > 0, count, 1.0)
 
 
 def unit_pixels(x: Tensor) -> Tensor:

@@ -90,7 +90,7 @@ class CIRKDv2(CIRKD):
         if self.connector is None:
             return f_s.new_zeros(())
         error = ((self.connector(f_s) - f_t) ** 2).mean(1, keepdim=True)
-        loss: Tensor = (error * counted).sum() / self._mean_count(counted.sum())
+        loss: Tensor = (error * counted).sum() / ranks.mean_count(counted.sum())
         return loss
 
     def _channel_terms(self, f_s: Tensor, f_t: Tensor, counted: Tensor) -> dict[str, Tensor]:
@@ -101,7 +101,7 @@ class CIRKDv2(CIRKD):
         x_s = F.normalize((self.channel_head(f_s, valid) * valid).flatten(2), dim=2)
         x_t = F.normalize((f_t * valid).flatten(2), dim=2)
         taught = valid.flatten(1).any(1).to(x_s.dtype)  # (N,): images that are not all void
-        share = taught / self._mean_count(taught.sum())
+        share = taught / ranks.mean_count(taught.sum())
         # Channels of an image that is all void are filed by nobody, so they are offered last.
         keys = self.channels(x_t, taught, file=self.training)[None]
         row_weight = (share / x_s.shape[1]).repeat_interleave(x_s.shape[1])

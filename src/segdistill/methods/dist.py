@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from segdistill.constraints import NonNegative, Positive
+from segdistill.methods import ranks
 from segdistill.methods.base import Method, labelled
 from segdistill.outputs import SegOutput, finer
 
@@ -20,7 +21,7 @@ class DIST(Method):
 
       inter = inter_weight * T^2 * (1 - mean over pixels of rho(p_s[:, pixel], p_t[:, pixel]))
       intra = intra_weight * T^2 * (1 - mean over classes of rho(p_s[class], p_t[class]))
-    p[:, pixel] has K numbers, p[class] those of all pixels of the batch.
+    p[:, pixel] has K numbers, p[class] those of all pixels of the batch, over several ranks of the joint one.
     rho(a,b) = <a - mean a, b - mean b> / (|a - mean a| |b - mean b| + 1e-8). Void pixels are in no vector; all void
     gives 0. A class whose probability is the same everywhere correlates with nothing: it adds 1 and no gradient.
     Grids that differ meet on the finer one.
@@ -66,39 +67,45 @@ class DIST(Method):
 
 def _inter(p_s: Tensor, p_t: Tensor, valid: Tensor) -> Tensor:
     distance: Tensor = _Distance.apply(p_s, p_t, (1,), valid, None)
-    return distance / valid.sum().clamp_min(1)
+    return distance / ranks.mean_count(valid.sum())
 
 
 def _intra(p_s: Tensor, p_t: Tensor, valid: Tensor) -> Tensor:
-    distance: Tensor = _Distance.apply(p_s, p_t, (0, 2, 3), (valid.sum() > 0).to(p_s.dtype), valid)
+    known = (ranks.total(valid.sum()) > 0).to(p_s.dtype)
+    distance: Tensor = _Distance.apply(p_s, p_t, (0, 2, 3), known, valid)
     return distance / p_s.shape[1]
 
 
 class _Distance(torch.autograd.Function):
     """Sum of weight * (1 - rho) over the vectors along `dims` of maps (N,K,h,w); the gradient is all that is kept.
 
-    weight: broadcast to the maps without `dims`. valid: (N,1,h,w), the positions in a vector; None: all.
-    rho is 0, with gradient 0, where either vector is constant.
+    weight: broadcast to the maps without `dims`. valid: (N,1,h,w), the positions in a vector, which then goes on in the
+    maps of the other ranks; None: all. rho is 0, with gradient 0, where either vector is constant.
     """
 
     @staticmethod
     def forward(
         ctx: Any, p_s: Tensor, p_t: Tensor, dims: tuple[int, ...], weight: Tensor, valid: Tensor | None
     ) -> Tensor:
+        def total(x: Tensor) -> Tensor:
+            return x if valid is None else ranks.total(x)
+
         def centred(p: Tensor) -> Tensor:
             if valid is None:
                 return p - p.mean(dims, keepdim=True)
             kept = p * valid
-            return kept.sub_(kept.sum(dims, keepdim=True) / valid.sum().clamp_min(1) * valid)
+            return kept.sub_(total(kept.sum(dims, keepdim=True)) / total(valid.sum()).clamp_min(1) * valid)
 
         a, b = centred(p_s), centred(p_t)
-        ab, aa, bb = ((x * y).sum(dims, keepdim=True) for x, y in ((a, b), (a, a), (b, b)))
+        ab, aa, bb = (total((x * y).sum(dims, keepdim=True)) for x, y in ((a, b), (a, a), (b, b)))
         norm = aa.sqrt() * bb.sqrt()
         rho = ab / (norm + _EPS)
         if ctx.needs_input_grad[0]:
             # d rho / da = b / norm - rho a / |a|^2. A constant shift of p changes nothing: the gradient's mean is 0.
             to_a = torch.where(aa > 0, rho * weight * norm / ((norm + _EPS) * aa), 0.0)
-            ctx.save_for_backward(b.mul_(-weight / (norm + _EPS)).addcmul_(a, to_a))
+            gradient = b.mul_(-weight / (norm + _EPS)).addcmul_(a, to_a)
+            # What all ranks make of a joint vector is the same, and training takes the mean over the ranks.
+            ctx.save_for_backward(gradient if valid is None else gradient.mul_(ranks.world()[1]))
         return ((1 - rho) * weight).sum()
 
     @staticmethod

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from segdistill.constraints import NonNegative, Positive
+from segdistill.methods import ranks
 from segdistill.methods.base import Method, divergence, on_grid
 from segdistill.outputs import SegOutput, finer
 
@@ -54,7 +55,7 @@ class DKD(Method):
             "dkd/target": (self.target_weight, divergence(_two(own_t, rest_t), _two(own_s, rest_s), dim=1)),
             "dkd/others": (self.others_weight, divergence(rest_t, rest_s, dim=1)),
         }
-        scale = self.temperature**2 / valid.sum().clamp_min(1)
+        scale = self.temperature**2 / ranks.mean_count(valid.sum())
         return {name: weight * scale * (pixels * valid).sum() for name, (weight, pixels) in parts.items()}
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segdistill.constraints import NonNegative, Positive
+from segdistill.methods import ranks
 from segdistill.methods.at import energy
 from segdistill.methods.base import Method, labelled
 from segdistill.outputs import SegOutput, finer, resize
@@ -76,8 +77,8 @@ class DSD(Method):
             same = maps_s[i] is maps_s[j]
             r_s = torch.zeros_like(r_t) if same else _unit(attention_s[j] - attention_s[i])
             total = total + (r_s - r_t).square().sum()
-        count = valid.expand(len(maps_s[0]), -1, -1, -1).sum().clamp_min(1)
-        return total / (len(pairs) * count)
+        count = valid.expand(len(maps_s[0]), -1, -1, -1).sum()
+        return total / (len(pairs) * ranks.mean_count(count))
 
     def _classes(self, z_s: Tensor, z_t: Tensor, label: Tensor | None) -> Tensor:
         z_s, z_t = finer(z_s, z_t)

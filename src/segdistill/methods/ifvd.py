@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from segdistill.constraints import NonNegative
+from segdistill.methods import ranks
 from segdistill.methods.base import Method, on_grid
 from segdistill.outputs import SegOutput, finer
 
@@ -55,7 +56,7 @@ class IFVD(Method):
         classes = classes.clamp(max=self.num_classes - 1)[:, None]
         onehot.scatter_(1, classes, known[:, None].to(f_s.dtype))
         gap = similarity(f_s.flatten(2), onehot, classes) - similarity(f_t.flatten(2), onehot, classes)
-        count = known.numel() if self.as_published else known.sum().clamp_min(1)
+        count = known.numel() if self.as_published else ranks.mean_count(known.sum())
         return {"ifvd": self.weight * (gap.square() * known).sum() / count}
 
 

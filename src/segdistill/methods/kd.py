@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from segdistill.constraints import NonNegative, Positive
+from segdistill.methods import ranks
 from segdistill.methods.base import Method, divergence, labelled, mean_where, on_grid
 from segdistill.outputs import SegOutput, finer
 
@@ -53,7 +54,7 @@ class KD(Method):
         pixels = divergence(z_t, z_s, dim=1, temperature=self.temperature)
         if self.class_balance and label is not None:
             weight = balanced(on_grid(label, z_s), self.num_classes, self.class_balance)
-            mean = (pixels * weight).sum() / weight.sum().clamp_min(1e-12)
+            mean = (pixels * weight).sum() / ranks.mean(weight.sum()).clamp_min(1e-12)
         elif self.as_published or label is None:
             mean = pixels.mean()
         else:
@@ -69,6 +70,6 @@ def standardised(z: Tensor) -> Tensor:
 def balanced(label: Tensor, num_classes: int, exponent: float) -> Tensor:
     """Weights share_c^-exponent of the pixels of `label` (N,h,w), share of all labelled pixels; void gives 0."""
     known = label < num_classes
-    counts = torch.bincount(label[known], minlength=num_classes).float()
+    counts = ranks.total(torch.bincount(label[known], minlength=num_classes)).float()
     weights = (counts / counts.sum().clamp_min(1)).clamp_min(1e-6) ** -exponent
     return torch.where(known, weights[label.clamp(0, num_classes - 1)], 0.0)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from segdistill.constraints import NonNegative
+from segdistill.methods import ranks
 from segdistill.methods.base import Method, labelled
 from segdistill.methods.connectors import Source, connector, maps_of
 from segdistill.outputs import SegOutput, finer
@@ -55,14 +56,14 @@ def standardised_gap(f_s: Tensor, f_t: Tensor, valid: Tensor | None, dims: tuple
     """
     keep = torch.ones_like(f_s[:, :1]) if valid is None else valid.to(f_s.dtype)
     gap = _standardised(f_s, keep, dims, eps) - _standardised(f_t, keep, dims, eps)
-    return gap.square().sum() / (keep.sum().clamp_min(1) * f_s.shape[1])
+    return gap.square().sum() / (ranks.mean_count(keep.sum()) * f_s.shape[1])
 
 
 def _standardised(f: Tensor, keep: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
     """(f - mean) / (unbiased std + eps) over the positions to `keep`, 0 at the others."""
-    count = keep.sum(dims, keepdim=True)
-    centred = (f - (f * keep).sum(dims, keepdim=True) / count.clamp_min(1)) * keep
+    count = ranks.sum_over(keep, dims)
+    centred = (f - ranks.sum_over(f * keep, dims) / count.clamp_min(1)) * keep
     # The norm, unlike a square root, has gradient 0 where it is 0: a constant channel.
-    std = torch.linalg.vector_norm(centred, dim=dims, keepdim=True) / (count - 1).clamp_min(1).sqrt()
+    std = ranks.norm_over(centred, dims) / (count - 1).clamp_min(1).sqrt()
     unit: Tensor = centred / (std + eps)
     return unit

@@ -1,4 +1,8 @@
-"""What the processes of a run tell each other inside a loss; alone, each function gives back what it got."""
+"""What the processes of a run tell each other inside a loss; alone, each function says what one process has.
+
+DistributedDataParallel averages the ranks' gradients, so a loss is the joint batch's if the mean of the ranks' terms
+is: a rank divides what it sums by the ranks' mean count, or computes the joint value from sums over all ranks.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,34 @@ def total(x: Tensor) -> Tensor:
         return x
     summed: Tensor = _Total.apply(x)
     return summed
+
+
+def mean(x: Tensor) -> Tensor:
+    """The mean of `x` over the ranks."""
+    ranks = world()[1]
+    return x if ranks == 1 else total(x) / ranks
+
+
+def mean_count(count: Tensor) -> Tensor:
+    """`count` averaged over the ranks, 1 where there is none: as divisor it makes the mean of the ranks' terms the
+    joint batch's."""
+    count = mean(count)
+    return torch.where(count > 0, count, 1)
+
+
+def sum_over(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Sum of `x` along `dims`, which stay with size 1; over the images of all ranks if 0 is among them."""
+    summed = x.sum(dims, keepdim=True)
+    return total(summed) if 0 in dims else summed
+
+
+def norm_over(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """L2 norm along `dims`, as `sum_over`; unlike that of a square root, its gradient is 0 where it is 0."""
+    length: Tensor = torch.linalg.vector_norm(x, dim=dims, keepdim=True)
+    if 0 not in dims or world()[1] == 1:
+        return length
+    joint: Tensor = torch.linalg.vector_norm(gather(length), dim=0, keepdim=True)
+    return joint
 
 
 class _Gather(torch.autograd.Function):

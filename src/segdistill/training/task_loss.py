@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from segdistill.data.base import IGNORE_INDEX
+from segdistill.methods.ranks import mean_count
 from segdistill.outputs import resize
 
 _SCORES = {"cpu": 1 << 18}  # scores in a strip: on a processor about what its cache holds
@@ -23,6 +24,7 @@ def task_loss(
     L = 1/V * sum over the V labelled pixels p of weight[y_p] * (log sum_k exp x_kp - x_yp), x the bilinear upsampling
     of the logits. class_weights (K,) multiply the pixels' losses, not the divisor. The loss is float32 (float64 for
     such logits) whatever autocast says. It can be differentiated once.
+    Over several ranks, which all have to call it, V is their mean: the mean of their losses is the joint batch's.
 
     Columns are upsampled at once, rows in strips: N K h W numbers are held, their gradient, and a strip of scores. The
     gradient is made in the same pass, so that nothing of the size N K H W is ever held or saved.
@@ -33,7 +35,7 @@ def task_loss(
         scores = resize(scores.transpose(1, 2), (scores.shape[1], label.shape[-1]), align_corners=align_corners)
         wanted = torch.is_grad_enabled() and scores.requires_grad
         total: Tensor = _RowwiseCrossEntropy.apply(scores, label, class_weights, align_corners, wanted)
-        return total / (label != IGNORE_INDEX).sum().clamp_min(1)
+        return total / mean_count((label != IGNORE_INDEX).sum())
 
 
 class _RowwiseCrossEntropy(torch.autograd.Function):
