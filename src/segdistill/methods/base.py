@@ -13,11 +13,8 @@ from torch import Tensor, nn
 from segdistill.data.base import IGNORE_INDEX
 from segdistill.discovery import check_options, classes_in, pick
 from segdistill.errors import RecipeError
-<<<<<<< HEAD
-from segdistill.methods.divergence import Divergence
-=======
 from segdistill.methods import ranks
->>>>>>> 056631855bf244667d0de958599aaabc3105f481
+from segdistill.methods.divergence import Divergence
 from segdistill.outputs import SegOutput
 
 _PACKAGE = "segdistill.methods"
