@@ -279,7 +279,11 @@ def test_canonical_is_standardised_features_and_kd(pair: Pair) -> None:
         s, t = (_unit(_rows(x[n : n + 1], pair[2][n : n + 1]), 1e-3) for x in pair[:2])
         gaps.append((s - t).square())
     torch.testing.assert_close(got["canonical/feature"], 3 * torch.cat(gaps).mean())
-    torch.testing.assert_close(got["canonical/logit"], _run("kd", pair, temperature=2, weight=2)["kd"])
+    balanced = _run("kd", pair, temperature=2, weight=2, class_balance=0.5)["kd"]
+    torch.testing.assert_close(got["canonical/logit"], balanced)
+    plain = _run("canonical", pair, class_balance=0)["canonical/logit"]
+    torch.testing.assert_close(plain, _run("kd", pair)["kd"])
+    assert balanced != plain
 
 
 def test_the_magnitude_of_the_teachers_features_does_not_matter_to_canonical(pair: Pair) -> None:

@@ -116,12 +116,9 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[dict[tuple[str, str],
 @pytest.mark.parametrize("which", LABELS)
 @pytest.mark.parametrize(("name", "options"), SETTINGS, ids=[_name(*setting) for setting in SETTINGS])
 def test_two_ranks_equal_one_with_the_joint_batch(
-    name: str, options: Options, which: str, said: list[dict[tuple[str, str], Said]], request: pytest.FixtureRequest
+    name: str, options: Options, which: str, said: list[dict[tuple[str, str], Said]]
 ) -> None:
     key = _name(name, options)
-    if name == "maskd" and which != "equal void":
-        reason = "the tokens' cross-entropy is a mean over the labelled pixels of the rank"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     if key in ONE_RANK_ONLY:
         pytest.skip(ONE_RANK_ONLY[key])
     (a_terms, a_maps, a_own), (b_terms, b_maps, b_own) = (rank[key, which] for rank in said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from segdistill.constraints import NonNegative, Positive
@@ -53,7 +54,7 @@ class KD(Method):
             z_s, z_t = standardised(z_s), standardised(z_t)
         pixels = divergence(z_t, z_s, dim=1, temperature=self.temperature)
         if self.class_balance and label is not None:
-            weight = balanced(on_grid(label, z_s), self.num_classes, self.class_balance)
+            weight = balanced(on_grid(label, z_s), self.num_classes, self.class_balance).to(pixels.dtype)
             mean = (pixels * weight).sum() / ranks.mean(weight.sum()).clamp_min(1e-12)
         elif self.as_published or label is None:
             mean = pixels.mean()
@@ -69,7 +70,8 @@ def standardised(z: Tensor) -> Tensor:
 
 def balanced(label: Tensor, num_classes: int, exponent: float) -> Tensor:
     """Weights share_c^-exponent of the pixels of `label` (N,h,w), share of all labelled pixels; void gives 0."""
-    known = label < num_classes
-    counts = ranks.total(torch.bincount(label[known], minlength=num_classes)).float()
+    slot = label.clamp_max(num_classes)  # void comes last; counting by scattering doesn't wait for the device
+    pixels = torch.ones_like(slot, dtype=torch.float32).flatten()
+    counts = ranks.total(pixels.new_zeros(num_classes + 1).scatter_add_(0, slot.flatten(), pixels))[:-1]
     weights = (counts / counts.sum().clamp_min(1)).clamp_min(1e-6) ** -exponent
-    return torch.where(known, weights[label.clamp(0, num_classes - 1)], 0.0)
+    return F.pad(weights, (0, 1))[slot]

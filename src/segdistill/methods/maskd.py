@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from segdistill.constraints import Count, NonNegative, Positive
 from segdistill.data.base import IGNORE_INDEX
+from segdistill.methods import ranks
 from segdistill.methods.base import Method, labelled, on_grid
 from segdistill.outputs import SegOutput, finer
 
@@ -87,7 +88,7 @@ class MasKD(Method):
         target = on_grid(label, z_t)
         scores = z_t * found.sum(1, keepdim=True)
         wrong = F.cross_entropy(scores, target, ignore_index=IGNORE_INDEX, reduction="sum")
-        return wrong / (target != IGNORE_INDEX).sum().clamp_min(1), alikeness(found)
+        return wrong / ranks.mean_count((target != IGNORE_INDEX).sum()), alikeness(found)
 
 
 def masks(z: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
