@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_ENTRIES = 1 << 21  # similarities in memory at a time
+_ENTRIES = 1 << 20  # similarities in memory at a time
 
 
 def relation_divergence(
