@@ -21,7 +21,7 @@ class Folder(FilePairs):
 
     images, masks: name templates below the root, as "photos/{name}.jpg" and "labels/{split}/{name}_ids.png"; see
     `data.templates`. labels: "all" images have masks, "some" (those without are trained on by what needs no label), or
-    "none": the training images' masks are not looked for. Validation needs masks.
+    "none": the training images' masks are not looked for, and validation scores what masks there are.
 
     Which is which: `{split}` in the template or split folders; else `lists` ({train: FILE, val: FILE}, default
     `<root>/train.txt` and `val.txt`; one list leaves the rest to the other split; two columns are image and mask);
@@ -77,8 +77,7 @@ class Folder(FilePairs):
                     val_pattern=patterns,
                     seed=split_seed,
                 )
-            where = labels if split == "train" else "all"
-            pairs = _with_masks({name: found[name] for name in names}, len(found), root, masks, split, where)
+            pairs = _with_masks({name: found[name] for name in names}, len(found), root, masks, split, labels)
         source = own_table(classes, root, colours)
         table = merge_classes(source, merge or {})
         if mask_colours:
@@ -96,9 +95,10 @@ def _with_masks(
     images: Mapping[str, Path], count: int, root: Path, template: str, split: str, labels: str
 ) -> list[Pair]:
     """Each image with its mask; without one where `labels` allows it."""
-    if labels == "none":
+    if labels == "none" and split == "train":
         return [(image, None) for image in images.values()]
-    masks = find_files(root, template, split, hint="The masks go there, as PNG with the images' names.")
+    hint = None if labels == "none" else "The masks go there, as PNG with the images' names."
+    masks = find_files(root, template, split, hint=hint)
     without = [name for name in images if name not in masks]
     if without and labels == "all":
         raise DataError(

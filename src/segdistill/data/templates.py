@@ -12,17 +12,20 @@ from segdistill.errors import DataError
 _ANY_SUFFIX = "(?i:" + "|".join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES)) + ")"
 
 
-def find_files(root: Path, template: str, split: str, *, hint: str) -> dict[str, Path]:
+def find_files(root: Path, template: str, split: str, *, hint: str | None) -> dict[str, Path]:
     """{name} -> file, sorted by name, of the files below `root` that fit the template.
 
     `{split}` is train or val; `{name}` is what an image and its mask share and may hold folders; `*` is anything
     within one name. A template without a suffix takes any image suffix. Files whose names begin with a dot are none.
+    hint: what is said where the folder is missing; None if that is no fault.
     """
     if template.count("{name}") != 1:
         raise DataError(f"The template '{template}' must hold {{name}} once: what an image and its mask share.")
     filled = template.replace("{split}", split)
     fixed = re.split(r"[^/]*(?:\{name\}|\*)", filled, maxsplit=1)[0]
-    base = require_folder(root / fixed, hint)
+    if hint is None and not (root / fixed).is_dir():
+        return {}
+    base = require_folder(root / fixed, hint or "")
     pattern = _pattern(filled.removeprefix(fixed))
     found: dict[str, Path] = {}
     for folder, subfolders, files in os.walk(base, followlinks=True):
