@@ -28,7 +28,7 @@ class SplitState:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What `prepare` did and found. settings: keys below `data` that a recipe needs. source: where to get the data set."""
+    """What `prepare` did and found. settings: keys below `data` that a recipe needs. source: where it is to be had."""
 
     dataset: str
     root: Path
@@ -60,7 +60,7 @@ def prepare(
     """Unpack the published archives in the folder `archives` into `root`, convert masks, check the counts.
 
     dataset: a name of `segdistill list datasets`. out: where converted masks go, if not into the root. options: those
-    of the data set, as in a recipe's `data`. What is there already is not made again, so that an interrupted call goes on
+    of the data set, as in a recipe's `data`. What is there already is not made again: an interrupted call goes on
     where it stopped. Errors: an archive or mask that is broken or not safe; what is only missing is in the result.
     """
     pick("segdistill.data", SegmentationDataset, dataset, "data set")
