@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdistill.errors import DataError
+
+_UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError, zlib.error)
 
 
 def read_label_map(path: Path, *keys: str) -> NDArray[np.uint16]:
@@ -18,6 +21,7 @@ def read_label_map(path: Path, *keys: str) -> NDArray[np.uint16]:
     """
     try:
         from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
     except ImportError as error:
         raise DataError(
             f"{path} is a MATLAB file: pip install 'segdistill[mat]' brings scipy, which reads it."
@@ -32,7 +36,7 @@ def read_label_map(path: Path, *keys: str) -> NDArray[np.uint16]:
         if not good:
             raise ValueError(f"{'.'.join(keys)} is {values.dtype} of shape {values.shape}, no label map")
         return values.astype(np.uint16)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError) as error:
+    except (*_UNREADABLE, MatReadError) as error:
         raise DataError(
             f"Can't read {path} as a label map: {error}. Expected {'.'.join(keys)}, (H,W) whole numbers."
         ) from error
