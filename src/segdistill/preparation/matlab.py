@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdistill.errors import DataError
-
-_UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError, zlib.error)
 
 
 def read_label_map(path: Path, *keys: str) -> NDArray[np.uint16]:
@@ -21,7 +18,6 @@ def read_label_map(path: Path, *keys: str) -> NDArray[np.uint16]:
     """
     try:
         from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
     except ImportError as error:
         raise DataError(
             f"{path} is a MATLAB file: pip install 'segdistill[mat]' brings scipy, which reads it."
@@ -34,9 +30,10 @@ def read_label_map(path: Path, *keys: str) -> NDArray[np.uint16]:
         values = np.asarray(found)
         good = values.ndim == 2 and values.dtype.kind in "uif" and (values >= 0).all() and (values <= 65535).all()
         if not good:
-            raise ValueError(f"{'.'.join(keys)} is {values.dtype} of shape {values.shape}, no label map")
+            raise ValueError(f"{'.'.join(keys)} is {values.dtype} of shape {values.shape}")
         return values.astype(np.uint16)
-    except (*_UNREADABLE, MatReadError) as error:
+    except Exception as error:  # on a damaged file scipy fails with whatever it stumbles over, NameError included
+        what = f"{type(error).__name__}: {error}"
         raise DataError(
-            f"Can't read {path} as a label map: {error}. Expected {'.'.join(keys)}, (H,W) whole numbers."
+            f"Can't read {path} as a label map ({what}). Expected {'.'.join(keys)}, whole numbers (H,W) to 65535."
         ) from error
