@@ -41,6 +41,15 @@ def camvid_root() -> Path:
     return root
 
 
+@pytest.fixture
+def samples() -> Path:
+    """A few files of each published data set, in its own layout."""
+    root = SHARED / "data" / "samples"
+    if not root.is_dir():
+        pytest.skip(f"The samples of the published data sets are not at {root}")
+    return root
+
+
 def command(*words: object) -> list[str]:
     return [sys.executable, "-m", "segdistill", *map(str, words)]
 

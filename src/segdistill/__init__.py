@@ -7,7 +7,7 @@ from segdistill.models.files import load_checkpoint, load_model
 from segdistill.models.zoo import create_model
 from segdistill.outputs import SegOutput
 from segdistill.recipe import Recipe, load_recipe
-from segdistill.verbs import available, convert, distill, evaluate, inspect, predict, profile, train
+from segdistill.verbs import available, convert, distill, evaluate, inspect, predict, prepare, profile, train
 
 __all__ = [
     "Method",
@@ -25,6 +25,7 @@ __all__ = [
     "load_model",
     "load_recipe",
     "predict",
+    "prepare",
     "profile",
     "train",
     "wrap",

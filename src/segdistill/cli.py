@@ -15,8 +15,9 @@ from rich.table import Table
 
 from segdistill import verbs
 from segdistill.composition import key_values
-from segdistill.errors import SegdistillError
+from segdistill.errors import RecipeError, SegdistillError
 from segdistill.report.cost_table import cost_notes, cost_table
+from segdistill.report.preparation import preparation_notes, preparation_table
 from segdistill.training.display import console as messages
 from segdistill.training.interruption import Interrupted
 
@@ -171,6 +172,33 @@ def profile(
     else:
         results.print(cost_table(done))
         results.print(cost_notes(done), soft_wrap=True)
+
+
+@app.command()
+def prepare(
+    dataset: Annotated[str, typer.Argument(help="A data set, see `segdistill list datasets`.")],
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="root=FOLDER, archives=FOLDER of downloads to unpack into it, out=FOLDER for converted masks, and the "
+            "data set's own options."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Unpack, convert and check a data set; say what is missing and where to get it."""
+    given = key_values(options or ())
+    if "root" not in given:
+        raise RecipeError(f"Say where the data set is or goes: segdistill prepare {dataset} root=FOLDER")
+    done = verbs.prepare(dataset, quiet=as_json, **given)
+    if as_json:
+        _print_json(done.as_dict())
+    else:
+        results.print(preparation_table(done))
+        for line in preparation_notes(done):
+            results.print(line, soft_wrap=True, markup=False)
+    if not done.ready:
+        raise typer.Exit(1)
 
 
 @app.command("list")

@@ -23,6 +23,7 @@ from segdistill.models.files import Role, open_model, trained_record
 from segdistill.models.heads import Head
 from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.models.zoo import ZOO
+from segdistill.preparation import prepare
 from segdistill.profiling import check_settings, profile_network
 from segdistill.proof import Contender, prove, save_proof
 from segdistill.recipe import Recipe, load_recipe
@@ -33,7 +34,7 @@ from segdistill.training.folder import RunFolder
 from segdistill.training.pairing import require_same_classes
 from segdistill.training.processes import is_main
 
-__all__ = ["available", "convert", "distill", "evaluate", "inspect", "predict", "train"]
+__all__ = ["available", "convert", "distill", "evaluate", "inspect", "predict", "prepare", "train"]
 
 
 @dataclass(frozen=True)

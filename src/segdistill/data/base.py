@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import yaml
 from torch import Tensor
@@ -55,10 +56,17 @@ class SegmentationDataset(ABC):
 
 
 @cache
+def label_file(name: str) -> dict[str, Any]:
+    """`data/labels/<name>.yaml` as it stands; see `data.tables`."""
+    text = resources.files("segdistill.data").joinpath("labels", f"{name}.yaml").read_text(encoding="utf-8")
+    tree: dict[str, Any] = yaml.safe_load(text)
+    return tree
+
+
+@cache
 def class_table(name: str) -> Classes:
     """The class names and colours of `data/labels/<name>.yaml`."""
-    text = resources.files("segdistill.data").joinpath("labels", f"{name}.yaml").read_text(encoding="utf-8")
-    rows = yaml.safe_load(text)["classes"]
+    rows = label_file(name)["classes"]
     return Classes(
         names=tuple(row["name"] for row in rows),
         colours=tuple((row["colour"][0], row["colour"][1], row["colour"][2]) for row in rows),

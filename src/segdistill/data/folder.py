@@ -1,94 +1,108 @@
-"""Your own data: a folder of images, a folder of masks, a list of class names."""
+"""Your own data: images and masks in any folders, a list of class names."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from segdistill.data.base import Classes, distinct_colours
-from segdistill.data.pairs import FilePairs, Pair, read_lines
-from segdistill.data.reading import IMAGE_SUFFIXES, require_folder
+from segdistill.data.own_classes import Colour, colour_values, merge_classes, own_table, own_values
+from segdistill.data.pairs import FilePairs, Pair
+from segdistill.data.reading import require_folder
+from segdistill.data.splits import check_rules, list_files, pairs_on, split_by_lists, split_by_rule
+from segdistill.data.templates import find_files, named
 from segdistill.errors import DataError
+
+Split = Literal["train", "val"]
 
 
 class Folder(FilePairs):
-    """`<root>/<split>/images/*` beside `<root>/<split>/masks/*.png`, or both without the split folders.
+    """`<root>/<split>/images/*` beside `<root>/<split>/masks/*.png`, or both without the split folders, or any other.
 
-    An image and its mask share their stem. A mask is an 8-bit PNG of class indices; 255 and the values in `void`
-    are not trained on. Classes come from `classes` (names, or a file with one name a line; default
-    `<root>/classes.txt`). Without split folders, `<root>/<split>.txt` lists the stems of a split, and a split without
-    a list gets what the other leaves; without lists, every `val_every`-th image by name is for validation and the
-    rest for training.
+    images, masks: name templates below the root, as "photos/{name}.jpg" and "labels/{split}/{name}_ids.png"; see
+    `data.templates`. labels: "all" images have masks, "some" (those without are trained on by what needs no label), or
+    "none": the training images' masks are not looked for, and validation scores what masks there are.
+
+    Which is which: `{split}` in the template or split folders; else `lists` ({train: FILE, val: FILE}, default
+    `<root>/train.txt` and `val.txt`; one list leaves the rest to the other split; two columns are image and mask);
+    else `val_pattern` (of names, as "night/*"), `val_fraction` (drawn by `split_seed`) or every `val_every`-th by name.
+
+    classes: names, a file with one name a line (default `<root>/classes.txt`), or a .yaml table (`data.tables`).
+    A mask is an 8-bit PNG of class indices, or of the ids of the table, or of the keys of `values` ({7: road, 8: 1,
+    9: null}, raw value: class); values beyond 255 make it a 16-bit one. mask_colours: masks are painted in the classes'
+    `colours` ({road: [128, 64, 128]}). void: more values (or colours) that are not trained on, beside 255.
+    unlisted="void": so are all values that are not named. merge: {truck: car, rider: null} counts a class as another.
     """
 
     def __init__(
         self,
         *,
         root: Path,
-        split: Literal["train", "val"] = "train",
+        split: Split = "train",
         classes: list[str] | Path | None = None,
-        void: list[int] | None = None,
-        val_every: int = 5,
+        images: str | None = None,
+        masks: str | None = None,
+        labels: Literal["all", "some", "none"] = "all",
+        lists: dict[Split, Path] | None = None,
+        val_pattern: str | list[str] | None = None,
+        val_fraction: float | None = None,
+        val_every: int | None = None,
+        split_seed: int = 0,
+        values: dict[int, int | str | None] | None = None,
+        void: list[int | Colour] | None = None,
+        unlisted: Literal["error", "void"] = "error",
+        merge: dict[str, str | None] | None = None,
+        mask_colours: bool = False,
+        colours: dict[str, Any] | None = None,
     ) -> None:
         require_folder(root, "data.root must hold images/ and masks/, or train/ and val/ with both in each.")
-        base = root / split if (root / split).is_dir() else root
-        images = _by_stem(require_folder(base / "images", "The images of the data set go there."))
-        masks = _by_stem(require_folder(base / "masks", "The masks go there, as PNG with the images' names."))
-        without = sorted(set(images) - set(masks))
-        if without:
-            raise DataError(
-                f"{len(without)} of {len(images)} images have no mask, first {images[without[0]]}; expected "
-                f"{base / 'masks' / (without[0] + '.png')}."
-            )
-        stems = sorted(images) if base != root else _split(root, split, sorted(images), val_every)
-        names = _class_names(classes, root)
-        pairs: list[Pair] = [(images[stem], masks[stem]) for stem in stems]
-        table = Classes(names=names, colours=distinct_colours(len(names)))
-        super().__init__(pairs, table, void=frozenset(void or ()))
+        check_rules(val_every, val_fraction, val_pattern, lists)
+        listed = list_files(root, lists, (val_every or val_fraction or val_pattern) is not None)
+        pairs: list[Pair] | None = [*(pairs_on(listed[split], root) or ())] if split in listed else None
+        if not pairs:
+            inside = "{split}/" if (root / split).is_dir() else ""
+            images, masks = images or f"{inside}images/{{name}}", masks or f"{inside}masks/{{name}}"
+            found = find_files(root, images, split, hint="The images of the data set go there.")
+            if "{split}" in images:
+                names = list(found)
+            elif listed:
+                names = split_by_lists(found, root, listed, split)
+            else:
+                patterns = [val_pattern] if isinstance(val_pattern, str) else val_pattern
+                names = split_by_rule(
+                    list(found),
+                    split,
+                    val_every=val_every,
+                    val_fraction=val_fraction,
+                    val_pattern=patterns,
+                    seed=split_seed,
+                )
+            pairs = _with_masks({name: found[name] for name in names}, len(found), root, masks, split, labels)
+        source = own_table(classes, root, colours)
+        table = merge_classes(source, merge or {})
+        if mask_colours:
+            if values is not None or not (colours or isinstance(classes, Path)):
+                raise DataError(
+                    "data.mask_colours needs data.colours (or a class table with colours), not data.values."
+                )
+            meaning = colour_values(source, table, merge or {}, void or ())
+        else:
+            meaning = own_values(table, values=values, void=void or (), unlisted_is_void=unlisted == "void")
+        super().__init__(pairs, table.classes, meaning)
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            continue
-        if path.stem in files:
-            raise DataError(f"{path} and {files[path.stem]} share a name, so their mask is not certain. Rename one.")
-        files[path.stem] = path
-    return files
-
-
-def _split(root: Path, split: str, stems: list[str], val_every: int) -> list[str]:
-    """The stems of a split: those of its list, those that the other split's list leaves, or every n-th."""
-    listed = {name: root / f"{name}.txt" for name in ("train", "val")}
-    if listed[split].is_file():
-        return _listed(listed[split], stems)
-    other = listed["val" if split == "train" else "train"]
-    if other.is_file():
-        taken = set(_listed(other, stems))
-        return [stem for stem in stems if stem not in taken]
-    if val_every < 2:
-        raise DataError(f"data.val_every is {val_every}; expected 2 or more (every n-th image is for validation).")
-    return [stem for i, stem in enumerate(stems) if (i % val_every == val_every - 1) == (split == "val")]
-
-
-def _listed(file: Path, stems: list[str]) -> list[str]:
-    """The stems that a list file names, with or without folder and suffix."""
-    known = set(stems)
-    named = [(Path(line).name, Path(line).stem) for line in read_lines(file)]
-    unknown = sorted(name for name, stem in named if name not in known and stem not in known)
-    if unknown:
-        raise DataError(f"{file} names {unknown[0]!r}, which is not in {file.parent / 'images'} ({len(unknown)} such).")
-    return [name if name in known else stem for name, stem in named]
-
-
-def _class_names(classes: list[str] | Path | None, root: Path) -> tuple[str, ...]:
-    names = classes if isinstance(classes, list) else read_lines(classes or root / "classes.txt")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if len(names) < 2 or twice:
-        found = f"{twice[0]!r} twice" if twice else f"{len(names)} name(s)"
+def _with_masks(
+    images: Mapping[str, Path], count: int, root: Path, template: str, split: str, labels: str
+) -> list[Pair]:
+    """Each image with its mask; without one where `labels` allows it."""
+    if labels == "none" and split == "train":
+        return [(image, None) for image in images.values()]
+    hint = None if labels == "none" else "The masks go there, as PNG with the images' names."
+    masks = find_files(root, template, split, hint=hint)
+    without = [name for name in images if name not in masks]
+    if without and labels == "all":
         raise DataError(
-            f"Expected two or more different class names, found {found}. Give "
-            "data.classes=[road,car,...] or one name a line in classes.txt."
+            f"{len(without)} of {count} images have no mask, first {images[without[0]]}; expected "
+            f"{named(root, template, split, without[0])}. Images without labels are for data.labels=some or none."
         )
-    return tuple(names)
+    return [(image, masks.get(name)) for name, image in images.items()]

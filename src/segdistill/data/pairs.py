@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 
 from segdistill.data.base import IGNORE_INDEX, Classes, Sample, SegmentationDataset
-from segdistill.data.reading import check_mask, read_image, read_mask
+from segdistill.data.reading import check_size, read_image, read_mask
+from segdistill.data.values import LabelValues
 from segdistill.errors import DataError
 
-Pair = tuple[Path, Path]
+Pair = tuple[Path, Path | None]
+"""An image file and its mask file; None for an image without labels, whose label is all void."""
 
 
 class FilePairs(SegmentationDataset):
-    """Samples read from (image file, mask file) pairs; mask values in `void` become `IGNORE_INDEX`.
+    """Samples read from (image file, mask file) pairs; `values` says what the masks' raw values mean.
 
     All files must exist when the data set is made: a missing one is found before training, not after an hour of it.
+    expected: the number of pairs of the complete data set, `hint` what to do where there are fewer. partial: take the
+    pairs that are there.
     """
 
-    def __init__(self, pairs: Sequence[Pair], classes: Classes, *, void: frozenset[int]) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        classes: Classes,
+        values: LabelValues,
+        *,
+        expected: int | None = None,
+        partial: bool = False,
+        hint: str = "Complete the download, or take the lines off the list.",
+    ) -> None:
+        missing = missing_files(path for pair in pairs for path in pair if path is not None)
+        if partial:
+            pairs = [pair for pair in pairs if not missing.intersection(pair)]
+        elif missing or len(pairs) < (expected or 0):
+            raise DataError(_incomplete(pairs, missing, expected or 0, hint))
         if not pairs:
             raise DataError("The data set holds no image. Check data.root, the folders and the list file.")
-        missing = [path for pair in pairs for path in pair if not path.is_file()]
-        if missing:
-            raise DataError(
-                f"{len(missing)} of {2 * len(pairs)} files of the data set are missing, first {missing[0]}. "
-                "Complete the download, or take the lines off the list."
-            )
         self.pairs = list(pairs)
         self.classes = classes
-        self.void = void | {IGNORE_INDEX}
+        self.values = values
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -39,12 +52,12 @@ class FilePairs(SegmentationDataset):
     def __getitem__(self, index: int) -> Sample:
         image_path, mask_path = self.pairs[index]
         image = read_image(image_path)
-        label = read_mask(mask_path)
         size = (image.shape[1], image.shape[2])
-        check_mask(label, size=size, num_classes=len(self.classes), void=self.void, path=mask_path)
-        for value in self.void - {IGNORE_INDEX}:
-            label = torch.where(label == value, IGNORE_INDEX, label).to(torch.uint8)
-        return Sample(image=image, label=label, name=image_path.stem)
+        if mask_path is None:
+            return Sample(image, torch.full(size, IGNORE_INDEX, dtype=torch.uint8), image_path.stem)
+        raw = read_mask(mask_path, deep=self.values.deep, colours=self.values.colours)
+        check_size(raw, size, mask_path)
+        return Sample(image, torch.from_numpy(self.values(raw, mask_path)), image_path.stem)
 
 
 def read_lines(path: Path) -> list[str]:
@@ -52,3 +65,34 @@ def read_lines(path: Path) -> list[str]:
     if not path.is_file():
         raise DataError(f"No list file {path}. Check data.root; the list names one image a line.")
     return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def missing_files(paths: Iterable[Path]) -> set[Path]:
+    """Those of the files that are not there. Each folder is listed once: one call a file is slow on network disks."""
+    wanted: dict[Path, list[Path]] = {}
+    for path in paths:
+        wanted.setdefault(path.parent, []).append(path)
+    missing: set[Path] = set()
+    for folder, inside in wanted.items():
+        there = names_in(folder)
+        missing.update(path for path in inside if path.name not in there)
+    return missing
+
+
+def names_in(folder: Path) -> set[str]:
+    """The names of the files in a folder; none if there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
+def _incomplete(pairs: Sequence[Pair], missing: set[Path], expected: int, hint: str) -> str:
+    files = [path for pair in pairs for path in pair if path is not None]
+    complete = sum(not missing.intersection(pair) for pair in pairs)
+    count = f" {complete} of {max(expected, len(pairs))} images are there with what they need." if expected else ""
+    if not missing:
+        return f"The data set is not complete:{count} {hint}"
+    first = next(path for path in files if path in missing)
+    return f"{len(missing)} of {len(files)} files of the data set are missing, first {first}.{count} {hint}"

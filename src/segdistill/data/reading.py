@@ -9,6 +9,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from segdistill.data.values import Raw
 from segdistill.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
@@ -31,34 +32,56 @@ def read_image(path: Path) -> Tensor:
         raise _unreadable("image", path, error) from error
 
 
-def read_mask(path: Path) -> Tensor:
-    """The file's class indices as uint8 (H,W); grey and palette files only, so that colours never pass for indices."""
+def read_mask(path: Path, *, deep: bool = False, colours: bool = False) -> Raw:
+    """The file's raw values (H,W): indices of a grey or palette file, uint8, or with `deep` also 16 bits, uint16.
+
+    Colours never pass for indices: a colour file is read only with `colours`, as 0xRRGGBB, uint32.
+    """
     try:
         with Image.open(path) as picture:
+            if colours:
+                return _packed_colours(picture)
+            if deep and picture.mode.startswith("I"):
+                return _sixteen_bits(picture, path)
             if picture.mode not in {"L", "P", "1"}:
-                raise DataError(
-                    f"Mask {path} is a colour or deep image (mode {picture.mode}); expected one 8-bit channel of class "
-                    "indices (grey or palette). Convert the colours to class indices first."
-                )
-            return torch.from_numpy(np.array(picture).astype(np.uint8))
+                raise DataError(_no_indices(picture, path))
+            return np.array(picture).astype(np.uint8)
     except _UNREADABLE as error:
         raise _unreadable("mask", path, error) from error
 
 
-def check_mask(mask: Tensor, *, size: tuple[int, int], num_classes: int, void: frozenset[int], path: Path) -> None:
-    """Refuse a mask of another size than its image, or with a value that is neither a class nor void."""
-    if tuple(mask.shape) != size:
+def check_size(raw: Raw, size: tuple[int, int], path: Path) -> None:
+    """Refuse a mask of another size (H,W) than its image."""
+    if raw.shape != size:
         raise DataError(
-            f"Mask {path} is {mask.shape[1]}x{mask.shape[0]} pixels (width x height) but its image is "
+            f"Mask {path} is {raw.shape[1]}x{raw.shape[0]} pixels (width x height) but its image is "
             f"{size[1]}x{size[0]}. Export the mask at the image's own size."
         )
-    present = mask.unique().tolist()
-    wrong = [value for value in present if value >= num_classes and value not in void]
-    if wrong:
-        raise DataError(
-            f"Mask {path} holds the value {wrong[0]}; expected class indices 0..{num_classes - 1} or void "
-            f"({', '.join(map(str, sorted(void)))}). Check the class list, or declare the value as void (data.void)."
-        )
+
+
+def _packed_colours(picture: Image.Image) -> Raw:
+    channels = np.array(picture.convert("RGB")).astype(np.uint32)
+    return channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
+
+
+def _sixteen_bits(picture: Image.Image, path: Path) -> Raw:
+    values = np.array(picture)
+    if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
+        raise DataError(f"Mask {path} holds values from {values.min()} to {values.max()}; expected 0 to 65535.")
+    return values.astype(np.uint16)
+
+
+def _no_indices(picture: Image.Image, path: Path) -> str:
+    grey = ""
+    if picture.mode == "RGB" and all(band == picture.getextrema()[0] for band in picture.getextrema()):
+        channels = np.array(picture)
+        if (channels == channels[..., :1]).all():
+            grey = " Its three channels are equal: these may be class indices saved as RGB; save one channel."
+    return (
+        f"Mask {path} is a colour or deep image (mode {picture.mode}); expected one 8-bit channel of class indices "
+        f"(grey or palette).{grey} For your own folder give data.classes with each class's colour and "
+        "data.mask_colours=true, or the meaning of 16-bit values with data.values; else convert the masks first."
+    )
 
 
 def require_folder(path: Path, hint: str) -> Path:

@@ -1,0 +1,146 @@
+"""The classes of your own folder: from names or a table, coloured, merged, and what the masks' values mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from segdistill.data.base import IGNORE_INDEX, Classes, distinct_colours
+from segdistill.data.pairs import read_lines
+from segdistill.data.tables import LabelTable, as_colour, as_table
+from segdistill.data.values import LabelValues, packed
+from segdistill.errors import DataError, nearest
+
+Colour = tuple[int, int, int]
+
+_CAUSE = (
+    "Check the class list; say what the value means with data.values={{value: class}}, or that it is not to be trained "
+    "on with data.void=[{example}]."
+)
+
+
+def own_table(classes: Sequence[str] | Path | None, root: Path, colours: Mapping[str, Any] | None) -> LabelTable:
+    """Class names from a list, a file with one name a line (default `<root>/classes.txt`), or a .yaml table."""
+    if isinstance(classes, Path) and classes.suffix in {".yaml", ".yml"}:
+        table = _read_table(classes if classes.is_file() else root / classes)
+    else:
+        table = _named(classes, root)
+    if not colours:
+        return table
+    shown = dict(zip(table.classes.names, table.classes.colours, strict=True))
+    for name, colour in colours.items():
+        if name not in shown:
+            raise DataError(f"data.colours: no class is called '{name}'.{nearest(name, shown)}")
+        shown[name] = as_colour(colour, f"data.colours.{name}")
+    return replace(table, classes=Classes(table.classes.names, tuple(shown.values())))
+
+
+def merge_classes(table: LabelTable, merge: Mapping[str, str | None]) -> LabelTable:
+    """The table with each class of `merge` counted as another, an old name or a new one, or (None) as void.
+
+    A class keeps its place; a new name takes the place of the first class that goes into it.
+    """
+    names = table.classes.names
+    for name, target in merge.items():
+        if name not in names:
+            raise DataError(f"data.merge: no class is called '{name}'.{nearest(name, names)}")
+        if target is not None and merge.get(target, target) != target:
+            raise DataError(f"data.merge: '{name}' goes into '{target}', which itself goes into {merge[target]!r}.")
+    targets = [merge.get(name, name) for name in names]
+    kept = [target for target in dict.fromkeys(targets) if target is not None]
+    if len(kept) < 2:
+        raise DataError(f"data.merge leaves {len(kept)} class(es): {', '.join(kept)}. Two or more are needed.")
+    first = {target: names.index(target) if target in names else targets.index(target) for target in kept}
+    void = {value: name for name, own, target in zip(names, table.ids, targets, strict=True) if target is None
+            for value in own}  # fmt: skip
+    return LabelTable(
+        Classes(tuple(kept), tuple(table.classes.colours[first[target]] for target in kept)),
+        tuple(
+            tuple(value for own, goes_to in zip(table.ids, targets, strict=True) if goes_to == target for value in own)
+            for target in kept
+        ),
+        {**table.void, **void},
+    )
+
+
+def own_values(
+    table: LabelTable,
+    *,
+    values: Mapping[int, int | str | None] | None,
+    void: Sequence[int | Colour],
+    unlisted_is_void: bool,
+) -> LabelValues:
+    """What the values of index masks mean: the table's ids, or `values` (raw value: class) in their place."""
+    wrong = next((value for value in void if not isinstance(value, int)), None)
+    if wrong is not None:
+        raise DataError(f"data.void holds the colour {list(wrong)}; colours are for data.mask_colours=true.")
+    if values is not None:
+        meaning = {value: _index(target, table.classes, value) for value, target in values.items()}
+    else:
+        meaning = {value: index for index, own in enumerate(table.ids) for value in own}
+    meaning = {**dict.fromkeys(table.void, IGNORE_INDEX), **meaning}
+    meaning |= {value: IGNORE_INDEX for value in void if isinstance(value, int)}
+    beyond = sorted(value for value in meaning if not 0 <= value <= 65535)
+    if beyond:
+        raise DataError(f"data.values or data.void names the mask value {beyond[0]}; masks hold 0 to 65535.")
+    if unlisted_is_void:
+        size = 256 if max(meaning) < 256 else 65536
+        meaning = {**dict.fromkeys(range(size), IGNORE_INDEX), **meaning}
+    return LabelValues(meaning, cause=_CAUSE.format(example="value"))
+
+
+def colour_values(
+    source: LabelTable,
+    merged: LabelTable,
+    merge: Mapping[str, str | None],
+    void: Sequence[int | Colour],
+) -> LabelValues:
+    """What the colours of colour masks mean: each class's colour in the table `source`, before it was merged."""
+    meaning: dict[int, int] = {packed(as_colour(colour, "data.void")): IGNORE_INDEX for colour in void}
+    owner: dict[int, str] = {}
+    for name, colour in zip(source.classes.names, source.classes.colours, strict=True):
+        if packed(colour) in owner:
+            raise DataError(f"The classes '{owner[packed(colour)]}' and '{name}' share the colour {colour}.")
+        owner[packed(colour)] = name
+        target = merge.get(name, name)
+        meaning[packed(colour)] = IGNORE_INDEX if target is None else merged.classes.names.index(target)
+    return LabelValues(meaning, cause=_CAUSE.format(example="[r, g, b]"), colours=True)
+
+
+def _read_table(path: Path) -> LabelTable:
+    if not path.is_file():
+        raise DataError(f"No class table {path} (data.classes).")
+    try:
+        return as_table(yaml.safe_load(path.read_text(encoding="utf-8")), path)
+    except yaml.YAMLError as error:
+        raise DataError(f"Class table {path} is not valid YAML: {error}") from error
+
+
+def _named(classes: Sequence[str] | Path | None, root: Path) -> LabelTable:
+    names = read_lines(classes or root / "classes.txt") if classes is None or isinstance(classes, Path) else classes
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if len(names) < 2 or twice:
+        found = f"{twice[0]!r} twice" if twice else f"{len(names)} name(s)"
+        raise DataError(
+            f"Expected two or more different class names, found {found}. Give "
+            "data.classes=[road,car,...] or one name a line in classes.txt."
+        )
+    ids = tuple((index,) for index in range(len(names)))
+    return LabelTable(Classes(tuple(names), distinct_colours(len(names))), ids, {})
+
+
+def _index(target: int | str | None, classes: Classes, value: int) -> int:
+    """The class index that `data.values` gives to a raw value."""
+    if target is None:
+        return IGNORE_INDEX
+    if isinstance(target, str):
+        if target not in classes.names:
+            raise DataError(f"data.values: {value} means '{target}', no class.{nearest(target, classes.names)}")
+        return classes.names.index(target)
+    if not 0 <= target < len(classes):
+        raise DataError(f"data.values: {value} means class {target}; the classes are 0..{len(classes) - 1}.")
+    return target

@@ -1,0 +1,98 @@
+"""The class tables of `data/labels/*.yaml`: name and colour of each class, and which raw mask values mean it.
+
+    classes:
+      - {name: road, id: 7, colour: [128, 64, 128]}   # id: one value or a list; left out: the place in the list
+    void: {0: unlabeled, 255: license plate}           # values that are not trained on, with a word on each
+
+A class's index (train id) is its place in the list. Your own table for `data.classes` has the same form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from segdistill.data.base import IGNORE_INDEX, Classes, distinct_colours, label_file
+from segdistill.data.values import LabelValues
+from segdistill.errors import DataError
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """Classes in index order, the raw values of each (`ids`, the first is the one to write), and the void values."""
+
+    classes: Classes
+    ids: tuple[tuple[int, ...], ...]
+    void: Mapping[int, str]
+
+    def values(self, *, cause: str = "") -> LabelValues:
+        """What raw mask values mean."""
+        meaning = {value: index for index, own in enumerate(self.ids) for value in own}
+        return LabelValues({**dict.fromkeys(self.void, IGNORE_INDEX), **meaning}, cause=cause)
+
+    def indices(self, *, cause: str = "") -> LabelValues:
+        """What mask values mean where they are the class indices already."""
+        return LabelValues.of_indices(len(self.classes), cause=cause)
+
+
+@cache
+def label_table(name: str, column: str = "id") -> LabelTable:
+    """The table `data/labels/<name>.yaml`; column: which of its numbers are the raw values."""
+    return as_table(label_file(name), f"labels/{name}.yaml", column)
+
+
+def as_table(tree: Any, source: object, column: str = "id") -> LabelTable:
+    """The mapping of a table file, checked; `source` names it in errors."""
+    rows = tree.get("classes") if isinstance(tree, dict) else None
+    if not isinstance(rows, list) or not rows:
+        raise DataError(f"{source}: expected a key 'classes' with a list of {{name: .., id: .., colour: [r, g, b]}}.")
+    colours = distinct_colours(len(rows))
+    names: list[str] = []
+    ids: list[tuple[int, ...]] = []
+    shown: list[tuple[int, int, int]] = []
+    for index, row in enumerate(rows):
+        row = {"name": row} if isinstance(row, str) else row
+        if not isinstance(row, dict) or not isinstance(row.get("name"), str):
+            raise DataError(f"{source}: class {index} is {row!r}; expected {{name: .., id: .., colour: [r, g, b]}}.")
+        names.append(row["name"])
+        ids.append(_whole_numbers(row.get(column, index), f"{source}: {column} of '{row['name']}'"))
+        shown.append(as_colour(row.get("colour", colours[index]), f"{source}: colour of '{row['name']}'"))
+    void = tree.get("void") or {}
+    void = void if isinstance(void, dict) else dict.fromkeys(void, "void")
+    _refuse_twice(names, ids, void, source)
+    return LabelTable(Classes(tuple(names), tuple(shown)), tuple(ids), void)
+
+
+def as_colour(value: Any, what: str) -> tuple[int, int, int]:
+    """[r, g, b] or "#rrggbb" as a tuple, or an error that begins with `what`."""
+    if isinstance(value, str) and len(value) == 7 and value.startswith("#"):
+        try:
+            value = tuple(bytes.fromhex(value[1:]))
+        except ValueError:
+            value = str(value)
+    good = isinstance(value, list | tuple) and len(value) == 3
+    if not good or any(not isinstance(part, int) or not 0 <= part <= 255 for part in value):
+        raise DataError(f"{what} is {value!r}; expected [red, green, blue] from 0 to 255, or '#rrggbb'.")
+    return value[0], value[1], value[2]
+
+
+def _whole_numbers(value: Any, what: str) -> tuple[int, ...]:
+    values = tuple(value) if isinstance(value, list) else (value,)
+    if not values or any(not isinstance(each, int) or not 0 <= each <= 65535 for each in values):
+        raise DataError(f"{what} is {value!r}; expected a mask value from 0 to 65535, or a list of them.")
+    return values
+
+
+def _refuse_twice(names: list[str], ids: list[tuple[int, ...]], void: Mapping[int, str], source: object) -> None:
+    owner: dict[int, str] = {}
+    for name, own in zip(names, ids, strict=True):
+        for value in own:
+            if value in owner or value in void:
+                raise DataError(f"{source}: value {value} means '{name}' and '{owner.get(value, 'void')}'. Keep one.")
+            owner[value] = name
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if len(names) < 2 or twice:
+        found = f"{twice[0]!r} twice" if twice else f"{len(names)} name(s)"
+        raise DataError(f"{source}: expected two or more different class names, found {found}.")

@@ -1,0 +1,39 @@
+"""Label maps in MATLAB files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segdistill.errors import DataError
+
+
+def read_label_map(path: Path, *keys: str) -> NDArray[np.uint16]:
+    """The numbers (H,W) below `keys` in a .mat file: ("LabelMap",) or ("GTcls", "Segmentation").
+
+    scipy reads numbers and structs; functions and objects of MATLAB are not run.
+    """
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise DataError(
+            f"{path} is a MATLAB file: pip install 'segdistill[mat]' brings scipy, which reads it."
+        ) from error
+    try:
+        found: Any = loadmat(str(path), squeeze_me=True)
+        for key in keys:
+            found = found[key]
+            found = found.item() if found.dtype == object and found.ndim == 0 else found
+        values = np.asarray(found)
+        good = values.ndim == 2 and values.dtype.kind in "uif" and (values >= 0).all() and (values <= 65535).all()
+        if not good:
+            raise ValueError(f"{'.'.join(keys)} is {values.dtype} of shape {values.shape}")
+        return values.astype(np.uint16)
+    except Exception as error:  # on a damaged file scipy fails with whatever it stumbles over, NameError included
+        what = f"{type(error).__name__}: {error}"
+        raise DataError(
+            f"Can't read {path} as a label map ({what}). Expected {'.'.join(keys)}, whole numbers (H,W) to 65535."
+        ) from error

@@ -1,0 +1,342 @@
+"""`prepare`: from what people download to what trains."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from segdistill import prepare
+from segdistill.data.pascal_context import PascalContext
+from segdistill.data.voc import VOC
+from segdistill.errors import DataError, RecipeError
+from segdistill.preparation.cityscapes import draw_polygons
+from segdistill.preparation.matlab import read_label_map
+from segdistill.preparation.rle import decode
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def _image(path: Path, size: tuple[int, int] = (6, 4)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size).save(path)
+
+
+def _text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _read(path: Path) -> list[list[int]]:
+    with Image.open(path) as picture:
+        assert picture.mode == "L"
+        return np.asarray(picture).tolist()
+
+
+def _mat(path: Path, **values: object) -> None:
+    scipy = pytest.importorskip("scipy.io", reason="scipy reads .mat files")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scipy.savemat(path, values)
+
+
+def _encode(mask: NDArray[np.bool_]) -> list[int]:
+    """Run lengths down the columns, zeros first: a plain loop."""
+    runs, value = [0], False
+    for pixel in mask.T.reshape(-1).tolist():
+        if pixel != value:
+            runs.append(0)
+            value = pixel
+        runs[-1] += 1
+    return runs
+
+
+def _packed(runs: list[int]) -> str:
+    """COCO's text of run lengths, by the arithmetic of its description."""
+    text = ""
+    for place, run in enumerate(runs):
+        left = run - (runs[place - 2] if place > 2 else 0)
+        while True:
+            digit, left = left & 31, left >> 5
+            done = left == (-1 if digit & 16 else 0)
+            text += chr(48 + digit + (0 if done else 32))
+            if done:
+                break
+    return text
+
+
+# --- Run lengths ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
+def test_run_lengths_as_numbers_and_as_text(seed: int, share: float) -> None:
+    mask = np.random.default_rng(seed).random((37, 53)) < share
+    runs = _encode(mask)
+    assert np.array_equal(decode((37, 53), runs), mask)
+    assert np.array_equal(decode((37, 53), _packed(runs)), mask)
+
+
+def test_a_published_run_length_code() -> None:
+    """The example of COCO's documentation of its own format: counts [0, 2, 3, 1] of a column."""
+    assert decode((6, 1), [0, 2, 3, 1])[:, 0].tolist() == [True, True, False, False, False, True]
+
+
+def test_long_runs_as_text() -> None:
+    mask = np.zeros((700, 900), bool)
+    mask[100:650, 50:800] = True
+    mask[300:310, 60:70] = False
+    assert np.array_equal(decode((700, 900), _packed(_encode(mask))), mask)
+
+
+# --- Pascal Context -------------------------------------------------------------------------------------------------
+
+
+def _context(root: Path) -> dict[str, NDArray[np.uint16]]:
+    """Two images; their raw labels: 2 aeroplane, 420 tree, 5 one of the 400 that are no class."""
+    raw = {"2008_000002": np.zeros((4, 6), np.uint16), "2008_000003": np.zeros((4, 6), np.uint16)}
+    raw["2008_000002"][1:3, 1:4] = 420
+    raw["2008_000002"][2, 2] = 2
+    raw["2008_000003"][:, 3:] = 5
+    raw["2008_000003"][0] = 458
+    for name in raw:
+        _image(root / "JPEGImages" / f"{name}.jpg")
+    _text(root / "ImageSets" / "Main" / "train.txt", "2008_000002\n")
+    _text(root / "ImageSets" / "Main" / "val.txt", "2008_000003\n")
+    return raw
+
+
+def _check_context(root: Path, raw: dict[str, NDArray[np.uint16]], masks: Path) -> None:
+    index = {0: 0, 2: 1, 5: 0, 420: 53, 458: 59}
+    for name, labels in raw.items():
+        assert _read(masks / f"{name}.png") == [[index[value] for value in row] for row in labels.tolist()]
+    train, val = (PascalContext(root=root, split=split, masks=masks, partial=True) for split in ("train", "val"))
+    assert (train[0].name, val[0].name) == ("2008_000002", "2008_000003")
+    assert {train.classes.names[i] for i in train[0].label.unique().tolist() if i != 255} == {"aeroplane", "tree"}
+
+
+def test_pascal_context_from_mat_files(tmp_path: Path) -> None:
+    raw = _context(tmp_path)
+    for name, labels in raw.items():
+        _mat(tmp_path / "trainval" / f"{name}.mat", LabelMap=labels)
+    done = prepare("pascal_context", root=tmp_path, quiet=True, partial=True)
+    assert done.ready
+    assert done.converted == {"masks": 2}
+    _check_context(tmp_path, raw, tmp_path / "SegmentationClassContext")
+    assert prepare("pascal_context", root=tmp_path, quiet=True, partial=True).converted == {"masks": 0}
+
+
+@pytest.mark.parametrize("code", [list, _packed])
+def test_pascal_context_from_json(tmp_path: Path, code: Callable[[list[int]], object]) -> None:
+    root = tmp_path / "VOCdevkit" / "VOC2010"
+    raw = _context(root)
+    images = [
+        {"image_id": i, "file_name": f"{name}.jpg", "height": 4, "width": 6, "phase": phase}
+        for i, (name, phase) in enumerate(zip(raw, ("train", "val"), strict=True))
+    ]
+    regions = [
+        {"image_id": 0, "category_id": 420, "segmentation": _region(raw["2008_000002"] > 0, code)},
+        {"image_id": 0, "category_id": 2, "segmentation": _region(raw["2008_000002"] == 2, code)},
+        {"image_id": 1, "category_id": 5, "segmentation": _region(raw["2008_000003"] == 5, code)},
+        {"image_id": 1, "category_id": 458, "segmentation": _region(raw["2008_000003"] == 458, code)},
+    ]
+    tree = {"images": images, "annos_segmentation": regions}
+    _text(tmp_path / "VOCdevkit" / "trainval_merged.json", json.dumps(tree))
+    done = prepare("pascal_context", root=root, out=tmp_path / "made", quiet=True, partial=True)
+    assert done.ready
+    assert done.settings["masks"] == str(tmp_path / "made")
+    _check_context(root, raw, tmp_path / "made")
+    assert (root / "ImageSets" / "SegmentationContext" / "train.txt").read_text() == "2008_000002\n"
+
+
+def _region(mask: NDArray[np.bool_], code: Callable[[list[int]], object]) -> dict[str, object]:
+    return {"size": list(mask.shape), "counts": code(_encode(mask))}
+
+
+def test_json_of_something_else_is_told(tmp_path: Path) -> None:
+    _context(tmp_path)
+    _text(tmp_path / "trainval_merged.json", '{"images": [{"id": 1}]}')
+    with pytest.raises(DataError, match=r"trainval_merged\.json is not the JSON of PASCAL in Detail"):
+        prepare("pascal_context", root=tmp_path, quiet=True)
+
+
+def test_a_mat_file_of_something_else_is_told(tmp_path: Path) -> None:
+    _mat(tmp_path / "a.mat", LabelMap=np.zeros((2, 2, 3)))
+    _mat(tmp_path / "b.mat", Other=np.zeros((2, 2)))
+    _mat(tmp_path / "c.mat", LabelMap=np.full((2, 2), -1))
+    (tmp_path / "d.mat").write_bytes(b"<html>404 Not Found</html>" * 20)
+    (tmp_path / "e.mat").write_bytes(b"")
+    for name in "abcde":
+        with pytest.raises(DataError, match=rf"{name}\.mat as a label map"):
+            read_label_map(tmp_path / f"{name}.mat", "LabelMap")
+
+
+# --- VOC ------------------------------------------------------------------------------------------------------------
+
+
+def test_voc_from_sbd(tmp_path: Path) -> None:
+    sets = tmp_path / "ImageSets" / "Segmentation"
+    _text(sets / "train.txt", "t1\nt2\n")
+    _text(sets / "val.txt", "v1\n")
+    _text(tmp_path / "SBD" / "train.txt", "t2\ns1\n")
+    _text(tmp_path / "SBD" / "val.txt", "v1\ns2\n")
+    for value, name in enumerate(("t1", "t2", "v1", "s1", "s2"), 1):
+        _image(tmp_path / "JPEGImages" / f"{name}.jpg")
+        if name[0] != "s":
+            (tmp_path / "SegmentationClass").mkdir(exist_ok=True)
+            picture = Image.new("P", (6, 4), value)
+            picture.putpalette(list(range(63)))
+            picture.save(tmp_path / "SegmentationClass" / f"{name}.png")
+        if name != "t1":
+            label = {"Segmentation": np.full((4, 6), value + 10, np.uint8), "Boundaries": np.zeros((4, 6))}
+            _mat(tmp_path / "SBD" / "cls" / f"{name}.mat", GTcls=label)
+    done = prepare("voc", root=tmp_path, quiet=True, partial=True)
+    assert done.ready
+    train, val = VOC(root=tmp_path, partial=True), VOC(root=tmp_path, split="val", partial=True)
+    labels = {train[i].name: train[i].label.unique().tolist() for i in range(len(train))}
+    assert labels == {"t1": [1], "t2": [2], "s1": [14], "s2": [15]}  # VOC's own labels before SBD's, no image of val
+    assert [val[0].name, val[0].label.unique().tolist()] == ["v1", [3]]
+
+
+# --- Cityscapes -----------------------------------------------------------------------------------------------------
+
+
+def _polygons(path: Path, objects: list[dict[str, object]]) -> Path:
+    _text(path, json.dumps({"imgWidth": 8, "imgHeight": 6, "objects": objects}))
+    return path
+
+
+def _box(label: str, left: int, top: int, right: int, bottom: int, **more: object) -> dict[str, object]:
+    return {"label": label, "polygon": [[left, top], [right, top], [right, bottom], [left, bottom]], **more}
+
+
+def test_polygons_cover_those_before(tmp_path: Path) -> None:
+    path = _polygons(
+        tmp_path / "a_polygons.json",
+        [
+            _box("road", 0, 3, 7, 5),
+            _box("cargroup", 1, 2, 3, 4),
+            _box("license plate", 2, 3, 2, 3),
+            _box("polegroup", 6, 0, 6, 5),
+            _box("sky", 0, 0, 7, 5, deleted=1),
+            _box("out of roi", 0, 5, 7, 5),
+        ],
+    )
+    label = draw_polygons(path).tolist()
+    assert label[0] == [255] * 8
+    assert label[3] == [0, 13, 13, 13, 0, 0, 255, 0]
+    assert label[5] == [255] * 8
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"imgWidth": 8, "imgHeight": 6, "objects": [{"label": "road"}]}', "[1]"])
+def test_polygons_that_make_no_sense_are_told(tmp_path: Path, text: str) -> None:
+    _text(tmp_path / "a_polygons.json", text)
+    with pytest.raises(DataError, match=r"a_polygons\.json"):
+        draw_polygons(tmp_path / "a_polygons.json")
+
+
+def test_an_object_of_no_label_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="'spaceship'"):
+        draw_polygons(_polygons(tmp_path / "a.json", [_box("spaceship", 0, 0, 7, 5)]))
+
+
+def test_cityscapes_with_polygons_only(tmp_path: Path) -> None:
+    for part, city in (("train", "ulm"), ("val", "lindau")):
+        _image(tmp_path / "leftImg8bit" / part / city / f"{city}_1_leftImg8bit.png", (8, 6))
+        _polygons(tmp_path / "gtFine" / part / city / f"{city}_1_gtFine_polygons.json", [_box("car", 0, 0, 7, 5)])
+    done = prepare("cityscapes", root=tmp_path, quiet=True, partial=True)
+    assert done.ready
+    assert done.converted == {"train-id masks": 2}
+    assert _read(tmp_path / "gtFine" / "val" / "lindau" / "lindau_1_gtFine_labelTrainIds.png") == [[13] * 8] * 6
+
+
+def test_cityscapes_label_ids_for_other_tools(tmp_path: Path, samples: Path) -> None:
+    root = samples / "cityscapes_256x128"
+    done = prepare("cityscapes", root=root, out=tmp_path, quiet=True, partial=True)
+    assert done.converted == {"train-id masks": 1}
+    name = "gtFine/val/frankfurt/frankfurt_000000_000294_gtFine_label"
+    raw = np.asarray(Image.open(root / f"{name}Ids.png"))
+    made = np.asarray(Image.open(tmp_path / f"{name}TrainIds.png"))
+    assert (made[raw == 26] == 13).all()
+    assert (made[raw == 7] == 0).all()
+    assert (made[raw <= 6] == 255).all()
+
+
+# --- Your own folder, and the whole call ----------------------------------------------------------------------------
+
+
+def test_painted_masks_become_indices(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for name, colour in (("a", (9, 0, 0)), ("b", (0, 9, 0)), ("sub/c", (0, 0, 9))):
+        _image(root / "images" / f"{name}.jpg")
+        (root / "masks" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (6, 4), colour).save(root / "masks" / f"{name}.png")
+    colours = {"x": [9, 0, 0], "y": [0, 9, 0]}
+    done = prepare(
+        "folder", root=root, out=tmp_path / "index", quiet=True, classes=["x", "y"], colours=colours,
+        mask_colours=True, void=[[0, 0, 9]], val_every=2,
+    )  # fmt: skip
+    assert done.converted == {"index masks": 3}
+    found = {name: _read(tmp_path / "index" / "masks" / f"{name}.png")[0][0] for name in ("a", "b", "sub/c")}
+    assert found == {"a": 0, "b": 1, "sub/c": 255}
+
+
+def test_archives_are_unpacked_and_what_is_missing_is_said(tmp_path: Path, segdistill: Run) -> None:
+    (tmp_path / "downloads").mkdir()
+    with zipfile.ZipFile(tmp_path / "downloads" / "ADEChallengeData2016.zip", "w") as archive:
+        for folder, word, suffix in (("training", "train", "jpg"), ("validation", "val", "jpg")):
+            picture, mask = tmp_path / f"{word}.{suffix}", tmp_path / f"{word}.png"
+            _image(picture)
+            Image.new("L", (6, 4), 1).save(mask)
+            archive.write(picture, f"ADEChallengeData2016/images/{folder}/ADE_{word}_00000001.jpg")
+            archive.write(mask, f"ADEChallengeData2016/annotations/{folder}/ADE_{word}_00000001.png")
+    words = ("prepare", "ade20k", f"root={tmp_path / 'ade'}", f"archives={tmp_path / 'downloads'}")
+    done = segdistill(*words, "--json")
+    told = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert told["unpacked"]["ADEChallengeData2016.zip"]["files"] == 4
+    assert (told["ready"], told["splits"]["train"]["images"], told["splits"]["train"]["expected"]) == (False, 1, 20210)
+    assert "1 of 20210 images" in told["splits"]["train"]["problem"]
+    assert "sceneparsing.csail.mit.edu" in told["source"]
+    plain = segdistill(*words, "partial=true")
+    assert plain.returncode == 0, plain.stderr
+    assert f"data.root={tmp_path / 'ade'} data.partial=true" in plain.stdout
+
+
+def test_a_folder_that_is_not_there_says_where_to_get_the_data(tmp_path: Path, segdistill: Run) -> None:
+    done = segdistill("prepare", "cityscapes", f"root={tmp_path / 'nowhere'}")
+    assert done.returncode == 1
+    assert "Register at cityscapes-dataset.com" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "root=FOLDER" in segdistill("prepare", "cityscapes").stderr
+
+
+def test_a_bad_mask_is_found(tmp_path: Path) -> None:
+    for folder, word in (("training", "train"), ("validation", "val")):
+        _image(tmp_path / "images" / folder / f"ADE_{word}_00000001.jpg")
+        (tmp_path / "annotations" / folder).mkdir(parents=True)
+        Image.new("L", (6, 4), 1 if word == "train" else 151).save(
+            tmp_path / "annotations" / folder / f"ADE_{word}_00000001.png"
+        )
+    done = prepare("ade20k", root=tmp_path, quiet=True, partial=True)
+    assert not done.ready
+    assert done.splits["train"].problem == ""
+    assert "ADE_val_00000001.png" in done.splits["val"].problem
+    assert "value 151;" in done.splits["val"].problem
+
+
+def test_what_can_not_be_prepared_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="Did you mean 'cityscapes'"):
+        prepare("cityscape", root=tmp_path)
+    with pytest.raises(RecipeError, match="streets"):
+        prepare("streets", root=tmp_path)
+    with pytest.raises(RecipeError, match="partail"):
+        prepare("voc", root=tmp_path, partail=True)
+    with pytest.raises(DataError, match="No folder"):
+        prepare("voc", root=tmp_path, archives=tmp_path / "nowhere")
