@@ -89,7 +89,7 @@ def _plain(value: Any) -> str:
 def _costs() -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for row in json.loads((RESULTS / "methods.json").read_text(encoding="utf-8"))["rows"]:
-        found.setdefault(row["method"], {})[row["size"]] = row
+        found.setdefault(row["row"], {})[row["size"]] = row
     return found
 
 
