@@ -83,9 +83,12 @@ def test_run_lengths_as_numbers_and_as_text(seed: int, share: float) -> None:
     assert np.array_equal(decode((37, 53), _packed(runs)), mask)
 
 
-def test_a_published_run_length_code() -> None:
-    """The example of COCO's documentation of its own format: counts [0, 2, 3, 1] of a column."""
-    assert decode((6, 1), [0, 2, 3, 1])[:, 0].tolist() == [True, True, False, False, False, True]
+@pytest.mark.parametrize(
+    ("runs", "pixels"), [([2, 3, 1, 1], [0, 0, 1, 1, 1, 0, 1]), ([0, 6, 1], [1, 1, 1, 1, 1, 1, 0])]
+)
+def test_the_examples_of_the_published_format(runs: list[int], pixels: list[int]) -> None:
+    """The two examples in the header of the COCO API's mask format."""
+    assert decode((7, 1), runs)[:, 0].astype(int).tolist() == pixels
 
 
 def test_long_runs_as_text() -> None:
