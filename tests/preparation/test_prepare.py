@@ -83,9 +83,12 @@ def test_run_lengths_as_numbers_and_as_text(seed: int, share: float) -> None:
     assert np.array_equal(decode((37, 53), _packed(runs)), mask)
 
 
-def test_a_published_run_length_code() -> None:
-    """The example of COCO's documentation of its own format: counts [0, 2, 3, 1] of a column."""
-    assert decode((6, 1), [0, 2, 3, 1])[:, 0].tolist() == [True, True, False, False, False, True]
+@pytest.mark.parametrize(
+    ("runs", "pixels"), [([2, 3, 1, 1], [0, 0, 1, 1, 1, 0, 1]), ([0, 6, 1], [1, 1, 1, 1, 1, 1, 0])]
+)
+def test_the_examples_of_the_published_format(runs: list[int], pixels: list[int]) -> None:
+    """The two examples in the header of the COCO API's mask format."""
+    assert decode((7, 1), runs)[:, 0].astype(int).tolist() == pixels
 
 
 def test_long_runs_as_text() -> None:
@@ -340,3 +343,28 @@ def test_what_can_not_be_prepared_is_told(tmp_path: Path) -> None:
         prepare("voc", root=tmp_path, partail=True)
     with pytest.raises(DataError, match="No folder"):
         prepare("voc", root=tmp_path, archives=tmp_path / "nowhere")
+
+
+def test_an_interrupted_conversion_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from segdistill.preparation import cityscapes
+    from segdistill.training.interruption import Interrupted
+
+    for number in range(20):
+        folder = tmp_path / "gtFine" / "train" / "ulm"
+        _polygons(folder / f"ulm_{number:02d}_gtFine_polygons.json", [_box("car", 0, 0, 7, 5)])
+    draw = cityscapes.draw_polygons
+
+    def stop_at_the_fifth(path: Path) -> NDArray[np.uint8]:
+        if "ulm_05" in path.name:
+            raise KeyboardInterrupt
+        return draw(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cityscapes, "draw_polygons", stop_at_the_fifth)
+        with pytest.raises(Interrupted, match="the same command goes on"):
+            prepare("cityscapes", root=tmp_path, quiet=True)
+    made = [*tmp_path.rglob("*labelTrainIds.png")]
+    assert len(made) < 20
+    assert all(_read(path) == [[13] * 8] * 6 for path in made)
+    assert prepare("cityscapes", root=tmp_path, quiet=True).converted == {"train-id masks": 20 - len(made)}
+    assert not [*tmp_path.rglob("*.part")]

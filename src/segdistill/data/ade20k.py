@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from segdistill.data.layout import files_by_name, require_root
+from segdistill.data.layout import require_root, stems
 from segdistill.data.pairs import FilePairs, Pair
 from segdistill.data.tables import label_table
 
@@ -29,8 +29,8 @@ class ADE20K(FilePairs):
     def __init__(self, *, root: Path, split: Literal["train", "val"] = "train", partial: bool = False) -> None:
         require_root(root, ["images", "annotations"], self.layout)
         folder = _FOLDERS[split]
-        images = files_by_name(root / "images" / folder, ".jpg")
-        masks = files_by_name(root / "annotations" / folder, ".png")
+        images = stems(root / "images" / folder, ".jpg")
+        masks = stems(root / "annotations" / folder, ".png")
         # The published files are numbered, so that a missing one has a name.
         published = [] if partial else [f"ADE_{split}_{number + 1:08d}" for number in range(self.counts[split])]
         pairs: list[Pair] = [

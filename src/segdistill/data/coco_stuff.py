@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from segdistill.data.base import label_file
-from segdistill.data.layout import files_by_name, require_root
+from segdistill.data.layout import require_root, stems
 from segdistill.data.pairs import FilePairs, Pair, names_in
 from segdistill.data.tables import LabelTable, as_table, label_table
 from segdistill.errors import DataError
@@ -44,9 +44,7 @@ class CocoStuff(FilePairs):
         suffix = _suffix(masks)
         if suffix == _TRAIN_IDS and num_classes == 182:
             raise DataError(f"{masks} holds *{_TRAIN_IDS} only; for num_classes=182 the published <id>.png are needed.")
-        names = sorted(
-            {*files_by_name(images, ".jpg"), *(name for name in files_by_name(masks, suffix) if "_" not in name)}
-        )
+        names = sorted({*stems(images, ".jpg"), *(name for name in stems(masks, suffix) if "_" not in name)})
         pairs: list[Pair] = [(images / f"{name}.jpg", masks / f"{name}{suffix}") for name in names]
         table = label_table("coco_stuff") if num_classes == 171 else table_of_182()
         cause = "Are these the pixel maps of stuffthingmaps_trainval2017.zip? The panoptic and 10k maps are others."

@@ -33,10 +33,11 @@ def require_root(root: Path, markers: Sequence[str], layout: str) -> Path:
     raise DataError(f"{root} holds no {absent[0]}. {layout}")
 
 
-def files_by_name(folder: Path, suffix: str) -> dict[str, Path]:
-    """The files of a folder that end in `suffix`: name without it -> path, sorted by name."""
-    names = sorted(name for name in names_in(folder) if name.endswith(suffix) and not name.startswith("."))
-    return {name.removesuffix(suffix): folder / name for name in names}
+def stems(folder: Path, suffix: str) -> set[str]:
+    """The names of the files of a folder that end in `suffix`, without it."""
+    return {
+        name.removesuffix(suffix) for name in names_in(folder) if name.endswith(suffix) and not name.startswith(".")
+    }
 
 
 def _others(markers: Sequence[str], absent: Sequence[str]) -> str:
