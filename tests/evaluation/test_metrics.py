@@ -79,7 +79,7 @@ def test_every_image_is_counted_once_whatever_the_batch_and_the_workers() -> Non
     data = Streets(split="val", size=(32, 48), count=5)
     pixels = sum(int((sample.label != 255).sum()) for sample in data)
     for batch_size, workers in ((1, 0), (2, 0), (4, 1)):
-        matrix = count(Oracle(data), data, batch_size=batch_size, workers=workers)
+        matrix = count(Oracle(data), data, batch_size=batch_size, workers=workers).confusion
         assert int(matrix.counts.sum()) == pixels
         assert matrix.scores().miou == 100
 
