@@ -40,7 +40,7 @@ def pair_counts(label: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
     pairs = label.int() * num_classes + predicted  # void pairs go beyond the others and are cut off
     counts = torch.bincount(pairs.flatten(), minlength=(IGNORE_INDEX + 1) * num_classes)
     own, void = num_classes**2, IGNORE_INDEX * num_classes
-    if len(counts) > (IGNORE_INDEX + 1) * num_classes or counts[own:void].any():
+    if counts[own:void].any() or int(predicted.max()) >= num_classes:
         raise DataError(
             f"Labels or predictions hold a class beyond the {num_classes} known ones: labels go up to "
             f"{int(label[label != IGNORE_INDEX].max())}, predictions to {int(predicted.max())}. Give the network and "
