@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch.nn.functional as F
 from torch import Tensor
 
 
-def window(maps: Tensor, radius: int, combine: Callable[[Tensor, Tensor], Tensor], outside: int) -> Tensor:
-    """`combine` (associative and idempotent, as minimum) over every (2 radius + 1)^2 window of (..,H,W).
+def inner_window(maps: Tensor, radius: int, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """`combine` (associative and idempotent, as minimum) over every (2 radius + 1)^2 window that lies inside.
 
-    Pixels beyond the border are `outside`. Takes about 4 log2(2 radius + 1) passes.
+    (..,H,W) -> (..,H-2 radius,W-2 radius), in about 4 log2(2 radius + 1) passes.
     """
     width = 2 * radius + 1
-    maps = F.pad(maps, (radius, radius, radius, radius), value=outside)
     for axis in (-2, -1):
         reach = 1
         while reach < width:  # a window of 2n pixels is two windows of n, n pixels apart

@@ -30,7 +30,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[str, ...]) ->
 
 
 def test_two_processes_count_an_odd_number_of_images_once(finished: Path, segdistill: Run) -> None:
-    words = ("evaluate", finished, "agreement=true", "--json")
+    words = ("evaluate", finished, "agreement=true", "calibration=true", "--json")
     alone = segdistill(*words)
     assert alone.returncode == 0, alone.stderr
     two = subprocess.run(
@@ -70,8 +70,8 @@ def test_agreement_without_a_teacher_says_what_to_set(finished: Path) -> None:
 
 
 def test_people_get_the_same_numbers(finished: Path, segdistill: Run) -> None:
-    quality = library.evaluate(finished, agreement=True, quiet=True).quality
-    printed = segdistill("evaluate", finished, "agreement=true").stdout
+    quality = library.evaluate(finished, agreement=True, calibration=True, quiet=True).quality
+    printed = segdistill("evaluate", finished, "agreement=true", "calibration=true").stdout
     boundary, agreement = quality.boundary, quality.agreement
     assert boundary is not None
     assert agreement is not None
@@ -80,6 +80,6 @@ def test_people_get_the_same_numbers(finished: Path, segdistill: Run) -> None:
         quality.calibration_error, agreement.pixels, *boundary.trimap_miou.values(),
     ):  # fmt: skip
         assert f"{value:.2f}" in printed
-    short = segdistill("evaluate", finished, "boundary=false", "calibration=false").stdout
+    short = segdistill("evaluate", finished, "boundary=false").stdout
     assert "boundary" not in short
     assert "calibration" not in short

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from segdistill.data.base import IGNORE_INDEX
 from segdistill.evaluation.metrics import Absent, mean, percent, scores_of
 from segdistill.evaluation.settings import MetricsConfig
-from segdistill.windows import window
+from segdistill.windows import inner_window
 
-_BITS = 30  # classes in one int32 word
 _PIXELS = 1 << 20  # worked on at once
 
 
@@ -75,15 +75,22 @@ class BoundaryCounts:
             known = label[:, seen]
             said = torch.where(known == IGNORE_INDEX, known, predicted[:, seen].to(known.dtype))
             border = _outermost(height, width, band, seen, label.device)
-            self._add(_Neighbourhood(known), _Neighbourhood(said), band, tolerance, border, counted)
+            self._add(
+                _Neighbourhood(known, max(band, self.radii[-1])),
+                _Neighbourhood(said, band),
+                band,
+                tolerance,
+                border,
+                counted,
+            )
 
     def _add(
         self, known: _Neighbourhood, said: _Neighbourhood, band: int, tolerance: int, border: Tensor, inside: slice
     ) -> None:
         label, prediction = known.label, said.label
         contour, said_contour = known.mixed(1), said.mixed(1)
-        found = _same_class_near(label, contour, prediction, said_contour, tolerance, self.num_classes)
-        right = _same_class_near(prediction, said_contour, label, contour, tolerance, self.num_classes)
+        # A byte less one is void where it was 0, and changes no class where it was 1.
+        found, right = _matched(label | (contour - 1), prediction | (said_contour - 1), tolerance)
         zone = torch.full_like(label, len(self.radii))
         bands: Tensor | None = None
         for radius in sorted({*self.radii, band}):
@@ -95,8 +102,8 @@ class BoundaryCounts:
         assert bands is not None
         said_bands = said.mixed(band) | border
         both = bands & said_bands & (label == prediction).byte()
-        by_label = _flags(label, bands, both, contour, found)[:, inside]
-        by_prediction = _flags(prediction, said_bands, said_contour, right)[:, inside]
+        by_label = _flags(label, bands, both, contour, contour & found)[:, inside]
+        by_prediction = _flags(prediction, said_bands, said_contour, said_contour & right)[:, inside]
         self.by_label += torch.bincount(by_label.flatten(), minlength=256 * 16).view(256, 16)[: self.num_classes]
         counted = torch.bincount(by_prediction.flatten(), minlength=256 * 8).view(256, 8)
         self.by_prediction += counted[: self.num_classes]
@@ -135,44 +142,46 @@ class BoundaryCounts:
 class _Neighbourhood:
     """The lowest and highest class in windows around the pixels of label maps (N,H,W), uint8; void is in no window.
 
-    Windows grow from one radius to the next, so radii are asked for in rising order.
+    Windows grow from one radius to the next, so radii are asked for in rising order, up to `reach`.
     """
 
-    def __init__(self, label: Tensor) -> None:
+    def __init__(self, label: Tensor, reach: int) -> None:
         self.label = label
-        self._radius = 0
-        self._low = label
-        self._high = torch.where(label == IGNORE_INDEX, label, IGNORE_INDEX - 1 - label)  # the highest is its lowest
+        self._left = reach
+        highest = torch.where(label == IGNORE_INDEX, label, IGNORE_INDEX - 1 - label)  # lowest where the class is high
+        self._extremes = F.pad(torch.stack([label, highest]), (reach,) * 4, value=IGNORE_INDEX)
+        self._reach = reach
 
     def mixed(self, radius: int) -> Tensor:
         """1 where the window of that radius holds more than one class, else 0; (N,H,W), uint8."""
-        if radius > self._radius:
-            more = radius - self._radius
-            self._low = window(self._low, more, torch.minimum, IGNORE_INDEX)
-            self._high = window(self._high, more, torch.minimum, IGNORE_INDEX)
-            self._radius = radius
+        more = radius - (self._reach - self._left)
+        if more > 0:
+            self._extremes = inner_window(self._extremes, more, torch.minimum)
+            self._left -= more
+        height, width = self.label.shape[-2:]
+        inside = self._extremes[..., self._left : self._left + height, self._left : self._left + width]
         # Zero only if they are equal, or all is void: 255 + 255 is 254, too.
-        return (self._low + self._high).bitwise_xor_(IGNORE_INDEX - 1).clamp_max_(1)
+        return (inside[0] + inside[1]).bitwise_xor_(IGNORE_INDEX - 1).clamp_max_(1)
 
 
-def _same_class_near(of: Tensor, at: Tensor, other: Tensor, other_at: Tensor, radius: int, num_classes: int) -> Tensor:
-    """1 where a pixel `at` has in its window a pixel of its class in `other` that is `other_at`, else 0.
+def _matched(one: Tensor, other: Tensor, radius: int) -> tuple[Tensor, Tensor]:
+    """For maps (N,H,W) of classes on contours, void elsewhere: 1 where the other map has the pixel's class in the
+    pixel's window, else 0; anything off the contours. Both ways, uint8.
 
-    of, other: classes (N,H,W), void wherever a pixel is void; at, other_at: 0 or 1. All uint8.
-    30 classes share an int32 a pixel, so a window's OR looks for all of them at once.
+    A shift of one map against the other tells both at once; bytes are compared so fast that (2 radius + 1)^2 shifts
+    cost less than windows over a bit for each class.
     """
-    taken = other | (other_at - 1)  # void, all bits set, where it is not `other_at`
-    found = torch.zeros_like(at)
-    for first in range(0, num_classes, _BITS):
-        near = window(_bit(taken, first), radius, torch.bitwise_or, 0)
-        found |= (near & _bit(of, first)).clamp_max_(1).byte()
-    return found & at
-
-
-def _bit(classes: Tensor, first: int) -> Tensor:
-    """1 << c for c = 1 .. 30 of classes `first` .. `first` + 29, 0 for others; int32."""
-    place = (classes.int() - (first - 1)).clamp_(0, _BITS + 1)
-    return torch.bitwise_left_shift(torch.ones_like(place), place).bitwise_and_((1 << _BITS + 1) - 2)
+    height, width = one.shape[-2:]
+    found, right, same = (torch.zeros_like(one, dtype=torch.bool) for _ in range(3))
+    for down in range(-min(radius, height - 1), min(radius, height - 1) + 1):
+        for across in range(-min(radius, width - 1), min(radius, width - 1) + 1):
+            y, x = max(0, -down), max(0, -across)
+            here = (..., slice(y, height - max(0, down)), slice(x, width - max(0, across)))
+            there = (..., slice(y + down, height + min(0, down)), slice(x + across, width + min(0, across)))
+            equal = torch.eq(one[here], other[there], out=same[here])
+            found[here].bitwise_or_(equal)
+            right[there].bitwise_or_(equal)
+    return found.view(torch.uint8), right.view(torch.uint8)
 
 
 def _flags(label: Tensor, *bits: Tensor) -> Tensor:

@@ -77,6 +77,6 @@ class MetricsConfig(BaseModel):
     edge_radius: Radius = 3
     boundary_ratio: float = Field(0.02, gt=0, lt=1)
     tolerance: float = Field(3, gt=0, le=255)
-    calibration: bool = True
+    calibration: bool = False
     bins: int = Field(15, ge=1, le=1000)
     agreement: bool = False
