@@ -62,8 +62,8 @@ def main() -> None:
     load = os.getloadavg()[0]
     lines = [
         "# Cost of evaluation beyond the network", "",
-        f"`{options.network}`, one image, whole; percent of the network's {options.clock} time, median of {options.rounds} paired "
-        f"rounds. {environment['machine']}, {environment['threads']} thread(s), {os.cpu_count()} cores, load "
+        f"`{options.network}`, one image, whole; percent of the network's {options.clock} time, median of "
+        f"{options.rounds} paired rounds. {environment['machine']}, {environment['threads']} thread(s), {os.cpu_count()} cores, load "
         f"{load:.1f} at the end; torch {environment['packages']['torch']}, commit {environment['commit']}.", "",
         f"| image | K | network ms | {' | '.join(PARTS)} | confusion + boundary | default | all |",
         "|---" * (len(PARTS) + 6) + "|",

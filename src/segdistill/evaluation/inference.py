@@ -57,45 +57,30 @@ def infer(network: nn.Module, image: Tensor, config: InferenceConfig, *, confide
     network.eval()
     n, _, height, width = image.shape
     classes, sure = None, None
-    for strip in _strips(network, image, config, complete=confidence):
+    for strip in _strips(network, image, config):
         best = strip.scores.amax(1)
         below = strip.scores - best[:, None]
         if classes is None:
-            small = torch.uint8 if strip.classes <= 256 else torch.int64
+            small = torch.uint8 if below.shape[1] <= 256 else torch.int64
             classes = torch.empty(n, height, width, dtype=small, device=best.device)
             sure = torch.empty(n, height, width, device=best.device) if confidence else None
         rows = slice(strip.top, strip.top + len(best))
         if sure is not None:  # softmax at its largest is 1 / sum of exp(x - max)
             sure[strip.image, rows] = best if strip.probable else 1 / below.exp().sum(1)
-        classes[strip.image, rows] = _zeros(below, strip.numbers)
+        classes[strip.image, rows] = _zeros(below)
     assert classes is not None
     return Predicted(classes, sure)
 
 
-def _zeros(below: Tensor, numbers: Tensor) -> Tensor:
-    """The lowest of `numbers` (K,) whose map in `below` (R,K,W), negative elsewhere, is zero; (R,W). Overwrites it.
+def _zeros(below: Tensor) -> Tensor:
+    """The first k at which `below` (R,K,W), negative elsewhere, is zero; (R,W). Overwrites it.
 
     As integers the bits of a negative float are negative and those of zero are zero, so OR-ing numbers in leaves the
     maximum to them: several times as fast as a search for the largest score, which keeps processors from their vectors.
     """
-    last = int(numbers[-1])
-    return (last - below.view(torch.int32).bitwise_or_((last - numbers)[:, None]).amax(1)).clamp_(0, last)
-
-
-def _candidates(logits: Tensor) -> Tensor:
-    """The classes of logits (K,h,w) that can be the largest somewhere between them, in rising order.
-
-    Between four neighbours a class scores no more than the largest of its four logits, and some class no less than the
-    largest of all classes' smallest ones: a class that is below that everywhere never wins.
-    """
-    high, low = logits, logits
-    for axis in (-2, -1):
-        length = logits.shape[axis] - 1
-        if length:
-            high = torch.maximum(high.narrow(axis, 0, length), high.narrow(axis, 1, length))
-            low = torch.minimum(low.narrow(axis, 0, length), low.narrow(axis, 1, length))
-    below = (high < low.amax(0)).flatten(1).all(1)
-    return (~below).nonzero().flatten()
+    last = below.shape[1] - 1
+    numbers = torch.arange(last, -1, -1, dtype=torch.int32, device=below.device)[:, None]
+    return (last - below.view(torch.int32).bitwise_or_(numbers).amax(1)).clamp_(0, last)
 
 
 class _View(Protocol):
@@ -166,42 +151,32 @@ def _taps(source: int, target: int, align_corners: bool) -> tuple[Tensor, Tensor
 
 @dataclass(frozen=True)
 class _Strip:
-    """Scores (R,K',W) of rows `top` .. of an image, for those of all `classes` that have `numbers` (K',), rising.
-
-    probable: whether they are probabilities.
-    """
+    """Scores (R,K,W) of rows `top` .. of an image. probable: whether they are probabilities."""
 
     image: int
     top: int
     scores: Tensor
-    numbers: Tensor
-    classes: int
     probable: bool
 
 
-def _strips(network: nn.Module, image: Tensor, config: InferenceConfig, *, complete: bool) -> Iterator[_Strip]:
-    """The images' scores strip by strip; unless they must be `complete`, without classes that can't win anywhere."""
+def _strips(network: nn.Module, image: Tensor, config: InferenceConfig) -> Iterator[_Strip]:
+    """The scores of all images, strip by strip."""
     height, width = image.shape[-2:]
     most = config.max_elements if image.is_cuda else min(_CACHED, config.max_elements)
-    for i, (paths, numbers, classes) in enumerate(_paths(network, image, config, complete=complete)):
+    for i, paths in enumerate(_paths(network, image, config)):
         probable = config.average == "probabilities" and len(paths) > 1
-        tall = max(1, most // (len(numbers) * width))
+        tall = max(1, most // (paths[0].view.rows(0, 1).shape[1] * width))
         for top in range(0, height, tall):
             strips = [path.strip(top, min(top + tall, height)) for path in paths]
             scores = strips[0]
             if len(paths) > 1:
                 scores = sum((strip.softmax(1) if probable else strip for strip in strips), torch.zeros_like(scores))
                 scores /= len(paths)
-            yield _Strip(i, top, scores, numbers, classes, probable)
+            yield _Strip(i, top, scores, probable)
 
 
-def _paths(
-    network: nn.Module, image: Tensor, config: InferenceConfig, *, complete: bool
-) -> Iterator[tuple[list[_Path], Tensor, int]]:
-    """For each image, the paths of its views, the numbers (int32) of the classes that they hold, and of how many.
-
-    Whole views of all images have gone through the network together.
-    """
+def _paths(network: nn.Module, image: Tensor, config: InferenceConfig) -> Iterator[list[_Path]]:
+    """For each image, the paths of its views; whole views of all images have gone through the network together."""
     size = (image.shape[-2], image.shape[-1])
     sides = (False, True) if config.flip else (False,)
     views = [(at, mirrored) for at in view_sizes(size, config) for mirrored in sides]
@@ -213,23 +188,14 @@ def _paths(
     if config.mode == "whole":
         whole = [scores_of(_pixels(image, at, mirrored, config)) for at, mirrored in views]
         for i in range(len(image)):
-            logits = [maps[i].float() for maps in whole]
-            classes = len(logits[0])
-            numbers = torch.arange(classes, device=logits[0].device)
-            if len(views) == 1 and not complete and (config.upsample == "direct" or views[0][0] == size):
-                numbers = _candidates(logits[0])
-                logits[0] = logits[0][numbers]
-            paths = [_whole(maps, *view, size, config) for maps, view in zip(logits, views, strict=True)]
-            yield paths, numbers.int(), classes
+            yield [_whole(maps[i].float(), *view, size, config) for maps, view in zip(whole, views, strict=True)]
         return
     for one in image.split(1):
         windows = [SlidingScores(_pixels(one, at, side, config), scores_of, config) for at, side in views]
-        paths = [
+        yield [
             _Path(view, size[:1], size[1:], side, config.align_corners)
             for view, (_, side) in zip(windows, views, strict=True)
         ]
-        first = windows[0].rows(0, 1)
-        yield paths, torch.arange(first.shape[1], dtype=torch.int32, device=first.device), first.shape[1]
 
 
 def _whole(logits: Tensor, at: Size, mirrored: bool, size: Size, config: InferenceConfig) -> _Path:
