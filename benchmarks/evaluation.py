@@ -64,7 +64,8 @@ def main() -> None:
         "# Cost of evaluation beyond the network", "",
         f"`{options.network}`, one image, whole; percent of the network's {options.clock} time, median of "
         f"{options.rounds} paired rounds. {environment['machine']}, {environment['threads']} thread(s), "
-        f"{os.cpu_count()} cores, load {load:.1f} at the end; torch {environment['packages']['torch']}, commit {environment['commit']}.", "",
+        f"{os.cpu_count()} cores, load {load:.1f} at the end; "
+        f"torch {environment['packages']['torch']}, commit {environment['commit']}.", "",
         f"| image | K | network ms | {' | '.join(PARTS)} | confusion + boundary | default | all |",
         "|---" * (len(PARTS) + 6) + "|",
         *(
