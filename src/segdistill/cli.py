@@ -18,6 +18,7 @@ from segdistill.composition import key_values
 from segdistill.errors import RecipeError, SegdistillError
 from segdistill.report.cost_table import cost_notes, cost_table
 from segdistill.report.preparation import preparation_notes, preparation_table
+from segdistill.report.score_table import score_lines, score_table
 from segdistill.training.display import console as messages
 from segdistill.training.interruption import Interrupted
 
@@ -71,25 +72,25 @@ def distill(parts: Parts, resume: Resume = False, as_json: AsJson = False) -> No
 @app.command()
 def evaluate(
     weights: Weights,
-    parts: Annotated[list[str] | None, typer.Argument(help="Recipe parts over the run's own, as data.root=...")] = None,
+    parts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Recipe parts over the run's own, as data.root=..., inference.flip=true, test_ade20k; and boundary=, "
+            "calibration=, agreement=true/false."
+        ),
+    ] = None,
     split: Annotated[Literal["train", "val"], typer.Option(help="Which part of the data set.")] = "val",
     as_json: AsJson = False,
 ) -> None:
     """Score a network on a data set, class by class."""
-    done = verbs.evaluate(weights, *(parts or ()), split=split)
+    done = verbs.evaluate(weights, *(parts or ()), split=split, quiet=as_json)
     if as_json:
-        plain = done.scores.as_dict()
-        iou = dict(zip(done.classes, plain.pop("iou"), strict=True))
-        _print_json({"weights": str(done.weights), "split": done.split, "images": done.images, **plain, "iou": iou})
+        _print_json(done.as_dict())
         return
-    table = Table(title=f"{done.weights} on {done.images} images ({done.split})", title_justify="left")
-    table.add_column("class")
-    table.add_column("IoU %", justify="right")
-    for name, value in zip(done.classes, done.scores.iou, strict=True):
-        table.add_row(name, "absent" if value != value else f"{value:.2f}")
-    results.print(table)
-    scores = done.scores
-    results.print(f"mIoU {scores.miou:.2f}   mAcc {scores.macc:.2f}   aAcc {scores.aacc:.2f}")
+    title = f"{done.weights} on {done.images} images ({done.split})"
+    results.print(score_table(title, done.classes, done.quality))
+    for line in score_lines(done.quality, done.metrics):
+        results.print(line, soft_wrap=True)
 
 
 @app.command()
@@ -98,11 +99,14 @@ def predict(
     inputs: Annotated[list[Path], typer.Argument(help="Image files and folders of images.")],
     out: Annotated[Path, typer.Option(help="Where masks and overlays go.")] = Path("predictions"),
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Strength of the colours in the overlays.")] = 0.5,
+    parts: Annotated[
+        list[str] | None, typer.Option("--set", help="How images are run, as inference.flip=true; may come repeatedly.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a class mask and an overlay for every image."""
     done = []
-    for prediction in verbs.predict(weights, *inputs, out=out, alpha=alpha):
+    for prediction in verbs.predict(weights, *inputs, out=out, alpha=alpha, parts=parts or ()):
         done.append({name: str(path) for name, path in asdict(prediction).items()})
         if not as_json:
             results.print(f"{prediction.image} -> {prediction.mask}, {prediction.overlay}", soft_wrap=True)

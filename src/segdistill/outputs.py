@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -39,3 +40,16 @@ def finer(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """
     size = max(a.shape[-2], b.shape[-2]), max(a.shape[-1], b.shape[-1])
     return resize(a, size), resize(b, size)
+
+
+def linear_taps(source: int, target: int, *, align_corners: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """What `resize` does along one axis: each of `target` places reads `(1 - rest) * x[low] + rest * x[high]`.
+
+    low, high: indices (target,) below `source`; rest: (target,), float64.
+    """
+    if align_corners:
+        position = torch.arange(target, dtype=torch.float64) * ((source - 1) / max(1, target - 1))
+    else:
+        position = ((torch.arange(target, dtype=torch.float64) + 0.5) * (source / target) - 0.5).clamp_min(0)
+    low = position.long().clamp_max(source - 1)
+    return low, (low + 1).clamp_max(source - 1), position - low

@@ -10,8 +10,9 @@ import torch
 
 from segdistill.data.base import SegmentationDataset
 from segdistill.evaluation.cost import gflops, milliseconds, parameters
-from segdistill.evaluation.inference import predict_classes
+from segdistill.evaluation.inference import infer
 from segdistill.evaluation.scoring import count
+from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.models.class_map import same_names
 from segdistill.models.files import LoadedModel, trained_record
 from segdistill.report.pictures import Pixels, colourise, save_grid
@@ -31,11 +32,18 @@ class Contender:
     note: str = ""
 
 
-def prove(contenders: Sequence[Contender], validation: SegmentationDataset, data: str) -> Proof:
+def prove(
+    contenders: Sequence[Contender],
+    validation: SegmentationDataset,
+    data: str,
+    inference: InferenceConfig,
+    metrics: MetricsConfig,
+) -> Proof:
     """Score and time the contenders on the validation images; one that knows other classes is only timed."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     networks = [contender.model.network.to(device) for contender in contenders]
     image = validation[0].image[None].to(device)
+    metrics = MetricsConfig(absent=metrics.absent, boundary=False, calibration=False)
     times = milliseconds(networks, image)
     rows = []
     for contender, network, time in zip(contenders, networks, times, strict=True):
@@ -44,7 +52,9 @@ def prove(contenders: Sequence[Contender], validation: SegmentationDataset, data
         rows.append(
             Row(
                 name=contender.name,
-                scores=count(network, validation).scores() if comparable else None,
+                scores=count(network, validation, inference=inference, metrics=metrics).quality().scores
+                if comparable
+                else None,
                 parameters=parameters(network),
                 gflops=gflops(network, image),
                 milliseconds=time,
@@ -58,19 +68,27 @@ def prove(contenders: Sequence[Contender], validation: SegmentationDataset, data
     return Proof(tuple(rows), data, len(validation), size, describe_environment(), notes)
 
 
-def save_proof(folder: Path, proof: Proof, contenders: Sequence[Contender], validation: SegmentationDataset) -> None:
+def save_proof(
+    folder: Path,
+    proof: Proof,
+    contenders: Sequence[Contender],
+    validation: SegmentationDataset,
+    inference: InferenceConfig,
+) -> None:
     """Write result.json, table.md and grid.png."""
     write_json(folder / "result.json", proof.as_dict())
     write_text(folder / "table.md", proof.markdown())
     save_grid(
         folder / "grid.png",
-        _pictures(contenders, validation),
+        _pictures(contenders, validation, inference),
         ["image", "label", *(contender.name for contender in contenders)],
         validation.classes,
     )
 
 
-def _pictures(contenders: Sequence[Contender], validation: SegmentationDataset) -> list[list[Pixels]]:
+def _pictures(
+    contenders: Sequence[Contender], validation: SegmentationDataset, inference: InferenceConfig
+) -> list[list[Pixels]]:
     """For images spread evenly over the split: image, label, each contender's prediction."""
     classes = validation.classes
     rows = []
@@ -81,6 +99,7 @@ def _pictures(contenders: Sequence[Contender], validation: SegmentationDataset) 
         for contender in contenders:
             network = contender.model.network
             device = next(network.parameters()).device
-            row.append(colourise(predict_classes(network, sample.image[None].to(device))[0], contender.model.classes))
+            predicted = infer(network, sample.image[None].to(device), inference).classes[0]
+            row.append(colourise(predicted, contender.model.classes))
         rows.append(row)
     return rows

@@ -22,6 +22,7 @@ from segdistill.data import DatasetConfig
 from segdistill.data.augment import Augment
 from segdistill.discovery import check_options, explain
 from segdistill.errors import RecipeError
+from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.methods.base import method_class
 from segdistill.models.adapters import is_adapted
 from segdistill.models.class_map import check_mapping
@@ -160,6 +161,7 @@ class Recipe(TrainingConfig):
     run: the folder it writes. role: which network `train` trains. method: what `distill` distils with, `canonical` if
     none is named. baseline: the student alone that the distilled one
     is measured against: "train" it with the same data, steps and seed, "none", or the path of an existing run.
+    inference: how images are run through a network that is scored or predicts. metrics: what `evaluate` measures.
     """
 
     run: Path | None = None
@@ -170,6 +172,8 @@ class Recipe(TrainingConfig):
     teacher: TeacherConfig = TeacherConfig()
     method: Annotated[list[MethodSpec], BeforeValidator(_methods)] = []
     baseline: str = "train"
+    inference: InferenceConfig = InferenceConfig()
+    metrics: MetricsConfig = MetricsConfig()
 
     def with_method(self) -> Recipe:
         """The recipe itself, or with the default method if it names none."""
@@ -186,6 +190,14 @@ class Recipe(TrainingConfig):
             return TrainingConfig(**merged)
         except ValidationError as error:
             raise RecipeError("\n".join(explain(error, TrainingConfig, "teacher.train"))) from error
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        for key in ("inference", "metrics"):  # recipes of runs that know neither stay the same
+            if getattr(self, key) == type(self).model_fields[key].default:
+                written.pop(key, None)
+        return written
 
     @model_validator(mode="after")
     def _batch_divides(self) -> Recipe:
@@ -219,6 +231,16 @@ def load_recipe(*parts: str | Path, **overrides: Any) -> Recipe:
     except RecipeError as error:
         raise RecipeError("\n".join(line + origin.of(line) for line in str(error).splitlines())) from error
     return recipe
+
+
+def load_inference(*parts: str | Path) -> InferenceConfig:
+    """The section `inference` of the parts, whatever else they hold; a recipe without it runs images whole."""
+    merged, origin = compose(*parts)
+    try:
+        return InferenceConfig(**(merged.get("inference") or {}))
+    except ValidationError as error:
+        lines = explain(error, InferenceConfig, "inference")
+        raise RecipeError("\n".join(line + origin.of(line) for line in lines)) from error
 
 
 def _over(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

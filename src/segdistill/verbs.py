@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
+from torch import nn
 
 from segdistill.composition import fragments
 from segdistill.conversion import convert, inspect
 from segdistill.data import create_dataset, dataset_names
+from segdistill.data.base import Classes
 from segdistill.discovery import classes_in
 from segdistill.errors import RecipeError, nearest
 from segdistill.evaluation.macs import Convention
 from segdistill.evaluation.metrics import Scores
 from segdistill.evaluation.profile import Profile
-from segdistill.evaluation.scoring import count
+from segdistill.evaluation.scoring import Quality, count
+from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.methods import method_names
 from segdistill.models.files import Role, open_model, trained_record
 from segdistill.models.heads import Head
@@ -26,13 +28,14 @@ from segdistill.models.zoo import ZOO
 from segdistill.preparation import prepare
 from segdistill.profiling import check_settings, profile_network
 from segdistill.proof import Contender, prove, save_proof
-from segdistill.recipe import Recipe, load_recipe
+from segdistill.recipe import Recipe, load_inference, load_recipe
 from segdistill.report.prediction import Prediction, predict_files
 from segdistill.report.table import Proof
 from segdistill.training import runs
+from segdistill.training.display import counting
 from segdistill.training.folder import RunFolder
-from segdistill.training.pairing import require_same_classes
-from segdistill.training.processes import is_main
+from segdistill.training.pairing import pair, require_same_classes
+from segdistill.training.processes import is_main, own_device, own_share, total
 
 __all__ = ["available", "convert", "distill", "evaluate", "inspect", "predict", "prepare", "train"]
 
@@ -59,13 +62,39 @@ class Distilled:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Scores of a network on a split, with the class names in the order of `scores.iou`."""
+    """Scores of a network on a split, with the class names in the order of the per-class scores, and how it was run."""
 
     weights: Path
     split: str
     images: int
     classes: tuple[str, ...]
-    scores: Scores
+    quality: Quality
+    inference: InferenceConfig
+    metrics: MetricsConfig
+
+    @property
+    def scores(self) -> Scores:
+        """Those of the confusion matrix."""
+        return self.quality.scores
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; scores of classes by class name."""
+
+        def named(values: dict[str, Any]) -> dict[str, Any]:
+            by_class = {
+                key: dict(zip(self.classes, value, strict=True)) if isinstance(value, list) else value
+                for key, value in values.items()
+            }
+            return {key: named(value) if key == "boundary" else value for key, value in by_class.items()}
+
+        return {
+            "weights": str(self.weights),
+            "split": self.split,
+            "images": self.images,
+            **named(self.quality.as_dict()),
+            "inference": self.inference.model_dump(mode="json"),
+            "metrics": self.metrics.model_dump(mode="json"),
+        }
 
 
 def train(*parts: str | Path, resume: bool = False, quiet: bool = False, **overrides: Any) -> Trained:
@@ -76,7 +105,7 @@ def train(*parts: str | Path, resume: bool = False, quiet: bool = False, **overr
     recipe = load_recipe(*parts, **overrides)
     recipe = _with_folder(recipe, recipe.role)
     run = runs.train(recipe, resume=resume, quiet=quiet)
-    done = evaluate(run.folder.path)
+    done = evaluate(run.folder.path, quiet=quiet, boundary=False, calibration=False, agreement=False)
     trained = trained_record(done.weights)
     return Trained(
         run.folder.path, recipe.role, done.scores, trained["best_miou"], trained["best_step"], trained["seconds"]
@@ -98,34 +127,69 @@ def distill(*parts: str | Path, resume: bool = False, quiet: bool = False, **ove
         contenders.append(Contender("student alone", done.alone))
     contenders.append(Contender("distilled", open_model(done.student.folder.path)))
     validation = create_dataset(recipe.data, "val")
-    proof = prove(contenders, validation, recipe.data.name)
+    proof = prove(contenders, validation, recipe.data.name, recipe.inference, recipe.metrics)
     if is_main():
-        save_proof(done.student.folder.path, proof, contenders, validation)
+        save_proof(done.student.folder.path, proof, contenders, validation, recipe.inference)
     return Distilled(done.student.folder.path, proof)
 
 
 def evaluate(
-    weights: str | Path, *parts: str | Path, split: Literal["train", "val"] = "val", **overrides: Any
+    weights: str | Path,
+    *parts: str | Path,
+    split: Literal["train", "val"] = "val",
+    quiet: bool = False,
+    **overrides: Any,
 ) -> Evaluated:
-    """Score a run folder or weight file on a data set: that of the run's own recipe with `parts` over it."""
+    """Score a run folder or weight file on a data set: that of the run's own recipe with `parts` over it.
+
+    Keys of the recipe's section `metrics` may stand alone, as `boundary=False` or "agreement=true". Several processes
+    (torchrun) share the images; every image is counted once.
+    """
     model = open_model(weights)
-    own = RunFolder(model.path.parent).recipe
-    recipe = load_recipe(*([own] if own.is_file() else []), *parts, **overrides)
+    folder = RunFolder(model.path.parent)
+    parts = tuple(
+        f"metrics.{part}" if str(part).partition("=")[0] in MetricsConfig.model_fields else part for part in parts
+    )
+    short = {key: overrides.pop(key) for key in list(overrides) if key in MetricsConfig.model_fields}
+    if short:
+        overrides["metrics"] = {**overrides.get("metrics", {}), **short}
+    recipe = load_recipe(*([folder.recipe] if folder.recipe.is_file() else []), *parts, **overrides)
     dataset = create_dataset(recipe.data, split)
     require_same_classes(model, dataset.classes)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    scores = count(model.network.to(device), dataset).scores()
-    return Evaluated(model.path, split, len(dataset), dataset.classes.names, scores)
+    device = own_device()
+    teacher = _teacher(recipe, folder, dataset.classes).to(device) if recipe.metrics.agreement else None
+    indices = own_share(len(dataset))
+    with counting(f"evaluate {model.path}", len(indices), quiet=quiet or not is_main()) as done:
+        counts = count(
+            model.network.to(device),
+            dataset,
+            inference=recipe.inference,
+            metrics=recipe.metrics,
+            teacher=teacher,
+            indices=indices,
+            workers=recipe.workers,
+            on_images=done,
+        )
+    quality = counts.sum_over(total).quality()
+    return Evaluated(model.path, split, len(dataset), dataset.classes.names, quality, recipe.inference, recipe.metrics)
 
 
 def predict(
-    weights: str | Path, *inputs: str | Path, out: str | Path = "predictions", alpha: float = 0.5
+    weights: str | Path,
+    *inputs: str | Path,
+    out: str | Path = "predictions",
+    alpha: float = 0.5,
+    parts: Iterable[str | Path] = (),
 ) -> Iterable[Prediction]:
     """Write a mask (palette PNG of class indices) and an overlay for every image file, or image of a folder.
 
-    weights: a run folder or a weight file. alpha: strength of the colours in the overlay. Works as it is iterated.
+    weights: a run folder or a weight file. alpha: strength of the colours in the overlay. parts: recipe parts that say
+    how images are run, as "inference.flip=true", over the run's own. Works as it is iterated.
     """
-    return predict_files(open_model(weights), [Path(path) for path in inputs], Path(out), alpha=alpha)
+    model = open_model(weights)
+    own = RunFolder(model.path.parent).recipe
+    inference = load_inference(*([own] if own.is_file() else []), *parts)
+    return predict_files(model, [Path(path) for path in inputs], Path(out), inference=inference, alpha=alpha)
 
 
 def profile(
@@ -168,6 +232,21 @@ def available(what: str | None = None) -> dict[str, dict[str, str]]:
     if what is not None and what not in known:
         raise RecipeError(f"Nothing to list is called '{what}'.{nearest(what, known)}")
     return known if what is None else {what: known[what]}
+
+
+def _teacher(recipe: Recipe, folder: RunFolder, classes: Classes) -> nn.Module:
+    """The teacher that `recipe.teacher.run` names, or that the run has trained, speaking of `classes`."""
+    trained = folder.path / "teacher"
+    run = recipe.teacher.run or (str(trained) if trained.is_dir() else None)
+    if run is None:
+        raise RecipeError(
+            f"metrics.agreement compares with a teacher, but the recipe names none and there is no run in {trained}. "
+            "Set teacher.run=FOLDER, or metrics.agreement=false."
+        )
+    pairing = pair(open_model(run), recipe.teacher, classes)
+    if pairing.obstacle:
+        raise RecipeError(f"metrics.agreement: {pairing.obstacle}.")
+    return pairing.model.network
 
 
 def _summary(cls: type) -> str:

@@ -2,48 +2,108 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
+from oracles import SHARED
+from references import nanmean, plain_scores
 from torch import nn
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassJaccardIndex
 
 from segdistill.data.streets import Streets
+from segdistill.errors import DataError
 from segdistill.evaluation.cost import gflops, parameters
 from segdistill.evaluation.metrics import ConfusionMatrix
 from segdistill.evaluation.scoring import count
 from segdistill.models.zoo import create_model
 
 
-def plain_scores(predicted: np.ndarray, label: np.ndarray, classes: int) -> tuple[list[float], list[float], float]:
-    valid = label != 255
-    predicted, label = predicted[valid], label[valid]
-    iou, accuracy = [], []
-    for c in range(classes):
-        hit = int(((predicted == c) & (label == c)).sum())
-        union = int(((predicted == c) | (label == c)).sum())
-        iou.append(hit / union if union else math.nan)
-        accuracy.append(hit / int((label == c).sum()) if (label == c).any() else math.nan)
-    return iou, accuracy, float((predicted == label).mean())
+def maps(name: str) -> tuple[np.ndarray, np.ndarray, int]:
+    """A prediction and a label (N,H,W) with the number of classes."""
+    rng = np.random.default_rng(3)
+    if name.startswith("random"):
+        classes = int(name.split()[1])
+        label = rng.integers(0, classes, (3, 40, 50))
+        predicted = np.where(rng.random(label.shape) < 0.6, label, rng.integers(0, classes, label.shape))
+        label[rng.random(label.shape) < 0.1] = 255
+        label[label == 1] = 0  # class 1 is predicted but never labelled
+        return predicted, label, classes
+    ones = np.ones((2, 5, 6), dtype=np.int64)
+    return {
+        "all void": (ones, 255 * ones, 3),
+        "one pixel": (ones[:1, :1, :1], ones[:1, :1, :1], 3),
+        "one wrong pixel": (0 * ones[:1, :1, :1], ones[:1, :1, :1], 3),
+        "absent classes": (ones, ones, 200),
+        "never labelled": (2 * ones, ones, 3),
+        "never predicted": (0 * ones, np.arange(60).reshape(2, 5, 6) % 3, 3),
+        "the highest class": (254 * ones, np.where(np.arange(60).reshape(2, 5, 6) % 4, 254, 255), 255),
+    }[name]
 
 
-@pytest.mark.parametrize("classes", [2, 11, 150])
-def test_scores_equal_a_plain_count(classes: int) -> None:
-    rng = np.random.default_rng(classes)
-    label = rng.integers(0, classes, (3, 40, 50))
-    predicted = np.where(rng.random(label.shape) < 0.6, label, rng.integers(0, classes, label.shape))
-    label[rng.random(label.shape) < 0.1] = 255
-    label[label == 1] = 0  # class 1 is predicted but never labelled
+@pytest.mark.parametrize(
+    "name",
+    [
+        "random 2", "random 11", "random 150", "random 255", "all void", "one pixel", "one wrong pixel",
+        "absent classes", "never labelled", "never predicted", "the highest class",
+    ],
+)  # fmt: skip
+def test_scores_equal_a_plain_count_and_torchmetrics(name: str) -> None:
+    predicted, label, classes = maps(name)
     matrix = ConfusionMatrix(classes)
-    for one in range(3):  # in pieces, as images come
-        matrix.update(torch.from_numpy(predicted[one]), torch.from_numpy(label[one]))
+    for said, known in zip(predicted, label, strict=True):  # in pieces, as images come
+        matrix.update(torch.from_numpy(said), torch.from_numpy(known))
     scores = matrix.scores()
-    iou, accuracy, aacc = plain_scores(predicted, label, classes)
-    np.testing.assert_allclose(np.array(scores.iou) / 100, iou, rtol=1e-12)
-    assert scores.miou == pytest.approx(100 * np.nanmean(iou))
-    assert scores.macc == pytest.approx(100 * np.nanmean(accuracy))
-    assert scores.aacc == pytest.approx(100 * aacc)
+    expected = plain_scores(predicted, label, classes)
+    for key, mean in (("iou", scores.miou), ("accuracy", scores.macc), ("dice", scores.mdice)):
+        np.testing.assert_allclose(getattr(scores, key), expected[key], rtol=1e-12)
+        assert mean == pytest.approx(nanmean(expected[key]), nan_ok=True)
+    if name == "all void":
+        assert math.isnan(scores.aacc)
+        return
+    valid = label != 255
+    assert scores.aacc == pytest.approx(100 * (predicted == label)[valid].mean())
+    pair = torch.from_numpy(predicted), torch.from_numpy(label)
+    options = {"num_classes": classes, "ignore_index": 255}
+    assert scores.miou == pytest.approx(100 * float(MulticlassJaccardIndex(**options)(*pair)), rel=1e-5)
+    assert scores.mdice == pytest.approx(100 * float(MulticlassF1Score(**options)(*pair)), rel=1e-5)
+    assert scores.aacc == pytest.approx(100 * float(MulticlassAccuracy(**options, average="micro")(*pair)), rel=1e-5)
+    recall = 100 * MulticlassAccuracy(**options, average="none")(*pair).double()
+    occurs = ~np.isnan(expected["accuracy"])  # theirs takes 0 for what is never labelled
+    np.testing.assert_allclose(np.array(scores.accuracy)[occurs], recall[torch.from_numpy(occurs)], rtol=1e-5)
+
+
+def test_scores_are_those_of_openmmlab() -> None:
+    folder = SHARED / "oracles" / "protocol"
+    if not folder.is_dir():
+        pytest.skip(f"the oracles are not at {folder}")
+    expected = json.loads((folder / "protocol.json").read_text())["metrics"]["plain"]
+    matrix = ConfusionMatrix(7)
+    with np.load(folder / "protocol.npz") as file:
+        for i in range(3):
+            matrix.update(torch.from_numpy(file[f"metrics/pred{i}"]), torch.from_numpy(file[f"metrics/gt{i}"]))
+    scores = matrix.scores()
+    assert scores.aacc == pytest.approx(100 * expected["aAcc"])
+    np.testing.assert_allclose(np.array(scores.iou) / 100, expected["IoU"], rtol=1e-9)
+    np.testing.assert_allclose(np.array(scores.accuracy) / 100, expected["Acc"], rtol=1e-9)
+
+
+def test_absent_classes_can_count_as_zero() -> None:
+    matrix = ConfusionMatrix(5)
+    label = torch.arange(4).repeat(10)
+    matrix.update(label, label)
+    assert matrix.scores().miou == 100
+    cirkd = matrix.scores("zero")
+    assert (cirkd.miou, cirkd.macc, cirkd.mdice) == pytest.approx((80, 80, 80))
+    assert math.isnan(cirkd.iou[4])
+
+
+@pytest.mark.parametrize(("predicted", "label"), [(1, 3), (3, 1), (7, 0)])
+def test_a_class_that_is_not_known_is_refused(predicted: int, label: int) -> None:
+    with pytest.raises(DataError, match="3 known"):
+        ConfusionMatrix(3).update(torch.tensor([predicted]), torch.tensor([label]))
 
 
 def test_a_class_that_never_occurs_is_not_part_of_the_mean() -> None:
@@ -79,7 +139,7 @@ def test_every_image_is_counted_once_whatever_the_batch_and_the_workers() -> Non
     data = Streets(split="val", size=(32, 48), count=5)
     pixels = sum(int((sample.label != 255).sum()) for sample in data)
     for batch_size, workers in ((1, 0), (2, 0), (4, 1)):
-        matrix = count(Oracle(data), data, batch_size=batch_size, workers=workers)
+        matrix = count(Oracle(data), data, batch_size=batch_size, workers=workers).confusion
         assert int(matrix.counts.sum()) == pixels
         assert matrix.scores().miou == 100
 

@@ -1,18 +1,25 @@
-"""mIoU, mAcc and aAcc from one confusion matrix over all images of a split."""
+"""mIoU, mAcc, aAcc and Dice from one confusion matrix over all images of a split."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from segdistill.data.base import IGNORE_INDEX
+from segdistill.errors import DataError
+
+Absent = Literal["nan", "zero"]
+_PIXELS = 1 << 22  # counted at once: bounds the memory of huge images
 
 
 class ConfusionMatrix:
-    """Counts of (label class, predicted class) over all non-void pixels; integers, so nothing is rounded."""
+    """Counts of (label class, predicted class) over all non-void pixels; integers, so nothing is rounded.
+
+    The sum of the counts of several processes is the count of all their images.
+    """
 
     def __init__(self, num_classes: int, device: torch.device | str = "cpu") -> None:
         self.num_classes = num_classes
@@ -20,41 +27,84 @@ class ConfusionMatrix:
 
     def update(self, predicted: Tensor, label: Tensor) -> None:
         """Add predictions and labels of one shape; predictions must be classes, labels classes or void."""
-        label = label.long()
-        valid = label != IGNORE_INDEX
-        pairs = label[valid] * self.num_classes + predicted[valid]
-        self.counts += torch.bincount(pairs, minlength=self.num_classes**2).view_as(self.counts)
+        for some, known in zip(predicted.flatten().split(_PIXELS), label.flatten().split(_PIXELS), strict=True):
+            self.counts += pair_counts(known, some, self.num_classes)
 
-    def scores(self) -> Scores:
-        """The metrics of everything counted so far."""
-        counts = self.counts.double()
-        hit, labelled, predicted = counts.diag(), counts.sum(1), counts.sum(0)
-        iou = hit / (labelled + predicted - hit)  # 0 / 0 = NaN: a class that is neither labelled nor predicted
-        accuracy = hit / labelled
-        return Scores(
-            miou=100 * float(iou.nanmean()),
-            macc=100 * float(accuracy.nanmean()),
-            aacc=100 * float(hit.sum() / labelled.sum()),
-            iou=tuple(100 * value for value in iou.tolist()),
+    def scores(self, absent: Absent = "nan") -> Scores:
+        """The metrics of everything counted so far; see `Scores` for absent."""
+        return scores_of(self.counts, absent)
+
+
+def pair_counts(label: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
+    """How often each (label, predicted) occurs: (K,K), void labels left out."""
+    pairs = label.int() * num_classes + predicted  # void pairs go beyond the others and are cut off
+    counts = torch.bincount(pairs.flatten(), minlength=(IGNORE_INDEX + 1) * num_classes)
+    own, void = num_classes**2, IGNORE_INDEX * num_classes
+    if counts[own:void].any() or int(predicted.max()) >= num_classes:
+        raise DataError(
+            f"Labels or predictions hold a class beyond the {num_classes} known ones: labels go up to "
+            f"{int(label[label != IGNORE_INDEX].max())}, predictions to {int(predicted.max())}. Give the network and "
+            "the data set the same class list."
         )
+    return counts[:own].view(num_classes, num_classes)
+
+
+def scores_of(matrix: Tensor, absent: Absent = "nan") -> Scores:
+    """The scores of a confusion matrix (K,K) of label (rows) against prediction (columns)."""
+    counts = matrix.double()
+    hit, labelled, predicted = counts.diag(), counts.sum(1), counts.sum(0)
+    iou = hit / (labelled + predicted - hit)  # 0 / 0 = NaN: a class that is neither labelled nor predicted
+    dice = 2 * hit / (labelled + predicted)
+    accuracy = hit / labelled
+    return Scores(
+        miou=mean(iou, absent),
+        macc=mean(accuracy, absent),
+        aacc=100 * float(hit.sum() / labelled.sum()),
+        mdice=mean(dice, absent),
+        iou=percent(iou),
+        accuracy=percent(accuracy),
+        dice=percent(dice),
+    )
+
+
+def mean(values: Tensor, absent: Absent = "nan") -> float:
+    """The mean over classes (K,) in percent, of those that occur, or with the others as 0."""
+    return 100 * float(values.nan_to_num(0).mean() if absent == "zero" else values.nanmean())
+
+
+def percent(values: Tensor) -> tuple[float, ...]:
+    """Shares (K,) in percent."""
+    return tuple(100 * value for value in values.tolist())
 
 
 @dataclass(frozen=True)
 class Scores:
-    """In percent. miou: mean over classes of intersection / union. macc: mean of per-class accuracy. aacc: share of
-    pixels that are right. iou: per class. A class that never occurs is NaN and not part of a mean."""
+    """In percent, over all non-void pixels of a split; per class hit, labelled and predicted pixels make
+
+    iou = hit / (labelled + predicted - hit), accuracy = hit / labelled, dice = 2 hit / (labelled + predicted);
+    miou, macc and mdice are their means over classes, aacc is the share of pixels that are right. A class without
+    pixels to divide by is NaN and no part of a mean; with absent="zero" it counts as 0 in the means, as CIRKD does.
+    """
 
     miou: float
     macc: float
     aacc: float
+    mdice: float
     iou: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    dice: tuple[float, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; NaN becomes null."""
-        return {key: _plain(value) for key, value in asdict(self).items()}
+        return {key: plain(value) for key, value in asdict(self).items()}
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return None if value != value else round(value, 4)
+def plain(value: Any) -> Any:
+    """Numbers rounded to 4 digits, tuples as lists, NaN as None, all the way down."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return None if value != value else round(value, 4)
+    return value

@@ -2,40 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from segdistill.data.base import Sample, SegmentationDataset
+from segdistill.data.base import IGNORE_INDEX, Sample, SegmentationDataset
 from segdistill.data.loading import Batch, Guarded, unguarded
-from segdistill.evaluation.inference import predict_classes
-from segdistill.evaluation.metrics import ConfusionMatrix
+from segdistill.evaluation.boundary import BoundaryCounts, BoundaryScores
+from segdistill.evaluation.calibration import Calibration
+from segdistill.evaluation.inference import infer
+from segdistill.evaluation.metrics import ConfusionMatrix, Scores, plain
+from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
+
+CONFUSION_ONLY = MetricsConfig(boundary=False, calibration=False)
+"""What validation during training measures."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """With another network, in percent: pixels: share of non-void pixels of equal class; miou: against its classes as
+    labels."""
+
+    pixels: float
+    miou: float
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Everything that was measured. calibration_error: expected, in percent. None: not asked for."""
+
+    scores: Scores
+    boundary: BoundaryScores | None
+    calibration_error: float | None
+    agreement: Agreement | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, the keys of `Scores` first; what was not asked for is left out."""
+        extra = {
+            "boundary": self.boundary and asdict(self.boundary),
+            "calibration_error": self.calibration_error,
+            "agreement": self.agreement and asdict(self.agreement),
+        }
+        return {**self.scores.as_dict(), **plain({key: value for key, value in extra.items() if value is not None})}
+
+
+class Counts:
+    """The integers that all scores are made of; those of several processes are added with `sum_over`."""
+
+    def __init__(self, num_classes: int, metrics: MetricsConfig, device: torch.device | str = "cpu") -> None:
+        self.metrics = metrics
+        self.confusion = ConfusionMatrix(num_classes, device)
+        self.boundary = BoundaryCounts(num_classes, metrics, device) if metrics.boundary else None
+        self.calibration = Calibration(metrics.bins, device) if metrics.calibration else None
+        self.agreement = ConfusionMatrix(num_classes, device) if metrics.agreement else None
+
+    def update(
+        self, predicted: Tensor, label: Tensor, confidence: Tensor | None = None, other: Tensor | None = None
+    ) -> None:
+        """Add images of one size: predictions, labels and the `other` network's predictions (N,H,W)."""
+        self.confusion.update(predicted, label)
+        if self.boundary is not None:
+            self.boundary.update(predicted, label)
+        if self.calibration is not None:
+            assert confidence is not None
+            self.calibration.update(confidence, predicted, label)
+        if self.agreement is not None:
+            assert other is not None
+            self.agreement.update(predicted, torch.where(label == IGNORE_INDEX, label, other.to(label.dtype)))
+
+    def sum_over(self, processes: Callable[[Tensor], Tensor]) -> Counts:
+        """Replace every count by what `processes` makes of it: the sum over all of them."""
+        for part in (self.confusion, self.calibration, self.agreement):
+            if part is not None:
+                part.counts = processes(part.counts)
+        if self.boundary is not None:
+            for counts in self.boundary.tensors():
+                counts.copy_(processes(counts))
+        return self
+
+    def quality(self) -> Quality:
+        """The scores of everything counted so far."""
+        absent = self.metrics.absent
+        agreed = None if self.agreement is None else self.agreement.scores(absent)
+        return Quality(
+            scores=self.confusion.scores(absent),
+            boundary=None if self.boundary is None else self.boundary.scores(absent),
+            calibration_error=None if self.calibration is None else self.calibration.error(),
+            agreement=None if agreed is None else Agreement(pixels=agreed.aacc, miou=agreed.miou),
+        )
 
 
 def count(
     network: nn.Module,
     data: SegmentationDataset,
     *,
+    inference: InferenceConfig = InferenceConfig(),  # noqa: B008 (frozen)
+    metrics: MetricsConfig = CONFUSION_ONLY,
+    teacher: nn.Module | None = None,
     indices: Sequence[int] | None = None,
     batch_size: int = 4,
     workers: int = 0,
-) -> ConfusionMatrix:
-    """The confusion matrix of `network` over `data` (or the `indices` of it), whole images at their own size."""
+    on_images: Callable[[int], object] | None = None,
+) -> Counts:
+    """Everything that `metrics` asks for, of `network` over `data` (or the `indices` of it), run as `inference` says.
+
+    teacher: the network whose classes `metrics.agreement` compares with. batch_size: images of one size that share a
+    pass, fewer if their scores are more than `inference.max_elements`. on_images is called with the number of images
+    whenever some are done.
+    """
     device = next(network.parameters()).device
-    matrix = ConfusionMatrix(len(data.classes), device)
-    for batch in _batches(data, indices, batch_size, workers):
+    counts = Counts(len(data.classes), metrics, device)
+    most = inference.max_elements // len(data.classes)
+    for batch in _batches(data, indices, batch_size, most, workers):
         moved = batch.to(device)
-        matrix.update(predict_classes(network, moved.image), moved.label)
-    return matrix
+        found = infer(network, moved.image, inference, confidence=metrics.calibration)
+        other = None
+        if metrics.agreement:
+            assert teacher is not None
+            other = infer(teacher, moved.image, inference).classes.to(device)
+        confidence = None if found.confidence is None else found.confidence.to(device)
+        counts.update(found.classes.to(device), moved.label, confidence, other)
+        if on_images is not None:
+            on_images(len(batch.names))
+    return counts
 
 
 def _batches(
-    data: SegmentationDataset, indices: Sequence[int] | None, batch_size: int, workers: int
+    data: SegmentationDataset, indices: Sequence[int] | None, batch_size: int, most_pixels: int, workers: int
 ) -> Iterator[Batch]:
-    """Samples in order; neighbours of one size share a batch."""
+    """Samples in order; neighbours of one size share a batch as long as it has no more than `most_pixels`."""
     loader: DataLoader[Any] = DataLoader(
         Guarded(data),
         batch_size=None,
@@ -44,9 +143,12 @@ def _batches(
     )
     waiting: list[Sample] = []
     for sample in unguarded(iter(loader)):
-        if waiting and (len(waiting) == batch_size or waiting[0].label.shape != sample.label.shape):
-            yield _stack(waiting)
-            waiting = []
+        if waiting:
+            size = waiting[0].label.shape
+            most = max(1, min(batch_size, most_pixels // size.numel()))
+            if len(waiting) >= most or size != sample.label.shape:
+                yield _stack(waiting)
+                waiting = []
         waiting.append(sample)
     if waiting:
         yield _stack(waiting)

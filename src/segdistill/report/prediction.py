@@ -10,7 +10,8 @@ import torch
 
 from segdistill.data.reading import IMAGE_SUFFIXES, read_image
 from segdistill.errors import DataError
-from segdistill.evaluation.inference import predict_classes
+from segdistill.evaluation.inference import infer
+from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.files import LoadedModel
 from segdistill.report.pictures import overlay, save_mask, save_picture
 
@@ -24,7 +25,9 @@ class Prediction:
     overlay: Path
 
 
-def predict_files(model: LoadedModel, inputs: Iterable[Path], out: Path, *, alpha: float = 0.5) -> Iterable[Prediction]:
+def predict_files(
+    model: LoadedModel, inputs: Iterable[Path], out: Path, *, inference: InferenceConfig, alpha: float = 0.5
+) -> Iterable[Prediction]:
     """Predict image files and the images of folders, one by one as the result is read."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = model.network.to(device)
@@ -34,7 +37,7 @@ def predict_files(model: LoadedModel, inputs: Iterable[Path], out: Path, *, alph
         # Two inputs of one stem would overwrite each other's results; then the folder's name goes in front.
         stem = file.stem if stems.count(file.stem) == 1 else f"{file.parent.name}-{file.stem}-{file.suffix[1:]}"
         image = read_image(file)
-        label = predict_classes(network, image[None].to(device))[0].cpu()
+        label = infer(network, image[None].to(device), inference).classes[0].cpu()
         prediction = Prediction(file, out / f"{stem}_mask.png", out / f"{stem}_overlay.png")
         save_mask(prediction.mask, label, model.classes)
         save_picture(prediction.overlay, overlay(image, label, model.classes, alpha=alpha))

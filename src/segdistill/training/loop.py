@@ -18,6 +18,7 @@ from segdistill.data.loading import Batch, Share, Stream, training_batches
 from segdistill.errors import RecipeError, TrainingError
 from segdistill.evaluation.metrics import Scores
 from segdistill.evaluation.scoring import count
+from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.models.files import save_weights
 from segdistill.recipe import TrainingConfig
 from segdistill.seeds import mix
@@ -42,6 +43,8 @@ class Fit:
     stream: Stream
     validation: SegmentationDataset
     config: TrainingConfig
+    inference: InferenceConfig
+    metrics: MetricsConfig
     quiet: bool = False
 
     def __call__(self) -> Progress:
@@ -155,9 +158,11 @@ class Fit:
             for buffer in self.distiller.student.buffers():
                 torch.distributed.broadcast(buffer, src=0)
         indices = range(accelerator.process_index, len(self.validation), accelerator.num_processes)
-        matrix = count(self.distiller.student, self.validation, indices=indices)
-        matrix.counts = accelerator.reduce(matrix.counts)
-        scores = matrix.scores()
+        metrics = MetricsConfig(absent=self.metrics.absent, boundary=False, calibration=False)
+        counts = count(
+            self.distiller.student, self.validation, inference=self.inference, metrics=metrics, indices=indices
+        )
+        scores = counts.sum_over(accelerator.reduce).quality().scores
         if scores.miou > progress.best_miou:
             progress.best_miou, progress.best_step = scores.miou, progress.step
             if accelerator.is_main_process:

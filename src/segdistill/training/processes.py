@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from accelerate import Accelerator, PartialState
+from torch import Tensor
 
 
 def start_accelerator() -> Accelerator:
@@ -20,6 +21,26 @@ def is_main() -> bool:
 def wait_for_all() -> None:
     """Let no process go on before all are here: what the main one wrote is then there for the others to read."""
     _state().wait_for_everyone()
+
+
+def own_device() -> torch.device:
+    """CUDA if there is one, of several processes each its own."""
+    state = _state()
+    if state.num_processes > 1:
+        return torch.device(state.device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def own_share(length: int) -> range:
+    """The indices below `length` that are this process's: every index belongs to exactly one."""
+    return range(_state().process_index, length, _state().num_processes)
+
+
+def total(counts: Tensor) -> Tensor:
+    """The sum of `counts` over all processes, in place."""
+    if _state().num_processes > 1:
+        torch.distributed.all_reduce(counts)
+    return counts
 
 
 def _state() -> PartialState:

@@ -154,6 +154,8 @@ def _fit(recipe: Recipe, task: _Task, folder: RunFolder, *, title: str, quiet: b
         stream=Stream(task.data, recipe.augment, task.config.seed),
         validation=task.validation,
         config=task.config,
+        inference=recipe.inference,
+        metrics=recipe.metrics,
         quiet=quiet,
     )()
     if task.config.keep == "best":

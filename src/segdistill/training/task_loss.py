@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from segdistill.data.base import IGNORE_INDEX
 from segdistill.methods.ranks import mean_count
-from segdistill.outputs import resize
+from segdistill.outputs import linear_taps, resize
 
 _SCORES = {"cpu": 1 << 18}  # scores in a strip: on a processor about what its cache holds
 _SCORES_ELSEWHERE = 1 << 25
@@ -87,13 +87,8 @@ def _weights(label: Tensor, class_weights: Tensor | None, like: Tensor) -> tuple
 
 def _interpolation(source: int, target: int, align_corners: bool) -> tuple[Tensor, list[tuple[int, int]]]:
     """Linear interpolation along one axis: a matrix (target, source), and each row's first and last entry in use."""
-    if align_corners:
-        position = torch.arange(target, dtype=torch.float64) * ((source - 1) / max(1, target - 1))
-    else:
-        position = ((torch.arange(target, dtype=torch.float64) + 0.5) * (source / target) - 0.5).clamp_min(0)
-    low = position.long().clamp_max(source - 1)
-    high = (low + 1).clamp_max(source - 1)
-    rest = (position - low)[:, None]
+    low, high, rest = linear_taps(source, target, align_corners=align_corners)
+    rest = rest[:, None]
     matrix = torch.zeros(target, source, dtype=torch.float64)
     matrix.scatter_add_(1, low[:, None], 1 - rest).scatter_add_(1, high[:, None], rest)
     return matrix, list(zip(low.tolist(), high.tolist(), strict=True))

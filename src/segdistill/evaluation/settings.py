@@ -1,0 +1,82 @@
+"""How networks are run and scored: the recipe's sections `inference` and `metrics`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Side = Annotated[int, Field(ge=1)]
+Radius = Annotated[int, Field(ge=1, le=255)]
+
+
+class InferenceConfig(BaseModel):
+    """From an image to scores at its size; the same for validation, `evaluate` and `predict`.
+
+    fit: (a, b), the image is first brought, its shape kept, to the largest size whose longer side is at most max(a, b)
+    and whose shorter side is at most min(a, b); null: it keeps its size. scales: each view is that many times as
+    large; flip: and mirrored as well. mode: a view goes through the network "whole", or in windows ("slide") of crop
+    (H,W) every stride (H,W) pixels (default two thirds of the crop), the last ones moved inwards; a view smaller than
+    the crop is one window. Where windows overlap their logits are averaged. average: whether views meet as "logits" or
+    as "probabilities". align_corners: of the scores' bilinear resizing, align_images: of the images'. upsample: logits
+    go to the image's size "direct", or "stepwise" to the view's size and then to the image's.
+
+    batch: windows a pass. store: where the sums of windows are kept, on the network's "device" or on the "cpu".
+    max_elements: most scores (images x classes x H x W) at image size that are held at once.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: Literal["whole", "slide"] = "whole"
+    crop: tuple[Side, Side] | None = None
+    stride: tuple[Side, Side] | None = None
+    fit: tuple[Side, Side] | None = None
+    scales: tuple[Annotated[float, Field(gt=0, le=16)], ...] = Field((1.0,), min_length=1)
+    flip: bool = False
+    average: Literal["logits", "probabilities"] = "probabilities"
+    align_corners: bool = False
+    align_images: bool = False
+    upsample: Literal["direct", "stepwise"] = "direct"
+    batch: int = Field(4, ge=1)
+    store: Literal["device", "cpu"] = "device"
+    max_elements: int = Field(1 << 25, ge=1)
+
+    @model_validator(mode="after")
+    def _windows_cover(self) -> InferenceConfig:
+        if self.mode == "slide" and self.crop is None:
+            raise ValueError("mode slide needs the size of its windows, as crop=[480,480]")
+        if self.crop and self.stride and (self.stride[0] > self.crop[0] or self.stride[1] > self.crop[1]):
+            raise ValueError(
+                f"stride {list(self.stride)} is larger than crop {list(self.crop)}: pixels would be left out"
+            )
+        return self
+
+    @property
+    def window_stride(self) -> tuple[int, int]:
+        """The stride, or two thirds of the crop."""
+        assert self.crop is not None
+        return self.stride or (-(-2 * self.crop[0] // 3), -(-2 * self.crop[1] // 3))
+
+
+class MetricsConfig(BaseModel):
+    """What `evaluate` measures beyond the confusion matrix, and how.
+
+    absent: a class that is neither labelled nor predicted is left out of the means ("nan"), or counts in them as
+    "zero". boundary: boundary IoU, boundary F-score, trimaps, edge and body. trimap_radii: r of the (2r+1)^2 windows
+    that make a pixel part of a trimap; edge_radius: of the one that parts edge from body. boundary_ratio: width of
+    boundary IoU's bands as a share of the image's diagonal. tolerance: of the boundary F-score, in pixels, or below 1
+    as a share of the diagonal. calibration: expected calibration error over `bins` equal bins of confidence.
+    agreement: with the run's teacher (or `teacher.run`), which then runs on every image as well.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    absent: Literal["nan", "zero"] = "nan"
+    boundary: bool = True
+    trimap_radii: tuple[Radius, ...] = Field((1, 3, 5, 10), min_length=1)
+    edge_radius: Radius = 3
+    boundary_ratio: float = Field(0.02, gt=0, lt=1)
+    tolerance: float = Field(3, gt=0, le=255)
+    calibration: bool = False
+    bins: int = Field(15, ge=1, le=1000)
+    agreement: bool = False

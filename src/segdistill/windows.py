@@ -1,0 +1,23 @@
+"""Square windows over maps: minima, maxima, unions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+
+def inner_window(maps: Tensor, radius: int, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """`combine` (associative and idempotent, as minimum) over every (2 radius + 1)^2 window that lies inside.
+
+    (..,H,W) -> (..,H-2 radius,W-2 radius), in about 4 log2(2 radius + 1) passes.
+    """
+    width = 2 * radius + 1
+    for axis in (-2, -1):
+        reach = 1
+        while reach < width:  # a window of 2n pixels is two windows of n, n pixels apart
+            step = min(reach, width - reach)
+            length = maps.shape[axis] - step
+            maps = combine(maps.narrow(axis, 0, length), maps.narrow(axis, step, length))
+            reach += step
+    return maps

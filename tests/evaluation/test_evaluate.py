@@ -1,0 +1,85 @@
+"""`evaluate` as a person runs it: what it measures, alone and shared by processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import environment
+
+import segdistill as library
+from segdistill.data import create_dataset
+from segdistill.errors import RecipeError
+from segdistill.evaluation.inference import predict_classes
+from segdistill.evaluation.metrics import ConfusionMatrix
+from segdistill.models.files import open_model
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[str, ...]) -> Path:
+    folder = tmp_path_factory.mktemp("evaluate") / "run"
+    library.distill(*tiny, "kd", "data.count=5", run=folder, quiet=True)
+    return folder
+
+
+def test_two_processes_count_an_odd_number_of_images_once(finished: Path, segdistill: Run) -> None:
+    words = ("evaluate", finished, "agreement=true", "calibration=true", "--json")
+    alone = segdistill(*words)
+    assert alone.returncode == 0, alone.stderr
+    two = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29541",
+            "-m", "segdistill", *map(str, words),
+        ],
+        env=environment(), capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert two.returncode == 0, two.stderr
+    one, shared = json.loads(alone.stdout), json.loads(two.stdout)
+    assert one["images"] % 2 == 1
+    assert shared == one  # to the last digit: integers were added, and no image twice
+    assert list(one["boundary"]["boundary_iou"]) == list(one["iou"])
+
+
+def test_agreement_is_with_the_teacher_of_the_run(finished: Path) -> None:
+    done = library.evaluate(finished, agreement=True, boundary=False, calibration=False, quiet=True)
+    assert (done.quality.boundary, done.quality.calibration_error) == (None, None)
+    recipe = library.load_recipe(finished / "recipe.yaml")
+    networks = [open_model(finished / part).network for part in (".", "teacher")]
+    matrix = ConfusionMatrix(8)
+    for sample in create_dataset(recipe.data, "val"):
+        student, teacher = (predict_classes(network, sample.image[None])[0] for network in networks)
+        matrix.update(student, torch.where(sample.label == 255, 255, teacher))
+    assert done.quality.agreement is not None
+    assert done.quality.agreement.pixels == pytest.approx(matrix.scores().aacc, abs=0.05)
+    assert done.quality.agreement.miou == pytest.approx(matrix.scores().miou, abs=0.1)
+    own = library.evaluate(finished, "teacher.run=" + str(finished), agreement=True, quiet=True).quality.agreement
+    assert own is not None
+    assert own.pixels == 100
+
+
+def test_agreement_without_a_teacher_says_what_to_set(finished: Path) -> None:
+    with pytest.raises(RecipeError, match=r"teacher\.run=FOLDER"):
+        library.evaluate(finished / "alone", agreement=True, quiet=True)
+
+
+def test_people_get_the_same_numbers(finished: Path, segdistill: Run) -> None:
+    quality = library.evaluate(finished, agreement=True, calibration=True, quiet=True).quality
+    printed = segdistill("evaluate", finished, "agreement=true", "calibration=true").stdout
+    boundary, agreement = quality.boundary, quality.agreement
+    assert boundary is not None
+    assert agreement is not None
+    for value in (
+        quality.scores.miou, quality.scores.mdice, boundary.boundary_miou, boundary.edge_miou, boundary.body_miou,
+        quality.calibration_error, agreement.pixels, *boundary.trimap_miou.values(),
+    ):  # fmt: skip
+        assert f"{value:.2f}" in printed
+    short = segdistill("evaluate", finished, "boundary=false").stdout
+    assert "boundary" not in short
+    assert "calibration" not in short
