@@ -45,10 +45,14 @@ def standard(f: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
 def canonical(method: Any, student: SegOutput, teacher: SegOutput, label: Tensor) -> Tensor:
     f_s = F.conv2d(student.embedding, method.connector.weight)
     f_t = teacher.embedding
-    known = F.interpolate(label[:, None].float(), f_s.shape[-2:], mode="nearest") != 255
+    small = F.interpolate(label[:, None].float(), f_s.shape[-2:], mode="nearest")
+    known = small != 255
     feature = ((known_standard(f_s, known) - known_standard(f_t, known)) ** 2 * known).sum()
     divergence = F.kl_div(student.logits.log_softmax(1), teacher.logits.softmax(1), reduction="none")
-    return feature / (known.sum() * f_s.shape[1]) + (divergence * known).sum() / known.sum()
+    weight = torch.zeros_like(small)
+    for c in range(student.logits.shape[1]):
+        weight[small == c] = ((small == c).sum() / known.sum()) ** -0.5
+    return feature / (known.sum() * f_s.shape[1]) + (divergence * weight).sum() / weight.sum()
 
 
 def known_standard(f: Tensor, known: Tensor) -> Tensor:
