@@ -7,7 +7,19 @@ from segdistill.models.files import load_checkpoint, load_model
 from segdistill.models.zoo import create_model
 from segdistill.outputs import SegOutput
 from segdistill.recipe import Recipe, load_recipe
-from segdistill.verbs import available, convert, distill, evaluate, inspect, predict, prepare, profile, train
+from segdistill.verbs import (
+    available,
+    convert,
+    distill,
+    evaluate,
+    inspect,
+    predict,
+    prepare,
+    profile,
+    show,
+    submit,
+    train,
+)
 
 __all__ = [
     "Method",
@@ -27,6 +39,8 @@ __all__ = [
     "predict",
     "prepare",
     "profile",
+    "show",
+    "submit",
     "train",
     "wrap",
 ]

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import nn
-
 from segdistill.composition import fragments
 from segdistill.conversion import convert, inspect
 from segdistill.data import create_dataset, dataset_names
-from segdistill.data.base import Classes
 from segdistill.discovery import classes_in
 from segdistill.errors import RecipeError, nearest
 from segdistill.evaluation.macs import Convention
@@ -31,13 +28,17 @@ from segdistill.proof import Contender, prove, save_proof
 from segdistill.recipe import Recipe, load_inference, load_recipe
 from segdistill.report.prediction import Prediction, predict_files
 from segdistill.report.table import Proof
+from segdistill.showing import show
+from segdistill.submitting import check, submit
 from segdistill.training import runs
 from segdistill.training.display import counting
 from segdistill.training.folder import RunFolder
-from segdistill.training.pairing import pair, require_same_classes
+from segdistill.training.pairing import comparable_teacher, require_same_classes
 from segdistill.training.processes import is_main, own_device, own_share, total
 
-__all__ = ["available", "convert", "distill", "evaluate", "inspect", "predict", "prepare", "train"]
+__all__ = [
+    "available", "check", "convert", "distill", "evaluate", "inspect", "predict", "prepare", "show", "submit", "train",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,9 @@ def evaluate(
     dataset = create_dataset(recipe.data, split)
     require_same_classes(model, dataset.classes)
     device = own_device()
-    teacher = _teacher(recipe, folder, dataset.classes).to(device) if recipe.metrics.agreement else None
+    teacher = None
+    if recipe.metrics.agreement:
+        teacher = comparable_teacher(recipe, folder.path, dataset.classes, "metrics.agreement").network.to(device)
     indices = own_share(len(dataset))
     with counting(f"evaluate {model.path}", len(indices), quiet=quiet or not is_main()) as done:
         counts = count(
@@ -179,17 +182,20 @@ def predict(
     *inputs: str | Path,
     out: str | Path = "predictions",
     alpha: float = 0.5,
+    legend: bool = False,
     parts: Iterable[str | Path] = (),
 ) -> Iterable[Prediction]:
     """Write a mask (palette PNG of class indices) and an overlay for every image file, or image of a folder.
 
-    weights: a run folder or a weight file. alpha: strength of the colours in the overlay. parts: recipe parts that say
+    weights: a run folder or a weight file. alpha: strength of the colours in the overlay. legend: names
+    of the classes below it. parts: recipe parts that say
     how images are run, as "inference.flip=true", over the run's own. Works as it is iterated.
     """
     model = open_model(weights)
     own = RunFolder(model.path.parent).recipe
     inference = load_inference(*([own] if own.is_file() else []), *parts)
-    return predict_files(model, [Path(path) for path in inputs], Path(out), inference=inference, alpha=alpha)
+    files = [Path(path) for path in inputs]
+    return predict_files(model, files, Path(out), inference=inference, alpha=alpha, legend=legend)
 
 
 def profile(
@@ -232,21 +238,6 @@ def available(what: str | None = None) -> dict[str, dict[str, str]]:
     if what is not None and what not in known:
         raise RecipeError(f"Nothing to list is called '{what}'.{nearest(what, known)}")
     return known if what is None else {what: known[what]}
-
-
-def _teacher(recipe: Recipe, folder: RunFolder, classes: Classes) -> nn.Module:
-    """The teacher that `recipe.teacher.run` names, or that the run has trained, speaking of `classes`."""
-    trained = folder.path / "teacher"
-    run = recipe.teacher.run or (str(trained) if trained.is_dir() else None)
-    if run is None:
-        raise RecipeError(
-            f"metrics.agreement compares with a teacher, but the recipe names none and there is no run in {trained}. "
-            "Set teacher.run=FOLDER, or metrics.agreement=false."
-        )
-    pairing = pair(open_model(run), recipe.teacher, classes)
-    if pairing.obstacle:
-        raise RecipeError(f"metrics.agreement: {pairing.obstacle}.")
-    return pairing.model.network
 
 
 def _summary(cls: type) -> str:

@@ -54,6 +54,10 @@ class SegmentationDataset(ABC):
     @abstractmethod
     def __getitem__(self, index: int) -> Sample: ...
 
+    def name(self, index: int) -> str:
+        """The name of the sample at `index`."""
+        return self[index].name
+
 
 @cache
 def label_file(name: str) -> dict[str, Any]:

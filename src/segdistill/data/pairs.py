@@ -49,6 +49,9 @@ class FilePairs(SegmentationDataset):
     def __len__(self) -> int:
         return len(self.pairs)
 
+    def name(self, index: int) -> str:
+        return self.pairs[index][0].stem
+
     def __getitem__(self, index: int) -> Sample:
         image_path, mask_path = self.pairs[index]
         image = read_image(image_path)

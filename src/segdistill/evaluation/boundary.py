@@ -139,6 +139,11 @@ class BoundaryCounts:
         )
 
 
+def edge_region(label: Tensor, radius: int) -> Tensor:
+    """Where a window of that radius holds more than one class; label (N,H,W) uint8 -> bool."""
+    return _Neighbourhood(label, radius).mixed(radius).bool()
+
+
 class _Neighbourhood:
     """The lowest and highest class in windows around the pixels of label maps (N,H,W), uint8; void is in no window.
 

@@ -14,6 +14,7 @@ from segdistill.methods import ranks
 from segdistill.methods.base import Method, divergence, labelled
 from segdistill.methods.cwd import spatial_divergence
 from segdistill.outputs import SegOutput, finer
+from segdistill.windows import inner_window
 
 _BITS = 31  # classes in one int32 word
 
@@ -178,13 +179,4 @@ def _blocks(size: int, parts: int, device: torch.device) -> tuple[Tensor, Tensor
 
 def _window(bits: Tensor, radius: int, combine: Callable[[Tensor, Tensor], Tensor], outside: int) -> Tensor:
     """`combine` over every (2 radius + 1)^2 window; pixels beyond the border are `outside`."""
-    width = 2 * radius + 1
-    bits = F.pad(bits, (radius, radius, radius, radius), value=outside)
-    for axis in (-2, -1):
-        reach = 1
-        while reach < width:  # a window of 2n pixels is two windows of n, n pixels apart
-            step = min(reach, width - reach)
-            length = bits.shape[axis] - step
-            bits = combine(bits.narrow(axis, 0, length), bits.narrow(axis, step, length))
-            reach += step
-    return bits
+    return inner_window(F.pad(bits, (radius, radius, radius, radius), value=outside), radius, combine)

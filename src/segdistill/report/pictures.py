@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from segdistill.data.base import IGNORE_INDEX, Classes
@@ -43,29 +43,56 @@ def save_picture(path: Path, pixels: Pixels) -> None:
     write_aside(path, lambda aside: Image.fromarray(pixels).save(aside, format="PNG"))
 
 
+def with_legend(pixels: Pixels, label: Tensor, classes: Classes) -> Pixels:
+    """The picture with names and colours of the classes that `label` holds in a strip below."""
+    present = [index for index in label.unique().tolist() if index < len(classes)]
+    size = max(10, pixels.shape[0] // 40)
+    font = ImageFont.load_default(size)
+    line = round(size * 1.6)
+    widths = [round(font.getlength(classes.names[index])) + 2 * line for index in present]
+    columns = max(1, pixels.shape[1] // max(widths, default=1))
+    canvas = Image.new("RGB", (pixels.shape[1], pixels.shape[0] + -(-len(present) // columns) * line), "white")
+    canvas.paste(Image.fromarray(pixels))
+    draw = ImageDraw.Draw(canvas)
+    for place, index in enumerate(present):
+        x = place % columns * (pixels.shape[1] // columns) + line // 4
+        y = pixels.shape[0] + place // columns * line + line // 5
+        draw.rectangle((x, y, x + line // 2, y + line // 2), fill=classes.colours[index], outline="grey")
+        draw.text((x + line, y + line // 4), classes.names[index], fill="black", font=font, anchor="lm")
+    return np.asarray(canvas)
+
+
 def save_grid(path: Path, rows: Sequence[Sequence[Pixels]], headings: Sequence[str], classes: Classes) -> None:
     """A picture grid, one row an image and one column a heading, with the classes' colours below."""
-    height, width = rows[0][0].shape[:2]
+    titles = [*headings, *[""] * (len(headings) * (len(rows) - 1))]
+    panels = zip(titles, (pixels for row in rows for pixels in row), strict=True)
+    save_panels(path, list(panels), classes, columns=len(headings))
+
+
+def save_panels(path: Path, panels: Sequence[tuple[str, Pixels]], classes: Classes | None, *, columns: int) -> None:
+    """Pictures with their titles, row by row, with the classes' colours below, if there are any to explain."""
+    rows = -(-len(panels) // columns)
+    height, width = panels[0][1].shape[:2]
     cell = 2.6
-    legend_lines = -(-(len(classes) + 1) // 6)
-    size = (cell * len(headings), cell * height / width * len(rows) + 0.3 + 0.25 * legend_lines)
+    titled = sum(any(title for title, _ in panels[row * columns : (row + 1) * columns]) for row in range(rows))
+    named = [] if classes is None else [*zip(classes.names, classes.colours, strict=True), ("void", _VOID_COLOUR)]
+    size = (cell * columns, cell * height / width * rows + 0.25 * titled - 0.25 * (-len(named) // 6))
     figure = Figure(figsize=size, dpi=150, layout="constrained")
-    axes = figure.subplots(len(rows), len(headings), squeeze=False)
-    for row, pictures in enumerate(rows):
-        for column, pixels in enumerate(pictures):
-            axis = axes[row, column]
-            axis.imshow(pixels, interpolation="nearest")
-            axis.set_axis_off()
-            if row == 0:
-                axis.set_title(headings[column], fontsize=9)
-    named = [*zip(classes.names, classes.colours, strict=True), ("void", _VOID_COLOUR)]
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, (title, pixels) in zip(axes, panels, strict=False):
+        axis.imshow(pixels, interpolation="nearest")
+        if title:
+            axis.set_title(title, fontsize=9)
     patches = [
         Patch(
             facecolor=(colour[0] / 255, colour[1] / 255, colour[2] / 255), edgecolor="grey", linewidth=0.4, label=name
         )
         for name, colour in named
     ]
-    figure.legend(handles=patches, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
+    if patches:
+        figure.legend(handles=patches, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
     write_aside(path, lambda aside: figure.savefig(aside, format="png"))
 
 

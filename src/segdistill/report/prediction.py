@@ -13,7 +13,7 @@ from segdistill.errors import DataError
 from segdistill.evaluation.inference import infer
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.files import LoadedModel
-from segdistill.report.pictures import overlay, save_mask, save_picture
+from segdistill.report.pictures import overlay, save_mask, save_picture, with_legend
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,18 @@ class Prediction:
 
 
 def predict_files(
-    model: LoadedModel, inputs: Iterable[Path], out: Path, *, inference: InferenceConfig, alpha: float = 0.5
+    model: LoadedModel,
+    inputs: Iterable[Path],
+    out: Path,
+    *,
+    inference: InferenceConfig,
+    alpha: float = 0.5,
+    legend: bool = False,
 ) -> Iterable[Prediction]:
     """Predict image files and the images of folders, one by one as the result is read."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = model.network.to(device)
-    files = list(_images(inputs))
+    files = list(image_files(inputs))
     stems = [file.stem for file in files]
     for file in files:
         # Two inputs of one stem would overwrite each other's results; then the folder's name goes in front.
@@ -40,11 +46,13 @@ def predict_files(
         label = infer(network, image[None].to(device), inference).classes[0].cpu()
         prediction = Prediction(file, out / f"{stem}_mask.png", out / f"{stem}_overlay.png")
         save_mask(prediction.mask, label, model.classes)
-        save_picture(prediction.overlay, overlay(image, label, model.classes, alpha=alpha))
+        pixels = overlay(image, label, model.classes, alpha=alpha)
+        save_picture(prediction.overlay, with_legend(pixels, label, model.classes) if legend else pixels)
         yield prediction
 
 
-def _images(inputs: Iterable[Path]) -> Iterable[Path]:
+def image_files(inputs: Iterable[Path]) -> Iterable[Path]:
+    """Image files as they are named, and those in named folders."""
     for path in inputs:
         if path.is_dir():
             found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)

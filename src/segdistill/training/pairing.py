@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from segdistill.data.base import Classes
 from segdistill.errors import RecipeError
 from segdistill.methods import Method
 from segdistill.models.class_map import ClassMap, class_map, same_names, same_set, some, unnamed
-from segdistill.models.files import LoadedModel
+from segdistill.models.files import LoadedModel, open_model
 from segdistill.models.teacher import Teacher
 from segdistill.recipe import Recipe, TeacherConfig
 
@@ -56,6 +57,26 @@ def pair(model: LoadedModel, config: TeacherConfig, data: Classes) -> Pairing:
     comparable = mapped is not None or not obstacle
     taught = replace(model, network=network.eval(), classes=data if comparable else model.classes)
     return Pairing(taught, mapped, "; ".join(notes), obstacle)
+
+
+def run_teacher(recipe: Recipe, run: Path, data: Classes) -> Pairing | None:
+    """The teacher that `recipe.teacher.run` names, or that the distillation in the folder `run` has trained."""
+    trained = run / "teacher"
+    source = recipe.teacher.run or (str(trained) if trained.is_dir() else None)
+    return None if source is None else pair(open_model(source), recipe.teacher, data)
+
+
+def comparable_teacher(recipe: Recipe, run: Path, data: Classes, needed_by: str) -> LoadedModel:
+    """That teacher, speaking of the classes `data`; if there is none, an error that names what it is `needed_by`."""
+    pairing = run_teacher(recipe, run, data)
+    if pairing is None:
+        raise RecipeError(
+            f"{needed_by} compares with a teacher, but the recipe names none and there is no run in {run / 'teacher'}. "
+            f"Set teacher.run=FOLDER, or {needed_by}=false."
+        )
+    if pairing.obstacle:
+        raise RecipeError(f"{needed_by}: {pairing.obstacle}.")
+    return pairing.model
 
 
 def require_readable(methods: Sequence[Method], names: Sequence[str], obstacle: str) -> None:

@@ -1,0 +1,155 @@
+"""`show`, `submit` and `check` as a user runs them, on a tiny distillation."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from segdistill import create_model, distill, show, train
+from segdistill.data.base import IGNORE_INDEX, class_table
+from segdistill.data.streets import Streets
+from segdistill.report.activations import activation_map
+from segdistill.report.panels import GAINED, LOST, RIGHT, VOID, WRONG, change_map, disagreement, error_map
+from segdistill.report.pictures import colourise, with_legend
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[str, ...]) -> Path:
+    folder = tmp_path_factory.mktemp("show") / "run"
+    distill(*tiny, "kd", run=folder, quiet=True)
+    return folder
+
+
+def test_show_draws_all_pictures(run: Path, segdistill: Command, tmp_path: Path) -> None:
+    done = segdistill(
+        "show", run, "--what", "compare,activations,embeddings,curves", "--images", "0,3", "--out", tmp_path, "--json"
+    )
+    names = [Path(path).name for path in json.loads(done.stdout)]
+    first, second = (Streets(split="val", size=(32, 48), count=12).name(index) for index in (0, 3))
+    assert names == [
+        "curves.png",
+        "embeddings.png",
+        *(name for stem in (first, second) for name in (f"{stem}.png", f"{stem}_activations.png")),
+    ]
+    for name in names:
+        with Image.open(tmp_path / name) as picture:
+            assert min(picture.size) > 100
+            assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 10, "not an empty picture"
+
+
+def test_show_of_a_single_network_and_of_an_image_by_name(run: Path, tmp_path: Path) -> None:
+    name = Streets(split="val", size=(32, 48), count=12).name(1)
+    made = show(run / "alone", what=["compare"], images=[name], out=tmp_path)
+    assert [path.name for path in made] == [f"{name}.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--images", "99"], "number from 0 to"),
+        (["--what", "compares"], "Did you mean 'compare'"),
+        (["--what", "activations", "--class", "raod"], "Did you mean 'road'"),
+    ],
+)
+def test_show_says_what_is_wrong(
+    run: Path, segdistill: Command, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    done = segdistill("show", run, *arguments, "--out", tmp_path)
+    assert done.returncode == 1
+    assert message in done.stderr.replace("\n", " ")
+
+
+def test_show_of_a_folder_without_a_run(segdistill: Command, tmp_path: Path) -> None:
+    done = segdistill("show", tmp_path)
+    assert done.returncode == 1
+    assert "is no run folder" in done.stderr.replace("\n", " ")
+
+
+def test_error_and_change_maps_paint_each_pixel_by_what_happened() -> None:
+    label = torch.tensor([[0, 1, 1, IGNORE_INDEX]], dtype=torch.uint8)
+    before, after = (torch.tensor([row], dtype=torch.uint8) for row in ([0, 0, 1, 0], [0, 1, 0, 1]))
+    assert error_map(label, after).tolist() == [[list(RIGHT), list(RIGHT), list(WRONG), list(VOID)]]
+    assert change_map(label, before, after).tolist() == [[list(RIGHT), list(GAINED), list(LOST), list(VOID)]]
+
+
+def test_disagreement_is_the_total_variation_of_the_class_probabilities() -> None:
+    one, other = torch.tensor([[[9.0, 0.0]], [[0.0, 0.0]]]), torch.tensor([[[0.0, 0.0]], [[9.0, 0.0]]])
+    sure = torch.tensor(9.0).sigmoid().item()
+    assert disagreement(one, other).flatten().tolist() == pytest.approx([2 * sure - 1, 0], abs=1e-6)
+
+
+def test_an_activation_map_shows_the_class_where_it_is_predicted() -> None:
+    torch.manual_seed(0)
+    network = create_model("mobilenetv2_035_fcn", 4)
+    image = torch.randint(256, (3, 64, 96), dtype=torch.uint8)
+    predicted = int(network.eval()(image[None].float() / 255).logits.argmax(1).flatten().mode().values)
+    found = activation_map(network, image, predicted)
+    assert found.shape == (64, 96)
+    assert 0 <= found.min() < found.max() <= 1
+    assert (
+        not activation_map(network, image, (predicted + 1) % 4).any()
+        or len(network(image[None].float() / 255).logits.argmax(1).unique()) > 1
+    )
+
+
+def test_a_legend_names_the_classes_that_are_there_below_the_picture() -> None:
+    classes = class_table("streets")
+    label = (
+        torch.tensor([[0, 2], [2, IGNORE_INDEX]], dtype=torch.uint8).repeat_interleave(100, 0).repeat_interleave(100, 1)
+    )
+    pixels = colourise(label, classes)
+    shown = with_legend(pixels, label, classes)
+    assert np.array_equal(shown[:200], pixels)
+    below = {tuple(colour) for colour in shown[200:].reshape(-1, 3).tolist()}
+    assert {classes.colours[0], classes.colours[2]} <= below
+    assert classes.colours[1] not in below
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run of a network with the classes of Cityscapes, and a folder of two test images."""
+    folder = tmp_path_factory.mktemp("city")
+    names = class_table("cityscapes").names
+    for part in ("images", "masks"):
+        (folder / "data" / part).mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for index in range(5):
+        Image.fromarray(random.integers(256, size=(32, 48, 3), dtype=np.uint8)).save(
+            folder / f"data/images/{index}.png"
+        )
+        Image.fromarray(random.integers(19, size=(32, 48), dtype=np.uint8)).save(folder / f"data/masks/{index}.png")
+    (folder / "data" / "classes.txt").write_text("\n".join(names), encoding="utf-8")
+    train(
+        "folder", f"data.root={folder / 'data'}", "augment.crop=[32,48]", "steps=1", "batch_size=2", "workers=0",
+        "student={backbone: mobilenetv2_035, head: fcn, channels: 8}", run=folder / "run", quiet=True,
+    )  # fmt: skip
+    (folder / "test" / "berlin").mkdir(parents=True)
+    for index in range(2):
+        picture = Image.fromarray(random.integers(256, size=(1024, 2048, 3), dtype=np.uint8))
+        picture.save(folder / "test" / "berlin" / f"berlin_00000{index}_000019_leftImg8bit.png")
+    return folder / "run", folder / "test"
+
+
+def test_submit_writes_what_check_finds_good_but_for_the_number(
+    city: tuple[Path, Path], segdistill: Command, tmp_path: Path
+) -> None:
+    run, images = city
+    done = segdistill("submit", run, "cityscapes", images, "--out", tmp_path / "sent", "--json")
+    said = json.loads(done.stdout)
+    assert said["images"] == 2
+    assert said["problems"] == ["2 images were given; the test set has 1525."]
+    with zipfile.ZipFile(said["file"]) as archive:
+        assert archive.namelist() == [f"berlin_00000{index}_000019_leftImg8bit.png" for index in range(2)]
+    checked = segdistill("check", said["file"], "cityscapes", images)
+    assert "is good" in checked.stdout.replace("\n", " ")
+    assert segdistill("check", said["file"], "cityscapes").returncode == 1
