@@ -1,4 +1,4 @@
-"""`show`, `submit` and `check` as a user runs them, on a tiny distillation."""
+"""`show`, `submit` and `check-zip` as a user runs them, on a tiny distillation."""
 
 from __future__ import annotations
 
@@ -150,6 +150,6 @@ def test_submit_writes_what_check_finds_good_but_for_the_number(
     assert said["problems"] == ["2 images were given; the test set has 1525."]
     with zipfile.ZipFile(said["file"]) as archive:
         assert archive.namelist() == [f"berlin_00000{index}_000019_leftImg8bit.png" for index in range(2)]
-    checked = segdistill("check", said["file"], "cityscapes", images)
+    checked = segdistill("check-zip", said["file"], "cityscapes", images)
     assert "is good" in checked.stdout.replace("\n", " ")
-    assert segdistill("check", said["file"], "cityscapes").returncode == 1
+    assert segdistill("check-zip", said["file"], "cityscapes").returncode == 1

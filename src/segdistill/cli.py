@@ -157,15 +157,15 @@ def submit(
         results.print(f"- {problem}", soft_wrap=True)
 
 
-@app.command()
-def check(
+@app.command("check-zip")
+def check_zip(
     file: Annotated[Path, typer.Argument(help="The zip to be sent.")],
     server: Annotated[str, typer.Argument(help="cityscapes, ade20k, voc or pascal_context.")],
     images: Annotated[list[Path] | None, typer.Argument(help="The test images or folders, to compare with.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Look for what a test server would refuse in a zip."""
-    problems = verbs.check(file, server, *(images or ()))
+    problems = verbs.check_zip(file, server, *(images or ()))
     if as_json:
         _print_json(problems)
     else:

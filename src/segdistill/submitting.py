@@ -66,7 +66,7 @@ def submit(
     return Submitted(packed, len(files), tuple(problems), target.upload)
 
 
-def check(file: str | Path, server: str, *images: str | Path) -> list[str]:
+def check_zip(file: str | Path, server: str, *images: str | Path) -> list[str]:
     """What the server of a data set would refuse in a zip, in sentences; nothing if it is good.
 
     images: the test images or their folders, to compare names and sizes with.

@@ -29,7 +29,7 @@ from segdistill.recipe import Recipe, load_inference, load_recipe
 from segdistill.report.prediction import Prediction, predict_files
 from segdistill.report.table import Proof
 from segdistill.showing import show
-from segdistill.submitting import check, submit
+from segdistill.submitting import check_zip, submit
 from segdistill.training import runs
 from segdistill.training.display import counting
 from segdistill.training.folder import RunFolder
@@ -37,7 +37,7 @@ from segdistill.training.pairing import comparable_teacher, require_same_classes
 from segdistill.training.processes import is_main, own_device, own_share, total
 
 __all__ = [
-    "available", "check", "convert", "distill", "evaluate", "inspect", "predict", "prepare", "show", "submit", "train",
+    "available", "check_zip", "convert", "distill", "evaluate", "inspect", "predict", "prepare", "show", "submit", "train",
 ]  # fmt: skip
 
 
