@@ -37,7 +37,8 @@ from segdistill.training.pairing import comparable_teacher, require_same_classes
 from segdistill.training.processes import is_main, own_device, own_share, total
 
 __all__ = [
-    "available", "check_zip", "convert", "distill", "evaluate", "inspect", "predict", "prepare", "show", "submit", "train",
+    "available", "check_zip", "convert", "distill", "evaluate", "inspect", "predict", "prepare", "show", "submit",
+    "train",
 ]  # fmt: skip
 
 
