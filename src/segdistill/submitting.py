@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from segdistill.data.reading import IMAGE_SUFFIXES, read_image
-from segdistill.errors import DataError
+from segdistill.data.reading import read_image
 from segdistill.evaluation.inference import infer
 from segdistill.evaluation.submission import Submission, check_submission, server_of
 from segdistill.models.files import open_model
 from segdistill.recipe import load_inference
+from segdistill.report.prediction import image_files
 from segdistill.training.display import counting
 from segdistill.training.folder import RunFolder
 from segdistill.training.processes import own_device
@@ -44,7 +44,7 @@ def submit(
     model = open_model(weights)
     own = RunFolder(model.path.parent).recipe
     inference = load_inference(*([own] if own.is_file() else []), *parts)
-    files = sorted(_images(images))
+    files = sorted(image_files(map(Path, images), deep=True))
     target = server_of(server)
     made_by = {
         "server": server,
@@ -71,15 +71,4 @@ def check_zip(file: str | Path, server: str, *images: str | Path) -> list[str]:
 
     images: the test images or their folders, to compare names and sizes with.
     """
-    return check_submission(Path(file), server_of(server), sorted(_images(images)))
-
-
-def _images(inputs: Iterable[str | Path]) -> Iterable[Path]:
-    for path in map(Path, inputs):
-        if not path.exists():
-            raise DataError(f"No image file or folder {path}.")
-        found = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-        images = [file for file in found if file.suffix.lower() in IMAGE_SUFFIXES]
-        if not images:
-            raise DataError(f"{path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-        yield from images
+    return check_submission(Path(file), server_of(server), sorted(image_files(map(Path, images), deep=True)))

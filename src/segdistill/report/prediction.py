@@ -51,11 +51,12 @@ def predict_files(
         yield prediction
 
 
-def image_files(inputs: Iterable[Path]) -> Iterable[Path]:
-    """Image files as they are named, and those in named folders."""
+def image_files(inputs: Iterable[Path], *, deep: bool = False) -> Iterable[Path]:
+    """Image files as they are named, and those in named folders; deep: in the folders below as well."""
     for path in inputs:
         if path.is_dir():
-            found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+            inside = path.rglob("*") if deep else path.iterdir()
+            found = sorted(file for file in inside if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
             if not found:
                 raise DataError(f"Folder {path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
             yield from found
