@@ -7,7 +7,7 @@ from segdistill.models.files import load_checkpoint, load_model
 from segdistill.models.zoo import create_model
 from segdistill.outputs import SegOutput
 from segdistill.recipe import Recipe, load_recipe
-from segdistill.verbs import available, convert, distill, evaluate, inspect, predict, prepare, profile, train
+from segdistill.verbs import available, convert, distill, doctor, evaluate, inspect, predict, prepare, profile, train
 
 __all__ = [
     "Method",
@@ -19,6 +19,7 @@ __all__ = [
     "create_method",
     "create_model",
     "distill",
+    "doctor",
     "evaluate",
     "inspect",
     "load_checkpoint",

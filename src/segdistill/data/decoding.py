@@ -34,7 +34,10 @@ def decode_grey(picture: Image.Image, content: bytes) -> Pixels | None:
 
 
 def _decode(content: bytes, how: int) -> Pixels | None:
-    found: Any = cv2.imdecode(np.frombuffer(content, np.uint8), how | cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        found: Any = cv2.imdecode(np.frombuffer(content, np.uint8), how | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:  # it has limits of its own
+        return None
     return cast("Pixels | None", found)
 
 
