@@ -19,7 +19,7 @@ from segdistill.diagnosis.files import Look
 from segdistill.diagnosis.findings import Finding, shortened
 from segdistill.diagnosis.listing import list_findings
 from segdistill.diagnosis.machine import Machine, describe_machine
-from segdistill.diagnosis.masks import findings_of
+from segdistill.diagnosis.masks import FEW, findings_of
 from segdistill.diagnosis.opening import SPLITS, Split, open_split
 from segdistill.diagnosis.rehearsal import Rehearsal
 from segdistill.diagnosis.scan import chosen, scan
@@ -99,26 +99,24 @@ def _look_at_data(
             data[split] = opened
     for split, opened in data.items():
         places = chosen(len(opened), images)
-        seen, done.interrupted = scan(f"reading {split}", opened, places, quiet=quiet)
+        found, done.interrupted = scan(f"reading {split}", opened, places, quiet=quiet)
+        seen = [*found.values()]
         evidence = add_up(split, opened, seen, None)
         unknown = set(evidence.unknown())
-        good = {look.image for look in seen if not look.faults and unknown.isdisjoint(look.raw or ())}
-        healthy[split] = [place for place in places if _name(opened, place) in good]
+        healthy[split] = [
+            place for place, look in found.items() if not look.faults and unknown.isdisjoint(look.raw or ())
+        ]
         if not done.interrupted:
             evidence = add_up(split, opened, seen, _milliseconds(opened, healthy[split][:_TIMED]))
         done.splits[split] = evidence
         done.findings += [*findings_of(recipe.data.name, evidence, seen), *_sizes(evidence, seen, recipe.augment.crop)]
         if done.interrupted:
             return data, healthy
-    files = {split: opened for split, opened in data.items() if isinstance(opened, FilePairs)}
+    files: dict[str, FilePairs] = {split: opened for split, opened in data.items() if isinstance(opened, FilePairs)}
     done.findings += list_findings(files, missing)
     if {"train", "val"} <= done.splits.keys():
         done.findings += _only_in_validation(done.splits["train"], done.splits["val"])
     return data, healthy
-
-
-def _name(data: SegmentationDataset, place: int) -> str:
-    return str(data.pairs[place][0]) if isinstance(data, FilePairs) else data[place].name
 
 
 def _milliseconds(data: SegmentationDataset, places: Sequence[int]) -> float | None:
@@ -145,7 +143,7 @@ def _sizes(evidence: Evidence, seen: Sequence[Look], crop: tuple[int, int]) -> I
 
 def _only_in_validation(train: Evidence, val: Evidence) -> Iterator[Finding]:
     names = [name for name in train.absent() if name not in val.absent()]
-    if names and train.complete:
+    if names and train.complete and train.masks >= FEW:
         text = f"Classes that occur in validation and never in training: {shortened(names, 12)}."
         yield Finding("warning", "data", text, "They can't be learnt: split otherwise, or merge them.")
 

@@ -53,8 +53,8 @@ def agreement(teacher: Teacher, data: SegmentationDataset, places: Sequence[int]
         )
     if miou < _GOOD:
         for name, (mean, std) in _NORMALISATIONS.items():
-            values = (torch.tensor(part).view(1, 3, 1, 1).to(own.mean) for part in (mean, std))
-            with _seeing(own, *values, own.bgr):
+            centre, width = (torch.tensor(part).view(1, 3, 1, 1).to(own.mean) for part in (mean, std))
+            with _seeing(own, centre, width, own.bgr):
                 others[name] = count(teacher, data, indices=places, batch_size=1).scores().miou
     return Agreement(len(places), miou, others)
 

@@ -12,7 +12,8 @@ from segdistill.diagnosis.mistakes import recognise
 
 _NEARLY_ALL = 0.95  # of a mask's pixels
 _MOST = 0.9  # of all pixels of a split
-_FEW = 50  # masks from which a class list that is hardly used is suspicious
+FEW = 50
+"""Masks from which it means something that a class does not occur."""
 _SOFT = 40  # unknown values from which on masks are pictures
 
 
@@ -21,15 +22,22 @@ def findings_of(dataset: str, evidence: Evidence, seen: Sequence[Look]) -> Itera
     where = evidence.split
     for look in seen:
         for fault in look.faults:
-            yield Finding("problem", where, fault, files=(look.mask if fault.startswith("Mask") else look.image,))
-    yield from _values(dataset, evidence, seen)
+            yield Finding("problem", where, fault, files=(_file(look, fault),))
+    values = list(_values(dataset, evidence, seen))
+    yield from values
     yield from _painted(where, seen)
-    yield from _void(evidence)
-    yield from _classes(evidence)
+    if not values:  # what is said of wrong labels is wrong as well
+        yield from _void(evidence)
+        yield from _classes(evidence)
     if evidence.forms:
         forms = ", ".join(f"{count} {form}" for form, count in evidence.forms.items())
         yield Finding("note", where, f"Read rightly, but not plain RGB: {forms}.")
     yield from _palettes(where, seen)
+
+
+def _file(look: Look, fault: str) -> str:
+    """The file that the fault of a pair is about."""
+    return look.mask if look.mask is not None and look.mask in fault else look.image
 
 
 def _values(dataset: str, evidence: Evidence, seen: Sequence[Look]) -> Iterator[Finding]:
@@ -40,12 +48,12 @@ def _values(dataset: str, evidence: Evidence, seen: Sequence[Look]) -> Iterator[
     if told is not None:
         yield Finding("problem", where, f"Wrong mask values: {told[0]}.", told[1], files)
     elif unknown:
+        meaning, more = evidence.meaning, ", ..." if len(unknown) > _SOFT else ""
         text = (
-            f"{len(files)} of {evidence.masks} masks hold values that mean nothing: "
-            f"{evidence.meaning.listed(unknown)}; expected {evidence.meaning.listed(evidence.meaning.class_values)}, "
-            f"or void ({evidence.meaning.listed(evidence.meaning.void_values)})."
+            f"{len(files)} of {evidence.masks} masks hold values that mean nothing: {meaning.listed(unknown[:_SOFT])}"
+            f"{more}; expected {meaning.listed(meaning.class_values)}, or void ({meaning.listed(meaning.void_values)})."
         )
-        advice = evidence.meaning.cause or "Check the class list and the masks."
+        advice = meaning.cause or "Check the class list and the masks."
         if len(unknown) > _SOFT:
             advice = (
                 "So many values are no class indices: these are photos, masks saved as JPEG or resized with smooth "
@@ -91,7 +99,7 @@ def _void(evidence: Evidence) -> Iterator[Finding]:
 
 def _classes(evidence: Evidence) -> Iterator[Finding]:
     here = len(evidence.classes) - len(evidence.absent())
-    if not evidence.masks or evidence.unknown():
+    if not evidence.masks:
         return
     if here < 2 and evidence.masks > 1:
         name = next((name for name in evidence.classes.names if name not in evidence.absent()), "none")
@@ -101,14 +109,14 @@ def _classes(evidence: Evidence) -> Iterator[Finding]:
             f"A single class occurs in all {evidence.masks} masks: {name}.",
             "Check what the mask values mean (data.values, data.void).",
         )
-    elif evidence.masks >= _FEW and here < len(evidence.classes) / 4:
+    elif evidence.masks >= FEW and here < len(evidence.classes) / 4:
         yield Finding(
             "warning",
             evidence.split,
             f"Only {here} of {len(evidence.classes)} classes occur in {evidence.masks} masks.",
             "Check that the class list belongs to these masks.",
         )
-    elif evidence.absent() and evidence.masks >= _FEW:
+    elif evidence.absent() and evidence.masks >= FEW:
         yield Finding(
             "note",
             evidence.split,

@@ -150,7 +150,8 @@ def coco_ids(dataset: str, evidence: Evidence) -> Told:
         return None
     but = f", but ids that COCO never annotated ({ranges(sorted(odd))})" if odd else ""
     return (
-        f"the masks hold nothing above {last}{but}: they look compacted to the classes 0..170, not like the published maps (0..181)",
+        f"the masks hold nothing above {last}{but}: they look compacted to the classes 0..170, not like the "
+        "published maps (0..181)",
         "If they are OpenMMLab's, name them <id>_labelTrainIds.png and take the others out of the folder; else "
         "take the maps of stuffthingmaps_trainval2017.zip.",
     )

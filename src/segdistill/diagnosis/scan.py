@@ -18,17 +18,17 @@ def chosen(count: int, most: int | None) -> list[int]:
     return [place * count // number for place in range(number)]
 
 
-def scan(title: str, data: SegmentationDataset, places: Sequence[int], *, quiet: bool) -> tuple[list[Look], bool]:
-    """What is seen at each of the places, in their order, and whether it was interrupted before all were seen."""
+def scan(title: str, data: SegmentationDataset, places: Sequence[int], *, quiet: bool) -> tuple[dict[int, Look], bool]:
+    """Place -> what is seen there, in order, and whether it was interrupted before all were seen."""
 
     def look(place: int) -> Look:
         return look_at(data, place) if isinstance(data, FilePairs) else look_at_sample(data[place])
 
     pool = ThreadPoolExecutor(min(8, cpu_count() or 1))
-    futures = {pool.submit(look, place): place for place in places}
     found: dict[int, Look] = {}
     interrupted = False
     try:
+        futures = {pool.submit(look, place): place for place in places}
         with Display(title, start=0, steps=len(places), quiet=quiet) as display:
             for future in as_completed(futures):
                 found[futures[future]] = future.result()
@@ -37,4 +37,4 @@ def scan(title: str, data: SegmentationDataset, places: Sequence[int], *, quiet:
         interrupted = True
     finally:
         pool.shutdown(cancel_futures=True)
-    return [found[place] for place in sorted(found)], interrupted
+    return dict(sorted(found.items())), interrupted
