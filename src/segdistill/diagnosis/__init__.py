@@ -99,6 +99,7 @@ def _look_at_data(
             data[split] = opened
     for split, opened in data.items():
         places = chosen(len(opened), images)
+        _say(f"{split}: reading {len(places)} of {len(opened)} images", quiet)
         found, done.interrupted = scan(f"reading {split}", opened, places, quiet=quiet)
         seen = [*found.values()]
         evidence = add_up(split, opened, seen, None)
