@@ -47,10 +47,9 @@ def agreement(teacher: Teacher, data: SegmentationDataset, places: Sequence[int]
         sign = "+" if shift > 0 else "-"
         others[f"its class index {sign} 1"] = _reordered(matrix, _shifted(matrix.num_classes, shift))
     others["its classes in the order that fits best"] = _reordered(matrix, best_order(matrix))
+    turned = "channels as RGB" if own.bgr else "channels as BGR"
     with _seeing(own, own.mean, own.std, not own.bgr):
-        others["channels as RGB" if own.bgr else "channels as BGR"] = (
-            count(teacher, data, indices=places, batch_size=1).scores().miou
-        )
+        others[turned] = count(teacher, data, indices=places, batch_size=1).scores().miou
     if miou < _GOOD:
         for name, (mean, std) in _NORMALISATIONS.items():
             centre, width = (torch.tensor(part).view(1, 3, 1, 1).to(own.mean) for part in (mean, std))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from segdistill.data.augment import Augment
 from segdistill.data.loading import Batch, Stream, collate
@@ -57,6 +58,7 @@ def rehearse(what: str, task: Task, augment: Augment) -> Rehearsal:
     own = own_optimizers(distiller.methods)
     optimizers = [make_optimizer(config.optimizer, distiller.student, distiller.methods, own), *own]
     stream = Stream(task.data, augment, config.seed)
+    forward = 0
     live = LiveBytes(Stages(distiller.student))
     loading, computing = [], []
     distiller.train()
@@ -65,12 +67,13 @@ def rehearse(what: str, task: Task, augment: Augment) -> Rehearsal:
         batch = _batch(stream, step, images).to(device)
         loading.append(time.perf_counter() - began)
         began = time.perf_counter()
-        with torch.autocast(device.type, _DTYPES[config.precision], enabled=config.precision != "fp32"):
-            if step == 0:
-                with live:
-                    _backward(distiller, batch, step)
-            else:
-                _backward(distiller, batch, step)
+        with (
+            torch.autocast(device.type, _DTYPES[config.precision], enabled=config.precision != "fp32"),
+            live if step == 0 else contextlib.nullcontext(),
+        ):
+            terms: dict[str, Tensor] = distiller(batch.image, batch.label, step)
+            forward = forward or live.peak
+            torch.stack(list(terms.values())).sum().backward()
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -83,7 +86,8 @@ def rehearse(what: str, task: Task, augment: Augment) -> Rehearsal:
     kept = sum(_bytes(_tensors(optimizer.state_dict())) for optimizer in optimizers)
     weights = _bytes(distiller.state_dict().values())
     taught = sum(_bytes(teacher.state_dict().values()) for teacher in distiller.teacher)
-    activations = max(0, live.peak - trained) * micro // images
+    # The gradients of the weights grow with no batch; how many of them live at the peak is not known.
+    activations = max(forward, live.peak - trained) * micro // images
     student = _bytes(distiller.student.state_dict().values())
     return Rehearsal(
         what=what,
@@ -116,11 +120,6 @@ def judged(done: Rehearsal, machine: Machine) -> Iterator[Finding]:
             f"{machine.folder}.",
             "Choose another run=FOLDER, or make room.",
         )
-
-
-def _backward(distiller: nn.Module, batch: Batch, step: int) -> None:
-    terms: dict[str, Tensor] = distiller(batch.image, batch.label, step)
-    torch.stack(list(terms.values())).sum().backward()
 
 
 def _batch(stream: Stream, step: int, images: int) -> Batch:
