@@ -77,7 +77,11 @@ def measure(
         generator = torch.Generator().manual_seed(turn)
         times["reading_s"].append(timed(lambda image=image, mask=mask: (read_image(image), read_mask(mask))))
         times["ours_s"].append(
-            timed(lambda i=image, m=mask, g=generator: augment(Sample(read_image(i), read_mask(m), ""), g))
+            timed(
+                lambda i=image, m=mask, g=generator: augment(
+                    Sample(read_image(i), torch.from_numpy(read_mask(m)), ""), g
+                )
+            )
         )
         times["plain_s"].append(timed(lambda i=image, m=mask: plain(i, m)))
     return {"data": name, "files": len(pairs), **{key: statistics.mean(values) for key, values in times.items()}}

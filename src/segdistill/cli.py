@@ -17,6 +17,7 @@ from segdistill import verbs
 from segdistill.composition import key_values
 from segdistill.errors import RecipeError, SegdistillError
 from segdistill.report.cost_table import cost_notes, cost_table
+from segdistill.report.diagnosis import diagnosis_notes, diagnosis_tables
 from segdistill.report.preparation import preparation_notes, preparation_table
 from segdistill.report.score_table import score_lines, score_table
 from segdistill.training.display import console as messages
@@ -263,6 +264,27 @@ def prepare(
             results.print(line, soft_wrap=True, markup=False)
     if not done.ready:
         raise typer.Exit(1)
+
+
+@app.command()
+def doctor(
+    parts: Parts,
+    images: Annotated[str, typer.Option(help="How many images of each split are read, evenly spread, or all.")] = "500",
+    as_json: AsJson = False,
+) -> None:
+    """Say what a run would see, before it runs: data, teacher, time, memory, and every problem with its remedy."""
+    if images != "all" and not images.isdecimal():
+        raise RecipeError(f"--images is {images!r}; expected a number or all.")
+    done = verbs.doctor(*parts, images="all" if images == "all" else int(images), quiet=as_json)
+    if as_json:
+        _print_json(done.as_dict())
+    else:
+        for table in diagnosis_tables(done):
+            results.print(table)
+        for line in diagnosis_notes(done):
+            results.print(line, soft_wrap=True, markup=False)
+    if done.interrupted or done.problems:
+        raise typer.Exit(130 if done.interrupted else 1)
 
 
 @app.command("list")

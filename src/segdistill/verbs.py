@@ -10,6 +10,7 @@ from typing import Any, Literal
 from segdistill.composition import fragments
 from segdistill.conversion import convert, inspect
 from segdistill.data import create_dataset, dataset_names
+from segdistill.diagnosis import Diagnosis, diagnose
 from segdistill.discovery import classes_in
 from segdistill.errors import RecipeError, nearest
 from segdistill.evaluation.macs import Convention
@@ -37,8 +38,8 @@ from segdistill.training.pairing import comparable_teacher, require_same_classes
 from segdistill.training.processes import is_main, own_device, own_share, total
 
 __all__ = [
-    "available", "check_zip", "convert", "distill", "evaluate", "inspect", "predict", "prepare", "show", "submit",
-    "train",
+    "available", "check_zip", "convert", "distill", "doctor", "evaluate", "inspect", "predict", "prepare", "show",
+    "submit", "train",
 ]  # fmt: skip
 
 
@@ -223,6 +224,17 @@ def profile(
     given = {"num_classes": num_classes, "size": size, "device": device}
     settings |= {key: value for key, value in given.items() if value is not None}
     return profile_network(network, check_settings(settings, options), options)
+
+
+def doctor(*parts: str | Path, images: int | Literal["all"] = 500, quiet: bool = False, **overrides: Any) -> Diagnosis:
+    """What a run would see: its data, its teacher's agreement with the labels, its time and memory, and all problems.
+
+    Parts and overrides are those of `train` and `distill`; data alone is enough. images: how many of each split are
+    read, evenly spread, or "all". Files that are broken or odd are in the result, not raised.
+    """
+    if images != "all" and images < 1:
+        raise RecipeError(f"Key 'images': expected a number of at least 1 or 'all', found {images!r}.")
+    return diagnose(load_recipe(*parts, **overrides), images=None if images == "all" else images, quiet=quiet)
 
 
 def available(what: str | None = None) -> dict[str, dict[str, str]]:

@@ -32,6 +32,7 @@ class Folder(FilePairs):
     9: null}, raw value: class); values beyond 255 make it a 16-bit one. mask_colours: masks are painted in the classes'
     `colours` ({road: [128, 64, 128]}). void: more values (or colours) that are not trained on, beside 255.
     unlisted="void": so are all values that are not named. merge: {truck: car, rider: null} counts a class as another.
+    partial: take the images that are there with their masks.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Folder(FilePairs):
         merge: dict[str, str | None] | None = None,
         mask_colours: bool = False,
         colours: dict[str, Any] | None = None,
+        partial: bool = False,
     ) -> None:
         require_folder(root, "data.root must hold images/ and masks/, or train/ and val/ with both in each.")
         check_rules(val_every, val_fraction, val_pattern, lists)
@@ -77,7 +79,7 @@ class Folder(FilePairs):
                     val_pattern=patterns,
                     seed=split_seed,
                 )
-            pairs = _with_masks({name: found[name] for name in names}, len(found), root, masks, split, labels)
+            pairs = _with_masks({name: found[name] for name in names}, len(found), root, masks, split, labels, partial)
         source = own_table(classes, root, colours)
         table = merge_classes(source, merge or {})
         if mask_colours:
@@ -88,18 +90,20 @@ class Folder(FilePairs):
             meaning = colour_values(source, table, merge or {}, void or ())
         else:
             meaning = own_values(table, values=values, void=void or (), unlisted_is_void=unlisted == "void")
-        super().__init__(pairs, table.classes, meaning)
+        super().__init__(pairs, table.classes, meaning, partial=partial)
 
 
 def _with_masks(
-    images: Mapping[str, Path], count: int, root: Path, template: str, split: str, labels: str
+    images: Mapping[str, Path], count: int, root: Path, template: str, split: str, labels: str, partial: bool
 ) -> list[Pair]:
-    """Each image with its mask; without one where `labels` allows it."""
+    """Each image with its mask; without one where `labels` allows it, left out where `partial` does."""
     if labels == "none" and split == "train":
         return [(image, None) for image in images.values()]
     hint = None if labels == "none" else "The masks go there, as PNG with the images' names."
     masks = find_files(root, template, split, hint=hint)
     without = [name for name in images if name not in masks]
+    if partial and labels == "all":
+        return [(image, masks[name]) for name, image in images.items() if name in masks]
     if without and labels == "all":
         raise DataError(
             f"{len(without)} of {count} images have no mask, first {images[without[0]]}; expected "

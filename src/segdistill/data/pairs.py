@@ -67,7 +67,11 @@ def read_lines(path: Path) -> list[str]:
     """The lines of a list file that are not blank."""
     if not path.is_file():
         raise DataError(f"No list file {path}. Check data.root; the list names one image a line.")
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # Windows editors put a mark before the first line
+    except UnicodeDecodeError as error:
+        raise DataError(f"List file {path} is not UTF-8 text ({error}). Save it as UTF-8.") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def missing_files(paths: Iterable[Path]) -> set[Path]:
@@ -87,9 +91,16 @@ def names_in(folder: Path) -> set[str]:
     """The names of the files in a folder; none if there is no such folder."""
     try:
         with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if entry.is_file()}
+            return {entry.name for entry in entries if _is_file(entry)}
     except (FileNotFoundError, NotADirectoryError):
         return set()
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def _incomplete(pairs: Sequence[Pair], missing: set[Path], expected: int, hint: str) -> str:

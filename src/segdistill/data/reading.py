@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -9,25 +12,35 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from segdistill.data.decoding import decode_grey, decode_rgb
 from segdistill.data.values import Raw
 from segdistill.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 
+LIMIT = "SEGDISTILL_MAX_PIXELS"
+"""The environment variable that moves the limit of `largest_image`."""
+
+if os.environ.get(LIMIT, "").isdecimal():
+    Image.MAX_IMAGE_PIXELS = int(os.environ[LIMIT]) // 2  # Pillow warns beyond it and refuses beyond its double
+
 _UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def read_image(path: Path) -> Tensor:
-    """The file as uint8 (3,H,W) RGB, turned upright by its EXIF tag."""
+    """The file as uint8 (3,H,W) RGB, turned upright by its EXIF tag. In memory a pixel's channels lie together."""
     try:
-        with Image.open(path) as picture:
+        content = path.read_bytes()
+        with Image.open(BytesIO(content)) as picture:
             if picture.mode.startswith(("I", "F")):
                 raise DataError(
                     f"Image {path} has more than 8 bits a channel (mode {picture.mode}); expected 8-bit RGB or grey. "
                     "Convert it, so that you choose what is bright and what is dark."
                 )
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
-            return torch.from_numpy(np.array(upright)).permute(2, 0, 1).contiguous()
+            pixels = decode_rgb(picture, content)
+            if pixels is None:
+                pixels = np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+            return torch.from_numpy(pixels).permute(2, 0, 1)
     except _UNREADABLE as error:
         raise _unreadable("image", path, error) from error
 
@@ -38,14 +51,16 @@ def read_mask(path: Path, *, deep: bool = False, colours: bool = False) -> Raw:
     Colours never pass for indices: a colour file is read only with `colours`, as 0xRRGGBB, uint32.
     """
     try:
-        with Image.open(path) as picture:
+        content = path.read_bytes()
+        with Image.open(BytesIO(content)) as picture:
             if colours:
                 return _packed_colours(picture)
             if deep and picture.mode.startswith("I"):
                 return _sixteen_bits(picture, path)
             if picture.mode not in {"L", "P", "1"}:
                 raise DataError(_no_indices(picture, path))
-            return np.array(picture).astype(np.uint8)
+            indices = decode_grey(picture, content)
+            return np.array(picture).astype(np.uint8) if indices is None else indices
     except _UNREADABLE as error:
         raise _unreadable("mask", path, error) from error
 
@@ -92,8 +107,26 @@ def require_folder(path: Path, hint: str) -> Path:
 
 
 def _unreadable(kind: str, path: Path, error: Exception) -> DataError:
+    if path.is_symlink() and not path.exists():
+        return DataError(f"The {kind} {path} is a link that leads nowhere, or to itself. Put the file in its place.")
     if not path.exists():
         return DataError(f"No {kind} file {path}. Check data.root and the list file.")
-    return DataError(
-        f"Can't read {kind} {path} ({path.stat().st_size} bytes): {error}. Replace the file, or take it off the list."
-    )
+    if isinstance(error, Image.DecompressionBombError):
+        return DataError(
+            f"The {kind} {path} is refused before it is decoded: {_pixels(error)}more than {largest_image()} pixels. "
+            f"Cut it into tiles; or allow more pixels, as {LIMIT}=1000000000 in the environment."
+        )
+    size = path.stat().st_size
+    what = f"{error}" if size else "it is empty"
+    return DataError(f"Can't read {kind} {path} ({size} bytes): {what}. Replace the file, or take it off the list.")
+
+
+def largest_image() -> int:
+    """Pixels that an image or mask may have; larger ones are refused by their header. Pillow's limit for both."""
+    return 2 * (Image.MAX_IMAGE_PIXELS or 0)
+
+
+def _pixels(error: Exception) -> str:
+    """What Pillow found, of its "Image size (N pixels) exceeds limit ..."."""
+    found = re.search(r"\((\d+) pixels\)", str(error))
+    return f"{found.group(1)} pixels, " if found else ""

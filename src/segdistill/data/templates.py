@@ -28,7 +28,13 @@ def find_files(root: Path, template: str, split: str, *, hint: str | None) -> di
     base = require_folder(root / fixed, hint or "")
     pattern = _pattern(filled.removeprefix(fixed))
     found: dict[str, Path] = {}
+    walked: set[str] = set()
     for folder, subfolders, files in os.walk(base, followlinks=True):
+        place = os.path.realpath(folder)
+        if place in walked:  # a link that leads back up
+            subfolders[:] = []
+            continue
+        walked.add(place)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for file in sorted(files):
             path = Path(folder, file)

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from segdistill.data.base import IGNORE_INDEX
 from segdistill.errors import DataError
 
-_UNKNOWN = -1
+UNKNOWN = -1
+"""What `LabelValues.look_up` gives for a value without a meaning."""
+
 _PICTURE = 40  # more unknown values than this: a photo, a drawing with soft edges, or instance numbers
 
 Raw = NDArray[np.integer[Any]]
@@ -24,20 +26,20 @@ class LabelValues:
 
     255 is void unless `meaning` says otherwise. Values up to 255 make a table of 256 entries, larger ones one of 65536
     (`deep`: 16-bit masks are then read, too); with `colours` the values are 0xRRGGBB. cause: what a user is told to
-    look at when a mask holds a value that is not known.
+    look at when a mask holds a value that is not known. class_values, void_values: the known values, sorted.
     """
 
     def __init__(self, meaning: Mapping[int, int], *, cause: str = "", colours: bool = False) -> None:
         known = dict(meaning) if colours else {IGNORE_INDEX: IGNORE_INDEX, **meaning}
         self.colours, self.deep = colours, not colours and max(known) > IGNORE_INDEX
-        self._cause = cause
-        self._class_values = sorted(value for value, index in known.items() if index != IGNORE_INDEX)
-        self._void_values = sorted(value for value, index in known.items() if index == IGNORE_INDEX)
+        self.cause = cause
+        self.class_values = sorted(value for value, index in known.items() if index != IGNORE_INDEX)
+        self.void_values = sorted(value for value, index in known.items() if index == IGNORE_INDEX)
         self._keys = np.array(sorted(known), np.uint32)
         if colours:
             self._table = np.array([known[int(key)] for key in self._keys], np.int16)
         else:
-            self._table = np.full(1 << (16 if self.deep else 8), _UNKNOWN, np.int16)
+            self._table = np.full(1 << (16 if self.deep else 8), UNKNOWN, np.int16)
             self._table[self._keys] = [known[int(key)] for key in self._keys]
 
     @classmethod
@@ -47,16 +49,17 @@ class LabelValues:
 
     def __call__(self, raw: Raw, path: Path) -> NDArray[np.uint8]:
         """Class indices uint8 (H,W) of a raw mask (H,W); a value without a meaning is an error that names `path`."""
-        label = self._look_up(raw)
-        if label.size and label.min() == _UNKNOWN:
-            raise DataError(self._complaint(raw, label == _UNKNOWN, path))
+        label = self.look_up(raw)
+        if label.size and label.min() == UNKNOWN:
+            raise DataError(self._complaint(raw, label == UNKNOWN, path))
         return label.astype(np.uint8)
 
-    def _look_up(self, raw: Raw) -> NDArray[np.int16]:
+    def look_up(self, raw: Raw) -> NDArray[np.int16]:
+        """Class index, `IGNORE_INDEX` or `UNKNOWN` for each raw value."""
         if not self.colours:
             return self._table[raw]
         place = np.searchsorted(self._keys, raw).clip(max=len(self._keys) - 1)
-        found: NDArray[np.int16] = np.where(self._keys[place] == raw, self._table[place], _UNKNOWN)
+        found: NDArray[np.int16] = np.where(self._keys[place] == raw, self._table[place], UNKNOWN)
         return found
 
     def _complaint(self, raw: Raw, unknown: NDArray[np.bool_], path: Path) -> str:
@@ -64,9 +67,9 @@ class LabelValues:
         more = f", and {len(values) - 1} other value(s) that mean nothing" if len(values) > 1 else ""
         share = f"in {100 * counts[0] / raw.size:.2g} % of its pixels{more}"
         what = f"the colour {_colour(values[0])}" if self.colours else f"the value {values[0]}"
-        void = f" or void ({self._listed(self._void_values)})" if self._void_values else ""
-        cause = self._likely(raw, values) or self._cause
-        return f"Mask {path} holds {what}; expected {self._listed(self._class_values)}{void}. It is {share}. {cause}"
+        void = f" or void ({self.listed(self.void_values)})" if self.void_values else ""
+        cause = self._likely(raw, values) or self.cause
+        return f"Mask {path} holds {what}; expected {self.listed(self.class_values)}{void}. It is {share}. {cause}"
 
     def _likely(self, raw: Raw, values: Raw) -> str:
         """The cause, where the values themselves tell it."""
@@ -75,8 +78,8 @@ class LabelValues:
                 "So many values are no class indices: this is a photo, a drawing saved as JPEG or resized with smooth "
                 "edges, or a map of instances. Export the masks anew, as PNG, without smoothing."
             )
-        last = self._class_values[-1]
-        counted_from_0 = self._class_values == list(range(last + 1))
+        last = self.class_values[-1]
+        counted_from_0 = self.class_values == list(range(last + 1))
         if counted_from_0 and not self.colours and values.tolist() == [last + 1] and raw.min() > 0:
             return (
                 "It holds no 0, so the classes seem to be counted from 1. For your own folder say so with "
@@ -84,7 +87,8 @@ class LabelValues:
             )
         return ""
 
-    def _listed(self, values: list[int]) -> str:
+    def listed(self, values: list[int]) -> str:
+        """Values in few words, colours as (r, g, b)."""
         if not self.colours:
             return ranges(values)
         shown = ", ".join(_colour(value) for value in values[:6])

@@ -54,7 +54,7 @@ def train(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Run:
     resume: continue the run of that folder; without it a folder in use is an error.
     """
     folder = run_folder(recipe)
-    task = _prepare(recipe, recipe.role, teacher=None)
+    task = prepare_task(recipe, recipe.role, teacher=None)
     folder.open(recipe.model_dump(mode="json"), resume=resume)
     return _fit(recipe, task, folder, title=f"{recipe.role} alone", quiet=quiet)
 
@@ -83,10 +83,10 @@ def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Dis
         alone = replace(alone, classes=classes)
     # Networks and methods are made once before anything is trained, so that a pair that can't work is refused now.
     if teacher is None:
-        own = _prepare(recipe, "teacher", teacher=None).network
-        _prepare(recipe, "student", teacher=Teacher(own, input_scale=recipe.teacher.input_scale))
+        own = prepare_task(recipe, "teacher", teacher=None).network
+        prepare_task(recipe, "student", teacher=Teacher(own, input_scale=recipe.teacher.input_scale))
     else:
-        _prepare(recipe, "student", teacher=teacher.model.network, obstacle=teacher.obstacle)
+        prepare_task(recipe, "student", teacher=teacher.model.network, obstacle=teacher.obstacle)
     folder.open(recorded(recipe, teacher).model_dump(mode="json"), resume=resume)
 
     def part(name: str, **changes: object) -> LoadedModel:
@@ -101,7 +101,7 @@ def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Dis
     if recipe.baseline == "train":
         alone = part("alone", role="student", teacher=TeacherConfig())
     # Made again: the methods must meet the trained teacher, and the student must start from its seed.
-    task = _prepare(recipe, "student", teacher=teacher.model.network, obstacle=teacher.obstacle)
+    task = prepare_task(recipe, "student", teacher=teacher.model.network, obstacle=teacher.obstacle)
     student = _fit(recipe, task, folder, title="+".join(method.name for method in recipe.method), quiet=quiet)
     return Distillation(student, teacher, alone)
 
@@ -114,7 +114,7 @@ def run_folder(recipe: Recipe) -> RunFolder:
 
 
 @dataclass(frozen=True)
-class _Task:
+class Task:
     """What a run needs, made and checked before its folder is touched."""
 
     role: Role
@@ -126,7 +126,8 @@ class _Task:
     distiller: Distiller
 
 
-def _prepare(recipe: Recipe, role: Role, *, teacher: nn.Module | None, obstacle: str = "") -> _Task:
+def prepare_task(recipe: Recipe, role: Role, *, teacher: nn.Module | None, obstacle: str = "") -> Task:
+    """The run of the recipe's `role`, taught by `teacher` if there is one; nothing is trained or written yet."""
     spec = recipe.student if role == "student" else recipe.teacher.network
     config = recipe.training() if role == "student" else recipe.teacher_training()
     if spec is None:
@@ -139,10 +140,10 @@ def _prepare(recipe: Recipe, role: Role, *, teacher: nn.Module | None, obstacle:
     methods = [] if teacher is None else _methods(recipe, network, teacher, len(data.classes), obstacle)
     factors = [partial(method.schedule.factor, steps=config.steps) for method in recipe.method] if methods else []
     distiller = Distiller(network, methods, teacher, factors)
-    return _Task(role, spec, config, data, validation, network, distiller)
+    return Task(role, spec, config, data, validation, network, distiller)
 
 
-def _fit(recipe: Recipe, task: _Task, folder: RunFolder, *, title: str, quiet: bool) -> Run:
+def _fit(recipe: Recipe, task: Task, folder: RunFolder, *, title: str, quiet: bool) -> Run:
     """Train, or go on training, and write the finished network."""
     if folder.finished(task.role):
         return Run(folder, task.role)

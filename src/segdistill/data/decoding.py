@@ -1,0 +1,67 @@
+"""Decoding plain image files with OpenCV, which is faster than Pillow; all that is not plain is left to Pillow.
+
+Plain: 8-bit grey or RGB, PNG or JPEG, complete, not turned by EXIF, without transparency. OpenCV tells less about what
+is wrong with a file, and may print it; so what could be wrong is looked for before, and such files go to Pillow, too.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+Pixels = NDArray[np.uint8]
+
+_HARMLESS = frozenset(
+    {b"IHDR", b"IDAT", b"IEND", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"pHYs", b"tIME", b"bKGD", b"sBIT"}
+)
+"""PNG chunks that change no pixel: not tRNS (transparency), acTL (animation), eXIf or texts (which may hold EXIF)."""
+
+
+def decode_rgb(picture: Image.Image, content: bytes) -> Pixels | None:
+    """(H,W,3) RGB of the file whose opened header is `picture`; None if it is not plain."""
+    return _decode(content, cv2.IMREAD_COLOR_RGB) if picture.mode in {"RGB", "L"} and _plain(picture, content) else None
+
+
+def decode_grey(picture: Image.Image, content: bytes) -> Pixels | None:
+    """(H,W) of a grey file; None if it is not plain. A JPEG is no index mask and is not taken."""
+    plain = picture.mode == "L" and picture.format == "PNG" and _plain(picture, content)
+    return _decode(content, cv2.IMREAD_GRAYSCALE) if plain else None
+
+
+def _decode(content: bytes, how: int) -> Pixels | None:
+    try:
+        found: Any = cv2.imdecode(np.frombuffer(content, np.uint8), how | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:  # it has limits of its own
+        return None
+    return cast("Pixels | None", found)
+
+
+def _plain(picture: Image.Image, content: bytes) -> bool:
+    if picture.format == "PNG":
+        return _plain_png(content)
+    if picture.format == "JPEG":
+        # libjpeg fills what is cut off with grey; the marker of the end tells that nothing is.
+        return content.endswith(b"\xff\xd9") and picture.getexif().get(ExifTags.Base.Orientation, 1) == 1
+    return False
+
+
+def _plain_png(content: bytes) -> bool:
+    """Whether all chunks are whole, by their checksums, and harmless, and a channel has 8 bits."""
+    place, kind = 8, b""
+    view = memoryview(content)
+    while kind != b"IEND":
+        if place + 12 > len(content):
+            return False
+        size, kind = int.from_bytes(view[place : place + 4]), bytes(view[place + 4 : place + 8])
+        checksum = view[place + 8 + size : place + 12 + size]
+        if len(checksum) < 4 or kind not in _HARMLESS or (kind == b"IHDR" and view[place + 16] != 8):
+            return False
+        if zlib.crc32(view[place + 4 : place + 8 + size]) != int.from_bytes(checksum):
+            return False
+        place += 12 + size
+    return True

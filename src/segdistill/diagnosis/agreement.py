@@ -1,0 +1,119 @@
+"""Whether a trained teacher agrees with the labels, and if not, what would make it agree.
+
+A wrong order of classes, id map or normalisation shows at once in the mIoU on a few images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from segdistill.data import SegmentationDataset
+from segdistill.diagnosis.findings import Finding
+from segdistill.evaluation.metrics import ConfusionMatrix
+from segdistill.evaluation.scoring import count
+from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.teacher import Teacher
+
+IMAGES = 8  # that the teacher is shown
+_POOR, _GOOD = 20.0, 60.0  # mIoU in percent
+_NORMALISATIONS = {
+    "ImageNet's mean and std": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "mean and std 0.5": ((0.5,) * 3, (0.5,) * 3),
+    "no normalisation": ((0.0,) * 3, (1.0,) * 3),
+    "ImageNet's mean and pixels up to 255": ((0.485, 0.456, 0.406), (1 / 255,) * 3),
+}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """images: looked at. miou: of the teacher with the labels, percent. others: what was tried -> mIoU."""
+
+    images: int
+    miou: float
+    others: dict[str, float]
+
+
+def agreement(teacher: Teacher, data: SegmentationDataset, places: Sequence[int]) -> Agreement:
+    """The teacher's mIoU on the samples at `places`, as it is and with each of the usual mistakes undone."""
+    own = teacher.network
+    matrix = count(teacher, data, indices=places, batch_size=1)
+    miou = matrix.scores().miou
+    others: dict[str, float] = {}
+    for shift in (1, -1):
+        sign = "+" if shift > 0 else "-"
+        others[f"its class index {sign} 1"] = _reordered(matrix, _shifted(matrix.num_classes, shift))
+    others["its classes in the order that fits best"] = _reordered(matrix, best_order(matrix))
+    turned = "channels as RGB" if own.bgr else "channels as BGR"
+    with _seeing(own, own.mean, own.std, not own.bgr):
+        others[turned] = count(teacher, data, indices=places, batch_size=1).scores().miou
+    if miou < _GOOD:
+        for name, (mean, std) in _NORMALISATIONS.items():
+            centre, width = (torch.tensor(part).view(1, 3, 1, 1).to(own.mean) for part in (mean, std))
+            with _seeing(own, centre, width, own.bgr):
+                others[name] = count(teacher, data, indices=places, batch_size=1).scores().miou
+    return Agreement(len(places), miou, others)
+
+
+def judged(found: Agreement) -> Finding:
+    """What the agreement says."""
+    best = max(found.others, key=lambda name: found.others[name])
+    gained = found.others[best] - found.miou
+    text = f"The teacher's mIoU on {found.images} images is {found.miou:.1f}"
+    if gained > 10 and found.others[best] > 1.5 * found.miou:
+        return Finding(
+            "problem",
+            "teacher",
+            f"{text}; with {best} it is {found.others[best]:.1f}.",
+            "It would teach what is wrong. For another order of classes set teacher.class_map (FILE with `teacher "
+            "class: class of the data set`); for another normalisation, correct mean, std and bgr where the network is "
+            "made; or check which ids the masks hold.",
+        )
+    if gained > 3 and "order" not in best:
+        return Finding("warning", "teacher", f"{text}; with {best} it is {found.others[best]:.1f}.", "Check its input.")
+    if found.miou < _POOR:
+        return Finding(
+            "problem",
+            "teacher",
+            f"{text}: it hardly agrees with the labels, and no shift, order or normalisation helps.",
+            "Check that these weights were trained on these classes, to the end.",
+        )
+    return Finding("note", "teacher", f"{text}.")
+
+
+def best_order(matrix: ConfusionMatrix) -> list[int]:
+    """Teacher class -> class of the data set, one to one: the pairs of the highest IoU first."""
+    counts = matrix.counts.double().cpu()
+    iou = (counts / (counts.sum(1, keepdim=True) + counts.sum(0, keepdim=True) - counts)).nan_to_num()
+    order: dict[int, int] = {}
+    for place in iou.flatten().argsort(descending=True).tolist():
+        label, predicted = divmod(place, matrix.num_classes)
+        if iou[label, predicted] > 0 and predicted not in order and label not in order.values():
+            order[predicted] = label
+    free = iter([label for label in range(matrix.num_classes) if label not in order.values()])
+    return [order[predicted] if predicted in order else next(free) for predicted in range(matrix.num_classes)]
+
+
+def _shifted(count: int, shift: int) -> list[int]:
+    return [(index + shift) % count for index in range(count)]
+
+
+def _reordered(matrix: ConfusionMatrix, order: Sequence[int]) -> float:
+    """mIoU if predicted class i were class order[i]."""
+    other = ConfusionMatrix(matrix.num_classes)
+    other.counts[:, torch.tensor(order)] = matrix.counts.cpu()
+    return other.scores().miou
+
+
+@contextmanager
+def _seeing(network: SegmentationNetwork, mean: torch.Tensor, std: torch.Tensor, bgr: bool) -> Iterator[None]:
+    """The network with another normalisation for a while."""
+    before = network.mean, network.std, network.bgr
+    network.mean, network.std, network.bgr = mean, std, bgr
+    try:
+        yield
+    finally:
+        network.mean, network.std, network.bgr = before

@@ -1,0 +1,115 @@
+"""Looking at one pair of files: all that is wrong with it, and what its mask holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image
+
+from segdistill.data.base import IGNORE_INDEX, Sample
+from segdistill.data.pairs import FilePairs
+from segdistill.data.reading import check_size, read_image, read_mask
+from segdistill.data.values import Raw, packed
+from segdistill.errors import DataError
+
+Size = tuple[int, int]
+GREY_SEEN = 8  # of a palette mask, how many of its colours are named as grey values
+
+
+@dataclass
+class Look:
+    """One pair. size: (H,W) of the image, if it could be read. raw: mask value -> pixels, None without a mask that can
+    be read. faults: errors that reading it would raise. forms: what is unusual and read rightly all the same.
+    painted: the share of the pixels of a colour mask that have a colour of the class table."""
+
+    image: str
+    mask: str | None = None
+    size: Size | None = None
+    raw: dict[int, int] | None = None
+    faults: list[str] = field(default_factory=list)
+    forms: list[str] = field(default_factory=list)
+    painted: float | None = None
+    grey: dict[int, int] = field(default_factory=dict)
+
+
+def look_at(data: FilePairs, index: int) -> Look:
+    """Read both files of a pair to the last pixel; nothing that is wrong with one hides what is with the other."""
+    image_path, mask_path = data.pairs[index]
+    seen = Look(str(image_path), None if mask_path is None else str(mask_path))
+    try:
+        image = read_image(image_path)
+        seen.size = (image.shape[1], image.shape[2])
+        seen.forms += _image_forms(image_path)
+    except DataError as error:
+        seen.faults.append(str(error))
+    if mask_path is None:
+        return seen
+    try:
+        raw = read_mask(mask_path, deep=data.values.deep, colours=data.values.colours)
+        seen.raw = histogram(raw)
+        seen.grey = {} if data.values.colours else _as_grey(mask_path, seen.raw)
+        if seen.size is not None:
+            check_size(raw, seen.size, mask_path)
+    except DataError as error:
+        seen.faults.append(str(error))
+        if seen.raw is None:
+            seen.painted = _painted(mask_path, data.classes.colours)
+    return seen
+
+
+def look_at_sample(sample: Sample) -> Look:
+    """What there is to see of a sample that comes from no file."""
+    height, width = sample.label.shape
+    return Look(sample.name, sample.name, (height, width), histogram(sample.label.numpy()))
+
+
+def histogram(raw: Raw) -> dict[int, int]:
+    """Value -> pixels."""
+    if raw.dtype == np.uint8:
+        counts = cv2.calcHist([cast(Any, raw)], [0], None, [256], [0, 256]).reshape(-1)
+        return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+    values, counts = np.unique(raw, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def luminance(colour: tuple[int, int, int]) -> int:
+    """Grey value of a colour, rounded as Pillow and OpenCV do: 0.299 R + 0.587 G + 0.114 B."""
+    red, green, blue = colour
+    return (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
+
+
+def _image_forms(path: Path) -> list[str]:
+    with Image.open(path) as picture:
+        forms = [] if picture.mode == "RGB" else [f"{picture.mode} image"]
+        if picture.format != "PNG" and picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            forms.append("turned by EXIF")
+    return forms
+
+
+def _as_grey(path: Path, raw: Mapping[int, int]) -> dict[int, int]:
+    """What a tool that reads a palette mask as grey would take its values for; nothing where that is the same."""
+    with Image.open(path) as picture:
+        if picture.mode != "P":
+            return {}
+        flat = picture.getpalette() or []
+    palette = [(flat[at], flat[at + 1], flat[at + 2]) for at in range(0, len(flat) - 2, 3)]
+    grey = {value: luminance(palette[value]) for value in raw if value < len(palette) and value != IGNORE_INDEX}
+    return grey if any(value != seen for value, seen in grey.items()) else {}
+
+
+def _painted(path: Path, colours: tuple[tuple[int, int, int], ...]) -> float | None:
+    """The share of the pixels of a colour file that have one of `colours`; None if it is no readable colour file."""
+    try:
+        with Image.open(path) as picture:
+            if picture.mode not in {"RGB", "RGBA"}:
+                return None
+            channels = np.array(picture.convert("RGB")).astype(np.uint32)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+    values = channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
+    return float(np.isin(values, [packed(colour) for colour in colours]).mean())

@@ -1,0 +1,55 @@
+"""What the machine has: threads, devices, free memory and disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from segdistill.training.folder import describe_environment
+
+
+@dataclass(frozen=True)
+class Machine:
+    """memory, device_memory: bytes that are free, None if unknown or without CUDA. disk: bytes free where the run
+    writes, `folder`."""
+
+    name: str
+    cpus: int
+    threads: int
+    device: str
+    memory: int | None
+    device_memory: int | None
+    folder: str
+    disk: int
+
+
+def describe_machine(run: Path | None) -> Machine:
+    """This machine, as a run in the folder `run` (default: runs/) finds it."""
+    environment = describe_environment()
+    folder = (run or Path("runs")).absolute()
+    while not folder.is_dir():
+        folder = folder.parent
+    return Machine(
+        name=environment["machine"],
+        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        device=environment["device"],
+        memory=_free_memory(),
+        device_memory=torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None,
+        folder=str(folder),
+        disk=shutil.disk_usage(folder).free,
+    )
+
+
+def _free_memory() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    except OSError:
+        pass
+    return None

@@ -1,0 +1,134 @@
+"""What is wrong, or only unusual, with the images and masks of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from segdistill.data.base import IGNORE_INDEX
+from segdistill.diagnosis.evidence import Evidence
+from segdistill.diagnosis.files import GREY_SEEN, Look
+from segdistill.diagnosis.findings import Finding, shortened
+from segdistill.diagnosis.mistakes import recognise
+
+_NEARLY_ALL = 0.95  # of a mask's pixels
+_MOST = 0.9  # of all pixels of a split
+FEW = 50
+"""Masks from which it means something that a class does not occur."""
+_SOFT = 40  # unknown values from which on masks are pictures
+
+
+def findings_of(dataset: str, evidence: Evidence, seen: Sequence[Look]) -> Iterator[Finding]:
+    """All of a split, worst first."""
+    where = evidence.split
+    for look in seen:
+        for fault in look.faults:
+            yield Finding("problem", where, fault, files=(_file(look, fault),))
+    values = list(_values(dataset, evidence, seen))
+    yield from values
+    yield from _painted(where, seen)
+    if not values:  # what is said of wrong labels is wrong as well
+        yield from _void(evidence)
+        yield from _classes(evidence)
+    if evidence.forms:
+        forms = ", ".join(f"{count} {form}" for form, count in evidence.forms.items())
+        yield Finding("note", where, f"Read rightly, but not plain RGB: {forms}.")
+    yield from _palettes(where, seen)
+
+
+def _file(look: Look, fault: str) -> str:
+    """The file that the fault of a pair is about."""
+    return look.mask if look.mask is not None and look.mask in fault else look.image
+
+
+def _values(dataset: str, evidence: Evidence, seen: Sequence[Look]) -> Iterator[Finding]:
+    """Values without a meaning, and mistakes that the values betray."""
+    where, unknown = evidence.split, evidence.unknown()
+    told = recognise(dataset, evidence)
+    files = tuple(look.mask for look in seen if look.mask and look.raw and not set(unknown).isdisjoint(look.raw))
+    if told is not None:
+        yield Finding("problem", where, f"Wrong mask values: {told[0]}.", told[1], files)
+    elif unknown:
+        meaning, more = evidence.meaning, ", ..." if len(unknown) > _SOFT else ""
+        text = (
+            f"{len(files)} of {evidence.masks} masks hold values that mean nothing: {meaning.listed(unknown[:_SOFT])}"
+            f"{more}; expected {meaning.listed(meaning.class_values)}, or void ({meaning.listed(meaning.void_values)})."
+        )
+        advice = meaning.cause or "Check the class list and the masks."
+        if len(unknown) > _SOFT:
+            advice = (
+                "So many values are no class indices: these are photos, masks saved as JPEG or resized with smooth "
+                "edges, or maps of instances. Export the masks anew, as PNG, without smoothing."
+            )
+        yield Finding("problem", where, text, advice, files)
+
+
+def _painted(where: str, seen: Sequence[Look]) -> Iterator[Finding]:
+    """Colour masks whose colours are the classes' own."""
+    painted = [look.mask for look in seen if look.mask and look.painted is not None and look.painted > 0.5]
+    if painted:
+        yield Finding(
+            "problem",
+            where,
+            f"{len(painted)} masks are painted in the colours of the classes, not with class indices.",
+            "Take the index masks of the data set; for your own folder data.mask_colours=true reads painted ones, with "
+            "data.colours for classes whose colour differs.",
+            tuple(painted),
+        )
+
+
+def _void(evidence: Evidence) -> Iterator[Finding]:
+    share = evidence.share(IGNORE_INDEX)
+    if evidence.masks and share > _MOST:
+        yield Finding(
+            "problem",
+            evidence.split,
+            f"{100 * share:.1f} % of all pixels are void: there is next to nothing to learn from.",
+            "Check which values are void (data.void, data.unlisted) and that these are the right masks.",
+        )
+        return
+    files = tuple(mask for mask, void in evidence.void.items() if void > _NEARLY_ALL)
+    if files:
+        yield Finding(
+            "warning",
+            evidence.split,
+            f"{len(files)} of {evidence.masks} masks are void nearly everywhere (more than {100 * _NEARLY_ALL:.0f} %).",
+            "Label them or take them off the list: they cost time and teach nothing.",
+            files,
+        )
+
+
+def _classes(evidence: Evidence) -> Iterator[Finding]:
+    here = len(evidence.classes) - len(evidence.absent())
+    if not evidence.masks:
+        return
+    if here < 2 and evidence.masks > 1:
+        name = next((name for name in evidence.classes.names if name not in evidence.absent()), "none")
+        yield Finding(
+            "problem",
+            evidence.split,
+            f"A single class occurs in all {evidence.masks} masks: {name}.",
+            "Check what the mask values mean (data.values, data.void).",
+        )
+    elif evidence.masks >= FEW and here < len(evidence.classes) / 4:
+        yield Finding(
+            "warning",
+            evidence.split,
+            f"Only {here} of {len(evidence.classes)} classes occur in {evidence.masks} masks.",
+            "Check that the class list belongs to these masks.",
+        )
+    elif evidence.absent() and evidence.masks >= FEW:
+        yield Finding(
+            "note",
+            evidence.split,
+            f"Never seen in {evidence.masks} masks: {shortened(evidence.absent(), 12)}.",
+            "" if evidence.complete else "Look at all with --images all.",
+        )
+
+
+def _palettes(where: str, seen: Sequence[Look]) -> Iterator[Finding]:
+    """Palette masks, which this library reads by index, and what others would make of them."""
+    grey = {value: shade for look in seen for value, shade in look.grey.items()}
+    if grey:
+        shown = ", ".join(f"{value} as {shade}" for value, shade in sorted(grey.items())[:GREY_SEEN])
+        count = sum(bool(look.grey) for look in seen)
+        yield Finding("note", where, f"{count} palette masks, read by index; tools that read grey would take {shown}.")

@@ -1,0 +1,141 @@
+"""A few steps of a run, made and thrown away: what the whole of it will take in time, memory and disk."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from segdistill.data.augment import Augment
+from segdistill.data.loading import Batch, Stream, collate
+from segdistill.diagnosis.findings import Finding
+from segdistill.diagnosis.machine import Machine
+from segdistill.errors import SegdistillError
+from segdistill.evaluation.cost import wait
+from segdistill.evaluation.memory import LiveBytes
+from segdistill.evaluation.stages import Stages
+from segdistill.training.runs import Task
+from segdistill.training.schedule import make_optimizer, own_optimizers
+
+_STEPS = 3  # the first is followed tensor by tensor, the others are timed
+_IMAGES = 2  # a step on the CPU; batch norm needs two
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """images: a step of the rehearsal; batch_size: of the run. What follows is extrapolated from the one to the other.
+
+    compute_seconds, loading_seconds: a step; loading by one process. hours: of all steps, without validation.
+    memory: bytes of weights, optimiser and tensors alive. disk: bytes of checkpoints and weights, while they are
+    written anew.
+    """
+
+    what: str
+    steps: int
+    images: int
+    batch_size: int
+    compute_seconds: float
+    loading_seconds: float
+    hours: float
+    memory: int
+    disk: int
+
+
+def rehearse(what: str, task: Task, augment: Augment) -> Rehearsal:
+    """Train `task` for a few steps on this machine and work out the rest."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    config, distiller = task.config, task.distiller
+    micro = max(1, config.batch_size // config.accumulate)
+    images = micro if device.type == "cuda" else min(_IMAGES, micro)
+    for module in (distiller, *distiller.teacher):
+        module.to(device)
+    own = own_optimizers(distiller.methods)
+    optimizers = [make_optimizer(config.optimizer, distiller.student, distiller.methods, own), *own]
+    stream = Stream(task.data, augment, config.seed)
+    forward = 0
+    live = LiveBytes(Stages(distiller.student))
+    loading, computing = [], []
+    distiller.train()
+    for step in range(_STEPS):
+        began = time.perf_counter()
+        batch = _batch(stream, step, images).to(device)
+        loading.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        with (
+            torch.autocast(device.type, _DTYPES[config.precision], enabled=config.precision != "fp32"),
+            live if step == 0 else contextlib.nullcontext(),
+        ):
+            terms: dict[str, Tensor] = distiller(batch.image, batch.label, step)
+            forward = forward or live.peak
+            torch.stack(list(terms.values())).sum().backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        wait(device)
+        computing.append(time.perf_counter() - began)
+    compute = statistics.median(computing[1:]) * config.batch_size / images
+    load = statistics.median(loading) * config.batch_size / images
+    a_step = max(compute, load / config.workers) if config.workers else compute + load
+    trained = _bytes(distiller.parameters())
+    kept = sum(_bytes(_tensors(optimizer.state_dict())) for optimizer in optimizers)
+    weights = _bytes(distiller.state_dict().values())
+    taught = sum(_bytes(teacher.state_dict().values()) for teacher in distiller.teacher)
+    # The gradients of the weights grow with no batch; how many of them live at the peak is not known.
+    activations = max(forward, live.peak - trained) * micro // images
+    student = _bytes(distiller.student.state_dict().values())
+    return Rehearsal(
+        what=what,
+        steps=config.steps,
+        images=images,
+        batch_size=config.batch_size,
+        compute_seconds=compute,
+        loading_seconds=load,
+        hours=config.steps * a_step / 3600,
+        memory=weights + taught + trained + kept + activations,
+        disk=2 * (weights + kept) + 3 * student,
+    )
+
+
+def judged(done: Rehearsal, machine: Machine) -> Iterator[Finding]:
+    """Whether the run fits the machine."""
+    free = machine.memory if machine.device_memory is None else machine.device_memory
+    if free is not None and done.memory > free:
+        yield Finding(
+            "problem",
+            "run",
+            f"{done.what} needs about {done.memory / 1e9:.1f} GB of memory; {free / 1e9:.1f} GB are free.",
+            "Take a smaller augment.crop or batch_size, more accumulate, or precision=bf16.",
+        )
+    if done.disk > machine.disk:
+        yield Finding(
+            "problem",
+            "run",
+            f"{done.what} writes about {done.disk / 1e9:.2f} GB; {machine.disk / 1e9:.2f} GB are free in "
+            f"{machine.folder}.",
+            "Choose another run=FOLDER, or make room.",
+        )
+
+
+def _batch(stream: Stream, step: int, images: int) -> Batch:
+    batch = collate([stream[position] for position in range(step * images, (step + 1) * images)])
+    if isinstance(batch, SegdistillError):
+        raise batch
+    return batch
+
+
+def _tensors(state: object) -> list[Tensor]:
+    """All tensors of a nested state dict."""
+    if isinstance(state, Tensor):
+        return [state]
+    inside = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
+    return [tensor for value in inside for tensor in _tensors(value)]
+
+
+def _bytes(tensors: object) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)  # type: ignore[attr-defined]

@@ -1,0 +1,165 @@
+"""The teacher's agreement with the labels, and what a run is said to take."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import segdistill
+from segdistill.data.base import IGNORE_INDEX, Sample, SegmentationDataset, class_table
+from segdistill.diagnosis import rehearsal
+from segdistill.diagnosis.agreement import Agreement, agreement, judged
+from segdistill.diagnosis.machine import describe_machine
+from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.teacher import Teacher
+from segdistill.outputs import SegOutput
+from segdistill.training.runs import prepare_task
+
+CLASSES = class_table("cityscapes")
+COLOURS = torch.tensor(CLASSES.colours, dtype=torch.uint8)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Painted(SegmentationDataset):
+    """Images whose every block has the colour of its class, a little noise, and some void."""
+
+    classes = CLASSES
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Sample:
+        generator = torch.Generator().manual_seed(index)
+        label = torch.randint(len(CLASSES), (6, 8), generator=generator).repeat_interleave(8, 0).repeat_interleave(8, 1)
+        noise = torch.randint(-3, 4, (3, 48, 64), generator=generator)
+        image = (COLOURS[label].permute(2, 0, 1).int() + noise).clamp(0, 255).to(torch.uint8)
+        label[:4] = IGNORE_INDEX
+        return Sample(image, label.to(torch.uint8), str(index))
+
+
+class Nearest(SegmentationNetwork):
+    """Knows the colours of the classes as its training normalised them; `order`: its class of each colour."""
+
+    def __init__(self, order: list[int], mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD) -> None:
+        super().__init__(num_classes=len(order), mean=mean, std=std)
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        trained = (COLOURS.float() / 255 - torch.tensor(MEAN)) / torch.tensor(STD)
+        self.centres = torch.empty_like(trained)
+        self.centres[order] = trained
+
+    def forward(self, image: Tensor) -> SegOutput:
+        pixels = self.normalise(image)
+        logits = -torch.stack([(pixels - centre.view(1, 3, 1, 1)).square().sum(1) for centre in self.centres], 1)
+        return SegOutput(logits=logits, embedding=pixels, features=(pixels,))
+
+
+def look(network: SegmentationNetwork) -> Agreement:
+    return agreement(Teacher(network).eval(), Painted(), range(4))
+
+
+def best(found: Agreement) -> str:
+    return max(found.others, key=lambda name: found.others[name])
+
+
+IN_ORDER = list(range(19))
+
+
+def test_a_good_teacher_is_only_noted() -> None:
+    found = look(Nearest(IN_ORDER))
+    assert found.miou > 95
+    assert judged(found).level == "note"
+    assert f"{found.miou:.1f}" in judged(found).text
+
+
+def test_classes_shifted_by_one_are_found() -> None:
+    found = look(Nearest([*range(1, 19), 0]))
+    assert found.miou < 10
+    assert found.others["its class index - 1"] > 95
+    assert judged(found).level == "problem"
+    assert "teacher.class_map" in judged(found).advice
+
+
+def test_another_order_of_the_classes_is_found() -> None:
+    found = look(Nearest(IN_ORDER[::-1]))
+    assert best(found) == "its classes in the order that fits best"
+    assert found.others[best(found)] > 95
+    assert judged(found).level == "problem"
+
+
+def test_swapped_channels_are_found_and_left_as_they_were() -> None:
+    network = Nearest(IN_ORDER)
+    network.bgr = True
+    found = look(network)
+    assert best(found) == "channels as RGB"
+    assert "channels as RGB" in judged(found).text
+    assert judged(found).level == "problem"
+    assert network.bgr
+    assert network.mean.flatten().tolist() == pytest.approx(MEAN)
+
+
+def test_another_normalisation_is_found() -> None:
+    found = look(Nearest(IN_ORDER, mean=(0.0,) * 3, std=(1.0,) * 3))
+    assert best(found) == "ImageNet's mean and std"
+    assert judged(found).level == "problem"
+
+
+def test_a_teacher_that_knows_nothing_is_a_problem() -> None:
+    network = Nearest(IN_ORDER)
+    network.centres.fill_(9.0)
+    assert "hardly agrees" in judged(look(network)).text
+    assert judged(look(network)).level == "problem"
+
+
+def test_a_pair_with_a_trained_teacher(tmp_path: Path, tiny: tuple[str, ...]) -> None:
+    teacher = segdistill.train(*tiny, "role=teacher", run=tmp_path / "teacher", quiet=True)
+    words = (*tiny, "kd", f"teacher.run={teacher.folder}")
+    done = segdistill.doctor(*words, run=tmp_path / "run", images=10, quiet=True)
+    assert done.teacher is not None
+    assert done.teacher.images == 8
+    assert [run.what for run in done.runs] == ["student alone", "distillation"]
+    assert all(run.hours > 0 and run.steps == 6 and run.batch_size == 4 for run in done.runs)
+    assert not (tmp_path / "run").exists()
+    finished = segdistill.distill(*words, baseline="none", run=tmp_path / "run", quiet=True)
+    files = [*finished.folder.glob("*.safetensors"), *(finished.folder / "checkpoints").iterdir()]
+    written = sum(path.stat().st_size for path in files)
+    assert written <= done.runs[-1].disk <= 2.5 * written
+
+
+def test_a_teacher_of_other_classes_is_told_before(tmp_path: Path, tiny: tuple[str, ...], samples: Path) -> None:
+    teacher = segdistill.train(*tiny, "role=teacher", "steps=1", run=tmp_path / "teacher", quiet=True)
+    data = {"root": str(samples / "voc_aug" / "VOCdevkit" / "VOC2012"), "partial": True}
+    done = segdistill.doctor(
+        "voc", "kd", data=data, teacher={"run": str(teacher.folder)}, student=tiny_student(), quiet=True
+    )
+    assert any("other classes" in finding.text for finding in done.findings if finding.where != "train")
+    assert any(finding.where == "distillation" for finding in done.problems)
+
+
+def tiny_student() -> dict[str, object]:
+    return {"backbone": "mobilenetv2_035", "head": "fcn", "channels": 8, "auxiliary_channels": 0}
+
+
+def test_memory_is_extrapolated_rightly(tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """From two images to eight, against eight images themselves."""
+    recipe = segdistill.load_recipe(*tiny, "batch_size=8")
+    two = rehearsal.rehearse("x", prepare_task(recipe, "student", teacher=None), recipe.augment)
+    monkeypatch.setattr(rehearsal, "_IMAGES", 8)
+    eight = rehearsal.rehearse("x", prepare_task(recipe, "student", teacher=None), recipe.augment)
+    assert (two.images, eight.images) == (2, 8)
+    assert two.memory == pytest.approx(eight.memory, rel=0.1)
+    assert two.disk == eight.disk
+
+
+def test_a_machine_that_is_too_small(tiny: tuple[str, ...]) -> None:
+    recipe = segdistill.load_recipe(*tiny)
+    run = rehearsal.rehearse("student alone", prepare_task(recipe, "student", teacher=None), recipe.augment)
+    machine = describe_machine(None)
+    assert not list(rehearsal.judged(run, machine))
+    small = replace(machine, memory=run.memory // 2, device_memory=None, disk=run.disk // 2)
+    memory, disk = rehearsal.judged(run, small)
+    assert "augment.crop" in memory.advice
+    assert "run=FOLDER" in disk.advice
