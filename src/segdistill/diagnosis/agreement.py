@@ -40,7 +40,7 @@ class Agreement:
 def agreement(teacher: Teacher, data: SegmentationDataset, places: Sequence[int]) -> Agreement:
     """The teacher's mIoU on the samples at `places`, as it is and with each of the usual mistakes undone."""
     own = teacher.network
-    matrix = count(teacher, data, indices=places, batch_size=1)
+    matrix = _confusion(teacher, data, places)
     miou = matrix.scores().miou
     others: dict[str, float] = {}
     for shift in (1, -1):
@@ -49,12 +49,12 @@ def agreement(teacher: Teacher, data: SegmentationDataset, places: Sequence[int]
     others["its classes in the order that fits best"] = _reordered(matrix, best_order(matrix))
     turned = "channels as RGB" if own.bgr else "channels as BGR"
     with _seeing(own, own.mean, own.std, not own.bgr):
-        others[turned] = count(teacher, data, indices=places, batch_size=1).scores().miou
+        others[turned] = _confusion(teacher, data, places).scores().miou
     if miou < _GOOD:
         for name, (mean, std) in _NORMALISATIONS.items():
             centre, width = (torch.tensor(part).view(1, 3, 1, 1).to(own.mean) for part in (mean, std))
             with _seeing(own, centre, width, own.bgr):
-                others[name] = count(teacher, data, indices=places, batch_size=1).scores().miou
+                others[name] = _confusion(teacher, data, places).scores().miou
     return Agreement(len(places), miou, others)
 
 
@@ -95,6 +95,10 @@ def best_order(matrix: ConfusionMatrix) -> list[int]:
             order[predicted] = label
     free = iter([label for label in range(matrix.num_classes) if label not in order.values()])
     return [order[predicted] if predicted in order else next(free) for predicted in range(matrix.num_classes)]
+
+
+def _confusion(teacher: Teacher, data: SegmentationDataset, places: Sequence[int]) -> ConfusionMatrix:
+    return count(teacher, data, indices=places, batch_size=1).confusion
 
 
 def _shifted(count: int, shift: int) -> list[int]:
