@@ -38,7 +38,8 @@ def _section(
 ) -> str:
     first, _, body = inspect.cleandoc(cls.__doc__ or "").partition("\n\n")
     parts = [f"## {name}", first, _markdown(body)] if body else [f"## {name}", _markdown(first)]
-    needs = ", ".join(sorted(cls.needs)) if "needs" in vars(cls) else "what its options name; by default the logits"
+    named = "source" in options_of(cls).model_fields
+    needs = "the map that `source` names" if named else ", ".join(sorted(cls.needs))
     options = ", ".join(f"`{key}: {_plain(field.default)}`" for key, field in options_of(cls).model_fields.items())
     parts.append(f"Reads: {needs}. Options: {options}.")
     if cost:
@@ -75,7 +76,9 @@ def _runs_of(lines: list[str]) -> list[tuple[bool, list[str]]]:
 
 
 def _escaped(text: str) -> str:
-    return re.sub(r"(?<!`)([*_])(?!`)", r"\\\1", text)
+    """The text with its stars and underscores as they are, but in `code`."""
+    parts = text.split("`")
+    return "`".join(part if place % 2 else re.sub(r"([*_])", r"\\\1", part) for place, part in enumerate(parts))
 
 
 def _plain(value: Any) -> str:

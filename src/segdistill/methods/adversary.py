@@ -37,6 +37,8 @@ class Adversary(Method):
     Defaults: hinge, weights 0.001 and 0.1, rate 4e-4 of CIRKD's scripts for skds, ifvd and cwd; the authors' own have
     wgan-gp with a penalty of 10 and decay the rate. Source: Liu et al., CVPR 2019, arXiv 1903.04197 (holistic term);
     D after Zhang et al., arXiv 1805.08318 (self-attention) and Miyato et al., arXiv 1802.05957 (spectral norm).
+    Typical on CamVid (mobile_pair): at step 10 adversary/student -0.01 to 0.01, adversary/discriminator 0.1 to
+    0.25; at step 300 adversary/student -0.01 to 0.01, adversary/discriminator 0 to 0.2.
     """
 
     def __init__(

@@ -34,6 +34,8 @@ class AfDCD(Method):
     and 0.01 with pool=1), which adds kd (weight 1, or 0.5 for ADE20K and COCO-Stuff): name both methods for that. It
     clips the generator's gradient at 15; here `clip_grad` is the run's.
     Source: Fan et al., "Augmentation-free Dense Contrastive Knowledge Distillation", NeurIPS 2023.
+    Typical on CamVid (mobile_pair): at step 10 afdcd/generation 0.36 to 1.5, afdcd/contrast 14 to 57; at step 300
+    afdcd/generation 0.4 to 1.7, afdcd/contrast 1.4 to 5.8.
     """
 
     def __init__(

@@ -24,6 +24,8 @@ class AICSD(Method):
     left out: it is written for 21 classes, takes its softmax over the rows of the image, and hands probabilities to a
     function that expects their logarithms. Source: Mansourian et al., "AICSD: Adaptive inter-class similarity
     distillation for semantic segmentation", arXiv 2308.04243.
+    Typical on CamVid (mobile_pair): at step 10 aicsd/pixel 0.099 to 0.4, aicsd/similarity 0.5 to 2.1; at step 300
+    aicsd/pixel 0.028 to 0.12, aicsd/similarity 0.14 to 0.57.
     """
 
     def __init__(

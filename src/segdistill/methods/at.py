@@ -24,6 +24,7 @@ class AT(Method):
     as_published: void positions count as well.
     Defaults: embedding and weight 10000 of CIRKD's scripts, which use it with kd. Source: Zagoruyko and Komodakis,
     arXiv 1612.03928.
+    Typical on CamVid (mobile_pair): at step 10 at 0.32 to 1.4; at step 300 at 0.16 to 0.68.
     """
 
     def __init__(

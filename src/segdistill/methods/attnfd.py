@@ -29,6 +29,7 @@ class AttnFD(Method):
     divided by N, so that the value shrinks with the batch (it is about N times smaller), and void counts.
     Default: weight 2 of the authors' code. Source: Mansourian et al., "Attention-guided feature distillation for
     semantic segmentation", arXiv 2403.05451; attention after Woo et al., arXiv 1807.06521.
+    Typical on CamVid (mobile_pair): at step 10 attnfd 1.8 to 7.3; at step 300 attnfd 0.36 to 1.5.
     """
 
     def __init__(

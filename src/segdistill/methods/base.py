@@ -89,8 +89,8 @@ def divergence(
 ) -> Tensor:
     """KL(softmax(teacher / T) || softmax(student / T)) along `dim`, in the log domain; the other axes stay.
 
-    keep: bool, broadcast to the maps; other positions are left out of the softmax. Each row needs one to keep. Only the
-    student gets a gradient, and it can be differentiated once.
+    keep: bool, broadcast to the maps; other positions are left out of the softmax. Each row needs one to keep.
+    Can be differentiated once, by either.
     """
     rows: Tensor = Divergence.apply(teacher, student, dim, temperature, keep)
     return rows

@@ -39,6 +39,8 @@ class BPKD(Method):
     1-M acts on the body's logits; without it the body is CWD.
     Defaults: weights 20 and 50, alpha 2, width 7 (r = 3), T = 1, as reported of the paper (Liu et al.,
     arXiv 2306.08075, WACV 2024), whose training code was not released.
+    Typical on CamVid (mobile_pair): at step 10 bpkd/body 20 to 84, bpkd/edge 400 to 1700; at step 300
+    bpkd/body 15 to 63, bpkd/edge 100 to 410.
     """
 
     needs: frozenset[str] = frozenset({"logits", "label"})

@@ -32,6 +32,8 @@ class Canonical(Method):
     project's choice. class_balance is measured: the plain mean of the logits' term belongs to the large classes, and on
     CamVid (300 steps, seed 0) canonical was 1.3 mIoU below the student alone with 0, 0.9 below with 0.25, and 2.9 above
     with 0.5.
+    Typical on CamVid (mobile_pair): at step 10 canonical/feature 0.86 to 3.5, canonical/logit 0.99 to 4; at step
+    300 canonical/feature 0.29 to 1.2, canonical/logit 0.19 to 0.8.
     """
 
     needs: frozenset[str] = frozenset({"logits", "embedding"})

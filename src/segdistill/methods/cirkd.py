@@ -38,6 +38,9 @@ class CIRKD(Method):
     it), void enters `minibatch` and batch norm, and `minibatch` does not leave its rank.
     Defaults: CIRKD's scripts (V1 used pixel_weight = region_weight = 0.01 for VOC, and pool = 2 for SegFormer).
     Source: Yang et al., arXiv 2204.06986, CVPR 2022.
+    Typical on CamVid (mobile_pair, pool = 2): at step 10 cirkd/minibatch 0.52 to 2.1, cirkd/pixel 0.15 to 0.61,
+    cirkd/region 0.14 to 0.58; at step 300 cirkd/minibatch 0.21 to 0.86, cirkd/pixel 0.022 to 0.09, cirkd/region
+    0.017 to 0.069.
     """
 
     needs: frozenset[str] = frozenset({"embedding", "label"})

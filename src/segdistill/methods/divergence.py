@@ -13,7 +13,9 @@ _LEAST = -1e30
 
 
 class Divergence(torch.autograd.Function):
-    """KL(softmax(teacher / T) || softmax(student / T)) along `dim`; its gradient, p_s - p_t, is all that is kept.
+    """KL(softmax(teacher / T) || softmax(student / T)) along `dim`; its gradients are all that is kept.
+
+    They are p_s - p_t for the student and p_t (log p_t - log p_s - KL) for the teacher, each over T.
 
     Positions where not `keep` have probability zero in both.
     """
@@ -34,13 +36,19 @@ class Divergence(torch.autograd.Function):
         log_t, log_s = log_softmax(teacher), log_softmax(student)
         p_t = log_t.exp()
         # Where both are -inf, 0 * (-inf - -inf) must be 0, not NaN.
-        rows = log_t.clamp_min_(_LEAST).sub_(log_s.clamp_min_(_LEAST)).mul_(p_t).sum(dim)
+        shares = log_t.clamp_min_(_LEAST).sub_(log_s.clamp_min_(_LEAST)).mul_(p_t)
+        rows = shares.sum(dim)
+        for_teacher, for_student = ctx.needs_input_grad[:2]
         ctx.dim, ctx.temperature = dim, temperature
-        ctx.save_for_backward(log_s.exp_().sub_(p_t) if ctx.needs_input_grad[1] else None)
+        ctx.save_for_backward(
+            shares.sub_(p_t * rows.unsqueeze(dim)) if for_teacher else None,
+            log_s.exp_().sub_(p_t) if for_student else None,
+        )
         return rows
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        (slope,) = ctx.saved_tensors
-        return None, slope * (upstream / ctx.temperature).unsqueeze(ctx.dim), None, None, None
+        upstream = (upstream / ctx.temperature).unsqueeze(ctx.dim)
+        slopes = (None if slope is None else slope * upstream for slope in ctx.saved_tensors)
+        return *slopes, None, None, None

@@ -33,6 +33,8 @@ class DSD(Method):
     csd is of the order 1/(h w)^2, some 1e-8: at its published weight it hardly acts.
     Defaults: weights 1000 and 10, T = 4 of CIRKD's scripts, which use no `kd` beside it.
     Source: Feng et al., "Double Similarity Distillation for Semantic Image Segmentation", TIP 2021.
+    Typical on CamVid (mobile_pair): at step 10 dsd/psd 0.3 to 1.3, dsd/csd 2.4e-06 to 9.9e-06; at step 300 dsd/psd
+    0.15 to 0.63, dsd/csd 1.8e-06 to 7.3e-06.
     """
 
     needs: frozenset[str] = frozenset({"logits", "embedding"})

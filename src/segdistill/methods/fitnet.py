@@ -23,6 +23,7 @@ class FitNet(Method):
     Defaults: embedding and weight 10 of CIRKD's scripts, which train it jointly, with kd (the paper trains the hint
     first). The value scales with the teacher's feature magnitude, which differs between networks; `canonical` has
     that removed. Source: Romero et al., arXiv 1412.6550.
+    Typical on CamVid (mobile_pair): at step 10 fitnet 4.8 to 20; at step 300 fitnet 1.3 to 5.6.
     """
 
     def __init__(

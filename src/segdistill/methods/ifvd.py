@@ -29,6 +29,7 @@ class IFVD(Method):
     Default: weight 20 of CIRKD's scripts, which add `kd` and `adversary`; the first code has 200, and 50 is reported
     of the paper. Source: Wang et al., "Intra-class Feature Variation Distillation for Semantic Segmentation",
     ECCV 2020.
+    Typical on CamVid (mobile_pair): at step 10 ifvd 0.1 to 0.44; at step 300 ifvd 0.053 to 0.22.
     """
 
     needs: frozenset[str] = frozenset({"embedding", "label"})

@@ -26,6 +26,7 @@ class KD(Method):
     arXiv 2403.01427). It says nothing with two classes, where only the order of the scores would be left.
     Defaults: T = 1, weight = 1 (CIRKD's scripts). Source: Hinton et al., arXiv 1503.02531; the normalisation is
     CIRKD's (N h w in the divisor; other published code divides by N, or by N K h w without T^2).
+    Typical on CamVid (mobile_pair): at step 10 kd 0.99 to 4; at step 300 kd 0.18 to 0.76.
     """
 
     def __init__(

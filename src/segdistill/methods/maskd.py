@@ -35,6 +35,9 @@ class MasKD(Method):
     momentum 0.9 and weight decay 0.001 (the code decays the rate to 0). as_published: void is in the masks, too.
     Defaults: 8 tokens, 10,000 steps, rate 0.1 of the code, which trains tokens with batch 16 and adds 0.4 times the
     term of the auxiliary heads. Source: Huang et al., arXiv 2205.14589.
+    Typical on CamVid (mobile_pair): at step 10 maskd/student 1.5 to 6.2, maskd/tokens 0.11 to 0.47, maskd/diversity
+    0.058 to 0.24; at step 300 maskd/student 0.17 to 0.71, maskd/tokens 0.13 to 0.55, maskd/diversity 0.0047 to
+    0.02.
     """
 
     needs: frozenset[str] = frozenset({"logits", "label"})

@@ -24,6 +24,7 @@ class MGD(Method):
     a sum over C_t, h and w, so it grows with all three. as_published: void positions count as well.
     Defaults: the last stage, 0.75 and 2e-5 of the published code, which trains it with cwd on the logits (T = 4, weight
     3): name both methods for that. Source: Yang et al., arXiv 2205.01529.
+    Typical on CamVid (mobile_pair): at step 10 mgd 3.6 to 15; at step 300 mgd 1.5 to 6.4.
     """
 
     def __init__(

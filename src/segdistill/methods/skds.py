@@ -31,6 +31,8 @@ class SKDS(Method):
     `pixel` is the cross-entropy with the teacher, summed over the images.
     Defaults: pixel 10 and pair 0.5 with "regions" (script of the authors), 1 and 10 with "dense" (CIRKD's scripts).
     Source: Liu et al., "Structured Knowledge Distillation for Semantic Segmentation", CVPR 2019, arXiv 1903.04197.
+    Typical on CamVid (mobile_pair): at step 10 skds/pixel 9.9 to 40, skds/pair 0.00085 to 0.0035; at step 300
+    skds/pixel 1.9 to 8, skds/pair 0.0041 to 0.017.
     """
 
     needs: frozenset[str] = frozenset({"logits", "embedding"})
