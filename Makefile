@@ -28,7 +28,7 @@ types: install
 	$(BIN)/mypy
 
 unit: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto  # a process a core, each of one thread
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal  # a process a core, each of one thread
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info src/*.egg-info

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 
 from segdistill.data import SegmentationDataset
 from segdistill.data.pairs import FilePairs
 from segdistill.diagnosis.files import Look, look_at, look_at_sample
 from segdistill.training.display import Display
+from segdistill.training.interruption import StopRequest
+
+_AT_A_TIME = 64  # files; Ctrl-C waits for them
 
 
 def chosen(count: int, most: int | None) -> list[int]:
@@ -24,17 +27,19 @@ def scan(title: str, data: SegmentationDataset, places: Sequence[int], *, quiet:
     def look(place: int) -> Look:
         return look_at(data, place) if isinstance(data, FilePairs) else look_at_sample(data[place])
 
-    pool = ThreadPoolExecutor(min(8, cpu_count() or 1))
     found: dict[int, Look] = {}
-    interrupted = False
-    try:
-        futures = {pool.submit(look, place): place for place in places}
-        with Display(title, start=0, steps=len(places), quiet=quiet) as display:
-            for future in as_completed(futures):
-                found[futures[future]] = future.result()
+    # A KeyboardInterrupt inside the pool could leave one of its locks taken, and the threads waiting for ever.
+    threads = min(8, cpu_count() or 1)
+    with (
+        StopRequest() as stop,
+        ThreadPoolExecutor(threads) as pool,
+        Display(title, start=0, steps=len(places), quiet=quiet) as display,
+    ):
+        for start in range(0, len(places), _AT_A_TIME):
+            part = places[start : start + _AT_A_TIME]
+            for place, seen in zip(part, pool.map(look, part), strict=True):
+                found[place] = seen
                 display.step(len(found), {})
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return dict(sorted(found.items())), interrupted
+            if stop.received is not None:
+                break
+    return found, stop.received is not None
