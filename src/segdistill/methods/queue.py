@@ -84,11 +84,13 @@ class Queue(nn.Module):
         first = torch.where(ends, size - count, self.pointer)[:, None]
         slot = torch.arange(rows.shape[1], device=rows.device)
         kept = slot < count[:, None]
-        queue = torch.arange(len(first), device=rows.device)[:, None]
-        # Instead of a selection, whose size the device would have to tell: rows that are not kept repeat the first
-        # one, and where nothing is kept the row in the queue is written again.
-        spare = torch.where(count[:, None, None] > 0, rows[:, :1].to(self.rows), self.rows[queue, first])
-        self.rows[queue, first + torch.where(kept, slot, 0)] = torch.where(kept[..., None], rows.to(self.rows), spare)
+        flat = self.rows.view(-1, self.rows.shape[2])
+        first = first + size * torch.arange(len(first), device=rows.device)[:, None]
+        new, before = rows.to(self.rows), flat[first[:, 0]]
+        # Instead of a selection, whose size the device would have to tell: rows that are not kept go where the first
+        # one goes, which is written last; if nothing is kept it is what was there before.
+        flat.index_copy_(0, (first + torch.where(kept, slot, 0)).flatten(), new.flatten(0, 1))
+        flat.index_copy_(0, first[:, 0], torch.where(count[:, None] > 0, new[:, 0], before))
         self.pointer.copy_(torch.where(ends, 0, self.pointer + count))
 
     def sample(self, index: Tensor, like: Tensor) -> Tensor:
@@ -119,7 +121,8 @@ class ClassMemory(nn.Module):
         slot = torch.where(label < self.classes, label, self.classes)
         pixel, count = choose(slot, mine, self.classes, self.per_image, as_published=as_published)
         image = torch.arange(len(label), device=label.device)[:, None]
-        rows = features[image[..., None], pixel]
+        places = (pixel + image[..., None] * label.shape[1]).flatten()
+        rows = features.flatten(0, 1).index_select(0, places).view(*pixel.shape, -1)
         sums = features.new_zeros(len(label) * (self.classes + 1), features.shape[2])
         sums.index_add_(0, (slot + image * (self.classes + 1)).flatten(), features.flatten(0, 1))
         mean = F.normalize(sums.unflatten(0, (len(label), -1))[:, :-1] / count.clamp_min(1)[..., None], dim=2)
