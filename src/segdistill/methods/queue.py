@@ -142,10 +142,10 @@ def choose(
     """
     n = slot.shape[1]
     key = (slot << _PRIORITY_BITS) + (priority * (1 << _PRIORITY_BITS)).long()
-    order = key.argsort(dim=1, stable=True)  # by class, then by priority
-    count = torch.zeros(len(slot), classes + 1, dtype=torch.int64, device=slot.device)
-    count.scatter_add_(1, slot, torch.ones_like(slot))
-    start = count.cumsum(1) - count
+    by_class, order = key.sort(dim=1, stable=True)  # by class, then by priority
+    first = torch.arange(classes + 2, device=slot.device) << _PRIORITY_BITS
+    start = torch.searchsorted(by_class, first.expand(len(slot), -1).contiguous())
+    count = start.diff(dim=1)
     place = start[:, :classes, None] + torch.arange(limit, device=slot.device)
     pixel = order.gather(1, place.clamp_max(n - 1).flatten(1))
     if as_published:
