@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -29,3 +30,22 @@ def cases(method: str) -> list[dict[str, Any]]:
 
 def tensor(method: str, key: str, dtype: torch.dtype) -> Tensor:
     return torch.from_numpy(arrays(method)[key]).to(dtype)
+
+
+def assert_value(got: Tensor, method: str, key: str, *, rtol: float = 1e-5) -> None:
+    """A loss equals the stored number; rtol: in float32."""
+    float64 = got.dtype == torch.float64
+    want = float(arrays(method)[key])
+    assert got.item() == pytest.approx(want, rel=1e-9 if float64 else rtol, abs=1e-12 if float64 else 1e-9)
+
+
+def assert_gradient(got: Tensor | None, method: str, key: str, *, floor: float = 1e-10) -> None:
+    """A gradient equals the stored one, relative to its largest entry; floor: what counts as zero in float32.
+
+    Some are stored rounded to float32, which bounds the comparison in float64.
+    """
+    stored = arrays(method)[key]
+    assert got is not None
+    relative = 1e-4 if got.dtype == torch.float32 else 1e-9 if stored.dtype == np.float64 else 1e-6
+    gap = (got.double() - torch.from_numpy(stored).double()).abs().max()
+    assert gap <= max(relative * float(np.abs(stored).max()), 1e-12 if got.dtype == torch.float64 else floor)

@@ -159,8 +159,8 @@ class Recipe(TrainingConfig):
     """A run. Data, networks, methods and, as keys of its own, the training of `TrainingConfig`.
 
     run: the folder it writes. role: which network `train` trains. method: what `distill` distils with, `canonical` if
-    none is named. baseline: the student alone that the distilled one
-    is measured against: "train" it with the same data, steps and seed, "none", or the path of an existing run.
+    none is named. baseline: the student alone that the distilled one is measured against: "train" it with the same
+    data, steps and seed, "none", or the path of an existing run.
     inference: how images are run through a network that is scored or predicts. metrics: what `evaluate` measures.
     """
 

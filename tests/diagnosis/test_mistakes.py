@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import segdistill
-from segdistill.data.base import class_table
+from segdistill.data.tables import label_table
 from segdistill.diagnosis import Diagnosis
 from segdistill.diagnosis.findings import Finding
 
@@ -125,7 +125,7 @@ def test_ade20k_void_reduced_with_the_rest(copied: Path) -> None:
 def test_ade20k_without_the_shift(samples: Path, tmp_path: Path) -> None:
     ade = samples / "ade20k" / "ADEChallengeData2016"
     root = own_folder(ade / "images", ade / "annotations", tmp_path / "own")
-    (root / "classes.txt").write_text("\n".join(class_table("ade20k").names))
+    (root / "classes.txt").write_text("\n".join(label_table("ade20k").classes.names))
     the_mistake(examine("folder", root), "without the shift by one", "data set ade20k", "0: null, 1: 0")
 
 

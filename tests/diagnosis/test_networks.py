@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 import segdistill
-from segdistill.data.base import IGNORE_INDEX, Sample, SegmentationDataset, class_table
+from segdistill.data.base import IGNORE_INDEX, Sample, SegmentationDataset
+from segdistill.data.tables import label_table
 from segdistill.diagnosis import rehearsal
 from segdistill.diagnosis.agreement import Agreement, agreement, judged
 from segdistill.diagnosis.machine import describe_machine
@@ -19,7 +20,7 @@ from segdistill.models.teacher import Teacher
 from segdistill.outputs import SegOutput
 from segdistill.training.runs import prepare_task
 
-CLASSES = class_table("cityscapes")
+CLASSES = label_table("cityscapes").classes
 COLOURS = torch.tensor(CLASSES.colours, dtype=torch.uint8)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segdistill.data.base import class_table
+from segdistill.data.tables import label_table
 from segdistill.errors import DataError, SegdistillError
 from segdistill.evaluation.submission import SERVERS, Submission, check_submission, server_of
 
-CITY = class_table("cityscapes").names
+CITY = label_table("cityscapes").classes.names
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_cityscapes_gets_its_own_ids_in_grey_pngs_of_the_images_names(tmp_path: 
 def test_other_servers_get_their_values_and_places(name: str, first: int, path: str, tmp_path: Path) -> None:
     image, server = tmp_path / "x.jpg", server_of(name)
     Image.new("RGB", (50, 40)).save(image)
-    table = class_table(name)
+    table = label_table(name).classes
     submission = Submission(tmp_path / "sent", server, table.names, [image], {})
     predicted = _predicted(0, len(table), (40, 50))
     submission.add(image, predicted)
@@ -81,7 +81,7 @@ def test_other_servers_get_their_values_and_places(name: str, first: int, path: 
 
 
 def test_sixty_classes_of_pascal_context_send_the_background_as_0(tmp_path: Path) -> None:
-    names = ["background", *class_table("pascal_context").names]
+    names = ["background", *label_table("pascal_context").classes.names]
     assert server_of("pascal_context").ids(names).tolist() == list(range(60))
 
 
@@ -104,7 +104,7 @@ def test_an_interrupted_submission_goes_on_and_another_networks_is_refused(tmp_p
 def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
     images = [tmp_path / "a" / "x.jpg", tmp_path / "b" / "x.jpg"]
     with pytest.raises(DataError, match=r"sent as x\.png"):
-        Submission(tmp_path / "sent", server_of("ade20k"), class_table("ade20k").names, images, {})
+        Submission(tmp_path / "sent", server_of("ade20k"), label_table("ade20k").classes.names, images, {})
 
 
 def _png(values: np.ndarray) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles import VOID, arrays, cases, tensor
+from oracles import VOID, arrays, assert_gradient, assert_value, cases, tensor
 from torch import Tensor
 
 from segdistill.methods import Method, create_method
@@ -26,21 +26,6 @@ def _make(name: str, student: SegOutput, teacher: SegOutput, dtype: torch.dtype,
     return create_method(name, student=student, teacher=teacher, num_classes=classes, **options).to(dtype)
 
 
-def _assert_value(got: Tensor, method: str, key: str) -> None:
-    float64 = got.dtype == torch.float64
-    assert got.item() == pytest.approx(
-        float(arrays(method)[key]), rel=1e-9 if float64 else 1e-5, abs=1e-12 if float64 else 1e-7
-    )
-
-
-def _assert_gradient(got: Tensor | None, method: str, key: str) -> None:
-    want = tensor(method, key, torch.float64)
-    assert got is not None
-    # The stored gradients are rounded to float32, which bounds the comparison in float64.
-    relative = 1e-6 if got.dtype == torch.float64 else 1e-4
-    assert (got.double() - want).abs().max() <= max(relative * want.abs().max().item(), 1e-8)
-
-
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("as_published", [False, True])
 @pytest.mark.parametrize("case", cases("kd"), ids=lambda case: case["title"])
@@ -55,8 +40,8 @@ def test_kd_equals_the_published_code(case: dict[str, Any], as_published: bool, 
     label = torch.full((len(student.logits), 40, 40), VOID) if as_published else None
     value = sum(method(student, teacher, label).values())
     value.backward()
-    _assert_value(value, "kd", f"{c}/val/cirkd")
-    _assert_gradient(student.logits.grad, "kd", f"{c}/grad/cirkd/logits_s")
+    assert_value(value, "kd", f"{c}/val/cirkd")
+    assert_gradient(student.logits.grad, "kd", f"{c}/grad/cirkd/logits_s")
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -74,8 +59,8 @@ def test_cwd_of_logits_equals_the_published_code(case: dict[str, Any], as_publis
     label = torch.full((len(student.logits), 40, 40), VOID) if as_published else None
     value = sum(method(student, teacher, label).values())
     value.backward()
-    _assert_value(value, "cwd", f"{c}/val/cirkd")
-    _assert_gradient(student.logits.grad, "cwd", f"{c}/grad/cirkd/logits_s")
+    assert_value(value, "cwd", f"{c}/val/cirkd")
+    assert_gradient(student.logits.grad, "cwd", f"{c}/grad/cirkd/logits_s")
 
 
 @pytest.mark.parametrize("case", cases("kd"), ids=lambda case: case["title"])
@@ -88,12 +73,12 @@ def test_other_published_forms_of_kd_are_multiples_of_it(case: dict[str, Any]) -
         return _make("kd", _output(s), _output(t), torch.float64, **options)(_output(s), _output(t), None)["kd"]
 
     value = kd(z_s, z_t, temperature=temperature)
-    _assert_value(h * w * value, "kd", f"{c}/val/mmrazor_kl_batchmean")
-    _assert_value(value / temperature**2 / k, "kd", f"{c}/val/ifvd_cwd_elementmean")
+    assert_value(h * w * value, "kd", f"{c}/val/mmrazor_kl_batchmean")
+    assert_value(value / temperature**2 / k, "kd", f"{c}/val/ifvd_cwd_elementmean")
     if f"{c}/val/ifvd_cwd_elementmean_up8" in arrays("kd"):
         large = (resize(z, (8 * h, 8 * w), align_corners=True) for z in (z_s, z_t))
         value = kd(*large, temperature=temperature)
-        _assert_value(value / temperature**2 / k, "kd", f"{c}/val/ifvd_cwd_elementmean_up8")
+        assert_value(value / temperature**2 / k, "kd", f"{c}/val/ifvd_cwd_elementmean_up8")
 
 
 @pytest.mark.parametrize(
@@ -108,10 +93,10 @@ def test_other_published_forms_of_cwd(case: dict[str, Any]) -> None:
         method = _make(name, _output(z_s), _output(z_t), torch.float64, temperature=temperature, weight=1)
         return method(_output(z_s), _output(z_t), None)[name]
 
-    _assert_value(made("kd"), "cwd", f"{c}/val/torchdistiller_spatial")
+    assert_value(made("kd"), "cwd", f"{c}/val/torchdistiller_spatial")
     log_t = F.log_softmax(z_t.flatten(2) / temperature, 2)
     entropy = -(log_t.exp() * log_t).sum() / (z_t.shape[0] * z_t.shape[1])
-    _assert_value(made("cwd") + temperature**2 * entropy, "cwd", f"{c}/val/mmseg_distiller_ce_form")
+    assert_value(made("cwd") + temperature**2 * entropy, "cwd", f"{c}/val/mmseg_distiller_ce_form")
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -133,12 +118,12 @@ def test_cwd_of_the_embedding_equals_the_published_code(
         method.connector.load_state_dict({"weight": tensor("cwd", f"{c}/param/conv.weight", dtype)})
     value = sum(method(student, teacher, None).values())
     value.backward()
-    _assert_value(value, "cwd", f"{c}/val/{term}")
-    _assert_gradient(x_s.grad, "cwd", f"{c}/grad/{term}/feat_s")
+    assert_value(value, "cwd", f"{c}/val/{term}")
+    assert_gradient(x_s.grad, "cwd", f"{c}/grad/{term}/feat_s")
     parameters = dict(method.connector.named_parameters())
     assert set(parameters) == ({"weight"} if x_s.shape[1] != x_t.shape[1] else set())
     for name, parameter in parameters.items():
-        _assert_gradient(parameter.grad, "cwd", f"{c}/grad/{term}/param.conv.{name}")
+        assert_gradient(parameter.grad, "cwd", f"{c}/grad/{term}/param.conv.{name}")
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -156,8 +141,8 @@ def test_bpkd_equals_the_independent_computation(
     method = _make("bpkd", student, teacher, dtype, **options, as_published=True)
     value = method(student, teacher, tensor("bpkd", f"{c}/in/labels", torch.int64))[f"bpkd/{part}"]
     value.backward()
-    _assert_value(value, "bpkd", f"{c}/val/{key}")
-    _assert_gradient(student.logits.grad, "bpkd", f"{c}/grad/{key}/logits_s")
+    assert_value(value, "bpkd", f"{c}/val/{key}")
+    assert_gradient(student.logits.grad, "bpkd", f"{c}/grad/{key}/logits_s")
 
 
 @pytest.mark.parametrize("radius", [1, 3])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from oracles import VOID, arrays, cases, tensor
+from oracles import VOID, arrays, assert_gradient, assert_value, cases, tensor
 from torch import Tensor, nn
 
 from segdistill.methods import create_method
@@ -22,19 +22,6 @@ DTYPES = [torch.float32, torch.float64]
 def _output(embedding: Tensor, classes: int = 3) -> SegOutput:
     logits = embedding.new_zeros(len(embedding), classes, *embedding.shape[2:])
     return SegOutput(logits=logits, embedding=embedding, features=())
-
-
-def _assert_value(got: Tensor, method: str, key: str) -> None:
-    float64 = got.dtype == torch.float64
-    want = float(arrays(method)[key])
-    assert got.item() == pytest.approx(want, rel=1e-9 if float64 else 2e-5, abs=1e-12 if float64 else 1e-7)
-
-
-def _assert_gradient(got: Tensor | None, method: str, key: str) -> None:
-    want = tensor(method, key, torch.float64)
-    assert got is not None
-    relative = 1e-6 if got.dtype == torch.float64 else 1e-4
-    assert (got.double() - want).abs().max() <= max(relative * want.abs().max().item(), 1e-8)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -52,8 +39,8 @@ def test_minibatch_equals_the_published_code(case: dict[str, Any], as_published:
     label = torch.full((len(f_s), 40, 40), VOID if as_published else 0)
     value = method(student, teacher, label)["cirkd/minibatch"]
     value.backward()
-    _assert_value(value, name, f"{c}/val/p2p")
-    _assert_gradient(f_s.grad, name, f"{c}/grad/p2p/feat_s")
+    assert_value(value, name, f"{c}/val/p2p")
+    assert_gradient(f_s.grad, name, f"{c}/grad/p2p/feat_s")
 
 
 class _Recorded(nn.Module):
@@ -148,11 +135,11 @@ def test_memory_equals_the_published_code(
                 assert value == 0
                 assert not any(gradient.any() for gradient in gradients)
                 continue
-            _assert_value(value, name, f"{c}/val/{key}")
+            assert_value(value, name, f"{c}/val/{key}")
             names = [f"feat_s_{j}", *(f"param.project_head.{n}" for n, _ in method.head.named_parameters())]
             for n, gradient in zip(names, gradients, strict=True):
                 if f"{c}/grad/{key}/{n}" in stored:
-                    _assert_gradient(gradient, name, f"{c}/grad/{key}/{n}")
+                    assert_gradient(gradient, name, f"{c}/grad/{key}/{n}")
         if j in (0, 2):
             for part in ("pixel", "region"):
                 queue, suffix = getattr(method.memory, f"{part}s"), f"after{j + 1}"
@@ -207,11 +194,11 @@ def test_channels_equal_the_published_code(case: dict[str, Any], as_published: b
         for term, part in parts.items():
             value = terms[f"cirkdv2/{part}"]
             gradients = torch.autograd.grad(value, [f_s, *method.channel_head.parameters()], retain_graph=True)
-            _assert_value(value, name, f"{c}/val/{term}_{j}")
+            assert_value(value, name, f"{c}/val/{term}_{j}")
             names = [f"feat_s_{j}", *(f"param.project_head.{n}" for n, _ in method.channel_head.named_parameters())]
             for n, gradient in zip(names, gradients, strict=True):
                 if f"{c}/grad/{term}_{j}/{n}" in arrays(name):
-                    _assert_gradient(gradient, name, f"{c}/grad/{term}_{j}/{n}")
+                    assert_gradient(gradient, name, f"{c}/grad/{term}_{j}/{n}")
         if j in (0, 2):
             want = tensor(name, f"{c}/state/channel_queue_after{j + 1}", dtype)
             torch.testing.assert_close(memory.queue.rows[0], want, rtol=0, atol=1e-6)
@@ -233,7 +220,7 @@ def test_the_context_block_equals_the_published_code(case: dict[str, Any], dtype
     torch.testing.assert_close(out, tensor(name, f"{c}/out/feat", dtype), rtol=1e-4, atol=1e-5)
     value = (out * tensor(name, f"{c}/in/upstream", dtype)).sum()
     value.backward()
-    _assert_value(value, name, f"{c}/val/vjp")
-    _assert_gradient(f_s.grad, name, f"{c}/grad/vjp/feat_s")
+    assert_value(value, name, f"{c}/val/vjp")
+    assert_gradient(f_s.grad, name, f"{c}/grad/vjp/feat_s")
     for n, parameter in block.named_parameters():
-        _assert_gradient(parameter.grad, name, f"{c}/grad/vjp/param.{n}")
+        assert_gradient(parameter.grad, name, f"{c}/grad/vjp/param.{n}")

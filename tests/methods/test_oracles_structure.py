@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from oracles import VOID, arrays, cases
+from oracles import VOID, arrays, assert_gradient, assert_value, cases
 from torch import Tensor
 
 from segdistill.methods import Method, create_method
@@ -34,18 +34,12 @@ class Oracle:
 
     def check(self, term: str, got: Tensor, inputs: dict[str, Tensor], rtol: float = 2e-5) -> None:
         """The value of `term` and its gradients at `inputs`, those that are stored."""
-        float64 = self.dtype == torch.float64
-        want = float(arrays(self.file)[f"{self.case}/val/{term}"])
-        assert got.item() == pytest.approx(want, rel=1e-9 if float64 else rtol, abs=1e-12 if float64 else 1e-9)
+        assert_value(got, self.file, f"{self.case}/val/{term}", rtol=rtol)
         gradients = torch.autograd.grad(got, list(inputs.values()), retain_graph=True, allow_unused=True)
         for name, gradient in zip(inputs, gradients, strict=True):
             key = f"{self.case}/grad/{term}/{name}"
             if key in arrays(self.file):
-                stored = torch.from_numpy(arrays(self.file)[key])
-                assert gradient is not None
-                bound = (1e-9 if float64 else 1e-4) * stored.abs().max().item()
-                # Gradients that are zero but for rounding are compared absolutely.
-                assert (gradient.double() - stored).abs().max() <= max(bound, 1e-12 if float64 else 1e-8)
+                assert_gradient(gradient, self.file, key, floor=1e-8)
 
 
 def _output(logits: Tensor, embedding: Tensor | None = None, auxiliary: Tensor | None = None) -> SegOutput:

@@ -12,7 +12,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from segdistill.data.base import class_table
+from segdistill.data.tables import label_table
 from segdistill.errors import RecipeError
 from segdistill.models.class_map import NEVER, ClassMap, class_map
 
@@ -119,14 +119,14 @@ def test_a_class_of_its_own_name_goes_before_an_alias() -> None:
 
 
 def test_cityscapes_to_camvid_by_name_leaves_only_the_bicyclist() -> None:
-    paired = class_map("names", CITYSCAPES, class_table("camvid").names)
+    paired = class_map("names", CITYSCAPES, label_table("camvid").classes.names)
     assert paired.uncovered == ("bicyclist",)
     assert paired.mapping()["sidewalk"] == "pavement"
     assert paired.mapping()["rider"] is None
 
 
 def test_cityscapes_to_streets_by_name_covers_all() -> None:
-    assert class_map("names", CITYSCAPES, class_table("streets").names).uncovered == ()
+    assert class_map("names", CITYSCAPES, label_table("streets").classes.names).uncovered == ()
 
 
 @pytest.mark.parametrize(

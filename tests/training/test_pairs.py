@@ -12,7 +12,8 @@ import yaml
 
 import segdistill
 from segdistill.data import create_dataset
-from segdistill.data.base import Classes, class_table, distinct_colours
+from segdistill.data.base import Classes, distinct_colours
+from segdistill.data.tables import label_table
 from segdistill.errors import RecipeError
 from segdistill.methods import create_method
 from segdistill.models.class_map import class_map
@@ -22,7 +23,7 @@ from segdistill.models.zoo import build, create_model, probe, resolve_spec
 from segdistill.recipe import load_recipe
 from segdistill.training.distiller import Distiller
 
-STREETS = class_table("streets").names
+STREETS = label_table("streets").classes.names
 MORE = ("Road", "lane", "pavement", "building", "sky", "palm", "vegetation", "pole", "car", "truck", "person", "cat")
 MAP = {
     "road": "road", "lane": "road", "pavement": "sidewalk", "building": "building", "sky": 0, "palm": "tree",

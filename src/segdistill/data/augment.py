@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Generator, Tensor
 
+from segdistill.constraints import Count
 from segdistill.data.base import IGNORE_INDEX, Sample
 from segdistill.data.photometric import Distortion, Picture
 
 _CROP_TRIES = 10
-Side = int
-Colour = tuple[int, int, int]
 
 
 class Augment(BaseModel):
@@ -28,24 +27,24 @@ class Augment(BaseModel):
     crop: (h,w) of the result. scale: range of the resize factor; scale_step: factors are drawn from that range in such
     steps, ends included, null for all of it. base_size: (long, short) sides that an image is fitted into at factor 1,
     keeping its shape; null for its own size. max_class_share: a crop where one class holds this share or more of the
-    non-void pixels is drawn again, up to ten times; 1 turns the rule off. flip: sideways,
-    half of the time. photometric: see `Distortion`. resize: "exact" averages where the image shrinks, else
-    interpolates, and takes labels at pixel centres; "opencv" always interpolates and takes labels up to half a pixel
-    off, as the published pipelines do. pad_colour: RGB of what a crop lacks, at the bottom and on the right, whose
-    label is void; the default is the ImageNet mean, 0 after normalisation to within 0.01.
+    non-void pixels is drawn again, up to ten times; 1 turns the rule off. flip: sideways, half of the time.
+    photometric: see `Distortion`. resize: "exact" averages where the image shrinks, else interpolates, and takes labels
+    at pixel centres; "opencv" always interpolates and takes labels up to half a pixel off, as the published pipelines
+    do. pad_colour: RGB of what a crop lacks, at the bottom and on the right, whose label is void; the default is the
+    ImageNet mean, 0 after normalisation to within 0.01.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    crop: tuple[Side, Side] = (512, 512)
+    crop: tuple[Count, Count] = (512, 512)
     scale: tuple[float, float] = (0.5, 2.0)
     scale_step: float | None = Field(None, gt=0)
-    base_size: tuple[Side, Side] | None = None
+    base_size: tuple[Count, Count] | None = None
     max_class_share: float = Field(0.75, gt=0, le=1)
     flip: bool = True
     photometric: bool = True
     resize: Literal["exact", "opencv"] = "exact"
-    pad_colour: Colour = (124, 116, 104)
+    pad_colour: tuple[int, int, int] = (124, 116, 104)
 
     def __call__(self, sample: Sample, generator: Generator) -> tuple[Tensor, Tensor]:
         """`sample` -> image uint8 (3,h,w), label uint8 (h,w)."""

@@ -67,16 +67,6 @@ def label_file(name: str) -> dict[str, Any]:
     return tree
 
 
-@cache
-def class_table(name: str) -> Classes:
-    """The class names and colours of `data/labels/<name>.yaml`."""
-    rows = label_file(name)["classes"]
-    return Classes(
-        names=tuple(row["name"] for row in rows),
-        colours=tuple((row["colour"][0], row["colour"][1], row["colour"][2]) for row in rows),
-    )
-
-
 def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
     """`count` colours for classes that have none: the bit-interleaved Pascal VOC map, without its black."""
 

@@ -19,7 +19,7 @@ CITIES = {
     "val": {"frankfurt": 267, "lindau": 59, "munster": 174},
     "test": {"berlin": 544, "bielefeld": 181, "bonn": 46, "leverkusen": 58, "mainz": 298, "munich": 398},
 }  # fmt: skip
-"""Images of each city, counted in the published packages."""
+"""Images of each city. They add up to the published totals of the splits; no complete download was at hand to count."""
 
 _IMAGE = "_leftImg8bit.png"
 

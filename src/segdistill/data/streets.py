@@ -15,9 +15,10 @@ from typing import Literal
 import numpy as np
 import torch
 
-from segdistill.data.base import Sample, SegmentationDataset, class_table
+from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.scenery.scene import render
 from segdistill.data.scenery.world import BUILDING, CAR, PERSON, POLE, ROAD, SIDEWALK, SKY, TREE
+from segdistill.data.tables import label_table
 from segdistill.errors import DataError, nearest
 
 __all__ = ["BUILDING", "CAR", "PERSON", "POLE", "ROAD", "SIDEWALK", "SKY", "TREE", "Streets"]
@@ -29,7 +30,7 @@ _MIN_SIDE = 32
 class Streets(SegmentationDataset):
     """`count` street scenes of `size` (H,W); scene i depends on nothing but seed, split, i and size."""
 
-    classes = class_table("streets")
+    classes = label_table("streets").classes
 
     def __init__(
         self,

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Side = Annotated[int, Field(ge=1)]
+from segdistill.constraints import Count
+
 Radius = Annotated[int, Field(ge=1, le=255)]
 
 
@@ -28,9 +29,9 @@ class InferenceConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     mode: Literal["whole", "slide"] = "whole"
-    crop: tuple[Side, Side] | None = None
-    stride: tuple[Side, Side] | None = None
-    fit: tuple[Side, Side] | None = None
+    crop: tuple[Count, Count] | None = None
+    stride: tuple[Count, Count] | None = None
+    fit: tuple[Count, Count] | None = None
     scales: tuple[Annotated[float, Field(gt=0, le=16)], ...] = Field((1.0,), min_length=1)
     flip: bool = False
     average: Literal["logits", "probabilities"] = "probabilities"

@@ -20,8 +20,8 @@ class AICSD(Method):
     Z. All void gives 0. Grids that differ meet on the finer one.
 
     pixel_weight, similarity_weight: of the terms. as_published: void counts.
-    Defaults: 1 and 1, not the authors' (they published none with the code this follows). A third term of that code is
-    left out: it is written for 21 classes, takes its softmax over the rows of the image, and hands probabilities to a
+    Defaults: 1 and 1; what weights the authors train with was not looked up. A third term of their code is left out:
+    it is written for 21 classes, takes its softmax over the rows of the image, and hands probabilities to a
     function that expects their logarithms. Source: Mansourian et al., "AICSD: Adaptive inter-class similarity
     distillation for semantic segmentation", arXiv 2308.04243.
     Typical on CamVid (mobile_pair): at step 10 aicsd/pixel 0.099 to 0.4, aicsd/similarity 0.5 to 2.1; at step 300

@@ -76,7 +76,7 @@ class MasKD(Method):
         z_s, z_t = finer(student.logits, teacher.logits)
         valid = labelled(label, z_t)
         counted = torch.ones_like(valid) if self.as_published else valid
-        learning = self.calls < self.token_steps
+        learning = self.calls < self.token_steps  # a factor, as to branch on it would wait for the device
         self.learned.copy_(torch.where(learning, self.mask_token.detach(), self.learned))
         self.calls += self.training
         tokens, diversity = self._learn(z_t, label, counted)

@@ -14,9 +14,9 @@ import transformers as hf
 from torch import nn
 from torchvision import models
 
-from segdistill.data.base import class_table
+from segdistill.data.tables import label_table
 
-CLASSES = class_table("streets")
+CLASSES = label_table("streets").classes
 NAMES = CLASSES.names
 K = len(NAMES)
 _LABELS = {"id2label": dict(enumerate(NAMES)), "label2id": {name: index for index, name in enumerate(NAMES)}}

@@ -17,7 +17,7 @@ import yaml
 from torch import Tensor, nn
 
 import segdistill
-from segdistill.data.base import class_table
+from segdistill.data.tables import label_table
 from segdistill.errors import CheckpointError, RecipeError
 from segdistill.evaluation.cost import parameters
 from segdistill.models.class_map import unnamed
@@ -26,7 +26,7 @@ from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.models.zoo import build, create_model, probe, resolve_spec
 from segdistill.training.schedule import OptimizerConfig, make_optimizer
 
-CLASSES = class_table("streets")
+CLASSES = label_table("streets").classes
 K = len(CLASSES)
 SEMANTIC = ("segformer", "upernet", "dpt", "beit", "mobilevit")
 MASKS = ("mask2former", "maskformer", "eomt")
