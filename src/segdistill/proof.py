@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from segdistill.data.base import SegmentationDataset
 from segdistill.evaluation.cost import gflops, milliseconds, parameters
 from segdistill.evaluation.inference import infer
@@ -19,6 +17,7 @@ from segdistill.report.pictures import Pixels, colourise, save_grid
 from segdistill.report.table import Proof, Row
 from segdistill.storage import write_json, write_text
 from segdistill.training.folder import describe_environment
+from segdistill.training.processes import own_device
 
 _PICTURES = 4
 
@@ -40,21 +39,21 @@ def prove(
     metrics: MetricsConfig,
 ) -> Proof:
     """Score and time the contenders on the validation images; one that knows other classes is only timed."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device()
     networks = [contender.model.network.to(device) for contender in contenders]
     image = validation[0].image[None].to(device)
-    metrics = MetricsConfig(absent=metrics.absent, boundary=False, calibration=False)
     times = milliseconds(networks, image)
     rows = []
     for contender, network, time in zip(contenders, networks, times, strict=True):
         trained = trained_record(contender.model.path)
-        comparable = same_names(contender.model.classes.names, validation.classes.names)
+        scores = None
+        if same_names(contender.model.classes.names, validation.classes.names):
+            counts = count(network, validation, inference=inference, metrics=metrics.confusion_only())
+            scores = counts.quality().scores
         rows.append(
             Row(
                 name=contender.name,
-                scores=count(network, validation, inference=inference, metrics=metrics).quality().scores
-                if comparable
-                else None,
+                scores=scores,
                 parameters=parameters(network),
                 gflops=gflops(network, image),
                 milliseconds=time,

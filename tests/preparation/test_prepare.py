@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from run_lengths import encode, packed
 
 from segdistill import prepare
 from segdistill.data.pascal_context import PascalContext
@@ -19,7 +20,6 @@ from segdistill.data.voc import VOC
 from segdistill.errors import DataError, RecipeError
 from segdistill.preparation.cityscapes import draw_polygons
 from segdistill.preparation.matlab import read_label_map
-from segdistill.preparation.rle import decode
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -44,58 +44,6 @@ def _mat(path: Path, **values: object) -> None:
     scipy = pytest.importorskip("scipy.io", reason="scipy reads .mat files")
     path.parent.mkdir(parents=True, exist_ok=True)
     scipy.savemat(path, values)
-
-
-def _encode(mask: NDArray[np.bool_]) -> list[int]:
-    """Run lengths down the columns, zeros first: a plain loop."""
-    runs, value = [0], False
-    for pixel in mask.T.reshape(-1).tolist():
-        if pixel != value:
-            runs.append(0)
-            value = pixel
-        runs[-1] += 1
-    return runs
-
-
-def _packed(runs: list[int]) -> str:
-    """COCO's text of run lengths, by the arithmetic of its description."""
-    text = ""
-    for place, run in enumerate(runs):
-        left = run - (runs[place - 2] if place > 2 else 0)
-        while True:
-            digit, left = left & 31, left >> 5
-            done = left == (-1 if digit & 16 else 0)
-            text += chr(48 + digit + (0 if done else 32))
-            if done:
-                break
-    return text
-
-
-# --- Run lengths ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
-def test_run_lengths_as_numbers_and_as_text(seed: int, share: float) -> None:
-    mask = np.random.default_rng(seed).random((37, 53)) < share
-    runs = _encode(mask)
-    assert np.array_equal(decode((37, 53), runs), mask)
-    assert np.array_equal(decode((37, 53), _packed(runs)), mask)
-
-
-@pytest.mark.parametrize(
-    ("runs", "pixels"), [([2, 3, 1, 1], [0, 0, 1, 1, 1, 0, 1]), ([0, 6, 1], [1, 1, 1, 1, 1, 1, 0])]
-)
-def test_the_examples_of_the_published_format(runs: list[int], pixels: list[int]) -> None:
-    """The two examples in the header of the COCO API's mask format."""
-    assert decode((7, 1), runs)[:, 0].astype(int).tolist() == pixels
-
-
-def test_long_runs_as_text() -> None:
-    mask = np.zeros((700, 900), bool)
-    mask[100:650, 50:800] = True
-    mask[300:310, 60:70] = False
-    assert np.array_equal(decode((700, 900), _packed(_encode(mask))), mask)
 
 
 # --- Pascal Context -------------------------------------------------------------------------------------------------
@@ -135,7 +83,7 @@ def test_pascal_context_from_mat_files(tmp_path: Path) -> None:
     assert prepare("pascal_context", root=tmp_path, quiet=True, partial=True).converted == {"masks": 0}
 
 
-@pytest.mark.parametrize("code", [list, _packed])
+@pytest.mark.parametrize("code", [list, packed])
 def test_pascal_context_from_json(tmp_path: Path, code: Callable[[list[int]], object]) -> None:
     root = tmp_path / "VOCdevkit" / "VOC2010"
     raw = _context(root)
@@ -159,7 +107,7 @@ def test_pascal_context_from_json(tmp_path: Path, code: Callable[[list[int]], ob
 
 
 def _region(mask: NDArray[np.bool_], code: Callable[[list[int]], object]) -> dict[str, object]:
-    return {"size": list(mask.shape), "counts": code(_encode(mask))}
+    return {"size": list(mask.shape), "counts": code(encode(mask))}
 
 
 def test_json_of_something_else_is_told(tmp_path: Path) -> None:

@@ -108,8 +108,7 @@ def _painted(path: Path, colours: tuple[tuple[int, int, int], ...]) -> float | N
         with Image.open(path) as picture:
             if picture.mode not in {"RGB", "RGBA"}:
                 return None
-            channels = np.array(picture.convert("RGB")).astype(np.uint32)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        values = read_mask(path, colours=True)
+    except (DataError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
-    values = channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
     return float(np.isin(values, [packed(colour) for colour in colours]).mean())

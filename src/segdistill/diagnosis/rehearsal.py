@@ -19,6 +19,7 @@ from segdistill.errors import SegdistillError
 from segdistill.evaluation.cost import wait
 from segdistill.evaluation.memory import LiveBytes
 from segdistill.evaluation.stages import Stages
+from segdistill.training.processes import own_device
 from segdistill.training.runs import Task
 from segdistill.training.schedule import make_optimizer, own_optimizers
 
@@ -49,7 +50,7 @@ class Rehearsal:
 
 def rehearse(what: str, task: Task, augment: Augment) -> Rehearsal:
     """Train `task` for a few steps on this machine and work out the rest."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device()
     config, distiller = task.config, task.distiller
     micro = max(1, config.batch_size // config.accumulate)
     images = micro if device.type == "cuda" else min(_IMAGES, micro)

@@ -18,9 +18,6 @@ from segdistill.evaluation.inference import infer
 from segdistill.evaluation.metrics import ConfusionMatrix, Scores, plain
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 
-CONFUSION_ONLY = MetricsConfig(boundary=False, calibration=False)
-"""What validation during training measures."""
-
 
 @dataclass(frozen=True)
 class Agreement:
@@ -101,7 +98,7 @@ def count(
     data: SegmentationDataset,
     *,
     inference: InferenceConfig = InferenceConfig(),  # noqa: B008 (frozen)
-    metrics: MetricsConfig = CONFUSION_ONLY,
+    metrics: MetricsConfig = MetricsConfig().confusion_only(),  # noqa: B008 (frozen)
     teacher: nn.Module | None = None,
     indices: Sequence[int] | None = None,
     batch_size: int = 4,

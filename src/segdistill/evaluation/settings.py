@@ -81,3 +81,7 @@ class MetricsConfig(BaseModel):
     calibration: bool = False
     bins: int = Field(15, ge=1, le=1000)
     agreement: bool = False
+
+    def confusion_only(self) -> MetricsConfig:
+        """Only what the confusion matrix gives, which costs next to nothing: for validation and tables."""
+        return MetricsConfig(absent=self.absent, boundary=False, calibration=False)

@@ -25,8 +25,8 @@ class Cityscapes(Preparation):
 
     source = (
         "Register at cityscapes-dataset.com (for research that is not commercial) and download "
-        "leftImg8bit_trainvaltest.zip (11 GB) and gtFine_trainvaltest.zip (0.2 GB); for the coarse labels also "
-        "leftImg8bit_trainextra.zip (44 GB) and gtCoarse.zip (1.3 GB)."
+        "leftImg8bit_trainvaltest.zip (~11 GB) and gtFine_trainvaltest.zip (~0.2 GB); for the coarse labels also "
+        "leftImg8bit_trainextra.zip (~44 GB) and gtCoarse.zip (~1.3 GB)."
     )
     archives = (Archive("leftImg8bit_*.zip"), Archive("gtFine*.zip"), Archive("gtCoarse*.zip"))
 

@@ -10,8 +10,8 @@ class CocoStuff(Preparation):
     """Images of COCO 2017 and pixel maps of COCO-Stuff."""
 
     source = (
-        "train2017.zip (18 GB) and val2017.zip (1 GB) from cocodataset.org, and stuffthingmaps_trainval2017.zip "
-        "(0.7 GB) from github.com/nightrome/cocostuff. The labels are CC BY 4.0, the images follow Flickr's terms."
+        "train2017.zip (~18 GB) and val2017.zip (~1 GB) from cocodataset.org, and stuffthingmaps_trainval2017.zip "
+        "(~0.7 GB) from github.com/nightrome/cocostuff. The labels are CC BY 4.0, the images follow Flickr's terms."
     )
     archives = (
         Archive("train2017*.zip", into="images"),

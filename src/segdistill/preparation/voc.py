@@ -22,9 +22,9 @@ class VOC(Preparation):
     """SegmentationClassAug: VOC's own masks where it has them, SBD's for the rest; and the list of 10582 images."""
 
     source = (
-        "VOCtrainval_11-May-2012.tar (2 GB) from host.robots.ox.ac.uk/pascal/VOC/voc2012, and for the augmented labels "
-        "SBD's benchmark.tgz (1.4 GB) from home.bharathh.info/pubs/codes/SBD, or SegmentationClassAug.zip (ready PNGs, "
-        "from several projects; it needs a train_aug.txt beside it)."
+        "VOCtrainval_11-May-2012.tar (~2 GB) from host.robots.ox.ac.uk/pascal/VOC/voc2012, and for the augmented "
+        "labels SBD's benchmark.tgz (~1.4 GB) from home.bharathh.info/pubs/codes/SBD, or SegmentationClassAug.zip "
+        "(ready PNGs, from several projects; it needs a train_aug.txt beside it)."
     )
     archives = (
         Archive("VOCtrainval_11-May-2012*.tar", below="VOCdevkit/VOC2012"),

@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from segdistill.data.reading import IMAGE_SUFFIXES, read_image
 from segdistill.errors import DataError
 from segdistill.evaluation.inference import infer
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.files import LoadedModel
 from segdistill.report.pictures import overlay, save_mask, save_picture, with_legend
+from segdistill.training.processes import own_device
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ def predict_files(
     legend: bool = False,
 ) -> Iterable[Prediction]:
     """Predict image files and the images of folders, one by one as the result is read."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = own_device()
     network = model.network.to(device)
     files = list(image_files(inputs))
     stems = [file.stem for file in files]

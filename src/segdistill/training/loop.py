@@ -158,9 +158,12 @@ class Fit:
             for buffer in self.distiller.student.buffers():
                 torch.distributed.broadcast(buffer, src=0)
         indices = range(accelerator.process_index, len(self.validation), accelerator.num_processes)
-        metrics = MetricsConfig(absent=self.metrics.absent, boundary=False, calibration=False)
         counts = count(
-            self.distiller.student, self.validation, inference=self.inference, metrics=metrics, indices=indices
+            self.distiller.student,
+            self.validation,
+            inference=self.inference,
+            metrics=self.metrics.confusion_only(),
+            indices=indices,
         )
         scores = counts.sum_over(accelerator.reduce).quality().scores
         if scores.miou > progress.best_miou:
