@@ -9,6 +9,7 @@ from segdistill.outputs import SegOutput
 from segdistill.recipe import Recipe, load_recipe
 from segdistill.verbs import (
     available,
+    compare,
     convert,
     distill,
     doctor,
@@ -28,6 +29,7 @@ __all__ = [
     "SegOutput",
     "SegdistillError",
     "available",
+    "compare",
     "convert",
     "create_method",
     "create_model",

@@ -14,12 +14,15 @@ from rich.console import Console
 from rich.table import Table
 
 from segdistill import verbs
+from segdistill.comparison.verdict import verdict
 from segdistill.composition import key_values
 from segdistill.errors import RecipeError, SegdistillError
 from segdistill.report.cost_table import cost_notes, cost_table
 from segdistill.report.diagnosis import diagnosis_notes, diagnosis_tables
 from segdistill.report.preparation import preparation_notes, preparation_table
 from segdistill.report.score_table import score_lines, score_table
+from segdistill.report.study_table import notes as study_notes
+from segdistill.report.study_table import terminal as study_table
 from segdistill.training.display import console as messages
 from segdistill.training.interruption import Interrupted
 
@@ -71,6 +74,40 @@ def distill(parts: Parts, resume: Resume = False, as_json: AsJson = False) -> No
     else:
         results.print(done.proof.rich())
         results.print(f"Pictures: {done.folder / 'grid.png'}   Student: {done.folder / 'student.safetensors'}")
+
+
+@app.command()
+def compare(
+    parts: Annotated[
+        list[str],
+        typer.Argument(
+            help="Recipe parts without methods, and budget=steps:2000 or minutes:30, executor=local, ray or slurm, "
+            "processes=N; or the folder of a study to go on with."
+        ),
+    ],
+    methods: Annotated[
+        str, typer.Option(help="As none,kd,cwd,bpkd_light,kd+at or 'kd4={name: kd, temperature: 4}'.")
+    ] = "",
+    seeds: Annotated[str, typer.Option(help="As 0,1,2, which is the default.")] = "",
+    job: Annotated[str | None, typer.Option(help="Only this run of the study, as kd-0; for executors.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare methods with the student alone, over seeds, at equal cost; stopped, the same command goes on."""
+    if job is not None:
+        one = verbs.compare_one(parts[0], job, quiet=as_json)
+        if as_json:
+            _print_json(None if one is None else asdict(one))
+        return
+    done = verbs.compare(*parts, methods=methods, seeds=seeds, quiet=as_json)
+    if as_json:
+        _print_json(done.as_dict())
+    else:
+        for line in verdict(done):
+            results.print(line, soft_wrap=True, markup=False)
+        results.print(study_table(done))
+        results.print(study_notes(done), soft_wrap=True, markup=False)
+    if done.failures:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from segdistill.comparison.study import compare, compare_one
 from segdistill.composition import fragments
 from segdistill.conversion import convert, inspect
 from segdistill.data import create_dataset, dataset_names
@@ -38,8 +39,8 @@ from segdistill.training.pairing import comparable_teacher, require_same_classes
 from segdistill.training.processes import is_main, own_device, own_share, total
 
 __all__ = [
-    "available", "check_zip", "convert", "distill", "doctor", "evaluate", "inspect", "predict", "prepare", "show",
-    "submit", "train",
+    "available", "check_zip", "compare", "compare_one", "convert", "distill", "doctor", "evaluate", "inspect",
+    "predict", "prepare", "show", "submit", "train",
 ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from run_lengths import encode, packed
+from scipy.io import savemat
 
 from segdistill import prepare
 from segdistill.data.pascal_context import PascalContext
@@ -41,9 +42,8 @@ def _read(path: Path) -> list[list[int]]:
 
 
 def _mat(path: Path, **values: object) -> None:
-    scipy = pytest.importorskip("scipy.io", reason="scipy reads .mat files")
     path.parent.mkdir(parents=True, exist_ok=True)
-    scipy.savemat(path, values)
+    savemat(path, values)
 
 
 # --- Pascal Context -------------------------------------------------------------------------------------------------

@@ -32,9 +32,9 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class Rehearsal:
     """images: a step of the rehearsal; batch_size: of the run. What follows is extrapolated from the one to the other.
 
-    compute_seconds, loading_seconds: a step; loading by one process. hours: of all steps, without validation.
-    memory: bytes of weights, optimiser and tensors alive. disk: bytes of checkpoints and weights, while they are
-    written anew.
+    compute_seconds, loading_seconds: a step; loading by one process. step_seconds: both, as far as they don't overlap.
+    hours: of all steps, without validation. memory: bytes of weights, optimiser and tensors alive. disk: bytes of
+    checkpoints and weights, while they are written anew.
     """
 
     what: str
@@ -43,17 +43,21 @@ class Rehearsal:
     batch_size: int
     compute_seconds: float
     loading_seconds: float
+    step_seconds: float
     hours: float
     memory: int
     disk: int
 
 
-def rehearse(what: str, task: Task, augment: Augment) -> Rehearsal:
-    """Train `task` for a few steps on this machine and work out the rest."""
+def rehearse(what: str, task: Task, augment: Augment, *, steps: int = _STEPS, images: int | None = None) -> Rehearsal:
+    """Train `task` for a few steps on this machine and work out the rest.
+
+    images: a micro-batch of the rehearsal, default the run's on CUDA and at most two elsewhere.
+    """
     device = own_device()
     config, distiller = task.config, task.distiller
     micro = max(1, config.batch_size // config.accumulate)
-    images = micro if device.type == "cuda" else min(_IMAGES, micro)
+    images = min(images or (micro if device.type == "cuda" else _IMAGES), micro)
     for module in (distiller, *distiller.teacher):
         module.to(device)
     own = own_optimizers(distiller.methods)
@@ -63,7 +67,7 @@ def rehearse(what: str, task: Task, augment: Augment) -> Rehearsal:
     live = LiveBytes(Stages(distiller.student))
     loading, computing = [], []
     distiller.train()
-    for step in range(_STEPS):
+    for step in range(steps):
         began = time.perf_counter()
         batch = _batch(stream, step, images).to(device)
         loading.append(time.perf_counter() - began)
@@ -82,7 +86,7 @@ def rehearse(what: str, task: Task, augment: Augment) -> Rehearsal:
         computing.append(time.perf_counter() - began)
     compute = statistics.median(computing[1:]) * config.batch_size / images
     load = statistics.median(loading) * config.batch_size / images
-    a_step = max(compute, load / config.workers) if config.workers else compute + load
+    step_seconds = max(compute, load / config.workers) if config.workers else compute + load
     trained = _bytes(distiller.parameters())
     kept = sum(_bytes(_tensors(optimizer.state_dict())) for optimizer in optimizers)
     weights = _bytes(distiller.state_dict().values())
@@ -97,7 +101,8 @@ def rehearse(what: str, task: Task, augment: Augment) -> Rehearsal:
         batch_size=config.batch_size,
         compute_seconds=compute,
         loading_seconds=load,
-        hours=config.steps * a_step / 3600,
+        step_seconds=step_seconds,
+        hours=config.steps * step_seconds / 3600,
         memory=weights + taught + trained + kept + activations,
         disk=2 * (weights + kept) + 3 * student,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.io import loadmat
 
 from segdistill.errors import DataError
 
@@ -16,12 +17,6 @@ def read_label_map(path: Path, *keys: str) -> NDArray[np.uint16]:
 
     scipy reads numbers and structs; functions and objects of MATLAB are not run.
     """
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise DataError(
-            f"{path} is a MATLAB file: pip install 'segdistill[mat]' brings scipy, which reads it."
-        ) from error
     try:
         found: Any = loadmat(str(path), squeeze_me=True)
         for key in keys:

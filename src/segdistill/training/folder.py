@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,12 +16,14 @@ from typing import Any
 
 import torch
 import yaml
+from filelock import FileLock, Timeout
 from torch.utils.tensorboard import SummaryWriter
 
 from segdistill.errors import TrainingError
 from segdistill.storage import write_json, write_text, write_yaml
 from segdistill.training.processes import is_main, wait_for_all
 
+_LOCK = ".lock"
 _HARMLESS = ("run", "workers", "log_every", "validate_every", "checkpoint_every")
 """Recipe keys that may change when a run is continued: they do not touch the weights."""
 
@@ -42,6 +46,29 @@ class RunFolder:
     def finished(self, role: str) -> bool:
         return (self.path / f"{role}.safetensors").is_file() and (self.path / f"{role}.yaml").is_file()
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """While entered, no other process trains in the folder; refused at once if one does.
+
+        Where the file system knows no locks the run goes on without.
+        """
+        lock = FileLock(self.path / _LOCK, timeout=0, is_singleton=True)
+        if is_main():
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                lock.acquire()
+            except Timeout as error:
+                raise TrainingError(
+                    f"Another process is training in {self.path}. Wait until it ends, or stop it; or choose another "
+                    "run=FOLDER."
+                ) from error
+            except (OSError, NotImplementedError):
+                pass  # what can't be written is told by what must be
+        try:
+            yield
+        finally:
+            lock.release()
+
     def open(self, recipe: dict[str, Any], *, resume: bool) -> None:
         """Claim the folder for `recipe`: a new one, or with `resume` the one that holds this very recipe."""
         if is_main():
@@ -50,7 +77,7 @@ class RunFolder:
 
     def _claim(self, recipe: dict[str, Any], *, resume: bool) -> None:
         if not self.recipe.exists():
-            if self.path.is_dir() and any(self.path.iterdir()) and not resume:
+            if self.path.is_dir() and {path.name for path in self.path.iterdir()} - {_LOCK} and not resume:
                 raise TrainingError(f"{self.path} exists, is not empty and holds no run. Choose another run=FOLDER.")
             write_yaml(self.recipe, recipe)
             write_json(self.environment, describe_environment())
@@ -59,18 +86,22 @@ class RunFolder:
             raise TrainingError(
                 f"{self.path} already holds a run. Continue it with --resume, or choose another run=FOLDER."
             )
-        earlier = yaml.safe_load(self.recipe.read_text(encoding="utf-8"))
-        changed = [
-            f"{key}: {earlier.get(key)!r} then, {recipe.get(key)!r} now"
-            for key in sorted({*earlier, *recipe})
-            if key not in _HARMLESS and earlier.get(key) != recipe.get(key)
-        ]
+        changed = changed_keys(yaml.safe_load(self.recipe.read_text(encoding="utf-8")), recipe)
         if changed:
             raise TrainingError(
                 f"{self.path} holds a run of another recipe; it can't be continued with this one:\n  "
                 + "\n  ".join(changed)
                 + "\nUse the same keys, or choose another run=FOLDER."
             )
+
+
+def changed_keys(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """A line for each recipe key that touches the weights and differs."""
+    return [
+        f"{key}: {earlier.get(key)!r} then, {now.get(key)!r} now"
+        for key in sorted({*earlier, *now})
+        if key not in _HARMLESS and earlier.get(key) != now.get(key)
+    ]
 
 
 class Journal:

@@ -55,8 +55,9 @@ def train(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Run:
     """
     folder = run_folder(recipe)
     task = prepare_task(recipe, recipe.role, teacher=None)
-    folder.open(recipe.model_dump(mode="json"), resume=resume)
-    return _fit(recipe, task, folder, title=f"{recipe.role} alone", quiet=quiet)
+    with folder.held():
+        folder.open(recipe.model_dump(mode="json"), resume=resume)
+        return _fit(recipe, task, folder, title=f"{recipe.role} alone", quiet=quiet)
 
 
 def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Distillation:
@@ -87,7 +88,21 @@ def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Dis
         prepare_task(recipe, "student", teacher=Teacher(own, input_scale=recipe.teacher.input_scale))
     else:
         prepare_task(recipe, "student", teacher=teacher.model.network, obstacle=teacher.obstacle)
-    folder.open(recorded(recipe, teacher).model_dump(mode="json"), resume=resume)
+    with folder.held():
+        folder.open(recorded(recipe, teacher).model_dump(mode="json"), resume=resume)
+        return _in_turn(recipe, folder, teacher, alone, resume=resume, quiet=quiet)
+
+
+def _in_turn(
+    recipe: Recipe,
+    folder: RunFolder,
+    teacher: Pairing | None,
+    alone: LoadedModel | None,
+    *,
+    resume: bool,
+    quiet: bool,
+) -> Distillation:
+    """The teacher, if there is none yet; the student alone, if it is asked for; the student that is taught."""
 
     def part(name: str, **changes: object) -> LoadedModel:
         own = {"run": folder.path / name, "method": [], "baseline": "none", **changes}
@@ -95,6 +110,7 @@ def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Dis
         return open_model(run.folder.path)
 
     if teacher is None:
+        classes = create_dataset(recipe.data, "train").classes
         teacher = pair(part("teacher", role="teacher"), recipe.teacher, classes)
     if teacher.note and not quiet and is_main():
         console.print(f"teacher: {teacher.note}", soft_wrap=True, markup=False)

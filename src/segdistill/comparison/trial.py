@@ -1,0 +1,37 @@
+"""How many steps a method makes in the minutes that every method gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from segdistill.comparison.plan import Job, Plan
+from segdistill.data import create_dataset
+from segdistill.diagnosis.rehearsal import rehearse
+from segdistill.models.files import open_model
+from segdistill.training.pairing import pair
+from segdistill.training.runs import prepare_task
+
+_STEPS = 8
+
+
+def measured_steps(
+    plan: Plan, folder: Path, labels: Sequence[str], say: Callable[[str], object]
+) -> Iterator[tuple[str, int]]:
+    """For each label how many steps fit the budget's minutes on this machine, by a few full steps made and thrown away.
+
+    All runs are trained to these numbers, whatever else slows the machine later, so that a study can go on.
+    """
+    assert plan.budget.minutes is not None
+    classes = create_dataset(plan.recipe.data, "train").classes
+    for label in labels:
+        recipe = plan.recipe_of(Job(label, plan.seeds[0]), folder)
+        teacher, obstacle = None, ""
+        if recipe.method:
+            pairing = pair(open_model(plan.teacher(folder)), recipe.teacher, classes)
+            teacher, obstacle = pairing.model.network, pairing.obstacle
+        task = prepare_task(recipe, "student", teacher=teacher, obstacle=obstacle)
+        seconds = rehearse(label, task, recipe.augment, steps=_STEPS, images=recipe.batch_size).step_seconds
+        steps = max(1, round(60 * plan.budget.minutes / seconds))
+        say(f"{label}: {seconds:.2f} s a step, so {steps} steps in {plan.budget}")
+        yield label, steps

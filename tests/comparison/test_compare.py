@@ -1,0 +1,228 @@
+"""`compare` end to end: fair, stoppable, extendable; run here, in processes, by Ray or as a SLURM array."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import yaml
+from conftest import environment
+
+from segdistill import compare
+from segdistill.comparison.result import Study, load_study
+from segdistill.errors import RecipeError, TrainingError
+from segdistill.training.folder import RunFolder
+
+Start = Callable[..., subprocess.Popen[str]]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+SHORT = ("budget=steps:3", "teacher.train.steps=2", "checkpoint_every=1")
+
+
+@pytest.fixture(scope="module")
+def study(tiny: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Study]:
+    folder = tmp_path_factory.mktemp("study") / "s"
+    parts = [*tiny, *SHORT, f"run={folder}"]
+    return folder, compare(*parts, methods="none,kd,cwd", seeds="0,1", quiet=True)
+
+
+def scores(study: Study) -> list[Any]:
+    """All that does not depend on the machine's speed."""
+    return [(each.label, each.seed, each.steps, each.miou, each.edge_miou, each.iou) for each in study.outcomes]
+
+
+def test_every_method_and_the_student_alone_over_all_seeds(study: tuple[Path, Study]) -> None:
+    folder, done = study
+    assert [row.label for row in done.summary] == ["student alone", "kd", "cwd"]
+    assert all(row.seeds == (0, 1) and row.steps == 3 for row in done.summary)
+    assert done.pending == ()
+    assert done.teacher is not None
+    assert load_study(folder) == done
+    for label in ("student-alone", "kd", "cwd"):
+        recipe = yaml.safe_load((folder / f"{label}-1" / "recipe.yaml").read_text())
+        assert recipe["seed"] == 1
+        assert recipe["steps"] == 3
+        assert recipe["teacher"]["run"] == str(folder / "teacher")
+    assert "student alone" in (folder / "table.md").read_text()
+    lines = (folder / "table.csv").read_text().splitlines()
+    assert len(lines) == 1 + 1 + 6
+    assert lines[0].startswith("label,seed,steps,")
+
+
+def test_a_finished_run_equals_the_same_distillation_made_alone(
+    study: tuple[Path, Study], tiny: tuple[str, ...], tmp_path: Path, segdistill: Run
+) -> None:
+    folder, _ = study
+    words = [*tiny, "kd", "seed=1", "steps=3", "baseline=none", f"teacher.run={folder / 'teacher'}"]
+    done = segdistill("distill", *words, f"run={tmp_path / 'own'}")
+    assert done.returncode == 0, done.stderr
+    own, compared = ((path / "student.safetensors").read_bytes() for path in (tmp_path / "own", folder / "kd-1"))
+    assert own == compared
+
+
+def test_going_on_repeats_nothing_and_takes_more_methods_and_seeds(
+    tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study]
+) -> None:
+    folder = tmp_path / "s"
+    teacher = f"teacher.run={study[0] / 'teacher'}"
+    compare(*tiny, teacher, *SHORT, methods="kd", seeds=[0], run=folder, quiet=True)
+    written = (folder / "kd-0" / "student.safetensors").stat().st_mtime_ns
+    more = compare(folder, methods={"both": [{"name": "kd"}, {"name": "at"}]}, seeds="1", quiet=True)
+    assert (folder / "kd-0" / "student.safetensors").stat().st_mtime_ns == written
+    assert {(each.label, each.seed) for each in more.outcomes} == {
+        (label, seed) for label in ("student alone", "kd", "both") for seed in (0, 1)
+    }
+    assert scores(compare(folder, quiet=True)) == scores(more)
+    with pytest.raises(TrainingError, match="batch_size: 4 then, 2 now"):
+        compare(*tiny, teacher, *SHORT, "batch_size=2", methods="kd", run=folder, quiet=True)
+    with pytest.raises(TrainingError, match="method both"):
+        compare(folder, methods={"both": ["kd"]}, quiet=True)
+    with pytest.raises(RecipeError, match="goes on with the recipe"):
+        compare(folder, "budget=steps:9", quiet=True)
+
+
+def test_killed_three_times_it_ends_in_the_same_table(
+    tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study], start: Start, segdistill: Run
+) -> None:
+    folder = tmp_path / "killed"
+    words = ["compare", *tiny, *SHORT, f"run={folder}", "--methods", "kd,cwd", "--seeds", "0,1"]
+    draw = random.Random(0)
+    for least in (1, 4, 9):  # lines in all journals: in the teacher, in the first runs, in the last ones
+        process = start(*words)
+        deadline = time.monotonic() + 120
+        while logged(folder) < least and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(draw.random())
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    last = segdistill(*words, "--json")
+    assert last.returncode == 0, last.stderr
+    assert json.loads(last.stdout)["kind"] == "study"
+    assert scores(load_study(folder)) == scores(study[1])
+
+
+def logged(folder: Path) -> int:
+    return sum(len(file.read_text().splitlines()) for file in folder.glob("*/metrics.jsonl"))
+
+
+def test_a_run_that_fails_is_named_and_the_others_finish(
+    tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study], segdistill: Run
+) -> None:
+    words = [*tiny, f"teacher.run={study[0] / 'teacher'}", *SHORT, f"run={tmp_path / 's'}", "--seeds", "0"]
+    done = segdistill("compare", *words, "--methods", "burst={name: kd, weight: 1.0e+39},kd", "--json")
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert [row["label"] for row in found["summary"]] == ["student alone", "kd"]
+    assert [(each["label"], each["seed"]) for each in found["failures"]] == [("burst", 0)]
+    assert "Loss term 'kd'" in found["failures"][0]["error"]
+
+
+def test_a_state_that_can_not_be_read_is_put_aside_and_the_run_made_again(
+    tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study], segdistill: Run
+) -> None:
+    folder = tmp_path / "s"
+    teacher = f"teacher.run={study[0] / 'teacher'}"
+    compare(*tiny, teacher, *SHORT, methods="kd", seeds="0", run=folder, quiet=True)
+    run = RunFolder(folder / "kd-0")
+    before = (run.path / "student.safetensors").read_bytes()
+    (run.path / "student.safetensors").unlink()
+    run.last.write_bytes(run.last.read_bytes()[:1000])
+    again = compare(folder, quiet=True)
+    assert not again.failures
+    assert (run.path / "student.safetensors").read_bytes() == before
+    assert (folder / "kd-0.broken1").is_dir()
+
+
+def test_minutes_become_steps_once(tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study]) -> None:
+    words = [*tiny, f"teacher.run={study[0] / 'teacher'}", "budget=minutes:0.01"]
+    done = compare(*words, methods="skds", seeds="0", run=tmp_path / "s", quiet=True)
+    steps = yaml.safe_load((tmp_path / "s" / "study.yaml").read_text())["steps"]
+    assert {each.label: each.steps for each in done.outcomes} == steps
+    assert done.budget == "0.01 minutes"
+    more = compare(tmp_path / "s", methods="kd", quiet=True)
+    later = yaml.safe_load((tmp_path / "s" / "study.yaml").read_text())["steps"]
+    assert later == {**steps, "kd": more.of("kd").steps}
+
+
+def test_several_at_a_time_reach_the_same(tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study]) -> None:
+    words = [*tiny, *SHORT, f"teacher.run={study[0] / 'teacher'}", "processes=2"]
+    done = compare(*words, methods="kd,cwd", seeds="0", run=tmp_path / "s", quiet=True)
+    assert scores(done) == [each for each in scores(study[1]) if each[1] == 0]
+
+
+def test_ray_reaches_the_same(
+    tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # 15 by default: beside other work it would take minutes
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        words = [*tiny, *SHORT, f"teacher.run={study[0] / 'teacher'}", "executor=ray", "processes=2"]
+        done = compare(*words, methods="kd", seeds="0", run=tmp_path / "s", quiet=True)
+    finally:
+        ray.shutdown()
+    assert scores(done) == [each for each in scores(study[1]) if each[:2] in [("student alone", 0), ("kd", 0)]]
+
+
+def test_the_slurm_script_does_every_run(
+    tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study], segdistill: Run
+) -> None:
+    folder = tmp_path / "s"
+    words = [*tiny, *SHORT, f"run={folder}", "--methods", "kd", "--seeds", "0"]
+    asked = segdistill("compare", *words, "executor=slurm")
+    assert asked.returncode == 0, asked.stderr
+    script = folder / "slurm.sh"
+    assert f"--array=0-1 {script}" in script.read_text()
+    srun = tmp_path / "bin" / "srun"  # what SLURM would run on a node
+    srun.parent.mkdir()
+    srun.write_text('#!/bin/sh\nexec "$@"\n')
+    srun.chmod(0o755)
+    on_a_node = {**environment(), "PATH": f"{srun.parent}:{os.environ['PATH']}"}
+    for task in ({}, {"SLURM_ARRAY_TASK_ID": "0"}, {"SLURM_ARRAY_TASK_ID": "1"}):
+        subprocess.run(["bash", str(script)], env={**on_a_node, **task}, check=True, capture_output=True, timeout=120)
+    done = compare(folder, quiet=True)
+    assert scores(done) == [each for each in scores(study[1]) if each[:2] in [("student alone", 0), ("kd", 0)]]
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(
+    tiny: tuple[str, ...], tmp_path: Path, segdistill: Run
+) -> None:
+    with RunFolder(tmp_path / "r").held():
+        done = segdistill("train", *tiny, f"run={tmp_path / 'r'}", "--resume")
+    assert done.returncode == 1
+    assert f"Another process is training in {tmp_path / 'r'}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--methods", "bpkd_lite"], "Did you mean 'bpkd_light'?"),
+        (["--methods", "kd={name: kd, temprature: 4}"], "Did you mean 'temperature'?"),
+        (["--methods", "a b"], "'a b'"),
+        ([], "name --methods"),
+        (["--methods", "kd", "budget=hours:3"], "steps:NUMBER or minutes:NUMBER"),
+        (["--methods", "kd", "executor=rai"], "Did you mean 'ray'?"),
+        (["--methods", "kd", "processes=0"], "processes is 0"),
+        (["--methods", "kd", "--seeds", "0,x"], "--seeds is '0,x'"),
+        (["kd", "--methods", "at"], "with --methods"),
+    ],
+)
+def test_wrong_words_are_refused_before_anything_is_written(
+    words: list[str], said: str, tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    from typer.testing import CliRunner
+
+    from segdistill.cli import app
+
+    done = CliRunner().invoke(app, ["compare", *tiny, f"run={tmp_path / 's'}", *words])
+    assert done.exit_code != 0
+    assert said in str(done.exception)
+    assert not (tmp_path / "s").exists()
