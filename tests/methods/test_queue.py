@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from segdistill.methods import Method, create_method
-from segdistill.methods.queue import Queue, choose
+from segdistill.methods.queue import Queue, by_class, chosen, published, sums
 from segdistill.outputs import SegOutput
 
 VOID = 255
@@ -47,11 +47,25 @@ def test_a_queue_goes_on_at_the_front_and_takes_only_what_counts() -> None:
 def test_a_class_is_given_its_own_pixels() -> None:
     slot = torch.tensor([[0, 0, 1, 2, 1, 1, 0, 2]])  # of two classes; 2 is void
     priority = torch.tensor([[0.9, 0.1, 0.5, 0.0, 0.2, 0.3, 0.4, 0.0]])
-    pixel, count = choose(slot, priority, 2, 2)
+    order, start = by_class(slot, priority, 2)
+    pixel = chosen(order, start, 2)
     assert pixel.tolist() == [[[1, 6], [4, 5]]]
-    assert count.tolist() == [[3, 3]]
-    published, _ = choose(slot, priority, 2, 2, as_published=True)
-    assert published.tolist() == [[[1, 2], [1, 2]]]  # counted from the image's first pixel
+    assert start.tolist() == [[0, 3, 6]]
+    assert published(slot, start, pixel).tolist() == [[[1, 2], [1, 2]]]  # counted from the image's first pixel
+
+
+def test_the_sums_of_classes_leave_void_out() -> None:
+    slot = torch.tensor([[0, 2, 2, 1, 0], [2, 1, 1, 2, 1]])  # of two classes; 2 is void; class 0 is not in the second
+    rows = torch.arange(20.0).view(10, 2)
+    order, start = by_class(slot, torch.rand(2, 5), 2)
+    before = 5 * torch.arange(2)[:, None]
+    want = torch.stack(
+        [
+            torch.stack([rows[(slot == k).flatten() & (torch.arange(10) // 5 == n)].sum(0) for k in (0, 1)])
+            for n in (0, 1)
+        ]
+    )
+    assert sums(rows, order + before, start + before).equal(want)
 
 
 @pytest.mark.parametrize("name", ["cirkd", "cirkdv2"])

@@ -114,42 +114,55 @@ class ClassMemory(nn.Module):
 
     @torch.no_grad()
     def push(self, features: Tensor, label: Tensor, *, as_published: bool = False) -> None:
-        """File the unit pixels (N,n,C) of a batch by their labels (N,n); as_published: as `choose` says."""
+        """File the unit pixels (N,n,C) of a batch by their labels (N,n); as_published: as `published` says."""
         rank, number = ranks.world()
-        priority = self.chance.uniform(number * len(label), label.shape[1]).to(features.device)  # for the joint batch
-        mine = priority[rank * len(label) : (rank + 1) * len(label)]
+        images, pixels = label.shape
+        priority = self.chance.uniform(number * images, pixels).to(features.device)  # for the joint batch
+        mine = priority[rank * images : (rank + 1) * images]
         slot = torch.where(label < self.classes, label, self.classes)
-        pixel, count = choose(slot, mine, self.classes, self.per_image, as_published=as_published)
-        image = torch.arange(len(label), device=label.device)[:, None]
-        places = (pixel + image[..., None] * label.shape[1]).flatten()
-        rows = features.flatten(0, 1).index_select(0, places).view(*pixel.shape, -1)
-        sums = features.new_zeros(len(label) * (self.classes + 1), features.shape[2])
-        sums.index_add_(0, (slot + image * (self.classes + 1)).flatten(), features.flatten(0, 1))
-        mean = F.normalize(sums.unflatten(0, (len(label), -1))[:, :-1] / count.clamp_min(1)[..., None], dim=2)
+        order, start = by_class(slot, mine, self.classes)
+        count = start.diff(dim=1)
+        pixel = chosen(order, start, self.per_image)
+        if as_published:
+            pixel = published(slot, start, pixel)
+        flat = features.flatten(0, 1)
+        before = pixels * torch.arange(images, device=label.device)[:, None]
+        rows = flat.index_select(0, (pixel + before[..., None]).flatten()).view(*pixel.shape, -1)
+        mean = F.normalize(sums(flat, order + before, start + before) / count.clamp_min(1)[..., None], dim=2)
         for new, centre, found in zip(ranks.gather(rows), ranks.gather(mean), ranks.gather(count), strict=True):
             self.pixels.push(new, found.clamp_max(self.per_image))
             self.regions.push(centre[:, None], found.clamp_max(1))
 
 
-def choose(
-    slot: Tensor, priority: Tensor, classes: int, limit: int, *, as_published: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Positions (N,K,limit) of each class's pixels of least priority, and how many pixels (N,K) the class has.
+def by_class(slot: Tensor, priority: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Positions (N,n) of the pixels by class, then by priority, and where each class begins and the last ends (N,K+1).
 
-    slot: (N,n) class or, for void, K. priority: (N,n) in [0,1). Positions from the number on are of other classes.
-    as_published: in place of the class's j-th pixel stands the image's j-th, as in CIRKD's code, whose queues so hold
-    pixels of any class.
+    slot: (N,n) class or, for void, K. priority: (N,n) in [0,1).
     """
-    n = slot.shape[1]
     key = (slot << _PRIORITY_BITS) + (priority * (1 << _PRIORITY_BITS)).long()
-    by_class, order = key.sort(dim=1, stable=True)  # by class, then by priority
-    first = torch.arange(classes + 2, device=slot.device) << _PRIORITY_BITS
-    start = torch.searchsorted(by_class, first.expand(len(slot), -1).contiguous())
-    count = start.diff(dim=1)
-    place = start[:, :classes, None] + torch.arange(limit, device=slot.device)
-    pixel = order.gather(1, place.clamp_max(n - 1).flatten(1))
-    if as_published:
-        raster = slot.argsort(dim=1, stable=True)
-        within = torch.arange(n, device=slot.device) - start.gather(1, slot.gather(1, raster))
-        pixel = torch.empty_like(raster).scatter_(1, raster, within).gather(1, pixel)
-    return pixel.view_as(place), count[:, :classes]
+    ordered, order = key.sort(dim=1, stable=True)
+    first = torch.arange(classes + 1, device=slot.device) << _PRIORITY_BITS
+    return order, torch.searchsorted(ordered, first.expand(len(slot), -1).contiguous())
+
+
+def chosen(order: Tensor, start: Tensor, limit: int) -> Tensor:
+    """Positions (N,K,limit) of each class's first pixels; those beyond the class's number are of other classes."""
+    place = start[:, :-1, None] + torch.arange(limit, device=order.device)
+    return order.gather(1, place.clamp_max(order.shape[1] - 1).flatten(1)).view_as(place)
+
+
+def sums(rows: Tensor, order: Tensor, start: Tensor) -> Tensor:
+    """Sums (N,K,C) of the rows (M,C) of each image's classes: those at order[n, start[n,k] : start[n,k+1]] of all M.
+
+    Here start counts from the first image's first pixel, so the void of an image lies between its last class and the
+    next image's first. One pass over the rows, in a fixed order on all devices, which index_add_ does not promise.
+    """
+    bags = F.embedding_bag(order.flatten(), rows, start.flatten(), mode="sum")
+    return bags.view(*start.shape, -1)[:, :-1]
+
+
+def published(slot: Tensor, start: Tensor, pixel: Tensor) -> Tensor:
+    """In place of a class's j-th pixel the image's j-th, as in CIRKD's code: its queues hold pixels of any class."""
+    raster = slot.argsort(dim=1, stable=True)
+    within = torch.arange(slot.shape[1], device=slot.device) - start.gather(1, slot.gather(1, raster))
+    return torch.empty_like(raster).scatter_(1, raster, within).gather(1, pixel.flatten(1)).view_as(pixel)
