@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.evaluation.cells import index_type, largest
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.evaluation.sliding import SlidingScores
 from segdistill.outputs import SegOutput, linear_taps, resize
@@ -51,25 +52,42 @@ class Predicted:
 def infer(network: nn.Module, image: Tensor, config: InferenceConfig, *, confidence: bool = False) -> Predicted:
     """Classes of `image` (uint8 N,3,H,W) as `config` says; sets evaluation mode.
 
-    Scores come a strip of rows at a time, so that nothing of the size N K H W is held, and on a processor none of them
-    leaves its cache.
+    Where the classes of single whole views are all that is asked for, only the scores of classes that can win are made
+    (`cells.py`). Else scores come a strip of rows at a time, so that nothing of the size N K H W is held, and on a
+    processor none of them leaves its cache.
     """
     network.eval()
     n, _, height, width = image.shape
     classes, sure = None, None
-    for strip in _strips(network, image, config):
-        best = strip.scores.amax(1)
-        below = strip.scores - best[:, None]
-        if classes is None:
-            small = torch.uint8 if below.shape[1] <= 256 else torch.int64
-            classes = torch.empty(n, height, width, dtype=small, device=best.device)
-            sure = torch.empty(n, height, width, device=best.device) if confidence else None
-        rows = slice(strip.top, strip.top + len(best))
-        if sure is not None:  # softmax at its largest is 1 / sum of exp(x - max)
-            sure[strip.image, rows] = best if strip.probable else 1 / below.exp().sum(1)
-        classes[strip.image, rows] = _zeros(below)
+    for i, paths in enumerate(_paths(network, image, config)):
+        for top, found, certain in _classes(paths, (height, width), config, confidence):
+            if classes is None:
+                classes = torch.empty(n, height, width, dtype=found.dtype, device=found.device)
+                sure = torch.empty(n, height, width, device=found.device) if confidence else None
+            rows = slice(top, top + len(found))
+            classes[i, rows] = found
+            if sure is not None and certain is not None:
+                sure[i, rows] = certain
     assert classes is not None
     return Predicted(classes, sure)
+
+
+def _classes(
+    paths: list[_Path], size: Size, config: InferenceConfig, confidence: bool
+) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+    """Classes of the image's rows from a top row on, (R,W), and how sure they are, if asked for."""
+    if len(paths) == 1 and paths[0].direct is not None and not confidence:
+        found = largest(paths[0].direct, size, align_corners=config.align_corners)
+        if found is not None:
+            yield 0, found, None
+            return
+    for strip in _strips(paths, size, config):
+        best = strip.scores.amax(1)
+        below = strip.scores - best[:, None]
+        sure = None
+        if confidence:  # softmax at its largest is 1 / sum of exp(x - max)
+            sure = best if strip.probable else 1 / below.exp().sum(1)
+        yield strip.top, _zeros(below).to(index_type(below.shape[1])), sure
 
 
 def _zeros(below: Tensor) -> Tensor:
@@ -92,25 +110,38 @@ class _View(Protocol):
 
 
 class _Whole:
-    """Logits (K,h,w) of a view that went through the network whole."""
+    """Logits (K,h,w) of a view that went through the network whole; its columns are widened at once if that is not
+    too much."""
 
-    def __init__(self, logits: Tensor) -> None:
-        self._maps = logits.transpose(0, 1)
-        self.height = len(self._maps)
+    def __init__(self, logits: Tensor, widths: tuple[int, ...], config: InferenceConfig) -> None:
+        self.height = logits.shape[1]
+        self._logits, self._widths, self._config = logits, widths, config
+        self._wide: Tensor | None = None
 
     def rows(self, first: int, last: int) -> Tensor:
-        return self._maps[first:last]
+        if len(self._logits) * self.height * self._widths[-1] > self._config.max_elements:
+            return self._widen(first, last)
+        if self._wide is None:
+            self._wide = self._widen(0, self.height)
+        return self._wide[first:last]
+
+    def _widen(self, first: int, last: int) -> Tensor:
+        return _widened(self._logits[:, first:last].transpose(0, 1), self._widths, self._config.align_corners)
 
 
 @dataclass(frozen=True)
 class _Path:
-    """From a view's scores to those of the image: rows go to each of `heights` in turn, columns to each of `widths`."""
+    """From a view's scores to those of the image: rows go to each of `heights` in turn, columns to each of `widths`.
+
+    direct: the view's logits (K,h,w), if they are coarse and one bilinear step is all between them and the image.
+    """
 
     view: _View
     heights: tuple[int, ...]
     widths: tuple[int, ...]
     mirrored: bool
     align_corners: bool
+    direct: Tensor | None = None
 
     def strip(self, top: int, bottom: int) -> Tensor:
         """Scores (R,K,W) of the image's rows `top` .. `bottom` - 1."""
@@ -121,16 +152,17 @@ class _Path:
             if source != target:
                 matrix, first, last = _lift(source, target, self.align_corners, first, last)
                 lifts.append(matrix)
-        scores = self.widen(self.view.rows(first, last))
+        scores = _widened(self.view.rows(first, last), self.widths, self.align_corners)
         for matrix in reversed(lifts):
             scores = (matrix.to(scores) @ scores.flatten(1)).view(-1, *scores.shape[1:])
         return scores.flip(-1) if self.mirrored else scores
 
-    def widen(self, rows: Tensor) -> Tensor:
-        """Rows (R,K,w) as (R,K,W)."""
-        for width in self.widths:
-            rows = resize(rows[None], (rows.shape[1], width), align_corners=self.align_corners)[0]
-        return rows
+
+def _widened(rows: Tensor, widths: tuple[int, ...], align_corners: bool) -> Tensor:
+    """Rows (R,K,w) as (R,K,W)."""
+    for width in widths:
+        rows = resize(rows[None], (rows.shape[1], width), align_corners=align_corners)[0]
+    return rows
 
 
 @lru_cache(maxsize=512)
@@ -153,26 +185,25 @@ def _taps(source: int, target: int, align_corners: bool) -> tuple[Tensor, Tensor
 class _Strip:
     """Scores (R,K,W) of rows `top` .. of an image. probable: whether they are probabilities."""
 
-    image: int
     top: int
     scores: Tensor
     probable: bool
 
 
-def _strips(network: nn.Module, image: Tensor, config: InferenceConfig) -> Iterator[_Strip]:
-    """The scores of all images, strip by strip."""
-    height, width = image.shape[-2:]
-    most = config.max_elements if image.is_cuda else min(_CACHED, config.max_elements)
-    for i, paths in enumerate(_paths(network, image, config)):
-        probable = config.average == "probabilities" and len(paths) > 1
-        tall = max(1, most // (paths[0].view.rows(0, 1).shape[1] * width))
-        for top in range(0, height, tall):
-            strips = [path.strip(top, min(top + tall, height)) for path in paths]
-            scores = strips[0]
-            if len(paths) > 1:
-                scores = sum((strip.softmax(1) if probable else strip for strip in strips), torch.zeros_like(scores))
-                scores /= len(paths)
-            yield _Strip(i, top, scores, probable)
+def _strips(paths: list[_Path], size: Size, config: InferenceConfig) -> Iterator[_Strip]:
+    """The scores of an image, strip by strip."""
+    height, width = size
+    probable = config.average == "probabilities" and len(paths) > 1
+    first = paths[0].view.rows(0, 1)
+    most = config.max_elements if first.is_cuda else min(_CACHED, config.max_elements)
+    tall = max(1, most // (first.shape[1] * width))
+    for top in range(0, height, tall):
+        strips = [path.strip(top, min(top + tall, height)) for path in paths]
+        scores = strips[0]
+        if len(paths) > 1:
+            scores = sum((strip.softmax(1) if probable else strip for strip in strips), torch.zeros_like(scores))
+            scores /= len(paths)
+        yield _Strip(top, scores, probable)
 
 
 def _paths(network: nn.Module, image: Tensor, config: InferenceConfig) -> Iterator[list[_Path]]:
@@ -199,14 +230,12 @@ def _paths(network: nn.Module, image: Tensor, config: InferenceConfig) -> Iterat
 
 
 def _whole(logits: Tensor, at: Size, mirrored: bool, size: Size, config: InferenceConfig) -> _Path:
-    """The path of logits (K,h,w) of a view of size `at`, its columns already widened if that is not too much."""
-    steps = (at, size) if config.upsample == "stepwise" else (size,)
+    """The path of logits (K,h,w) of a view of size `at`."""
+    steps = (at, size) if config.upsample == "stepwise" and at != size else (size,)
     heights, widths = tuple(height for height, _ in steps), tuple(width for _, width in steps)
-    path = _Path(_Whole(logits), heights, widths, mirrored, config.align_corners)
-    if logits.shape[0] * logits.shape[1] * size[1] > config.max_elements:
-        return path
-    wide = path.widen(path.view.rows(0, path.view.height))
-    return _Path(_Whole(wide.transpose(0, 1)), heights, (), mirrored, config.align_corners)
+    coarse = 4 * logits[0].numel() <= size[0] * size[1] and logits.numel() <= config.max_elements
+    direct = logits if coarse and len(steps) == 1 and not mirrored else None
+    return _Path(_Whole(logits, widths, config), heights, (), mirrored, config.align_corners, direct)
 
 
 def view_sizes(size: tuple[int, int], config: InferenceConfig) -> list[tuple[int, int]]:

@@ -1,0 +1,80 @@
+"""Classes from coarse scores equal those of torch's upsampling and argmax."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segdistill.evaluation.cells import largest
+
+
+def sure_scores(classes: int, height: int, width: int) -> Tensor:
+    """As a trained network's: patches of one class, blurred at their borders, and noise."""
+    patches = torch.randint(0, classes, (height // 4 + 1, width // 4 + 1))
+    label = patches.repeat_interleave(4, 0).repeat_interleave(4, 1)[:height, :width]
+    scores = torch.randn(classes, height, width)
+    scores.scatter_add_(0, label[None], torch.full((1, height, width), 8.0))
+    return F.avg_pool2d(scores[None], 3, 1, 1)[0]
+
+
+def upsampled(scores: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
+    return F.interpolate(scores[None].double(), size=size, mode="bilinear", align_corners=align_corners)[0]
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize(
+    ("classes", "coarse", "size"),
+    [
+        (150, (16, 22), (128, 171)),
+        (19, (16, 32), (128, 256)),
+        (11, (15, 20), (121, 163)),
+        (300, (8, 8), (64, 64)),
+        (2, (1, 1), (9, 7)),
+        (5, (12, 1), (48, 30)),
+        (3, (9, 5), (4, 11)),
+        (4, (6, 7), (6, 7)),
+    ],
+)
+def test_it_is_the_argmax_of_the_upsampled_scores(
+    classes: int, coarse: tuple[int, int], size: tuple[int, int], align_corners: bool
+) -> None:
+    torch.manual_seed(classes)
+    scores = sure_scores(classes, *coarse)
+    found = largest(scores, size, align_corners=align_corners)
+    assert found is not None
+    want = upsampled(scores, size, align_corners)
+    lost = want.amax(0) - want.gather(0, found[None].long())[0]
+    assert lost.max() < 1e-5  # the scores of classes that differ are equal but for rounding
+    assert (found == want.argmax(0)).float().mean() > 0.999
+
+
+def test_of_equal_scores_the_lowest_class_wins() -> None:
+    scores = torch.zeros(4, 3, 3)
+    scores[2:, :, 1:] = 1.0
+    scores[1, :, 0] = 1.0
+    found = largest(scores, (12, 12))
+    assert found is not None
+    assert set(found.unique().tolist()) == {1, 2}
+    assert found.equal(upsampled(scores, (12, 12), False).argmax(0).to(found.dtype))
+
+
+def test_a_cell_where_many_could_win_is_left_to_all_scores() -> None:
+    torch.manual_seed(0)
+    scores = sure_scores(40, 32, 32)
+    scores[:, 10, 10:12] = torch.randn(40, 2)  # a few cells: done here, with all classes
+    found = largest(scores, (128, 128))
+    assert found is not None
+    want = upsampled(scores, (128, 128), False)
+    assert (want.amax(0) - want.gather(0, found[None].long())[0]).max() < 1e-5
+    assert largest(torch.randn(40, 16, 16), (128, 128)) is None  # nearly all cells: faster otherwise
+
+
+def test_extreme_scores_and_scores_that_are_no_numbers() -> None:
+    scores = torch.full((3, 4, 4), -2000.0)
+    scores[1] = 2000.0
+    found = largest(scores, (16, 16))
+    assert found is not None
+    assert found.eq(1).all()
+    assert largest(torch.full((3, 4, 4), float("nan")), (16, 16)) is None
