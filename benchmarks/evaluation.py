@@ -4,12 +4,14 @@
 
 Every part is timed in turn with the network's own pass, from uint8 image to logits, on the same image; the table shows
 the median over rounds of part / network, in percent. Parts: classes (upsampling of the logits and argmax), confidence
-(what calibration adds to that), confusion matrix, boundary quality, calibration counts. Their cost depends on how sure
-the logits are; these are made from the label, so that at 360x480 as many cells have one class that can win (85 %) as with
-networks trained on CamVid (73 to 90 %). `plain` is torch's interpolate and argmax instead of `classes`, `unsure` is
-`classes` for the logits of the untrained network itself, where nearly every class may win everywhere; `default` is classes, confusion and boundary, what `evaluate` does unless
+(what calibration adds to that), confusion matrix, boundary quality, calibration counts. `plain` is torch's
+interpolate and argmax instead of `classes`; `default` is classes, confusion and boundary, what `evaluate` does unless
 told otherwise. Goals: default at most 15, confusion and boundary at most 10. Times are this thread's own on a
 processor (`--clock wall` counts waiting as well), so that other processes disturb them less.
+
+What `classes` costs depends on how sure the logits are. They are made from the label: at 360x480 85 % of the cells have
+one class that can win, where networks trained on CamVid have 73 to 90 %. `unsure` is the same for the logits of the
+untrained network itself.
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ def main() -> None:
             + " |"
             for row in rows
         ),
-        "", "`plain` and `unsure` are in no sum: what `classes` replaces, and what it costs for an untrained network.", "",
+        "", "In no sum: `plain`, what `classes` replaces, and `unsure`, what that costs for an untrained network.", "",
     ]  # fmt: skip
     write_json(RESULTS / "evaluation.json", {"rows": rows, "load": load, "environment": environment})
     write_text(RESULTS / "evaluation.md", "\n".join(lines))

@@ -12,7 +12,7 @@ from torch import Tensor
 from segdistill.outputs import linear_taps
 
 _FEW = (1, 2, 4, 8)  # able classes of a cell; those of about equal number are done together
-_CROWDED = 0.05  # share of cells with more classes from which strips of all scores are faster
+_WORTH = 0.12  # share of all classes of all cells from which strips of all scores are faster
 _CACHED = 1 << 18  # interpolated scores at a time
 
 
@@ -27,16 +27,17 @@ def largest(logits: Tensor, size: tuple[int, int], *, align_corners: bool = Fals
     floor = _over_corners(logits, torch.minimum).amax(0)
     able = _over_corners(logits, torch.maximum) >= floor
     number = able.sum(0, dtype=torch.int16)
-    crowded = (number > _FEW[-1]) | (number == 0)  # none: scores that are no numbers
-    if crowded.float().mean() > _CROWDED:
+    groups = [((number > fewer) & (number <= most), min(most, len(logits))) for fewer, most in pairwise(_FEW)]
+    groups.append(((number > _FEW[-1]) | (number == 0), len(logits)))  # none: scores that are no numbers
+    work = torch.stack([cells.float().mean() * most for cells, most in groups]).sum()
+    if not work <= _WORTH * max(len(logits), _FEW[-1]):
         return None
     places = torch.arange(len(logits), 0, -1, dtype=torch.int16, device=logits.device)[:, None, None]
     alone = len(logits) - (able * places).amax(0)
     found = alone.to(index_type(len(logits)))[rows.low.to(logits.device)[:, None], columns.low.to(logits.device)]
-    groups = [((number > fewer) & (number <= most), most) for fewer, most in pairwise(_FEW)]
-    for cells, most in (*groups, (crowded, len(logits))):
+    for cells, most in groups:
         chosen = cells.flatten().nonzero()[:, 0]
-        _contest(found, logits.flatten(1), able.flatten(1), chosen, min(most, len(logits)), rows, columns)
+        _contest(found, logits.flatten(1), able.flatten(1), chosen, most, rows, columns)
     return found
 
 
