@@ -51,13 +51,13 @@ def test_it_is_the_argmax_of_the_upsampled_scores(
 
 
 def test_of_equal_scores_the_lowest_class_wins() -> None:
-    scores = torch.zeros(4, 3, 3)
-    scores[2:, :, 1:] = 1.0
-    scores[1, :, 0] = 1.0
-    found = largest(scores, (12, 12))
+    scores = torch.zeros(20, 12, 12)
+    scores[1] = 1.0
+    scores[2:4, 4, 4] = 5.0
+    found = largest(scores, (48, 48))
     assert found is not None
     assert set(found.unique().tolist()) == {1, 2}
-    assert found.equal(upsampled(scores, (12, 12), False).argmax(0).to(found.dtype))
+    assert found.equal(upsampled(scores, (48, 48), False).argmax(0).to(found.dtype))
 
 
 def test_a_cell_where_many_could_win_is_left_to_all_scores() -> None:
