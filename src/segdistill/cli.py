@@ -120,7 +120,7 @@ def evaluate(
             "calibration=, agreement=true/false."
         ),
     ] = None,
-    split: Annotated[Literal["train", "val"], typer.Option(help="Which part of the data set.")] = "val",
+    split: Annotated[Literal["train", "val", "test"], typer.Option(help="Which part of the data set.")] = "val",
     as_json: AsJson = False,
 ) -> None:
     """Score a network on a data set, class by class."""

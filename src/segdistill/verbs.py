@@ -140,7 +140,7 @@ def distill(*parts: str | Path, resume: bool = False, quiet: bool = False, **ove
 def evaluate(
     weights: str | Path,
     *parts: str | Path,
-    split: Literal["train", "val"] = "val",
+    split: Literal["train", "val", "test"] = "val",
     quiet: bool = False,
     **overrides: Any,
 ) -> Evaluated:
@@ -151,9 +151,7 @@ def evaluate(
     """
     model = open_model(weights)
     folder = RunFolder(model.path.parent)
-    parts = tuple(
-        f"metrics.{part}" if str(part).partition("=")[0] in MetricsConfig.model_fields else part for part in parts
-    )
+    parts = tuple(_metrics_key(part) for part in parts)
     short = {key: overrides.pop(key) for key in list(overrides) if key in MetricsConfig.model_fields}
     if short:
         overrides["metrics"] = {**overrides.get("metrics", {}), **short}
@@ -257,6 +255,16 @@ def available(what: str | None = None) -> dict[str, dict[str, str]]:
 def _summary(cls: type) -> str:
     """The first sentence of the docstring of the class."""
     return (cls.__doc__ or "").strip().partition("\n")[0]
+
+
+def _metrics_key(part: str | Path) -> str | Path:
+    """The part, a bare key of `metrics` by its full name; what is no key of either is refused with the nearest of all."""
+    key, found, _ = str(part).partition("=")
+    if key in MetricsConfig.model_fields:
+        return f"metrics.{part}"
+    if found and key.isidentifier() and key not in Recipe.model_fields:
+        raise RecipeError(f"Unknown key '{key}'.{nearest(key, {*MetricsConfig.model_fields, *Recipe.model_fields})}")
+    return part
 
 
 def _with_folder(recipe: Recipe, what: str) -> Recipe:

@@ -8,13 +8,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from conftest import environment
+from conftest import TINY, environment
+from PIL import Image
 
 import segdistill as library
 from segdistill.data import create_dataset
-from segdistill.errors import RecipeError
+from segdistill.errors import DataError, RecipeError
 from segdistill.evaluation.inference import predict_classes
 from segdistill.evaluation.metrics import ConfusionMatrix
 from segdistill.models.files import open_model
@@ -83,3 +85,27 @@ def test_people_get_the_same_numbers(finished: Path, segdistill: Run) -> None:
     short = segdistill("evaluate", finished, "boundary=false").stdout
     assert "boundary" not in short
     assert "calibration" not in short
+
+
+def test_a_misspelt_metric_is_named_with_the_nearest(finished: Path) -> None:
+    with pytest.raises(RecipeError, match=r"Unknown key 'boundry'. Did you mean 'boundary'\?"):
+        library.evaluate(finished, "boundry=true", quiet=True)
+
+
+def test_the_test_split_of_a_data_set_that_has_one(finished: Path, tmp_path: Path) -> None:
+    data = tmp_path / "CamVid"
+    draw = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for folder, shape in ((split, (32, 48, 3)), (f"{split}annot", (32, 48))):
+            (data / folder).mkdir(parents=True)
+            for name in ("a", "b", "c"):
+                Image.fromarray(draw.integers(0, 12, shape, np.uint8)).save(data / folder / f"{name}.png")
+        lines = [f"/SegNet/CamVid/{split}/{name}.png /SegNet/CamVid/{split}annot/{name}.png" for name in "abc"]
+        (data / f"{split}.txt").write_text("\n".join(lines))
+    weights = tmp_path / "run"
+    words = ["camvid", f"data.root={data}", "data.partial=true"]
+    library.train(*words, *TINY[3:], "steps=1", "data.partial=true", run=weights, quiet=True)
+    done = library.evaluate(weights, split="test", quiet=True)
+    assert done.images == 3
+    with pytest.raises(DataError, match="'streets' has no labelled test images"):
+        library.evaluate(finished, split="test", quiet=True)

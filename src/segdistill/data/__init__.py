@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from segdistill.data.base import IGNORE_INDEX, Classes, Sample, SegmentationDataset
 from segdistill.discovery import check_options, classes_in, pick
+from segdistill.errors import DataError
 
 __all__ = [
     "IGNORE_INDEX",
@@ -38,8 +39,10 @@ class DatasetConfig(BaseModel):
         return self
 
 
-def create_dataset(config: DatasetConfig, split: Literal["train", "val"]) -> SegmentationDataset:
-    """The `split` of the data set of `config`."""
+def create_dataset(config: DatasetConfig, split: Literal["train", "val", "test"]) -> SegmentationDataset:
+    """The `split` of the data set of `config`; not every data set has labels for "test"."""
     cls = pick(__name__, SegmentationDataset, config.name, "data set")
+    if split == "test" and "test" not in get_args(get_type_hints(cls.__init__)["split"]):
+        raise DataError(f"Data set '{config.name}' has no labelled test images; it can be scored on train and val.")
     options: dict[str, Any] = {**(config.model_extra or {}), "split": split}
     return cls(**check_options(cls, options, "data"))
