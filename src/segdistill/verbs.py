@@ -258,7 +258,7 @@ def _summary(cls: type) -> str:
 
 
 def _metrics_key(part: str | Path) -> str | Path:
-    """The part, a bare key of `metrics` by its full name; what is no key of either is refused with the nearest of all."""
+    """The part, a bare key of `metrics` by its full name; a key of neither is refused with the nearest of all."""
     key, found, _ = str(part).partition("=")
     if key in MetricsConfig.model_fields:
         return f"metrics.{part}"

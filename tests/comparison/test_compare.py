@@ -210,6 +210,8 @@ def test_a_folder_in_which_another_process_trains_is_refused(
         ([], "name --methods"),
         (["--methods", "kd", "budget=hours:3"], "steps:NUMBER or minutes:NUMBER"),
         (["--methods", "kd", "executor=rai"], "Did you mean 'ray'?"),
+        (["--methods", "student-alone=kd"], "student-alone"),
+        (["--methods", "kd", "budget=minutes:1", "executor=slurm"], "set steps"),
         (["--methods", "kd", "processes=0"], "processes is 0"),
         (["--methods", "kd", "--seeds", "0,x"], "--seeds is '0,x'"),
         (["kd", "--methods", "at"], "with --methods"),

@@ -172,7 +172,7 @@ def read_methods(given: str | Sequence[str] | Mapping[str, Any]) -> dict[str, li
     for label, specs in entries.items():
         if label in ("none", ALONE):
             continue
-        if not re.fullmatch(r"[\w.+-]+", label) or label == TEACHER:
+        if not re.fullmatch(r"[\w.+-]+", label) or label in (TEACHER, "student-alone"):
             raise RecipeError(f"'{label}' can't label a method: its runs are called so. Use letters, digits, ._+-")
         methods[label] = [spec for value in specs for spec in _specs(label, value)]
     return methods

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from segdistill.comparison import execution
+from segdistill.comparison.collecting import collect
 from segdistill.comparison.jobs import do, find, finished
-from segdistill.comparison.measure import costs, measure, outcome, teacher_outcome
+from segdistill.comparison.measure import outcome
 from segdistill.comparison.plan import TEACHER, Job, Plan, load_plan, plan_file, read_budget, read_methods
-from segdistill.comparison.result import ALONE, Failure, NetworkCost, Outcome, Study
-from segdistill.comparison.summary import summarise
+from segdistill.comparison.result import ALONE, Failure, Outcome, Study
 from segdistill.comparison.trial import measured_steps
 from segdistill.composition import key_values
-from segdistill.data import create_dataset
 from segdistill.errors import RecipeError
-from segdistill.models.files import open_model
 from segdistill.recipe import load_recipe
-from segdistill.report.study_table import comma_separated, markdown
-from segdistill.storage import write_text
 from segdistill.training.display import console
-from segdistill.training.folder import describe_environment
-from segdistill.training.pairing import Pairing, pair
 
 _OWN_WORDS = ("budget", "executor", "processes")
 
@@ -54,10 +48,14 @@ def compare(
     processes = processes if processes is not None else own.get("processes")
     execution.check_executor(executor, processes)
     folder, plan = _plan(words, methods, seeds, budget if budget is not None else own.get("budget"), overrides)
+    if executor == "slurm" and plan.budget.minutes is not None:
+        raise RecipeError(
+            "budget=minutes needs one machine that times every method before it runs; with executor=slurm set steps."
+        )
     plan.save(folder)
     if executor == "slurm":
         _write_slurm(plan, folder, quiet)
-        return _result(plan, folder, [], quiet=quiet)
+        return collect(plan, folder, quiet=quiet)
     return _run(plan, folder, executor, processes, quiet)
 
 
@@ -133,12 +131,12 @@ def _run(plan: Plan, folder: Path, executor: str, processes: int | None, quiet: 
             if error is None:
                 reached = outcome(done.label, folder / done.name, folder)
                 _say(f"{done}: mIoU {reached.miou:.2f}; {len(_unfinished(plan, folder))} runs left", quiet)
-                _result(plan, folder, _failures(failed), quiet=quiet)
+                collect(plan, folder, _failures(failed), quiet=quiet)
             else:
                 failed[done] = error
                 _say(f"{done} failed{'' if again else ', and is tried again at the end'}: {error}", quiet)
         jobs = [*failed]
-    return _result(plan, folder, _failures(failed), quiet=quiet)
+    return collect(plan, folder, _failures(failed), quiet=quiet)
 
 
 def _write_slurm(plan: Plan, folder: Path, quiet: bool) -> None:
@@ -173,57 +171,3 @@ def _with_steps(plan: Plan, folder: Path, quiet: bool) -> Plan:
         plan = plan.model_copy(update={"steps": {**plan.steps, **steps}})
         plan.save(folder)
     return plan
-
-
-def _result(plan: Plan, folder: Path, failures: Sequence[Failure], *, quiet: bool) -> Study:
-    """Everything that is finished, as one result; written beside the runs if there is any."""
-    data = create_dataset(plan.recipe.data, "val")
-    done = [job for job in plan.jobs() if finished(folder, job)]
-    outcomes = tuple(outcome(job.label, folder / job.name, folder) for job in done)
-    pairing = _teacher(plan, folder)
-    teacher: Outcome | None = None
-    if pairing is not None and not pairing.obstacle and done:
-        scores = folder / "teacher-scores.json"
-        measure(scores, pairing.model, plan.recipe, data, quiet=quiet)
-        teacher = teacher_outcome(pairing.model, scores, folder)
-    own = [NetworkCost(0, 0.0, 0.0)] * 2
-    if pairing is not None and done:
-        own = costs(folder / "costs.json", pairing.model, folder / done[0].name, data)
-    methods = {label: [spec.model_dump(mode="json") for spec in specs] for label, specs in plan.methods.items()}
-    failing = {(failure.label, failure.seed) for failure in failures}
-    image = data[0].image
-    study = Study(
-        data=plan.recipe.data.name,
-        images=len(data),
-        size=(image.shape[-2], image.shape[-1]),
-        classes=data.classes.names,
-        seeds=plan.seeds,
-        budget=str(plan.budget),
-        teacher=teacher,
-        teacher_cost=own[0],
-        student_cost=own[1],
-        outcomes=outcomes,
-        summary=summarise(outcomes, methods, data.classes.names, teacher),
-        failures=tuple(failures),
-        pending=tuple(_pending(plan, {(job.label, job.seed) for job in done} | failing)),
-        recipe=plan.recipe.model_dump(mode="json"),
-        environment=describe_environment(),
-    )
-    if done:
-        study.save(folder)
-        write_text(folder / "table.md", markdown(study))
-        write_text(folder / "table.csv", comma_separated(study))
-    return study
-
-
-def _pending(plan: Plan, ended: set[tuple[str, int]]) -> Iterator[str]:
-    return (str(job) for job in plan.jobs() if (job.label, job.seed) not in ended)
-
-
-def _teacher(plan: Plan, folder: Path) -> Pairing | None:
-    """The one teacher, as it taught; None before it is trained."""
-    if plan.trains_teacher() and not finished(folder, Job(TEACHER, plan.recipe.seed)):
-        return None
-    return pair(
-        open_model(plan.teacher(folder)), plan.recipe.teacher, create_dataset(plan.recipe.data, "train").classes
-    )
