@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from segdistill.data.base import Sample
+from segdistill.data import DatasetConfig, create_dataset
+from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.camvid import CamVid
 from segdistill.errors import DataError
 
@@ -22,7 +23,7 @@ NAMES = (
 )  # fmt: skip
 
 
-def _samples(dataset: CamVid) -> list[Sample]:
+def _samples(dataset: SegmentationDataset) -> list[Sample]:
     return [dataset[index] for index in range(len(dataset))]
 
 
@@ -78,6 +79,15 @@ def test_the_prefix_of_the_lists_does_not_matter(root: Path) -> None:
         assert [sample.name for sample in samples] == list(names)
         for i, sample in enumerate(samples):
             assert sample.image[0].unique().tolist() == sample.label.unique().tolist() == [i]
+
+
+def test_the_test_list_may_stand_for_validation(root: Path) -> None:
+    expected: list[tuple[Literal["train", "val"], str]] = [("train", "abc"), ("val", "ef")]
+    for split, names in expected:
+        dataset = create_dataset(
+            DatasetConfig.model_validate({"name": "camvid", "root": root, "validation": "test"}), split
+        )
+        assert [sample.name for sample in _samples(dataset)] == list(names)
 
 
 def test_lists_may_hold_relative_paths_and_blank_lines(root: Path) -> None:
