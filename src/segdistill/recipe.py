@@ -222,8 +222,8 @@ class Recipe(TrainingConfig):
 def load_recipe(*parts: str | Path, **overrides: Any) -> Recipe:
     """A recipe from fragments and `key=value` strings, left to right, then keyword overrides; checked.
 
-    A part is the name of a fragment (`segdistill list recipes`), of a data set or of a method, a path to a .yaml
-    file, or `key.sub=value`.
+    A part is the name of a fragment or of a published row (`segdistill list recipes`), of a data set or of a method, a
+    path to a .yaml file, or `key.sub=value`.
     """
     merged, origin = compose(*parts, **overrides)
     try:
