@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+from layouts import camvid
 from PIL import Image
 
 from segdistill.data import DatasetConfig, create_dataset
@@ -60,16 +61,7 @@ class TestPublished:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """The layout in small; the lists hold the path of the machine they were made on, as the published ones do."""
-    for split, names in (("train", ("a", "b", "c")), ("val", ("d",)), ("test", ("e", "f"))):
-        (tmp_path / split).mkdir()
-        (tmp_path / f"{split}annot").mkdir()
-        for i, name in enumerate(names):
-            Image.new("RGB", (8, 6), (i, 0, 0)).save(tmp_path / split / f"{name}.png")
-            Image.new("L", (8, 6), i).save(tmp_path / f"{split}annot" / f"{name}.png")
-        lines = [f"/SegNet/CamVid/{split}/{name}.png /SegNet/CamVid/{split}annot/{name}.png\n" for name in names]
-        (tmp_path / f"{split}.txt").write_text("".join(lines))
-    return tmp_path
+    return camvid(tmp_path)
 
 
 def test_the_prefix_of_the_lists_does_not_matter(root: Path) -> None:

@@ -1,0 +1,199 @@
+"""Every row of the published tables parses, builds its networks and trains a step on its data set's layout."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import layouts
+import pytest
+import torch
+
+import segdistill
+from segdistill.composition import fragments, is_assignment
+from segdistill.data.loading import Share, Stream, training_batches
+from segdistill.errors import RecipeError
+from segdistill.evaluation.scoring import count
+from segdistill.methods import create_method, method_names
+from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.teacher import Teacher
+from segdistill.models.zoo import NetworkSpec, build, probe
+from segdistill.published_rows import measured, published_rows
+from segdistill.recipe import Recipe, load_recipe
+from segdistill.training.runs import prepare_task
+from segdistill.training.schedule import make_optimizer, own_optimizers, set_rate
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+ROWS = published_rows()
+CLASSES = {"cityscapes": 19, "ade20k": 150, "pascal_context": 59, "voc": 21, "camvid": 11}
+SMALL = (
+    "student={backbone: mobilenetv2_035, head: fcn, channels: 8, output_stride: 16, auxiliary_channels: 8}",
+    "teacher.network={backbone: mobilenetv2_035, head: fcn, channels: 12, output_stride: 16}",
+    "augment.crop=[64,96]",
+    "workers=0",
+    "data.partial=true",
+)
+"""A row's own recipe but for the networks and the size of crops."""
+
+
+@functools.cache
+def recipe(name: str) -> Recipe:
+    return load_recipe(name)
+
+
+def classes(name: str) -> int:
+    data = recipe(name).data
+    return (data.model_extra or {}).get("num_classes") or CLASSES[data.name]
+
+
+def test_the_tables_are_complete() -> None:
+    bpkd = {"teacher", "student", "skds", "ifvd", "cirkd", "cwd", "bpkd"}
+    cirkd = {"teacher", "student", "skd", "ifvd", "cwd", "dsd", "cirkd"}
+    pairs: dict[str, set[str]] = {}
+    for name, row in ROWS.items():
+        pairs.setdefault(name.rpartition("/")[0], set()).add(row.method)
+    assert all(methods == (bpkd if pair.startswith("bpkd") else cirkd) for pair, methods in pairs.items())
+    counts: dict[str, int] = {}
+    for pair in pairs:
+        counts[pair.rpartition("/")[0]] = counts.get(pair.rpartition("/")[0], 0) + 1
+    assert counts == {
+        "bpkd/cityscapes": 4, "bpkd/ade20k": 4, "bpkd/pascal_context": 4,
+        "cirkd/cityscapes": 4, "cirkd/voc": 2, "cirkd/camvid": 2, "cirkd/ade20k": 1, "cirkd/coco_stuff": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_row_parses_and_says_where_it_comes_from(name: str) -> None:
+    row = ROWS[name]
+    made = recipe(name)
+    assert row.paper
+    assert row.source
+    assert made.student is not None
+    assert made.teacher.network is not None
+    assert made.role == ("teacher" if row.role == "teacher" else "student")
+    assert bool(made.method) == (row.role == "distilled")
+    assert all(0 < number < 100 for number in (row.miou, row.macc, row.test_miou) if number is not None)
+    if row.role != "distilled":
+        assert row.miou is not None
+    for word in row.words:  # which networks and which role is the table itself
+        known = fragments()[word].startswith("# ") if word in fragments() else word in row.origins
+        assert known or word.startswith(("student=", "teacher.network=", "role=")), word
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if name.startswith("bpkd")])
+def test_bpkds_rate_falls_as_openmmlabs(name: str) -> None:
+    made = recipe(name)
+    rate = 0.004 if "pascal_context" in name else 0.01
+    for config in (made.training(), made.teacher_training()):
+        for step in (0, 1, config.steps // 2, config.steps - 1):
+            expected = (rate - 1e-4) * math.pow(1 - step / config.steps, 0.9) + 1e-4
+            assert config.optimizer.lr * config.schedule.factor(step, config.steps) == pytest.approx(expected, rel=1e-9)
+    assert made.steps == 80_000
+    assert made.batch_size == (8 if "cityscapes" in name else 16)
+
+
+@pytest.mark.parametrize(
+    ("pair", "student", "teacher"),
+    [
+        ("bpkd/cityscapes/pspnet_r18", (80_000, 8, 0.01), (80_000, 8, 0.01)),
+        ("bpkd/cityscapes/hrnet_w18s", (80_000, 8, 0.01), (160_000, 8, 0.01)),
+        ("bpkd/ade20k/isanet_r18", (80_000, 16, 0.01), (160_000, 16, 0.01)),
+        ("cirkd/cityscapes/deeplabv3_mv2", (40_000, 16, 0.02), (80_000, 8, 0.01)),
+        ("cirkd/cityscapes/segformer_b0", (160_000, 8, 0.0002), (160_000, 8, 0.0002)),
+        ("cirkd/camvid/pspnet_r18", (40_000, 16, 0.02), (40_000, 16, 0.02)),
+        ("cirkd/coco_stuff/deeplabv3_r18", (80_000, 16, 0.02), (80_000, 16, 0.02)),
+    ],
+)
+def test_teachers_train_as_they_were_trained(pair: str, student: tuple[Any, ...], teacher: tuple[Any, ...]) -> None:
+    made = recipe(f"{pair}/student")
+    for config, expected in ((made.training(), student), (made.teacher_training(), teacher)):
+        assert (config.steps, config.batch_size, config.optimizer.lr) == expected
+
+
+# --- Networks -------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _described(spec: str, num_classes: int) -> SegmentationNetwork:
+    with torch.device("meta"):
+        return build(NetworkSpec.model_validate_json(spec), num_classes)
+
+
+def on_meta(spec: NetworkSpec | None, num_classes: int) -> SegmentationNetwork:
+    assert spec is not None
+    return _described(spec.model_dump_json(), num_classes)
+
+
+@pytest.mark.parametrize("pair", dict.fromkeys(name.rpartition("/")[0] for name in ROWS))
+def test_the_networks_of_a_pair_are_built_and_go_with_its_methods(pair: str) -> None:
+    for name in (name for name in ROWS if name.startswith(f"{pair}/")):
+        made, num_classes = recipe(name), classes(name)
+        student, teacher = on_meta(made.student, num_classes), on_meta(made.teacher.network, num_classes)
+        if made.method:
+            examples = {"student": probe(student), "teacher": probe(teacher)}
+            assert examples["student"].logits.shape == examples["teacher"].logits.shape
+        with torch.device("meta"):
+            for method in made.method:
+                create_method(method.name, **examples, num_classes=num_classes, **method.options)
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if name.startswith("bpkd/ade20k")])
+def test_parameters_are_those_that_were_printed(name: str) -> None:
+    """The paper's tables print those of the networks for ADE20K, the auxiliary head included."""
+    row, made = ROWS[name], recipe(name)
+    network = on_meta(made.teacher.network if row.role == "teacher" else made.student, 150)
+    assert row.parameters == round(sum(parameter.numel() for parameter in network.parameters()) / 1e6, 2)
+
+
+# --- One step -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Each data set in its layout, with images of about 96x64."""
+    folder = tmp_path_factory.mktemp("data")
+    makers = {**layouts.MAKE, "camvid": layouts.camvid}
+    return {name: layouts.enlarge(make(folder / name), 16) for name, make in makers.items()}
+
+
+def _kinds() -> list[str]:
+    """A row for each table, data set and method, and for each that has words of its own there."""
+    kinds = {}
+    for name, row in ROWS.items():
+        own = [word for word in row.words if not word.startswith(("student", "teacher.network", "teacher.train"))]
+        kinds.setdefault((name.split("/")[0], *own), name)
+    return list(kinds.values())
+
+
+@pytest.mark.parametrize("name", _kinds())
+def test_a_step_trains_and_its_protocol_scores(name: str, roots: dict[str, Path]) -> None:
+    data = recipe(name).data.name
+    made = load_recipe(name, *SMALL, f"data.root={roots[data]}", "batch_size=2", "teacher.train.batch_size=2")
+    role = made.role
+    teacher = None
+    if made.method:
+        teacher = Teacher(prepare_task(made, "teacher", teacher=None).network)
+    task = prepare_task(made, role, teacher=teacher)
+    own = own_optimizers(task.distiller.methods)
+    optimizer = make_optimizer(task.config.optimizer, task.network, task.distiller.methods, own)
+    set_rate(optimizer, task.config.schedule.factor(0, task.config.steps))
+    stream = Stream(task.data, made.augment, task.config.seed)
+    (batch,) = training_batches(stream, Share(task.config.batch_size), start=0, stop=1, workers=0)
+    before = {key: value.clone() for key, value in task.network.named_parameters()}
+    terms = task.distiller.train()(batch.image, batch.label)
+    assert {term.partition("/")[0] for term in terms} == {"task", "auxiliary", *(each.name for each in made.method)}
+    assert all(value.isfinite() for value in terms.values())
+    torch.stack(list(terms.values())).sum().backward()
+    for each in (optimizer, *own):
+        each.step()
+    moved = [key for key, value in task.network.named_parameters() if not torch.equal(value, before[key])]
+    assert len(moved) > 0.9 * len(before)
+    metrics = made.metrics.confusion_only()
+    scores = count(task.network.eval(), task.validation, inference=made.inference, metrics=metrics).quality().scores
+    assert 0 <= scores.miou <= 100
+    assert len(scores.iou) == classes(name)
