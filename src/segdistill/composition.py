@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ class Origin:
         return ""
 
 
+@functools.cache
 def fragments() -> dict[str, str]:
     """Name -> YAML text of the fragments that come with the library."""
     root = resources.files("segdistill") / "recipes"

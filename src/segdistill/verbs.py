@@ -262,8 +262,10 @@ def available(what: str | None = None) -> dict[str, dict[str, Any]]:
 def _described(row: PublishedRow) -> dict[str, Any]:
     """A published row, where its constants come from, and our own result if there is one."""
     plain = row.as_dict()
-    said = {word: comments(word) for word in row.words if word in fragments()} | plain.pop("origins")
-    return {**plain, "constants": said, "measured": measured().get(row.name)}
+    origins = plain.pop("origins")
+    said = {word: comments(word) if word in fragments() else "" for word in row.words}
+    constants = {word: f"{text} {origins.get(word, '')}".strip() for word, text in said.items()}
+    return {**plain, "constants": constants, "measured": measured().get(row.name)}
 
 
 def _summary(cls: type) -> str:
