@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from segdistill.evaluation.inference import as_input
 from segdistill.methods import Method
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.segmenter import SegmentationNetwork, auxiliary_given
 from segdistill.outputs import SegOutput
 from segdistill.training.task_loss import TaskLossConfig, task_loss
 
@@ -65,7 +66,8 @@ class Distiller(nn.Module):
         for teacher in self.teacher:
             active = [(method, factor(step)) for method, factor in zip(self.methods, self._factors, strict=True)]
             if any(factor for _, factor in active):
-                with torch.no_grad():
+                asked = any("auxiliary" in getattr(method, "needs", ()) for method in self.methods)
+                with torch.no_grad(), auxiliary_given(teacher) if asked else contextlib.nullcontext():
                     target: SegOutput = teacher(pixels)
             for method, factor in active:
                 for name, value in (method(output, target, label) if factor else _idle(method)).items():
