@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 import layouts
 import pytest
 import torch
+import yaml
 
 import segdistill as library
 from segdistill.composition import fragments, is_assignment
@@ -23,7 +25,7 @@ from segdistill.methods import create_method, method_names
 from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.models.teacher import Teacher
 from segdistill.models.zoo import NetworkSpec, build, probe
-from segdistill.published_rows import measured, published_rows
+from segdistill.published_rows import Table, measured, published_rows
 from segdistill.recipe import Recipe, load_recipe
 from segdistill.training.runs import prepare_task
 from segdistill.training.schedule import make_optimizer, own_optimizers, set_rate
@@ -304,3 +306,21 @@ def test_a_given_teacher_is_named_if_it_is_another(roots: dict[str, Path], tmp_p
     assert [line.row.method for line in done.lines] == ["dsd", "teacher"]
     assert done.lines[0].row.miou is None
     assert done.as_dict()["lines"][0]["difference"] == {"miou": None, "macc": None}
+
+
+def test_the_pages_example_makes_rows() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    lines = page.partition("    # mine.yaml")[2].splitlines()[1:]
+    text = "\n".join(itertools.takewhile(lambda line: line.startswith("    "), lines))
+    rows = {row.name: row for row in Table(**yaml.safe_load(text)).rows("mine")}
+    assert [row.miou for row in rows.values()] == [70.1, 60.2, 61.3]
+    made = load_recipe(*rows["mine/camvid/small/kd"].words)
+    assert ([method.name for method in made.method], made.augment.crop, made.steps) == (["kd"], (320, 320), 80_000)
+
+
+def test_the_page_tells_where_every_fragments_constants_come_from() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    first_cells = " ".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
+    used = {word for row in ROWS.values() for word in row.words if word in fragments()}
+    constants = {word for word in used if set(yaml.safe_load(fragments()[word])) - {"data", "inference", "metrics"}}
+    assert {word for word in constants - {"camvid"} if f"`{word}`" not in first_cells} == set()

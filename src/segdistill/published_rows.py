@@ -100,7 +100,9 @@ class _Data(_Layer):
     pairs: dict[str, _Scores]
 
 
-class _Table(BaseModel):
+class Table(BaseModel):
+    """A file of `recipes/published/`: methods and pairs with their words, and their scores on each data set."""
+
     model_config = ConfigDict(extra="forbid")
 
     paper: str
@@ -110,6 +112,7 @@ class _Table(BaseModel):
     data: dict[str, _Data]
 
     def rows(self, table: str) -> Iterator[PublishedRow]:
+        """The rows of the table of that name."""
         for data, on_data in self.data.items():
             for pair, scores in on_data.pairs.items():
                 for method in self.methods:
@@ -150,7 +153,7 @@ class _Table(BaseModel):
 @functools.cache
 def published_rows() -> dict[str, PublishedRow]:
     """Every row of every table, by name, in the order of the tables."""
-    tables = {name: _Table(**content) for name, content in _files().items() if name != _MEASURED}
+    tables = {name: Table(**content) for name, content in _files().items() if name != _MEASURED}
     return {row.name: row for name, table in tables.items() for row in table.rows(name)}
 
 
