@@ -17,6 +17,7 @@ import torch
 import yaml
 
 import segdistill as library
+from segdistill.cli import list_
 from segdistill.composition import fragments, is_assignment
 from segdistill.data.loading import Share, Stream, training_batches
 from segdistill.errors import DataError, RecipeError, TrainingError
@@ -238,9 +239,24 @@ def test_what_can_not_work_is_refused_before_anything_is_written(tmp_path: Path)
 def test_list_shows_rows_with_their_numbers(segdistill: Run) -> None:
     shown = segdistill("list").stdout
     assert "openmmlab_80k" in shown
-    (line,) = (line for line in shown.splitlines() if line.split()[:1] == ["bpkd/cityscapes/pspnet_r18"])
+    lines = iter(shown.splitlines())
+    assert any("bpkd/cityscapes/" in line for line in lines)
+    line = next(lines)
+    assert line.split()[0] == "pspnet_r18"
     assert line.split()[1:3] == ["79.74", "74.23"]
     assert line.split()[-1] == "77.57"
+
+
+def test_our_own_results_stand_beside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "cirkd/voc/pspnet_r18/cirkd"
+    monkeypatch.setitem(measured(), name, {"miou": 12.35, "macc": 20.0, "seed": 0})
+    list_("recipes")
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["ours"])
+    assert line.split() == ["ours", "12.35"]
+    list_("published")
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if name in line)
+    assert line.split()[1:4] == ["74.78", "-", "12.35"]
+    assert library.available("published")["published"][name]["measured"]["seed"] == 0
 
 
 def test_everything_known_of_a_row_is_there_for_programs() -> None:
@@ -272,6 +288,8 @@ def test_reproduce_puts_measured_beside_published_and_says_what_differed(
             assert line["difference"]["miou"] == pytest.approx(row["scores"]["miou"] - 77.57)
     assert "steps=2 (80000)" in result["changed"]
     assert "batch_size=2 (8)" in result["changed"]
+    assert "student=mobilenetv2_035 with fcn (pspnet_r18)" in result["changed"]
+    assert len(result["changed"]) == 10, result["changed"]
     assert "data.partial=True (unset)" in result["changed"]
     assert any("random weights (open-mmlab://resnet18_v1c)" in change for change in result["changed"])
     assert any(change.startswith("the teacher is trained in this run") for change in result["changed"])
@@ -281,7 +299,7 @@ def test_reproduce_puts_measured_beside_published_and_says_what_differed(
     again = segdistill(*words, "--resume")
     assert again.returncode == 0, again.stderr
     assert "Not the published recipe" in again.stdout
-    (line,) = (line for line in again.stdout.splitlines() if line.split()[:1] == [name])
+    (line,) = (line for line in again.stdout.splitlines() if line.split()[:1] == ["bpkd"])
     assert line.split()[1:3] == [f"{result['lines'][0]['measured']['miou']:.2f}", "77.57"]
 
 

@@ -116,9 +116,22 @@ def _given(word: str, parts: tuple[str | Path, ...]) -> bool:
 def _changed(published: Recipe, own: Recipe) -> Iterator[str]:
     """Each key that `own` has otherwise than the row: its value, and the row's in brackets."""
     then, now = (dict(_leaves(recipe.model_dump(mode="json"))) for recipe in (published, own))
+    others = []  # networks of another name: their single keys say no more
+    for key in ("student", "teacher.network"):
+        if then.get(f"{key}.name") != now.get(f"{key}.name"):
+            others.append(key)
+            yield f"{key}={_network(key, now)} ({_network(key, then)})"
     for key in {**then, **now}:
-        if key not in _FREE and then.get(key) != now.get(key):
+        inside = any(key == other or key.startswith(f"{other}.") for other in others)
+        if key not in _FREE and not inside and then.get(key) != now.get(key):
             yield f"{key}={_plain(now.get(key))} ({_plain(then.get(key))})"
+
+
+def _network(key: str, leaves: dict[str, Any]) -> str:
+    """A network by its name, or by what it is made of."""
+    head = leaves.get(f"{key}.head") or leaves.get(f"{key}.head.name")
+    made_of = f"{leaves.get(f'{key}.backbone')} with {head}"
+    return str(leaves.get(f"{key}.name") or made_of)
 
 
 def _leaves(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
