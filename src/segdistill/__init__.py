@@ -7,6 +7,7 @@ from segdistill.models.files import load_checkpoint, load_model
 from segdistill.models.zoo import create_model
 from segdistill.outputs import SegOutput
 from segdistill.recipe import Recipe, load_recipe
+from segdistill.reproduction import reproduce
 from segdistill.verbs import (
     available,
     compare,
@@ -43,6 +44,7 @@ __all__ = [
     "predict",
     "prepare",
     "profile",
+    "reproduce",
     "show",
     "submit",
     "train",

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from segdistill import verbs
+from segdistill import cli_weights, verbs
 from segdistill.comparison.verdict import verdict
 from segdistill.composition import key_values
 from segdistill.errors import RecipeError, SegdistillError
-from segdistill.report.cost_table import cost_notes, cost_table
+from segdistill.published_rows import published_rows
 from segdistill.report.diagnosis import diagnosis_notes, diagnosis_tables
 from segdistill.report.preparation import preparation_notes, preparation_table
+from segdistill.report.published_table import long_table, published_tables, reproduction_notes, reproduction_table
 from segdistill.report.score_table import score_lines, score_table
 from segdistill.report.study_table import notes as study_notes
 from segdistill.report.study_table import terminal as study_table
+from segdistill.reproduction import reproduce as reproduce_row
+from segdistill.terminal import AsJson, print_json, results
 from segdistill.training.display import console as messages
 from segdistill.training.interruption import Interrupted
 
@@ -32,18 +32,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-results = Console(highlight=False, quiet=os.environ.get("RANK", "0") != "0")
-"""Results go to standard output, from the main process only."""
 
 Parts = Annotated[
     list[str],
-    typer.Argument(help="Recipe fragments (see `list`), data sets, methods, .yaml files and key=value, left to right."),
+    typer.Argument(
+        help="Fragments and published rows (see `list`), data sets, methods, .yaml files and key=value, left to right."
+    ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that the folder holds.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-PartOption = Annotated[
-    Literal["student", "teacher"], typer.Option("--part", help="Which network of a distillation run's file.")
-]
 How = Annotated[
     list[str] | None, typer.Option("--set", help="How images are run, as inference.flip=true; may come repeatedly.")
 ]
@@ -55,7 +51,7 @@ def train(parts: Parts, resume: Resume = False, as_json: AsJson = False) -> None
     """Train the student, or with role=teacher the teacher, without distillation."""
     done = verbs.train(*parts, resume=resume, quiet=as_json)
     if as_json:
-        _print_json({**asdict(done), "folder": str(done.folder), "scores": done.scores.as_dict()})
+        print_json({**asdict(done), "folder": str(done.folder), "scores": done.scores.as_dict()})
     else:
         results.print(
             f"The {done.role} in {done.folder} reaches mIoU {done.scores.miou:.2f}, mAcc {done.scores.macc:.2f}, "
@@ -70,7 +66,7 @@ def distill(parts: Parts, resume: Resume = False, as_json: AsJson = False) -> No
     """Distil the student and show teacher, student alone and distilled student in one table."""
     done = verbs.distill(*parts, resume=resume, quiet=as_json)
     if as_json:
-        _print_json({"folder": str(done.folder), **done.proof.as_dict()})
+        print_json({"folder": str(done.folder), **done.proof.as_dict()})
     else:
         results.print(done.proof.rich())
         results.print(f"Pictures: {done.folder / 'grid.png'}   Student: {done.folder / 'student.safetensors'}")
@@ -96,11 +92,11 @@ def compare(
     if job is not None:
         one = verbs.compare_one(parts[0], job, quiet=as_json)
         if as_json:
-            _print_json(None if one is None else asdict(one))
+            print_json(None if one is None else asdict(one))
         return
     done = verbs.compare(*parts, methods=methods, seeds=seeds, quiet=as_json)
     if as_json:
-        _print_json(done.as_dict())
+        print_json(done.as_dict())
     else:
         for line in verdict(done):
             results.print(line, soft_wrap=True, markup=False)
@@ -108,6 +104,28 @@ def compare(
         results.print(study_notes(done), soft_wrap=True, markup=False)
     if done.failures:
         raise typer.Exit(1)
+
+
+@app.command()
+def reproduce(
+    row: Annotated[
+        str, typer.Argument(help="A published row, as bpkd/cityscapes/pspnet_r18/bpkd; see `list recipes`.")
+    ],
+    parts: Annotated[
+        list[str] | None,
+        typer.Argument(help="Recipe parts over the row's own: data.root=..., teacher.run=..., steps=..."),
+    ] = None,
+    resume: Resume = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a row of a published table and show what it measures beside what was printed."""
+    done = reproduce_row(row, *(parts or ()), resume=resume, quiet=as_json)
+    if as_json:
+        print_json(done.as_dict())
+        return
+    results.print(reproduction_table(done))
+    for line in reproduction_notes(done):
+        results.print(line, soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -126,7 +144,7 @@ def evaluate(
     """Score a network on a data set, class by class."""
     done = verbs.evaluate(weights, *(parts or ()), split=split, quiet=as_json)
     if as_json:
-        _print_json(done.as_dict())
+        print_json(done.as_dict())
         return
     title = f"{done.weights} on {done.images} images ({done.split})"
     results.print(score_table(title, done.classes, done.quality))
@@ -151,7 +169,7 @@ def predict(
         if not as_json:
             results.print(f"{prediction.image} -> {prediction.mask}, {prediction.overlay}", soft_wrap=True)
     if as_json:
-        _print_json(done)
+        print_json(done)
 
 
 @app.command()
@@ -170,7 +188,7 @@ def show(
     kinds, chosen = ([word for word in words.split(",") if word] for words in (what, images))
     made = verbs.show(run, *(parts or ()), what=kinds, images=chosen, of_class=of_class, out=out)  # type: ignore[arg-type]
     if as_json:
-        _print_json([str(path) for path in made])
+        print_json([str(path) for path in made])
         return
     for path in made:
         results.print(path, soft_wrap=True)
@@ -188,7 +206,7 @@ def submit(
     """Predict test images and pack them as the test server wants them; stopped, the same command goes on."""
     done = verbs.submit(weights, server, *images, out=out, parts=parts or (), quiet=as_json)
     if as_json:
-        _print_json({**asdict(done), "file": str(done.file)})
+        print_json({**asdict(done), "file": str(done.file)})
         return
     results.print(f"{done.file}: {done.images} maps. To send to: {done.upload}", soft_wrap=True)
     for problem in done.problems:
@@ -205,75 +223,15 @@ def check_zip(
     """Look for what a test server would refuse in a zip."""
     problems = verbs.check_zip(file, server, *(images or ()))
     if as_json:
-        _print_json(problems)
+        print_json(problems)
     else:
         results.print("\n".join(f"- {problem}" for problem in problems) or f"{file} is good.", soft_wrap=True)
     if problems:
         raise typer.Exit(1)
 
 
-@app.command()
-def inspect(
-    file: Annotated[Path, typer.Argument(help="A published weight file, a Hugging Face folder or a run folder.")],
-    part: PartOption = "student",
-    as_json: AsJson = False,
-) -> None:
-    """Say what a weight file is: layout, network, classes, parameters."""
-    found = verbs.inspect(file, part=part)
-    if as_json:
-        _print_json(found.as_dict())
-        return
-    table = Table(title=str(found.path), title_justify="left", show_header=False, box=None, padding=(0, 2))
-    table.add_row("layout", found.layout)
-    table.add_row("network", found.network or "none of the zoo")
-    table.add_row("made of", ", ".join(f"{key} {value}" for key, value in found.made_of.items()))
-    table.add_row(
-        "classes", f"{found.num_classes}" + (f": {', '.join(found.classes)}" if found.classes else ", not named")
-    )
-    table.add_row("parameters", f"{found.parameters / 1e6:.2f} M with the auxiliary head")
-    table.add_row("fits", "yes, every tensor" if not found.faults else "no: " + "; ".join(found.faults[:8]))
-    results.print(table)
-
-
-@app.command()
-def convert(
-    file: Annotated[Path, typer.Argument(help="A published weight file, a Hugging Face folder or a run folder.")],
-    out: Annotated[Path, typer.Argument(help="A folder, or for a published layout a .pth file.")],
-    layout: Annotated[str, typer.Option(help="segdistill, openmmlab, nvlabs, huggingface, cirkd, ..")] = "segdistill",
-    part: PartOption = "student",
-    role: Annotated[Literal["student", "teacher"], typer.Option(help="The name it gets in a folder.")] = "teacher",
-    as_json: AsJson = False,
-) -> None:
-    """Write a network in another layout: a published file as a run of ours, or a student for other tools."""
-    done = verbs.convert(file, out, layout=layout, part=part, role=role)
-    if as_json:
-        _print_json({**vars(done), "path": str(done.path)})
-    else:
-        what = done.network or "network"
-        results.print(
-            f"{what}, {done.num_classes} classes, {done.source} -> {done.target}: {done.path}", soft_wrap=True
-        )
-
-
-@app.command()
-def profile(
-    network: Annotated[str, typer.Argument(help="A network of the zoo, a run folder or a .safetensors file.")],
-    options: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="num_classes=150, size=512x1024 (HxW), latency=false, runs=, batch=, device=, convention= "
-            "(paper, conv), and the network's own, as output_stride=16."
-        ),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show parameters, multiply-adds, activation memory and latency, stage by stage."""
-    done = verbs.profile(network, **key_values(options or ()))
-    if as_json:
-        _print_json(done.as_dict())
-    else:
-        results.print(cost_table(done))
-        results.print(cost_notes(done), soft_wrap=True)
+for verb in (cli_weights.inspect, cli_weights.convert, cli_weights.profile):
+    app.command()(verb)
 
 
 @app.command()
@@ -294,7 +252,7 @@ def prepare(
         raise RecipeError(f"Say where the data set is or goes: segdistill prepare {dataset} root=FOLDER")
     done = verbs.prepare(dataset, quiet=as_json, **given)
     if as_json:
-        _print_json(done.as_dict())
+        print_json(done.as_dict())
     else:
         results.print(preparation_table(done))
         for line in preparation_notes(done):
@@ -314,7 +272,7 @@ def doctor(
         raise RecipeError(f"--images is {images!r}; expected a number or all.")
     done = verbs.doctor(*parts, images="all" if images == "all" else int(images), quiet=as_json)
     if as_json:
-        _print_json(done.as_dict())
+        print_json(done.as_dict())
     else:
         for table in diagnosis_tables(done):
             results.print(table)
@@ -326,15 +284,22 @@ def doctor(
 
 @app.command("list")
 def list_(
-    what: Annotated[str | None, typer.Argument(help="networks, heads, methods, datasets or recipes.")] = None,
+    what: Annotated[
+        str | None, typer.Argument(help="networks, heads, methods, datasets, recipes or published.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a recipe can name."""
     chosen = verbs.available(what)
     if as_json:
-        _print_json(chosen)
+        print_json(chosen)
         return
     for kind, entries in chosen.items():
+        if kind == "published":
+            rows = published_rows().values()
+            for table in [long_table(rows)] if what == kind else published_tables(rows):
+                results.print(table)
+            continue
         table = Table(title=kind, title_justify="left", show_header=False, box=None, padding=(0, 2))
         for name, text in entries.items():
             table.add_row(f"[bold]{name}[/bold]", text)
@@ -351,8 +316,3 @@ def main() -> None:
     except SegdistillError as error:
         messages.print(f"Error: {error}", style="red", soft_wrap=True, markup=False)
         sys.exit(1)
-
-
-def _print_json(value: Any) -> None:
-    if not results.quiet:
-        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

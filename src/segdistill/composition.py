@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 
 from segdistill.errors import RecipeError, nearest
+from segdistill.published_rows import FOLDER, published_rows, row_words
 
 
 @dataclass
@@ -35,10 +37,11 @@ class Origin:
         return ""
 
 
+@functools.cache
 def fragments() -> dict[str, str]:
     """Name -> YAML text of the fragments that come with the library."""
     root = resources.files("segdistill") / "recipes"
-    folders = [folder for folder in root.iterdir() if folder.is_dir()]
+    folders = [folder for folder in root.iterdir() if folder.is_dir() and folder.name != FOLDER]
     return {
         file.name.removesuffix(".yaml"): file.read_text(encoding="utf-8")
         for folder in folders
@@ -47,15 +50,26 @@ def fragments() -> dict[str, str]:
     }
 
 
+def comments(name: str) -> str:
+    """What the comments of the fragment `name` say: its head, then those of single keys as "key: comment"."""
+    lines = fragments()[name].splitlines()
+    head = " ".join(line.removeprefix("#").strip() for line in lines if line.startswith("#"))
+    keys = [found.groups() for line in lines if (found := re.match(r"\s*(\w+):.*\s#\s(.*)", line))]
+    return " ".join([head, *(f"{key}: {text}." for key, text in keys)])
+
+
 def compose(*parts: str | Path, **overrides: Any) -> tuple[dict[str, Any], Origin]:
-    """Merge the parts: a later key wins, mappings merge, method lists join, every other list is replaced."""
+    """Merge the parts: a later key wins, mappings merge, method lists join, every other list is replaced.
+
+    The name of a published row stands for its words.
+    """
     merged: dict[str, Any] = {}
     origin = Origin()
-    for part in parts:
-        if _is_assignment(str(part)):
-            _assign(merged, str(part), origin)
+    for part in (word for given in parts for word in row_words(str(given)) or (str(given),)):
+        if is_assignment(part):
+            _assign(merged, part, origin)
         else:
-            tree, source = _fragment(str(part))
+            tree, source = _fragment(part)
             joined = [*_list(merged.get("method")), *_list(tree.get("method"))]
             _merge(merged, tree, "", source, origin)
             if joined:
@@ -64,7 +78,7 @@ def compose(*parts: str | Path, **overrides: Any) -> tuple[dict[str, Any], Origi
     return merged, origin
 
 
-def _is_assignment(part: str) -> bool:
+def is_assignment(part: str) -> bool:
     """Whether the part is `key=value`; a path may hold a "=" as well, and a value may be the name of a .yaml file."""
     key, found, _ = part.partition("=")
     is_path = part.endswith((".yaml", ".yml")) and ("/" in key or "\\" in key or Path(part).is_file())
@@ -103,6 +117,8 @@ def _fragment(name: str) -> tuple[dict[str, Any], str]:
         return {"method": [name]}, f"method '{name}'"
     if name in dataset_names():
         return {"data": {"name": name}}, f"data set '{name}'"
+    if "/" in name:
+        raise RecipeError(f"No published row is called '{name}'.{nearest(name, published_rows())}")
     words = {*known, *method_names(), *dataset_names()}
     raise RecipeError(f"No recipe fragment, method or data set is called '{name}'.{nearest(name, words)}")
 

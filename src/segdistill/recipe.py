@@ -30,6 +30,7 @@ from segdistill.models.files import Role
 from segdistill.models.zoo import NetworkSpec, resolve_spec
 from segdistill.training.influence import MethodSchedule
 from segdistill.training.schedule import OptimizerConfig, ScheduleConfig
+from segdistill.training.task_loss import TaskLossConfig
 
 DEFAULT_METHOD = "canonical"
 """What distils when a recipe names no method."""
@@ -90,8 +91,9 @@ class TrainingConfig(BaseModel):
     steps: optimiser steps. batch_size: images a step over all processes and micro-batches. accumulate: micro-batches
     a step. clip_grad: largest gradient norm, null for no limit. validate_every, checkpoint_every: steps, null for a
     tenth of the run. keep: which weights the run hands over, the last or those of the best validation mIoU (the best
-    is chosen on the validation images, so its score flatters). workers: loader processes. class_balance: exponent b of
-    the task loss's class weights, share^-b; 0 is plain cross-entropy, 0.5 helps thin and rare classes.
+    is chosen on the validation images, so its score flatters). workers: loader processes. task_loss: how the
+    cross-entropy is taken. class_balance: exponent b of its class weights, share^-b; 0 is plain cross-entropy, 0.5
+    helps thin and rare classes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -102,6 +104,7 @@ class TrainingConfig(BaseModel):
     accumulate: int = Field(1, ge=1)
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    task_loss: TaskLossConfig = TaskLossConfig()
     class_balance: float = Field(0.0, ge=0, le=1)
     clip_grad: float | None = Field(None, gt=0)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -194,7 +197,7 @@ class Recipe(TrainingConfig):
     @model_serializer(mode="wrap")
     def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
-        for key in ("inference", "metrics"):  # recipes of runs that know neither stay the same
+        for key in ("inference", "metrics", "task_loss"):  # recipes of runs that know none of them stay the same
             if getattr(self, key) == type(self).model_fields[key].default:
                 written.pop(key, None)
         return written
@@ -219,8 +222,8 @@ class Recipe(TrainingConfig):
 def load_recipe(*parts: str | Path, **overrides: Any) -> Recipe:
     """A recipe from fragments and `key=value` strings, left to right, then keyword overrides; checked.
 
-    A part is the name of a fragment (`segdistill list recipes`), of a data set or of a method, a path to a .yaml
-    file, or `key.sub=value`.
+    A part is the name of a fragment or of a published row (`segdistill list recipes`), of a data set or of a method, a
+    path to a .yaml file, or `key.sub=value`.
     """
     merged, origin = compose(*parts, **overrides)
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segdistill.comparison.study import compare, compare_one
-from segdistill.composition import fragments
+from segdistill.composition import comments, fragments
 from segdistill.conversion import convert, inspect
 from segdistill.data import create_dataset, dataset_names
 from segdistill.diagnosis import Diagnosis, diagnose
@@ -27,6 +27,7 @@ from segdistill.models.zoo import ZOO
 from segdistill.preparation import prepare
 from segdistill.profiling import check_settings, profile_network
 from segdistill.proof import Contender, prove, save_proof
+from segdistill.published_rows import PublishedRow, measured, published_rows
 from segdistill.recipe import Recipe, load_inference, load_recipe
 from segdistill.report.prediction import Prediction, predict_files
 from segdistill.report.table import Proof
@@ -236,9 +237,11 @@ def doctor(*parts: str | Path, images: int | Literal["all"] = 500, quiet: bool =
     return diagnose(load_recipe(*parts, **overrides), images=None if images == "all" else images, quiet=quiet)
 
 
-def available(what: str | None = None) -> dict[str, dict[str, str]]:
-    """Networks, heads, methods, data sets and recipe fragments by name, with a line on each; all or the kind `what`."""
-    known = {
+def available(what: str | None = None) -> dict[str, dict[str, Any]]:
+    """Networks, heads, methods, data sets and recipe fragments by name, with a line on each, and the published rows
+    with all that is known of them; all or the kind `what`. "recipes" are fragments and published rows.
+    """
+    known: dict[str, dict[str, Any]] = {
         "networks": {
             name: ", ".join(f"{key} {value}" for key, value in made_of.items()) for name, made_of in ZOO.items()
         },
@@ -246,10 +249,22 @@ def available(what: str | None = None) -> dict[str, dict[str, str]]:
         "methods": {name: _summary(cls) for name, cls in method_names().items()},
         "datasets": {name: _summary(cls) for name, cls in dataset_names().items()},
         "recipes": {name: text.lstrip("# ").partition("\n")[0] for name, text in sorted(fragments().items())},
+        "published": {name: _described(row) for name, row in published_rows().items()},
     }
     if what is not None and what not in known:
         raise RecipeError(f"Nothing to list is called '{what}'.{nearest(what, known)}")
-    return known if what is None else {what: known[what]}
+    if what is None:
+        return known
+    return {kind: known[kind] for kind in ((what, "published") if what == "recipes" else (what,))}
+
+
+def _described(row: PublishedRow) -> dict[str, Any]:
+    """A published row, where its constants come from, and our own result if there is one."""
+    plain = row.as_dict()
+    origins = plain.pop("origins")
+    said = {word: comments(word) if word in fragments() else "" for word in row.words}
+    constants = {word: f"{text} {origins.get(word, '')}".strip() for word, text in said.items()}
+    return {**plain, "constants": constants, "measured": measured().get(row.name)}
 
 
 def _summary(cls: type) -> str:

@@ -295,7 +295,7 @@ def test_openmmlabs_sizes(size: tuple[int, int], base: Any, ratio: float, want: 
 
 
 def test_cirkds_pipeline_scales_in_tenths_and_leaves_colours_and_crops_alone() -> None:
-    augment = _pipeline("cirkd", crop=(2 * HEIGHT, 2 * WIDTH))
+    augment = _pipeline("cirkd_pipeline", crop=(2 * HEIGHT, 2 * WIDTH))
     white = _sample(torch.zeros(HEIGHT, WIDTH), torch.full((3, HEIGHT, WIDTH), 255, dtype=torch.uint8))
     heights = []
     for seed in range(400):
@@ -307,7 +307,7 @@ def test_cirkds_pipeline_scales_in_tenths_and_leaves_colours_and_crops_alone() -
     counts = np.bincount(heights)
     assert set(np.flatnonzero(counts)) == {round(HEIGHT * tenths / 10) for tenths in range(5, 21)}
     assert counts[counts > 0].min() > 8, "sixteen factors, all as likely"
-    assert _pipeline("cirkd").max_class_share == 1
+    assert _pipeline("cirkd_pipeline").max_class_share == 1
 
 
 def test_opencvs_labels_are_those_of_the_published_pipelines() -> None:

@@ -9,9 +9,11 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+from layouts import camvid
 from PIL import Image
 
-from segdistill.data.base import Sample
+from segdistill.data import DatasetConfig, create_dataset
+from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.camvid import CamVid
 from segdistill.errors import DataError
 
@@ -22,7 +24,7 @@ NAMES = (
 )  # fmt: skip
 
 
-def _samples(dataset: CamVid) -> list[Sample]:
+def _samples(dataset: SegmentationDataset) -> list[Sample]:
     return [dataset[index] for index in range(len(dataset))]
 
 
@@ -59,16 +61,7 @@ class TestPublished:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """The layout in small; the lists hold the path of the machine they were made on, as the published ones do."""
-    for split, names in (("train", ("a", "b", "c")), ("val", ("d",)), ("test", ("e", "f"))):
-        (tmp_path / split).mkdir()
-        (tmp_path / f"{split}annot").mkdir()
-        for i, name in enumerate(names):
-            Image.new("RGB", (8, 6), (i, 0, 0)).save(tmp_path / split / f"{name}.png")
-            Image.new("L", (8, 6), i).save(tmp_path / f"{split}annot" / f"{name}.png")
-        lines = [f"/SegNet/CamVid/{split}/{name}.png /SegNet/CamVid/{split}annot/{name}.png\n" for name in names]
-        (tmp_path / f"{split}.txt").write_text("".join(lines))
-    return tmp_path
+    return camvid(tmp_path)
 
 
 def test_the_prefix_of_the_lists_does_not_matter(root: Path) -> None:
@@ -78,6 +71,15 @@ def test_the_prefix_of_the_lists_does_not_matter(root: Path) -> None:
         assert [sample.name for sample in samples] == list(names)
         for i, sample in enumerate(samples):
             assert sample.image[0].unique().tolist() == sample.label.unique().tolist() == [i]
+
+
+def test_the_test_list_may_stand_for_validation(root: Path) -> None:
+    expected: list[tuple[Literal["train", "val"], str]] = [("train", "abc"), ("val", "ef")]
+    for split, names in expected:
+        dataset = create_dataset(
+            DatasetConfig.model_validate({"name": "camvid", "root": root, "validation": "test"}), split
+        )
+        assert [sample.name for sample in _samples(dataset)] == list(names)
 
 
 def test_lists_may_hold_relative_paths_and_blank_lines(root: Path) -> None:

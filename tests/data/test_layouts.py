@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pytest
-from PIL import Image
+from layouts import MAKE, ade20k, cityscapes, coco_stuff, pascal_context, voc, write_image, write_lines, write_mask
 
 from segdistill.data import DatasetConfig, SegmentationDataset, create_dataset
 from segdistill.data.cityscapes import CITIES, Cityscapes
@@ -17,77 +15,6 @@ from segdistill.errors import DataError, RecipeError
 from segdistill.recipe import load_recipe
 
 Split = Literal["train", "val"]
-
-
-def _image(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (6, 4), (1, 2, 3)).save(path)
-
-
-def _mask(path: Path, values: list[int]) -> None:
-    """Four rows of `values`, six of them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.array([values] * 4, np.uint8)).save(path)
-
-
-def _lines(path: Path, names: Iterable[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{name}\n" for name in names))
-
-
-def _cityscapes(root: Path) -> Path:
-    for part, city in (("train", "aachen"), ("train", "ulm"), ("val", "lindau"), ("train_extra", "augsburg")):
-        _image(root / "leftImg8bit" / part / city / f"{city}_000000_000001_leftImg8bit.png")
-        for truth in ("gtFine", "gtCoarse") if part != "train_extra" else ("gtCoarse",):
-            mask = root / truth / part / city / f"{city}_000000_000001_{truth}_labelIds.png"
-            _mask(mask, [0, 7, 8, 29, 33, 255] if truth == "gtFine" else [7, 7, 7, 0, 0, 0])
-    return root
-
-
-def _ade20k(root: Path) -> Path:
-    for split, folder, count in (("train", "training", 3), ("val", "validation", 2)):
-        for number in range(1, count + 1):
-            _image(root / "images" / folder / f"ADE_{split}_{number:08d}.jpg")
-            _mask(root / "annotations" / folder / f"ADE_{split}_{number:08d}.png", [0, 1, 150, number, 0, 2])
-    return root
-
-
-def _context(root: Path) -> Path:
-    for split, names in (("train", ["2008_000002", "2008_000003"]), ("val", ["2008_000004"])):
-        _lines(root / "ImageSets" / "SegmentationContext" / f"{split}.txt", names)
-        for name in names:
-            _image(root / "JPEGImages" / f"{name}.jpg")
-            _mask(root / "SegmentationClassContext" / f"{name}.png", [0, 1, 2, 6, 37, 59])
-    return root
-
-
-def _voc(root: Path) -> Path:
-    for name in ("train", "extra", "val"):
-        _image(root / "JPEGImages" / f"{name}.jpg")
-        _mask(root / "SegmentationClassAug" / f"{name}.png", [0, 1, 20, 255, 15, 0])
-        if name != "extra":
-            _mask(root / "SegmentationClass" / f"{name}.png", [0, 1, 20, 255, 15, 1])
-    _lines(root / "ImageSets" / "Segmentation" / "train.txt", ["train"])
-    _lines(root / "ImageSets" / "Segmentation" / "val.txt", ["val"])
-    _lines(root / "ImageSets" / "SegmentationAug" / "train_aug.txt", ["extra", "train"])
-    return root
-
-
-def _coco_stuff(root: Path) -> Path:
-    for folder, names in (("train2017", ["000000000009", "000000000025"]), ("val2017", ["000000000139"])):
-        for name in names:
-            _image(root / "images" / folder / f"{name}.jpg")
-            _mask(root / "annotations" / folder / f"{name}.png", [0, 10, 12, 91, 181, 255])
-    return root
-
-
-MAKE: dict[str, Callable[[Path], Path]] = {
-    "cityscapes": _cityscapes,
-    "ade20k": _ade20k,
-    "pascal_context": _context,
-    "voc": _voc,
-    "coco_stuff": _coco_stuff,
-}
 INSIDE = {
     "cityscapes": "leftImg8bit/train",
     "ade20k": "annotations",
@@ -170,7 +97,7 @@ def test_a_value_that_is_no_label_names_the_file(tmp_path: Path, name: str) -> N
     root = MAKE[name](tmp_path)
     for path in root.rglob("*.png"):
         if "leftImg8bit" not in path.name:
-            _mask(path, [0, 0, 0, 200, 0, 0])
+            write_mask(path, [0, 0, 0, 200, 0, 0])
     with pytest.raises(DataError, match=_says(".png", "value 200;", "17 %")):
         _open(name, root)[0]
 
@@ -194,17 +121,17 @@ def test_cities_add_up_to_the_official_counts() -> None:
 
 
 def test_cityscapes_label_ids_and_train_ids(tmp_path: Path) -> None:
-    root = _cityscapes(tmp_path)
+    root = cityscapes(tmp_path)
     assert _row(_open("cityscapes", root)) == [255, 0, 1, 255, 18, 255]
     for ids in root.rglob("*labelIds.png"):
-        _mask(ids.with_name(ids.name.replace("labelIds", "labelTrainIds")), [0, 1, 18, 255, 5, 6])
+        write_mask(ids.with_name(ids.name.replace("labelIds", "labelTrainIds")), [0, 1, 18, 255, 5, 6])
     assert _row(_open("cityscapes", root)) == [0, 1, 18, 255, 5, 6]
     assert _row(_open("cityscapes", root, labels="labelIds")) == [255, 0, 1, 255, 18, 255]
 
 
 def test_cityscapes_takes_the_masks_that_all_images_have(tmp_path: Path) -> None:
-    root = _cityscapes(tmp_path)
-    _mask(
+    root = cityscapes(tmp_path)
+    write_mask(
         next(root.rglob("aachen*gtFine_labelIds.png")).with_name("aachen_000000_000001_gtFine_labelTrainIds.png"),
         [18] * 6,
     )
@@ -212,7 +139,7 @@ def test_cityscapes_takes_the_masks_that_all_images_have(tmp_path: Path) -> None
 
 
 def test_cityscapes_fine_coarse_and_both(tmp_path: Path) -> None:
-    root = _cityscapes(tmp_path)
+    root = cityscapes(tmp_path)
     names = [f"{city}_000000_000001_leftImg8bit" for city in ("aachen", "ulm", "augsburg")]
     fine, coarse, both = (_open("cityscapes", root, train=train) for train in ("fine", "coarse", "both"))
     assert _names(fine) == names[:2]
@@ -225,18 +152,18 @@ def test_cityscapes_fine_coarse_and_both(tmp_path: Path) -> None:
 
 
 def test_cityscapes_test_images_have_no_labels(tmp_path: Path) -> None:
-    _image(tmp_path / "leftImg8bit" / "test" / "bonn" / "bonn_000000_000001_leftImg8bit.png")
+    write_image(tmp_path / "leftImg8bit" / "test" / "bonn" / "bonn_000000_000001_leftImg8bit.png")
     dataset = Cityscapes(root=tmp_path, split="test", partial=True)
     assert dataset[0].label.unique().tolist() == [255]
 
 
 def test_cityscapes_says_which_city_is_not_complete(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=_says("leftImg8bit/train/aachen", "1 of 174")):
-        _open("cityscapes", _cityscapes(tmp_path), partial=False)
+        _open("cityscapes", cityscapes(tmp_path), partial=False)
 
 
 def test_cityscapes_with_polygons_only_says_how_to_draw_them(tmp_path: Path) -> None:
-    root = _cityscapes(tmp_path)
+    root = cityscapes(tmp_path)
     for ids in root.rglob("*_labelIds.png"):
         ids.with_name(ids.name.replace("labelIds.png", "polygons.json")).write_text("{}")
         ids.unlink()
@@ -245,7 +172,7 @@ def test_cityscapes_with_polygons_only_says_how_to_draw_them(tmp_path: Path) -> 
 
 
 def test_cityscapes_without_masks_says_which_folder_is_missing(tmp_path: Path) -> None:
-    _image(tmp_path / "leftImg8bit" / "train" / "aachen" / "a_leftImg8bit.png")
+    write_image(tmp_path / "leftImg8bit" / "train" / "aachen" / "a_leftImg8bit.png")
     with pytest.raises(DataError, match=_says("leftImg8bit", "but no gtFine", "gtFine_trainvaltest.zip")):
         _open("cityscapes", tmp_path)
 
@@ -254,7 +181,7 @@ def test_cityscapes_without_masks_says_which_folder_is_missing(tmp_path: Path) -
 
 
 def test_ade20k(tmp_path: Path) -> None:
-    root = _ade20k(tmp_path)
+    root = ade20k(tmp_path)
     assert _names(_open("ade20k", root)) == [f"ADE_train_{number:08d}" for number in (1, 2, 3)]
     assert _row(_open("ade20k", root, "val"), 1) == [255, 0, 149, 1, 255, 1]
     with pytest.raises(DataError, match=_says("first", "ADE_val_00000003.jpg")):
@@ -262,7 +189,7 @@ def test_ade20k(tmp_path: Path) -> None:
 
 
 def test_pascal_context(tmp_path: Path) -> None:
-    root = _context(tmp_path)
+    root = pascal_context(tmp_path)
     plain, whole = _open("pascal_context", root), _open("pascal_context", root, num_classes=60)
     official = _open("pascal_context", root, order="official")
     assert _row(plain) == [255, 0, 1, 5, 36, 58]
@@ -272,13 +199,13 @@ def test_pascal_context(tmp_path: Path) -> None:
 
 
 def test_pascal_context_masks_may_lie_elsewhere(tmp_path: Path) -> None:
-    root = _context(tmp_path / "set")
+    root = pascal_context(tmp_path / "set")
     (root / "SegmentationClassContext").rename(tmp_path / "made")
     assert len(_open("pascal_context", root, masks=tmp_path / "made")) == 2
 
 
 def test_voc_augmented_and_plain(tmp_path: Path) -> None:
-    root = _voc(tmp_path)
+    root = voc(tmp_path)
     assert _names(_open("voc", root)) == ["extra", "train"]
     assert _row(_open("voc", root)) == [0, 1, 20, 255, 15, 0]
     assert _names(_open("voc", root, augmented=False)) == ["train"]
@@ -288,35 +215,35 @@ def test_voc_augmented_and_plain(tmp_path: Path) -> None:
 
 
 def test_voc_with_the_lists_of_others(tmp_path: Path) -> None:
-    root = _voc(tmp_path)
+    root = voc(tmp_path)
     listed = root / "ImageSets" / "SegmentationAug" / "train_aug.txt"
     listed.unlink()
     with pytest.raises(DataError, match=_says("train_aug.txt", "segdistill prepare voc", "augmented=false")):
         _open("voc", root)
-    _lines(root / "ImageSets" / "Segmentation" / "aug.txt", ["extra"])  # what SBD adds
+    write_lines(root / "ImageSets" / "Segmentation" / "aug.txt", ["extra"])  # what SBD adds
     assert _names(_open("voc", root)) == ["train", "extra"]
-    _lines(listed, ["/JPEGImages/train.jpg /SegmentationClassAug/train.png"])  # DeepLab's form
+    write_lines(listed, ["/JPEGImages/train.jpg /SegmentationClassAug/train.png"])  # DeepLab's form
     assert _names(_open("voc", root)) == ["train"]
 
 
 def test_coco_stuff_171_and_182(tmp_path: Path) -> None:
-    root = _coco_stuff(tmp_path)
+    root = coco_stuff(tmp_path)
     assert _row(_open("coco_stuff", root)) == [0, 10, 11, 80, 170, 255]
     assert _row(_open("coco_stuff", root, num_classes=182)) == [0, 10, 12, 91, 181, 255]
     assert _open("coco_stuff", root, num_classes=182).classes.names[91] == _open("coco_stuff", root).classes.names[80]
 
 
 def test_coco_stuff_ids_that_are_never_annotated_are_a_mistake(tmp_path: Path) -> None:
-    root = _coco_stuff(tmp_path)
-    _mask(root / "annotations" / "val2017" / "000000000139.png", [11, 0, 0, 0, 0, 0])
+    root = coco_stuff(tmp_path)
+    write_mask(root / "annotations" / "val2017" / "000000000139.png", [11, 0, 0, 0, 0, 0])
     with pytest.raises(DataError, match=_says("000000000139.png", "value 11;", "stuffthingmaps")):
         _open("coco_stuff", root, "val")[0]
 
 
 def test_coco_stuff_with_the_masks_of_openmmlab(tmp_path: Path) -> None:
-    root = _coco_stuff(tmp_path)
+    root = coco_stuff(tmp_path)
     for mask in [*root.rglob("*.png")]:
-        _mask(mask.with_name(f"{mask.stem}_labelTrainIds.png"), [0, 10, 11, 80, 170, 255])
+        write_mask(mask.with_name(f"{mask.stem}_labelTrainIds.png"), [0, 10, 11, 80, 170, 255])
     assert _row(_open("coco_stuff", root)) == [0, 10, 11, 80, 170, 255]
     assert len(_open("coco_stuff", root)) == 2  # the published masks, beside which OpenMMLab writes its own
     for mask in root.rglob("*.png"):

@@ -7,8 +7,11 @@ import torch
 import torch.nn.functional as F
 
 from segdistill.methods import create_method
+from segdistill.models.teacher import Teacher
 from segdistill.models.zoo import create_model, probe
-from segdistill.training.distiller import Distiller, task_loss
+from segdistill.outputs import SegOutput
+from segdistill.training.distiller import Distiller
+from segdistill.training.task_loss import TaskLossConfig, task_loss
 
 
 def test_task_loss_averages_over_pixels_that_are_not_void() -> None:
@@ -49,3 +52,37 @@ def test_the_teacher_is_used_but_never_trained_saved_or_switched(distiller: Dist
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
     assert all(parameter.grad is not None for parameter in distiller.parameters())
     assert {name.partition(".")[0] for name in distiller.state_dict()} == {"student", "methods"}
+
+
+def test_the_recipe_says_how_the_task_loss_is_taken() -> None:
+    network = create_model("mobilenetv2_035_fcn", 8, auxiliary_channels=8, dropout=0.0).train()
+    image = torch.randint(0, 255, (2, 3, 32, 32), dtype=torch.uint8)
+    label = torch.randint(0, 8, (2, 32, 32), dtype=torch.uint8)
+    label[:, :8] = 255
+    how = TaskLossConfig(align_corners=True, divisor="all", auxiliary_weight=0.1)
+    terms = Distiller(network, task=how)(image, label)
+    output = network(image / 255)
+    for key, logits, weight in (("task", output.logits, 1.0), ("auxiliary", output.auxiliary, 0.1)):
+        scores = F.interpolate(logits, (32, 32), mode="bilinear", align_corners=True)
+        expected = weight * F.cross_entropy(scores, label.long(), ignore_index=255, reduction="sum") / label.numel()
+        assert terms[key].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_a_method_that_asks_gets_the_teachers_auxiliary_logits() -> None:
+    student = create_model("mobilenetv2_035_fcn", 8, auxiliary_channels=8, dropout=0.0)
+    teacher = create_model("mobilenetv2_035_fcn", 8, auxiliary_channels=16).eval()
+    example = {"student": probe(student), "teacher": probe(teacher), "num_classes": 8}
+    image = torch.randint(0, 255, (2, 3, 32, 32), dtype=torch.uint8)
+    label = torch.randint(0, 8, (2, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        reference = teacher(image / 255)
+    terms = {}
+    for asked in (False, True):
+        method = create_method("dsd", **example, auxiliary=asked)
+        seen: list[SegOutput] = []
+        method.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[1]))
+        terms[asked] = Distiller(student, [method], Teacher(teacher)).train()(image, label)["dsd/psd"]
+        assert (seen[0].auxiliary is not None) == asked
+        torch.testing.assert_close(seen[0].logits, reference.logits)
+    assert terms[True] != terms[False]
+    assert teacher(image / 255).auxiliary is None

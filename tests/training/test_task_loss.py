@@ -102,6 +102,15 @@ def test_equals_the_published_code(case: str, dtype: torch.dtype) -> None:
     assert (logits.grad - gradient).abs().max() <= relative * gradient.abs().max()
 
 
+def test_void_pixels_may_count_in_the_divisor_as_in_openmmlab() -> None:
+    logits, label = scene(2, 5, (4, 6), (16, 24))
+    share = (label != VOID).double().mean().item()
+    assert 0 < share < 1
+    got = task_loss(logits, label, divisor="all")
+    assert got.item() == pytest.approx(share * task_loss(logits, label).item(), rel=1e-6)
+    assert task_loss(logits, torch.full_like(label, VOID), divisor="all") == 0
+
+
 def test_autocast_and_half_precision_change_nothing() -> None:
     logits, label = scene(2, 5, (4, 6), (16, 24))
     half = logits.bfloat16().requires_grad_()

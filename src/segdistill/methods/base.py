@@ -29,7 +29,8 @@ class Method(nn.Module, ABC):
     """
 
     needs: frozenset[str] = frozenset({"logits"})
-    """Which of "logits", "embedding", "features" and "label" the method reads."""
+    """Which of "logits", "embedding", "features" and "label" the method reads; with "auxiliary" the teacher gives its
+    auxiliary logits as well, if it has a head for them."""
 
     def __init__(
         self, student: SegOutput, teacher: SegOutput, num_classes: int, needs: frozenset[str] | None = None

@@ -24,12 +24,13 @@ class DSD(Method):
     Of the logits, averaged over 2 x 2 positions and z of shape (N,K,h/2,w/2) then:
       P = softmax over positions of z / T;  M = P P^T (N,K,K);  csd = csd_weight * mean (M_s - M_t)^2
     There is nothing to learn, channels may differ, and attention maps of other grids are raised to the finest one. The
-    auxiliary logits count if both networks give them; a teacher in evaluation mode usually does not. Void positions are
-    left out of the attention, the mean, the averages and the softmax.
+    auxiliary logits count if both networks give them, the teacher with `auxiliary`. Void positions are left out of the
+    attention, the mean, the averages and the softmax.
 
-    temperature: T > 0. as_published: void positions count; and a student without auxiliary logits whose teacher has
-    them repeats its logits in their place, as the code does for its mobile students. That pair of equal maps is
-    constant here; in the code its gradient, of order 1e20 and more, cancels and takes smaller ones with it.
+    temperature: T > 0. auxiliary: whether a teacher that has an auxiliary head uses it, as in CIRKD. as_published: void
+    positions count; and a student without auxiliary logits whose teacher gives them repeats its logits in their place,
+    as the code does for its mobile students. That pair of equal maps is constant here; in the code its gradient, of
+    order 1e20 and more, cancels and takes smaller ones with it.
     csd is of the order 1/(h w)^2, some 1e-8: at its published weight it hardly acts.
     Defaults: weights 1000 and 10, T = 4 of CIRKD's scripts, which use no `kd` beside it.
     Source: Feng et al., "Double Similarity Distillation for Semantic Image Segmentation", TIP 2021.
@@ -48,9 +49,10 @@ class DSD(Method):
         psd_weight: NonNegative = 1000.0,
         csd_weight: NonNegative = 10.0,
         temperature: Positive = 4.0,
+        auxiliary: bool = False,
         as_published: bool = False,
     ) -> None:
-        super().__init__(student, teacher, num_classes)
+        super().__init__(student, teacher, num_classes, self.needs | {"auxiliary"} if auxiliary else None)
         self.psd_weight = psd_weight
         self.csd_weight = csd_weight
         self.temperature = temperature

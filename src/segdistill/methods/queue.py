@@ -28,7 +28,7 @@ class Chance(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seed = int(torch.randint(2**62, ()))
+        self.seed = int(torch.randint(2**62, (), device="cpu"))
         self.calls = 0
 
     def _generator(self) -> torch.Generator:

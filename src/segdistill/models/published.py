@@ -109,6 +109,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
             "head": {"name": "segformer", "normed": False, "fusion_bias": True},
             "channels": 256 if size < 2 else 768,
             "auxiliary_channels": 0,
+            "dropout": 0.0,
             **CIRKD_PIXELS,
         }
         for size in range(6)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
@@ -62,11 +63,13 @@ class Segmenter(SegmentationNetwork):
     """Backbone, head and classifier.
 
     dropout: of whole channels before the classifier, while training. auxiliary: a second head whose logits are
-    returned while training only.
+    returned while training, or where `auxiliary_given`.
     """
 
     spec: NetworkSpec | None = None
     """What the network is made of, if it was made from such a description."""
+    auxiliary_wanted: bool = False
+    """Whether the auxiliary logits are returned in evaluation mode, too; see `auxiliary_given`."""
 
     def __init__(
         self,
@@ -95,7 +98,8 @@ class Segmenter(SegmentationNetwork):
         features = tuple(self.backbone(self.normalise(image)))
         embedding = self.head(features)
         auxiliary = None
-        if self.training and self.auxiliary is not None and self.auxiliary_classifier is not None:
+        wanted = self.training or self.auxiliary_wanted
+        if wanted and self.auxiliary is not None and self.auxiliary_classifier is not None:
             auxiliary = self.auxiliary_classifier(self.dropout(self.auxiliary(features)))
         return SegOutput(
             logits=self.classifier(self.dropout(embedding)),
@@ -110,6 +114,19 @@ class Segmenter(SegmentationNetwork):
             setattr(self, name, part)
         self.mean, self.std, self.bgr, self.spec = other.mean, other.std, other.bgr, other.spec
         self.train(self.training)
+
+
+@contextlib.contextmanager
+def auxiliary_given(network: nn.Module) -> Iterator[None]:
+    """Meanwhile the network returns auxiliary logits in evaluation mode, too, if it has a head for them."""
+    segmenters = [part for part in network.modules() if isinstance(part, Segmenter)]
+    for each in segmenters:
+        each.auxiliary_wanted = True
+    try:
+        yield
+    finally:
+        for each in segmenters:
+            each.auxiliary_wanted = False
 
 
 def _initialise(module: nn.Module) -> None:

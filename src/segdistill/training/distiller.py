@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
@@ -9,11 +10,9 @@ from torch import Tensor, nn
 
 from segdistill.evaluation.inference import as_input
 from segdistill.methods import Method
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.segmenter import SegmentationNetwork, auxiliary_given
 from segdistill.outputs import SegOutput
-from segdistill.training.task_loss import task_loss
-
-AUXILIARY_WEIGHT = 0.4  # both papers
+from segdistill.training.task_loss import TaskLossConfig, task_loss
 
 
 class Distiller(nn.Module):
@@ -23,6 +22,7 @@ class Distiller(nn.Module):
     whose sum is the loss.
 
     factors: per method, what its terms are multiplied with at a step (see `MethodSchedule`); none for 1 throughout.
+    task: how the task loss is taken.
     """
 
     class_weights: Tensor | None
@@ -34,10 +34,12 @@ class Distiller(nn.Module):
         methods: Iterable[Method] = (),
         teacher: nn.Module | None = None,
         factors: Sequence[Callable[[int], float]] = (),
+        task: TaskLossConfig | None = None,
     ) -> None:
         super().__init__()
         self.register_buffer("class_weights", None, persistent=False)
         self.student = student
+        self._task = task or TaskLossConfig()
         self.methods = nn.ModuleList(methods)
         # DistributedDataParallel must not send at every step what is equal on all ranks by itself, such as queues.
         self._ddp_params_and_buffers_to_ignore = [
@@ -58,19 +60,24 @@ class Distiller(nn.Module):
     def forward(self, image: Tensor, label: Tensor, step: int = 0) -> dict[str, Tensor]:
         pixels, label = as_input(image), label.long()
         output: SegOutput = self.student(pixels)
-        terms = {"task": task_loss(output.logits, label, self.class_weights)}
+        terms = {"task": self._task_loss(output.logits, label)}
         if output.auxiliary is not None:
-            terms["auxiliary"] = AUXILIARY_WEIGHT * task_loss(output.auxiliary, label, self.class_weights)
+            terms["auxiliary"] = self._task.auxiliary_weight * self._task_loss(output.auxiliary, label)
         for teacher in self.teacher:
             active = [(method, factor(step)) for method, factor in zip(self.methods, self._factors, strict=True)]
             if any(factor for _, factor in active):
-                with torch.no_grad():
+                asked = any("auxiliary" in getattr(method, "needs", ()) for method in self.methods)
+                with torch.no_grad(), auxiliary_given(teacher) if asked else contextlib.nullcontext():
                     target: SegOutput = teacher(pixels)
             for method, factor in active:
                 for name, value in (method(output, target, label) if factor else _idle(method)).items():
                     value = factor * value
                     terms[name] = terms[name] + value if name in terms else value
         return terms
+
+    def _task_loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        how = self._task
+        return task_loss(logits, label, self.class_weights, align_corners=how.align_corners, divisor=how.divisor)
 
 
 def _always(step: int) -> float:

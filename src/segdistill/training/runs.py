@@ -155,7 +155,7 @@ def prepare_task(recipe: Recipe, role: Role, *, teacher: nn.Module | None, obsta
     network = build(spec, len(data.classes))
     methods = [] if teacher is None else _methods(recipe, network, teacher, len(data.classes), obstacle)
     factors = [partial(method.schedule.factor, steps=config.steps) for method in recipe.method] if methods else []
-    distiller = Distiller(network, methods, teacher, factors)
+    distiller = Distiller(network, methods, teacher, factors, config.task_loss)
     return Task(role, spec, config, data, validation, network, distiller)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from segdistill.constraints import NonNegative
 from segdistill.data.base import IGNORE_INDEX
 from segdistill.methods.ranks import mean_count
 from segdistill.outputs import linear_taps, resize
@@ -15,15 +17,38 @@ from segdistill.outputs import linear_taps, resize
 _SCORES = {"cpu": 1 << 18}  # scores in a strip: on a processor about what its cache holds
 _SCORES_ELSEWHERE = 1 << 25
 
+Divisor = Literal["labelled", "all"]
+
+
+class TaskLossConfig(BaseModel):
+    """Cross-entropy with the labels. align_corners: of the logits' bilinear upsampling to label size. divisor: the mean
+    is over the "labelled" pixels, or void ones count in the divisor as well ("all", as in OpenMMLab). auxiliary_weight:
+    of the same loss of the auxiliary head.
+
+    Defaults: 0.4 is both papers'.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    align_corners: bool = False
+    divisor: Divisor = "labelled"
+    auxiliary_weight: NonNegative = 0.4
+
 
 def task_loss(
-    logits: Tensor, label: Tensor, class_weights: Tensor | None = None, *, align_corners: bool = False
+    logits: Tensor,
+    label: Tensor,
+    class_weights: Tensor | None = None,
+    *,
+    align_corners: bool = False,
+    divisor: Divisor = "labelled",
 ) -> Tensor:
     """Cross-entropy of logits (N,K,h,w), upsampled to label size (N,H,W), averaged over non-void pixels; 0 if none.
 
-    L = 1/V * sum over the V labelled pixels p of weight[y_p] * (log sum_k exp x_kp - x_yp), x the bilinear upsampling
-    of the logits. class_weights (K,) multiply the pixels' losses, not the divisor. The loss is float32 (float64 for
-    such logits) whatever autocast says. It can be differentiated once.
+    L = 1/V * sum over the labelled pixels p of weight[y_p] * (log sum_k exp x_kp - x_yp), x the bilinear upsampling
+    of the logits; V the number of labelled pixels, or with divisor "all" N H W. class_weights (K,) multiply the pixels'
+    losses, not the divisor. The loss is float32 (float64 for such logits) whatever autocast says. It can be
+    differentiated once.
     Over several ranks, which all have to call it, V is their mean: the mean of their losses is the joint batch's.
 
     Columns are upsampled at once, rows in strips: N K h W numbers are held, their gradient, and a strip of scores. The
@@ -35,6 +60,8 @@ def task_loss(
         scores = resize(scores.transpose(1, 2), (scores.shape[1], label.shape[-1]), align_corners=align_corners)
         wanted = torch.is_grad_enabled() and scores.requires_grad
         total: Tensor = _RowwiseCrossEntropy.apply(scores, label, class_weights, align_corners, wanted)
+        if divisor == "all":
+            return total / label.numel()
         return total / mean_count((label != IGNORE_INDEX).sum())
 
 

@@ -91,7 +91,7 @@ class CIRKDSegFormer(_SegFormer):
     fusion = "linear_fuse.0.weight"
     patch = "patch_embed{}.proj.weight"
     blocks = "block{}."
-    extra: ClassVar[dict[str, Any]] = CIRKD_PIXELS
+    extra: ClassVar[dict[str, Any]] = {**CIRKD_PIXELS, "dropout": 0.0}
     matrices = re.compile(r"linear_c\d\.proj\.weight$")
 
     def names(self) -> Sequence[Rule]:

@@ -1,0 +1,22 @@
+"""What the files of the command line share: where results go, and how they become JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+results = Console(highlight=False, quiet=os.environ.get("RANK", "0") != "0")
+"""Results go to standard output, from the main process only."""
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def print_json(value: Any) -> None:
+    """`value` as indented JSON on standard output, from the main process only."""
+    if not results.quiet:
+        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
