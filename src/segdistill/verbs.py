@@ -30,6 +30,7 @@ from segdistill.proof import Contender, prove, save_proof
 from segdistill.recipe import Recipe, load_inference, load_recipe
 from segdistill.report.prediction import Prediction, predict_files
 from segdistill.report.table import Proof
+from segdistill.reporting import report
 from segdistill.showing import show
 from segdistill.submitting import check_zip, submit
 from segdistill.training import runs
@@ -40,7 +41,7 @@ from segdistill.training.processes import is_main, own_device, own_share, total
 
 __all__ = [
     "available", "check_zip", "compare", "compare_one", "convert", "distill", "doctor", "evaluate", "inspect",
-    "predict", "prepare", "show", "submit", "train",
+    "predict", "prepare", "report", "show", "submit", "train",
 ]  # fmt: skip
 
 
