@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +73,7 @@ def panels(subject: Subject) -> list[Panel]:
 def _series(lines: Sequence[Mapping[str, Any]], term: str) -> Points:
     kind, key = ("validation", "miou") if term == _SCORE else ("train", term)
     known = [(line["step"], line[key]) for line in lines if line["kind"] == kind and line.get(key) is not None]
+    known = [pair for pair in known if math.isfinite(pair[1])]
     steps, values = (np.array([pair[place] for pair in known], float) for place in (0, 1))
     return steps, values
 

@@ -72,7 +72,7 @@ def _images(subject: Subject, run: Path, parts: Sequence[str | Path]) -> tuple[R
         recipe = load_recipe(run / "recipe.yaml", *parts)
         data = create_dataset(recipe.data, "val")
         if data.classes.names != study.classes:
-            raise DataError(f"its {len(data.classes)} classes are not the {len(study.classes)} of the study")
+            raise DataError(f"{len(data.classes)} classes, and the study knows {len(study.classes)} others.")
         data[0]  # lists may be there and images not
     except (DataError, OSError) as error:
         raise NoPictures(

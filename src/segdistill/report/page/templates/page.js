@@ -94,5 +94,6 @@
     each.addEventListener("change", show);
   }
   get("compare").hidden = false;
+  get("without").hidden = true;
   show();
 })();
