@@ -32,10 +32,12 @@ unit: install browser
 
 # The tests of the report's page want a real browser: Debian's where there is none and we may install; else they skip.
 browser:
-	@command -v chromium chromium-browser google-chrome >/dev/null || \
-		{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
-			{ apt-get install -y -qq chromium || { apt-get update -qq && apt-get install -y -qq chromium; }; } >/dev/null; } || \
-		echo "No Chromium here: the tests of the page in a browser are skipped. To run them: apt-get install chromium"
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+		export DEBIAN_FRONTEND=noninteractive; \
+		{ apt-get install -y -qq chromium || { apt-get update -qq && apt-get install -y -qq chromium; }; } >/dev/null && exit 0; \
+	fi; \
+	echo "No Chromium here: the tests of the page in a browser are skipped. To run them: apt-get install chromium"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info src/*.egg-info
