@@ -43,7 +43,7 @@ def test_the_others_are_named_with_what_became_of_them_and_the_best_of_several_i
     gains = {"bpkd": gain(9.8, (5.4, 14.2)), "cwd": gain(2.1, (-0.7, 5.0)), "kd": gain(-4.0, (-4.8, -3.2))}
     told = answer(study(gains))
     assert told.others == (
-        "cwd +2.1 mIoU [95 % CI \N{MINUS SIGN}0.7 to 5.0, 3 seeds]: not distinguishable from no gain, at 1.10 times "
+        "cwd is not distinguishable from no gain: +2.1 mIoU [95 % CI \N{MINUS SIGN}0.7 to 5.0, 3 seeds], at 1.10 times "
         "the time a step.",
         "kd lost: \N{MINUS SIGN}4.0 mIoU [95 % CI \N{MINUS SIGN}4.8 to \N{MINUS SIGN}3.2, 3 seeds], at 1.10 times the "
         "time a step.",

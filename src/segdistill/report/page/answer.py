@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from segdistill.comparison.result import ALONE, Gain, Study, Summary
+from segdistill.comparison.verdict import judgement
 from segdistill.report.page.numbers import UNKNOWN, plural, points, ratio, share, signed
 
 
@@ -42,17 +43,6 @@ def answer(study: Study) -> Answer:
     )
 
 
-def verdict(gain: Gain | None) -> str:
-    """Gained and lost only where the interval leaves zero out, or "in one seed"; else unclear."""
-    if gain is None:
-        return "not known"
-    if gain.low is None or gain.high is None:
-        return "gained in one seed" if gain.mean > 0 else "lost in one seed" if gain.mean < 0 else "no change"
-    if gain.low > 0:
-        return "gained"
-    return "lost" if gain.high < 0 else "unclear"
-
-
 def interval(gain: Gain) -> str:
     """As "95 % CI 5.4 to 14.2, 3 seeds"; a single seed has none."""
     if gain.low is None or gain.high is None:
@@ -73,7 +63,7 @@ def _headline(study: Study, best: Summary | None) -> str:
         return f"No method is finished yet; the student alone reaches {points(alone.miou.mean)} mIoU."
     if best.gain is None:
         return (
-            f"{best.label} reaches {points(best.miou.mean)} mIoU; no student alone of the same seed was trained, so "
+            f"{best.label} reaches {points(best.miou.mean)} mIoU; no student alone of the same seed is beside it, so "
             "what distillation was worth is not known."
         )
     verb = "gained" if best.gain.mean >= 0 else "lost"
@@ -102,16 +92,16 @@ def _sure(best: Summary | None, methods: int) -> list[str]:
     if best is None or best.gain is None:
         return []
     gain = best.gain
-    if gain.low is None or gain.high is None:
+    said = judgement(gain)
+    if said == "one seed":
         lines = ["One seed: nothing can be said about other seeds."]
-    elif gain.low > 0 or gain.high < 0:
-        word = "gain" if gain.low > 0 else "loss"
+    elif said == "unclear":
+        lines = ["The 95 % interval contains zero: this is not distinguishable from no gain. More seeds would tell."]
+    else:
         lines = [
-            f"The 95 % interval leaves zero out: with other seeds a {word} is to be expected too, on these images "
+            f"The 95 % interval leaves zero out: with other seeds a {said} is to be expected too, on these images "
             "and with this recipe."
         ]
-    else:
-        lines = ["The 95 % interval contains zero: this is not distinguishable from no gain. More seeds would tell."]
     if methods > 1:
         lines.append(
             f"It is the best of {methods} methods on these very images, and the best of several looks better than it "
@@ -124,16 +114,14 @@ def _other(row: Summary) -> str:
     if row.gain is None:
         return f"{row.label}: {points(row.miou.mean)} mIoU, its gain is not known."
     moved = f"{signed(row.gain.mean)} mIoU [{interval(row.gain)}]"
-    told = {
-        "gained": "gained",
-        "lost": "lost",
-        "unclear": "not distinguishable from no gain",
-        "gained in one seed": "gained in its one seed",
-        "lost in one seed": "lost in its one seed",
-        "no change": "changed nothing in its one seed",
-    }[verdict(row.gain)]
     cost = "" if row.cost is None else f", at {ratio(row.cost)} times the time a step"
-    return f"{row.label} {moved}: {told}{cost}." if told.startswith("not") else f"{row.label} {told}: {moved}{cost}."
+    told = {
+        "gain": "gained",
+        "loss": "lost",
+        "unclear": "is not distinguishable from no gain",
+        "one seed": "gained in its one seed" if row.gain.mean > 0 else "lost in its one seed",
+    }[judgement(row.gain)]
+    return f"{row.label} {told}: {moved}{cost}."
 
 
 def _trouble(study: Study) -> list[str]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from segdistill.comparison.result import ALONE, ClassGain, Gain, NetworkCost, Outcome, Spread, Study, Summary
+from segdistill.comparison.result import ALONE, NetworkCost, Outcome, Study
+from segdistill.comparison.summary import summarise
 from segdistill.errors import DataError
 from segdistill.models.files import read_description
 from segdistill.training.folder import RunFolder
@@ -41,6 +42,8 @@ def _study(path: Path, result: dict[str, Any], recipe: dict[str, Any], rows: dic
         if row["scores"] is not None
     }
     teacher, alone, distilled = (outcomes.get(name) for name in ("teacher", ALONE, "distilled"))
+    if alone is not None and not (alone.steps and alone.seconds):
+        alone = None  # a published file, of whose training nothing is known: it can't be compared at equal cost
     trained = [row for row in (alone, distilled) if row is not None]
     return Study(
         data=result["data"],
@@ -53,7 +56,7 @@ def _study(path: Path, result: dict[str, Any], recipe: dict[str, Any], rows: dic
         teacher_cost=_cost(rows["teacher"]),
         student_cost=_cost(rows["distilled"]),
         outcomes=tuple(trained),
-        summary=tuple(_summary(row, alone, teacher, [] if row is alone else entries, classes) for row in trained),
+        summary=summarise(trained, {label: entries}, classes, teacher),
         failures=(),
         pending=(),
         recipe={key: value for key, value in recipe.items() if key not in ("seed", "run", "method")},
@@ -70,9 +73,10 @@ def _outcome(
     label: str, place: str, row: dict[str, Any], recipe: dict[str, Any], environment: dict[str, Any]
 ) -> Outcome:
     scores = row["scores"]
+    near = row.get("boundary") or {}  # runs of earlier versions, and of metrics.boundary=false, have none
     return Outcome(
         label=label,
-        seed=row["seed"] or 0,
+        seed=recipe["seed"] if row["seed"] is None else row["seed"],
         folder=place,
         steps=row["steps"] or 0,
         batch_size=recipe["batch_size"],
@@ -80,9 +84,9 @@ def _outcome(
         miou=scores["miou"],
         macc=scores["macc"],
         aacc=scores["aacc"],
-        edge_miou=None,
-        body_miou=None,
-        boundary_miou=None,
+        edge_miou=near.get("edge_miou"),
+        body_miou=near.get("body_miou"),
+        boundary_miou=near.get("boundary_miou"),
         iou=tuple(scores["iou"]),
         machine=environment["machine"],
         threads=environment["threads"],
@@ -94,43 +98,3 @@ def _outcome(
 
 def _cost(row: dict[str, Any]) -> NetworkCost:
     return NetworkCost(row["parameters"], row["gflops"], row["milliseconds"])
-
-
-def _summary(
-    row: Outcome, alone: Outcome | None, teacher: Outcome | None, method: list[dict[str, Any]], classes: tuple[str, ...]
-) -> Summary:
-    """One seed: a spread of one value, a gain without an interval."""
-    gain, cost, closed = None, None, None
-    moved: list[ClassGain] = []
-    if alone is not None and row is not alone:
-        gain = Gain(row.miou - alone.miou, None, (row.miou - alone.miou,), None, None)
-        if alone.seconds and row.seconds:
-            cost = row.step_seconds / alone.step_seconds
-        if teacher is not None and teacher.miou > alone.miou:
-            closed = gain.mean / (teacher.miou - alone.miou)
-        both = zip(classes, row.iou, alone.iou, strict=True)
-        moved = [ClassGain(name, now - then) for name, now, then in both if now is not None and then is not None]
-    return Summary(
-        label=row.label,
-        method=method,
-        seeds=(row.seed,),
-        steps=row.steps,
-        minutes=row.seconds / 60,
-        step_seconds=row.seconds / row.steps if row.steps else 0.0,
-        cost=cost,
-        miou=_one(row.miou),
-        macc=_one(row.macc),
-        aacc=_one(row.aacc),
-        edge_miou=None,
-        body_miou=None,
-        boundary_miou=None,
-        gain=gain,
-        edge_gain=None,
-        body_gain=None,
-        gap_closed=closed,
-        classes=tuple(sorted(moved, key=lambda each: -each.points)),
-    )
-
-
-def _one(value: float) -> Spread:
-    return Spread(value, None, (value,))

@@ -8,15 +8,17 @@ from typing import Any
 
 import yaml
 
-from segdistill.comparison.result import Outcome, Spread, Study, Summary
+from segdistill.comparison.result import Study
+from segdistill.comparison.verdict import judgement
 from segdistill.evaluation.macs import EXPLAINED
-from segdistill.report.page.answer import Answer, answer, ends, verdict
+from segdistill.report.page.answer import Answer, answer
 from segdistill.report.page.bars import Bars, by_class, by_method, by_region, class_table
 from segdistill.report.page.curves import Panel, panels
 from segdistill.report.page.gallery import Gallery
-from segdistill.report.page.numbers import UNKNOWN, points, ratio, share, signed
+from segdistill.report.page.numbers import UNKNOWN, points
 from segdistill.report.page.scatter import Scatter, scatters
 from segdistill.report.page.subject import Subject
+from segdistill.report.study_table import HEADINGS, notes, rows
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def view(subject: Subject, pictures: Gallery) -> View:
             f"{'seed' if len(study.seeds) == 1 else 'seeds'} {seeds}."
         ),
         answer=answer(study),
-        scores=_scores(study, labels),
+        scores=_scores(study),
         costs=_costs(study),
         by_method=by_method(study),
         by_region=tuple(by_region(study)),
@@ -90,79 +92,47 @@ def view(subject: Subject, pictures: Gallery) -> View:
     )
 
 
-def _scores(study: Study, labels: Iterable[str]) -> Table:
-    headings = (
-        "network", "mIoU", "gain", "95 % interval", "verdict", "gap closed", "time a step", "seeds", "edge mIoU",
-        "body mIoU", "boundary mIoU", "mAcc", "aAcc", "min",
-    )  # fmt: skip
-    rows = []
-    if study.teacher is not None:
-        rows.append(_teacher(study.teacher))
-    rows += [_scored(row) for label in labels if (row := study.of(label)) is not None]
+def _scores(study: Study) -> Table:
+    """The study's own table, without the classes, which have figures, and with what the interval says."""
+    kept = [place for place, heading in enumerate(HEADINGS) if heading not in ("best classes", "worst classes")]
+    after = HEADINGS.index("95 % CI") + 1
+    lines = []
+    for row in rows(study):
+        found = study.of(row[0])
+        said = judgement(found.gain) if found is not None and found.gain is not None else ""
+        cells = [row[place] for place in kept]
+        lines.append((*cells[:after], said, *cells[after:]))
+    headings = [HEADINGS[place] for place in kept]
     methods = study.methods()
-    strong = next((place for place, row in enumerate(rows) if methods and row[0] == methods[0].label), None)
-    return Table(
-        f"Scores in percent on {study.images} validation images of {study.data}", headings, tuple(rows), strong
-    )
-
-
-def _teacher(row: Outcome) -> tuple[str, ...]:
-    scores = (points(value) for value in (row.edge_miou, row.body_miou, row.boundary_miou, row.macc, row.aacc))
-    minutes = f"{row.seconds / 60:.1f}" if row.seconds else UNKNOWN
-    return ("teacher", points(row.miou), "", "", "", "", "", "", *scores, minutes)
-
-
-def _scored(row: Summary) -> tuple[str, ...]:
-    gain = row.gain
-    gained = ("", "", "", "") if gain is None else (
-        signed(gain.mean), ends(gain), verdict(gain), share(row.gap_closed)
-    )  # fmt: skip
-    scores = (_spread(each) for each in (row.edge_miou, row.body_miou, row.boundary_miou, row.macc, row.aacc))
-    cost = "1" if gain is None and row.cost is None else ratio(row.cost)
-    return (row.label, _spread(row.miou), *gained, cost, str(len(row.seeds)), *scores, f"{row.minutes:.1f}")
-
-
-def _spread(value: Spread | None) -> str:
-    if value is None:
-        return UNKNOWN
-    return points(value.mean) if value.std is None else f"{points(value.mean)} ± {points(value.std)}"
+    strong = next((place for place, row in enumerate(lines) if methods and row[0] == methods[0].label), None)
+    caption = f"Scores in percent on {study.images} validation images of {study.data}"
+    return Table(caption, (*headings[:after], "verdict", *headings[after:]), tuple(lines), strong)
 
 
 def _costs(study: Study) -> Table:
-    rows = tuple(
+    lines = tuple(
         (name, f"{cost.parameters / 1e6:.2f}", f"{cost.gflops:.2f}", f"{cost.milliseconds:.1f}")
         for name, cost in (("teacher", study.teacher_cost), ("student", study.student_cost))
     )
-    return Table("What an image costs", ("network", "million parameters", "GFLOPs", "ms an image"), rows)
+    return Table("What an image costs", ("network", "million parameters", "GFLOPs", "ms an image"), lines)
 
 
 def _classes(study: Study, labels: list[str]) -> Table:
     columns = [*(["teacher"] if study.teacher is not None else []), *labels]
-    rows = tuple((name, *(points(value) for value in values)) for name, values in class_table(study, columns))
-    return Table("IoU of every class in percent, mean over seeds", ("class", *columns), rows)
+    lines = tuple((name, *(points(value) for value in values)) for name, values in class_table(study, columns))
+    return Table("IoU of every class in percent, mean over seeds", ("class", *columns), lines)
 
 
 def _runs(study: Study) -> Table:
-    headings = (
-        "run",
-        "seed",
-        "mIoU",
-        "edge mIoU",
-        "body mIoU",
-        "mAcc",
-        "aAcc",
-        "steps",
-        "batch",
-        "min",
-        "commit",
-        "folder",
-    )
-    rows = []
+    headings = "run,seed,mIoU,edge,body,boundary,mAcc,aAcc,steps,batch,min,commit,folder"
+    lines = []
     for row in study.outcomes:
-        scores = (_fine(value) for value in (row.miou, row.edge_miou, row.body_miou, row.macc, row.aacc))
+        scores = (
+            _fine(value) for value in (row.miou, row.edge_miou, row.body_miou, row.boundary_miou, row.macc, row.aacc)
+        )
         made = (str(row.steps), str(row.batch_size), f"{row.seconds / 60:.1f}", row.commit or UNKNOWN, row.folder)
-        rows.append((row.label, str(row.seed), *scores, *made))
-    return Table("Every finished run", headings, tuple(rows))
+        lines.append((row.label, str(row.seed), *scores, *made))
+    return Table("Every finished run", tuple(headings.split(",")), tuple(lines))
 
 
 def _fine(value: float | None) -> str:
@@ -170,22 +140,14 @@ def _fine(value: float | None) -> str:
 
 
 def _notes(study: Study) -> tuple[str, ...]:
-    teacher = (
-        ()
-        if study.teacher is not None
-        else ("The teacher knows other classes than the data set, so its scores can't be compared and are left out.",)
-    )
+    untold = "The teacher's scores are not here: it knows other classes than the data set, or is not trained yet."
+    teacher = () if study.teacher is not None else (untold,)
     return (
         *teacher,
-        "gain: of a run over the student alone of the same seed, in points of mIoU, in the mean over seeds; the 95 % "
-        "interval is Student's t over the seeds. ±: standard deviation over seeds.",
-        "verdict: unclear where the interval contains zero. gap closed: share of the way from the student alone to the "
-        "teacher. time a step: wall-clock of a training step over that of the student alone. min: of training a run, "
-        "validation left out.",
-        "edge mIoU: over the pixels near another class; body mIoU: over all others; boundary mIoU: of the bands along "
-        "the contours of the classes.",
-        f"Parameters without the auxiliary head; GFLOPs: {EXPLAINED['paper']}; ms: median of one image, on the machine "
-        "below.",
+        notes(study),
+        "verdict: gain or loss where the interval leaves zero out, unclear where it does not. boundary mIoU: of the "
+        "bands along the contours of the classes.",
+        f"Parameters without the auxiliary head; GFLOPs: {EXPLAINED['paper']}; ms: median of one image.",
     )
 
 
