@@ -153,13 +153,14 @@ def test_images_that_have_moved_are_missed_named_and_found_again(study_folder: P
     shutil.copytree(study_folder, moved)
     for file in moved.glob("*/recipe.yaml"):
         text = file.read_text(encoding="utf-8")
-        file.write_text(text.replace(str(study_folder.parent / "data"), str(tmp_path / "gone")), encoding="utf-8")
+        file.write_text(text.replace(str(study_folder.parent), str(tmp_path / "gone")), encoding="utf-8")
     done = report(moved, quiet=True)
     assert done.pictures == ()
     assert "data.root=" in done.remarks[0]
     assert any("data.root=" in text for text in Read(done.file).said("p"))
     again = report(moved, f"data.root={own_data(tmp_path / 'here')}", quiet=True)
     assert len(again.pictures) == 8
+    assert again.remarks == (), "the teacher is found in the study"
     with pytest.raises(RecipeError, match=r"data\.rot"):
         report(moved, "data.rot=here", quiet=True)
 
