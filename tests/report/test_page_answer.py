@@ -29,7 +29,9 @@ def test_one_seed_says_nothing_about_others() -> None:
 
 def test_an_interval_with_zero_in_it_is_no_gain() -> None:
     told = answer(study({"kd": gain(1.2, (-0.4, 2.8))}))
-    assert "not distinguishable from no gain" in told.sure[0]
+    assert told.headline.endswith("at 1.10 times its time a step, which is not distinguishable from no gain.")
+    assert "gap" not in " ".join([told.headline, *(fact.what for fact in told.facts)])
+    assert "contains zero" in told.sure[0]
 
 
 def test_a_method_that_lost_is_said_to_have_lost() -> None:

@@ -69,9 +69,11 @@ def _headline(study: Study, best: Summary | None) -> str:
     verb = "gained" if best.gain.mean >= 0 else "lost"
     gained = f"{best.label} {verb} {points(abs(best.gain.mean))} mIoU [{_interval_of_size(best.gain)}]"
     sentence = f"{gained} over the same student alone{_at_what_cost(best)}"
+    if judgement(best.gain) == "unclear":
+        return f"{sentence}, which is not distinguishable from no gain."
     if best.gap_closed is not None and best.gain.mean > 0:
         sentence += f" and closed {share(best.gap_closed)} of the gap to the teacher"
-    return sentence + "."
+    return f"{sentence}."
 
 
 def _interval_of_size(gain: Gain) -> str:
@@ -96,7 +98,9 @@ def _sure(best: Summary | None, methods: int) -> list[str]:
     if said == "one seed":
         lines = ["One seed: nothing can be said about other seeds."]
     elif said == "unclear":
-        lines = ["The 95 % interval contains zero: this is not distinguishable from no gain. More seeds would tell."]
+        lines = [
+            "The 95 % interval contains zero: seeds alone make differences as large as this. More seeds would tell."
+        ]
     else:
         lines = [
             f"The 95 % interval leaves zero out: with other seeds a {said} is to be expected too, on these images "
@@ -139,7 +143,8 @@ def _facts(study: Study, best: Summary) -> list[Fact]:
     facts = []
     if best.gain is not None:
         facts.append(Fact(signed(best.gain.mean), "mIoU points over the student alone", interval(best.gain)))
-    if best.gap_closed is not None and study.teacher is not None:
+    helped = best.gain is not None and best.gain.mean > 0 and judgement(best.gain) != "unclear"
+    if helped and best.gap_closed is not None and study.teacher is not None:
         note = f"the teacher has {points(study.teacher.miou)} mIoU, {best.label} {points(best.miou.mean)}"
         facts.append(Fact(share(best.gap_closed), "of the gap to the teacher closed", note))
     if best.cost is not None:

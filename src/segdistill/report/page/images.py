@@ -23,7 +23,7 @@ from segdistill.training.processes import own_device
 SIDE = 640
 """The longest side of a picture on the page, in pixels."""
 
-_EACH, _ALL, _APART = 3, 8, 12
+_EACH, _ALL, _APART = 3, 8, 24
 _UP = {True: "improved most", False: "worsened least"}
 _DOWN = {True: "improved least", False: "worsened most"}
 _MIDDLE = "near the median"
@@ -83,9 +83,9 @@ def _telling(gains: dict[int, float]) -> dict[int, str]:
     """Of each image's gain: three at either end, those nearest to the median, and why each is there.
 
     Neighbours in the data set are often frames of one scene, which would say the same three times: of a large set no
-    two images stand closer than a twelfth of it.
+    two images stand closer than a share of it that still leaves room for all.
     """
-    apart = len(gains) // _APART if len(gains) > _ALL else 0
+    apart = len(gains) // _APART
     order = sorted(gains, key=lambda place: -gains[place])
     middle = median(gains.values()) if gains else 0.0
     usual = sorted(gains, key=lambda place: abs(gains[place] - middle))
