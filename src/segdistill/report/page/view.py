@@ -20,6 +20,8 @@ from segdistill.report.page.scatter import Scatter, scatters
 from segdistill.report.page.subject import Subject
 from segdistill.report.study_table import HEADINGS, notes, rows
 
+_ELSEWHERE = ("best classes", "worst classes", "steps", "s/step")
+
 
 @dataclass(frozen=True)
 class Table:
@@ -93,8 +95,8 @@ def view(subject: Subject, pictures: Gallery) -> View:
 
 
 def _scores(study: Study) -> Table:
-    """The study's own table, without the classes, which have figures, and with what the interval says."""
-    kept = [place for place, heading in enumerate(HEADINGS) if heading not in ("best classes", "worst classes")]
+    """The study's own table, with what the interval says, and without what figures and the table of runs say."""
+    kept = [place for place, heading in enumerate(HEADINGS) if heading not in _ELSEWHERE]
     after = HEADINGS.index("95 % CI") + 1
     lines = []
     for row in rows(study):
