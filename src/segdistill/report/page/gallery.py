@@ -10,6 +10,7 @@ from typing import Any
 
 from segdistill.comparison.result import ALONE
 from segdistill.data import Classes
+from segdistill.errors import DataError
 from segdistill.report.page.encoding import classes_uri, mask_uri, photo_uri, resized
 from segdistill.report.page.images import SIDE, Choice, Picture, choose, errors, picture, present
 from segdistill.report.page.networks import TEACHER, Cast, NoPictures, cast
@@ -18,7 +19,7 @@ from segdistill.report.page.subject import Subject
 from segdistill.showing import positions
 from segdistill.training.display import counting
 
-_BUDGET = 6_000_000  # characters of all pictures; the page promises 8 MB
+BUDGET = 6_000_000  # characters of all pictures; the page promises 8 MB
 _SIDES = (SIDE, 480, 360, 240, 160)
 _WRONG, _EDGE = (214, 20, 60), (255, 140, 0)
 
@@ -71,7 +72,7 @@ def gallery(subject: Subject, parts: Sequence[str | Path], images: Sequence[str 
     students = [name for name in names if name != TEACHER]
     right = best if best in names else students[-1]
     left = students[0] if students[0] != right else next((name for name in names if name != right), right)
-    data = _encoded(pictures, names, players.data.classes)
+    data = encoded(pictures, names, players.data.classes)
     thumbnails = [_thumbnail(each, shown, names, best) for each, shown in zip(pictures, data["images"], strict=True)]
     return Gallery(
         thumbnails=tuple(thumbnails),
@@ -108,13 +109,18 @@ def _thumbnail(shown: Picture, data: dict[str, Any], names: Sequence[str], best:
     )
 
 
-def _encoded(pictures: Sequence[Picture], names: Sequence[str], classes: Classes) -> dict[str, Any]:
-    """All pictures as data URIs, as large as the budget allows."""
+def encoded(pictures: Sequence[Picture], names: Sequence[str], classes: Classes) -> dict[str, Any]:
+    """All pictures as data URIs, as large as `BUDGET` allows; an error if they are too many even when small."""
     written: list[dict[str, Any]] = []
     for side in _SIDES:
         written = [_one(each, names, classes, side) for each in pictures]
-        if sum(_length(each) for each in written) <= _BUDGET:
+        if sum(_length(each) for each in written) <= BUDGET:
             break
+    else:
+        raise DataError(
+            f"{plural(len(pictures), 'image')} of {len(names)} networks are too many for a page of less than 8 MB. "
+            "Name fewer images."
+        )
     shown = present(pictures)
     return {
         "classes": [
