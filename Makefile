@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
 
-.PHONY: install demo test lint types unit clean
+.PHONY: install demo test lint types unit browser clean
 
 install: $(VENV)/installed
 
@@ -27,8 +27,17 @@ lint: install
 types: install
 	$(BIN)/mypy
 
-unit: install
+unit: install browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal  # a process a core, each of one thread
+
+# The tests of the report's page want a real browser: Debian's where there is none and we may install; else they skip.
+browser:
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+		export DEBIAN_FRONTEND=noninteractive; \
+		{ apt-get install -y -qq chromium || { apt-get update -qq && apt-get install -y -qq chromium; }; } >/dev/null && exit 0; \
+	fi; \
+	echo "No Chromium here: the tests of the page in a browser are skipped. To run them: apt-get install chromium"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info src/*.egg-info

@@ -195,6 +195,25 @@ def show(
 
 
 @app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A study, or the folder of a distillation.")],
+    parts: Annotated[list[str] | None, typer.Argument(help="Recipe parts over the runs', as data.root=...")] = None,
+    images: Annotated[str, typer.Option(help="Names or numbers of validation images, with commas.")] = "",
+    out: Annotated[Path | None, typer.Option(help="The file; default FOLDER/report.html.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one self-contained page: what was gained, at what cost, how sure, and the images to see it on."""
+    chosen = [word for word in images.split(",") if word]
+    done = verbs.report(folder, *(parts or ()), images=chosen, out=out, quiet=as_json)
+    if as_json:
+        _print_json(done.as_dict())
+        return
+    results.print(f"{done.file} ({done.megabytes:.1f} MB): {done.answer}", soft_wrap=True, markup=False)
+    for remark in done.remarks:
+        results.print(f"- {remark}", soft_wrap=True, markup=False)
+
+
+@app.command()
 def submit(
     weights: Weights,
     server: Annotated[str, typer.Argument(help="cityscapes, ade20k, voc or pascal_context.")],

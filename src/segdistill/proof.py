@@ -46,14 +46,16 @@ def prove(
     rows = []
     for contender, network, time in zip(contenders, networks, times, strict=True):
         trained = trained_record(contender.model.path)
-        scores = None
+        scores, boundary = None, None
         if same_names(contender.model.classes.names, validation.classes.names):
-            counts = count(network, validation, inference=inference, metrics=metrics.confusion_only())
-            scores = counts.quality().scores
+            own = metrics.model_copy(update={"calibration": False, "agreement": False})
+            quality = count(network, validation, inference=inference, metrics=own).quality()
+            scores, boundary = quality.scores, quality.boundary
         rows.append(
             Row(
                 name=contender.name,
                 scores=scores,
+                boundary=boundary,
                 parameters=parameters(network),
                 gflops=gflops(network, image),
                 milliseconds=time,

@@ -64,7 +64,7 @@ def show(
         recipe = load_recipe(folder.recipe, *parts)
         data = create_dataset(recipe.data, "val")
         networks = _networks(recipe, folder.path, data)
-        indices = _chosen(images, data)
+        indices = positions(images, data)
         if "embeddings" in what:
             many = indices if images else list(range(0, len(data), max(1, len(data) // 20)))
             pixels, labels = pixels_of(networks, data, many, _PIXELS)
@@ -144,7 +144,7 @@ def _networks(recipe: Recipe, run: Path, data: SegmentationDataset) -> dict[str,
     return {name: network.to(own_device()) for name, network in found.items()}
 
 
-def _chosen(images: Sequence[str | int], data: SegmentationDataset) -> list[int]:
+def positions(images: Sequence[str | int], data: SegmentationDataset) -> list[int]:
     """The positions of the named or numbered images; four spread evenly if there are none."""
     if not images:
         count = min(_SPREAD, len(data))

@@ -31,6 +31,7 @@ from segdistill.published_rows import PublishedRow, measured, published_rows
 from segdistill.recipe import Recipe, load_inference, load_recipe
 from segdistill.report.prediction import Prediction, predict_files
 from segdistill.report.table import Proof
+from segdistill.reporting import report
 from segdistill.showing import show
 from segdistill.submitting import check_zip, submit
 from segdistill.training import runs
@@ -41,7 +42,7 @@ from segdistill.training.processes import is_main, own_device, own_share, total
 
 __all__ = [
     "available", "check_zip", "compare", "compare_one", "convert", "distill", "doctor", "evaluate", "inspect",
-    "predict", "prepare", "show", "submit", "train",
+    "predict", "prepare", "report", "show", "submit", "train",
 ]  # fmt: skip
 
 

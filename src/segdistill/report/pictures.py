@@ -22,7 +22,7 @@ Pixels = NDArray[np.uint8]
 
 def colourise(label: Tensor, classes: Classes) -> Pixels:
     """Class indices (H,W) as RGB uint8 (H,W,3); void is white."""
-    return _palette(classes)[label.cpu().numpy().astype(np.uint8)]
+    return palette(classes)[label.cpu().numpy().astype(np.uint8)]
 
 
 def overlay(image: Tensor, label: Tensor, classes: Classes, *, alpha: float = 0.5) -> Pixels:
@@ -34,7 +34,7 @@ def overlay(image: Tensor, label: Tensor, classes: Classes, *, alpha: float = 0.
 def save_mask(path: Path, label: Tensor, classes: Classes) -> None:
     """Class indices (H,W) as a PNG whose palette shows the class colours; readers get the indices."""
     mask = Image.fromarray(label.cpu().numpy().astype(np.uint8), mode="P")
-    mask.putpalette(_palette(classes).tobytes())
+    mask.putpalette(palette(classes).tobytes())
     write_aside(path, lambda aside: mask.save(aside, format="PNG"))
 
 
@@ -96,8 +96,9 @@ def save_panels(path: Path, panels: Sequence[tuple[str, Pixels]], classes: Class
     write_aside(path, lambda aside: figure.savefig(aside, format="png"))
 
 
-def _palette(classes: Classes) -> Pixels:
-    palette = np.zeros((256, 3), np.uint8)
-    palette[: len(classes)] = classes.colours
-    palette[IGNORE_INDEX] = _VOID_COLOUR
-    return palette
+def palette(classes: Classes) -> Pixels:
+    """(256,3): the class colours by index, void white."""
+    colours = np.zeros((256, 3), np.uint8)
+    colours[: len(classes)] = classes.colours
+    colours[IGNORE_INDEX] = _VOID_COLOUR
+    return colours

@@ -8,17 +8,20 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from segdistill.evaluation.boundary import BoundaryScores
 from segdistill.evaluation.macs import EXPLAINED
-from segdistill.evaluation.metrics import Scores
+from segdistill.evaluation.metrics import Scores, plain
 
 
 @dataclass(frozen=True)
 class Row:
-    """One network. scores: None if it knows other classes than the data set. seconds: wall-clock of its training, None
-    if unknown. milliseconds: an image, batch of one."""
+    """One network. scores: None if it knows other classes than the data set. boundary: None then, too, and where the
+    recipe says metrics.boundary=false. seconds: wall-clock of its training, None if unknown. milliseconds: an image,
+    batch of one."""
 
     name: str
     scores: Scores | None
+    boundary: BoundaryScores | None
     parameters: int
     gflops: float
     milliseconds: float
@@ -83,7 +86,14 @@ class Proof:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        rows = [{**asdict(row), "scores": row.scores and row.scores.as_dict()} for row in self.rows]
+        rows = [
+            {
+                **asdict(row),
+                "scores": row.scores and row.scores.as_dict(),
+                "boundary": row.boundary and plain(asdict(row.boundary)),
+            }
+            for row in self.rows
+        ]
         return {
             "rows": rows,
             "gain": self.gain,

@@ -1,0 +1,222 @@
+"""The page in a real browser: it works, asks for nothing, fits a phone, and can be used by everybody."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from studies import CLASSES, METHOD, gain, study
+
+from segdistill import report
+from segdistill.comparison.result import ALONE
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+QUIET = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--no-first-run",
+)  # fmt: skip
+WIDTHS = {"phone": 360, "desktop": 1280}
+
+
+@dataclass
+class Opened:
+    """A page in the browser, with everything it asked for and complained of."""
+
+    page: Any
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def style(self, selector: str, name: str) -> str:
+        found: str = self.page.eval_on_selector(selector, f"each => getComputedStyle(each)[{name!r}]")
+        return found
+
+    def source(self, selector: str) -> str:
+        """The picture that can be seen there, or nothing."""
+        place = self.page.locator(selector)
+        return place.get_attribute("src") if place.is_visible() else ""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    program = next((found for name in NAMES if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip(f"No browser: none of {', '.join(NAMES)} is installed (apt-get install chromium)")
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=program, args=list(QUIET))
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def show(browser: Any) -> Iterator[Callable[..., Opened]]:
+    """Open a file; width of the window, colour scheme and other settings of the browser."""
+    contexts = []
+
+    def open_file(file: Path, *, width: int = 1280, **settings: Any) -> Opened:
+        context = browser.new_context(viewport={"width": width, "height": 800}, **settings)
+        contexts.append(context)
+        opened = Opened(context.new_page())
+        opened.page.on("request", lambda request: opened.requests.append(request.url))
+        opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+        opened.page.on("console", lambda line: opened.complaints.append(line.text))
+        opened.page.on("dialog", lambda box: (opened.complaints.append(f"dialog {box.message}"), box.dismiss()))
+        opened.page.goto(file.as_uri())
+        return opened
+
+    yield open_file
+    for context in contexts:
+        context.close()
+
+
+def test_nothing_leaves_the_file_and_nothing_is_complained_of(show: Callable[..., Opened], page: Path) -> None:
+    opened = show(page)
+    opened.page.locator("#show-errors").check()
+    opened.page.locator("input[name=image]").nth(2).check()
+    assert opened.page.evaluate("[...document.images].filter(each => each.src && !each.complete).length") == 0
+    assert opened.requests[0] == page.as_uri()
+    assert all(address.startswith("data:") for address in opened.requests[1:])
+    assert opened.complaints == []
+
+
+def test_the_divider_is_dragged_with_the_mouse_and_moved_with_keys(show: Callable[..., Opened], page: Path) -> None:
+    opened = show(page)
+    stage = opened.page.locator("#stage")
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    across, middle = (lambda share: box["x"] + share * box["width"]), box["y"] + box["height"] / 2
+    opened.page.mouse.move(across(0.5), middle)
+    opened.page.mouse.down()
+    opened.page.mouse.move(across(0.25), middle, steps=4)
+    line = opened.page.locator(".line").bounding_box()
+    assert line["x"] + line["width"] / 2 == pytest.approx(across(0.25), abs=0.02 * box["width"])
+    opened.page.mouse.up()
+    assert opened.style("#left-classes", "clipPath").startswith("inset(0px 7")
+    assert opened.style("#right-classes", "clipPath").startswith("inset(0px 0px 0px 2")
+    before = int(opened.page.locator("#divider").input_value())
+    opened.page.locator("#divider").focus()
+    opened.page.keyboard.press("ArrowRight")
+    assert int(opened.page.locator("#divider").input_value()) == before + 1
+    assert (
+        opened.page.locator("#divider").get_attribute("aria-valuetext") == f"{before + 1} % left, {99 - before} % right"
+    )
+    opened.page.keyboard.press("End")
+    assert opened.style("#left-classes", "clipPath") == "inset(0px 0% 0px 0px)"
+
+
+def test_the_divider_is_dragged_with_a_finger(show: Callable[..., Opened], page: Path) -> None:
+    opened = show(page, width=360, has_touch=True, is_mobile=True)
+    stage = opened.page.locator("#stage")
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
+    opened.page.touchscreen.tap(box["x"] + 0.8 * box["width"], box["y"] + box["height"] / 2)
+    assert int(opened.page.locator("#divider").input_value()) == pytest.approx(80, abs=3)
+
+
+def test_switches_put_label_teacher_errors_and_edges_on_and_off(show: Callable[..., Opened], page: Path) -> None:
+    opened = show(page)
+    image = opened.page.evaluate("JSON.parse(document.getElementById('pictures').textContent).images[0]")
+    of = {each["name"]: each for each in image["networks"]}
+    switch, see = (lambda name: opened.page.locator(f"#show-{name}")), opened.source
+    assert (see("#left-classes"), see("#right-classes")) == (of[ALONE]["classes"], of[METHOD]["classes"])
+    assert (see("#left-errors"), see("#edges")) == ("", "")
+
+    switch("errors").check()
+    assert (see("#left-errors"), see("#right-errors")) == (of[ALONE]["errors"], of[METHOD]["errors"])
+    assert see("#left-classes") == ""
+    switch("errors").uncheck()
+
+    switch("label").check()
+    assert (see("#left-classes"), see("#right-classes")) == (image["label"], "")
+    assert opened.style("#left-classes", "clipPath") == "none"
+    switch("teacher").check()
+    assert not switch("label").is_checked()
+    assert see("#left-classes") == of["teacher"]["classes"]
+    assert opened.page.locator("#told").inner_text() == f"{image['name']}: teacher {of['teacher']['miou']} mIoU."
+    switch("teacher").uncheck()
+
+    switch("edges").check()
+    assert see("#edges") == image["edges"]
+    opened.page.locator("#blend").fill("0")
+    assert opened.style("#left-classes", "opacity") == "0"
+
+
+def test_networks_and_images_are_chosen(show: Callable[..., Opened], page: Path) -> None:
+    opened = show(page)
+    images = opened.page.evaluate("JSON.parse(document.getElementById('pictures').textContent).images")
+    opened.page.locator("#left").select_option(label="teacher")
+    opened.page.locator("input[name=image]").nth(3).check()
+    said = {each["name"]: each for each in images[3]["networks"]}
+    assert opened.source("#left-classes") == said["teacher"]["classes"]
+    told = opened.page.locator("#told").inner_text()
+    assert told == f"{images[3]['name']}: teacher {said['teacher']['miou']} mIoU, {METHOD} {said[METHOD]['miou']} mIoU."
+    listed = opened.page.locator("#classes li").all_inner_texts()
+    assert listed == [CLASSES[index] for index in images[3]["classes"]]
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_fault_and_the_window_is_wide_enough(
+    show: Callable[..., Opened], page: Path, width: int, scheme: str
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    opened = show(page, width=width, color_scheme=scheme)
+    opened.page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    found = axe.Axe().run(opened.page).response
+    faults = [(fault["id"], node["html"][:90]) for fault in found["violations"] for node in fault["nodes"]]
+    assert faults == []
+
+
+def test_dark_is_dark_and_paper_is_white(show: Callable[..., Opened], page: Path) -> None:
+    assert opened_ground(show(page, color_scheme="light")) > 240
+    dark = show(page, color_scheme="dark")
+    assert opened_ground(dark) < 40
+    dark.page.emulate_media(media="print", color_scheme="dark")
+    assert opened_ground(dark) > 240
+    assert not dark.page.locator(".controls").is_visible()
+
+
+def opened_ground(opened: Opened) -> int:
+    """The red of the background."""
+    return int(opened.style("body", "backgroundColor").removeprefix("rgb(").partition(",")[0])
+
+
+def test_paper_has_the_folded_tables(show: Callable[..., Opened], page: Path) -> None:
+    opened = show(page)
+    recipe = opened.page.locator("#made details pre")
+    assert not recipe.is_visible()
+    opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert recipe.is_visible()
+    opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert not recipe.is_visible()
+
+
+def test_without_scripts_images_and_numbers_are_there(show: Callable[..., Opened], page: Path) -> None:
+    opened = show(page, java_script_enabled=False)
+    assert opened.page.get_by_text("Comparing images needs JavaScript").is_visible()
+    assert opened.page.locator(".thumbnails img").first.is_visible()
+    assert not opened.page.locator("#compare").is_visible()
+    assert opened.page.locator("#images td").count() > 8
+
+
+def test_a_page_without_pictures_and_with_many_methods_and_classes_fits_a_phone(
+    show: Callable[..., Opened], tmp_path: Path
+) -> None:
+    gains = {f"method_{index}_{'of_a_long_name' * 3}": gain(index - 6.0, (index - 8, index - 4)) for index in range(12)}
+    study(gains, classes=182).save(tmp_path)
+    opened = show(report(tmp_path, quiet=True).file, width=360)
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert opened.complaints == []
+    overlapping = opened.page.evaluate(
+        """() => {
+            const tops = [...document.querySelectorAll('.point text')].slice(0, 13).map(each => each.getBBox().y);
+            return tops.some((top, index) => index > 1 && Math.abs(top - tops[index - 1]) < 10);
+        }"""
+    )
+    assert not overlapping

@@ -1,0 +1,22 @@
+"""A study that `compare` has just made has a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segdistill import compare, report
+from segdistill.comparison.result import ALONE
+
+
+def test_the_page_of_a_fresh_study_shows_its_networks_and_its_answer(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    words = [word for word in tiny if not word.startswith("steps=")]
+    done = compare(*words, "budget=steps:2", methods="kd", seeds="0,1", run=tmp_path / "study", quiet=True)
+    gain = done.methods()[0].gain
+    assert gain is not None
+    shown = report(tmp_path / "study", quiet=True)
+    assert shown.answer.startswith(f"kd {'gained' if gain.mean >= 0 else 'lost'} {abs(gain.mean):.1f} mIoU [95 % CI ")
+    assert shown.remarks == ()
+    assert len(shown.pictures) == 8
+    page = shown.file.read_text(encoding="utf-8")
+    for name in ("teacher", ALONE, "kd"):
+        assert f">{name}</option>" in page
