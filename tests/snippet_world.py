@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,7 +15,6 @@ from PIL import Image
 from snippets import PAGES, blocks, small
 
 import segdistill
-from segdistill.data.base import Classes
 from segdistill.data.tables import label_table
 from segdistill.models.files import save_model
 from segdistill.models.zoo import resolve_spec
@@ -21,17 +22,28 @@ from segdistill.models.zoo import resolve_spec
 SIZE = (48, 64)
 """Height and width of every image."""
 
+ROOTS = {"camvid": "data/CamVid", "cityscapes": "data/cityscapes"}
+"""Where the fragments of data sets look, if no data.root is said."""
+
 Make = Callable[[Path], object]
 
 
-def provide(root: Path, text: str) -> None:
-    """Make in `root` whatever of `WORLD` the text names, unless it is there or a command of the text makes it."""
+def provide(store: Path, folder: Path, text: str) -> None:
+    """Put into `folder` whatever of `WORLD` the text names and does not make itself; it is made once, in `store`."""
+    text += "".join(f" {root}" for name, root in ROOTS.items() if re.search(rf"\b{name}\b", text))
     for path, make in WORLD.items():
         name = re.escape(path)
         named = re.search(rf"(?<![\w/.-]){name}(?![\w-])", text)
         made = re.search(rf"""(?<![.\w])run=["']?{name}(?![\w-])""", text)
-        if named and not made and not (root / path).exists():
-            make(root / path)
+        if not named or made:
+            continue
+        if not (store / path).exists():
+            make(store / path)
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        if (store / path).is_dir():
+            shutil.copytree(store / path, folder / path, copy_function=os.link, dirs_exist_ok=True)
+        else:
+            os.link(store / path, folder / path)
 
 
 def _picture(path: Path) -> Path:
@@ -109,11 +121,11 @@ def _photos(folder: Path) -> None:
         _picture(folder / f"photo_{number}.jpg")
 
 
-def _published(name: str, layout: str, *, classes: Classes | None = None) -> Make:
-    """A file of that layout with the network of the zoo, untrained."""
+def _published(name: str, layout: str) -> Make:
+    """A file of that layout with the network of the zoo, untrained, for Cityscapes."""
 
     def make(path: Path) -> None:
-        named = classes or label_table("cityscapes").classes
+        named = label_table("cityscapes").classes
         model = segdistill.create_model(name, len(named))
         folder = path.with_suffix(".ours")
         save_model(folder, "teacher", model, resolve_spec({"name": name}), named, {})
