@@ -164,7 +164,8 @@ def _distilled(*parts: str, data: Make | None = None) -> Make:
         if data is not None:
             data(own)
         root = () if data is None else (f"data.root={own}",)
-        segdistill.distill(*small(["distill", *parts, "tiny_pair", "kd", *root])[1:], run=run, quiet=True)
+        words = [*parts, "tiny_pair", "kd", *root]
+        segdistill.distill(*words, *small("distill", words), run=run, quiet=True)
 
     return make
 
@@ -172,8 +173,8 @@ def _distilled(*parts: str, data: Make | None = None) -> Make:
 def _teacher(run: Path) -> None:
     own = run.parents[1] / "data_of_runs" / run.name
     _own()(own)
-    words = small(["train", "folder", "tiny_pair", f"data.root={own}", "role=teacher"])[1:]
-    segdistill.train(*words, run=run, quiet=True)
+    words = ["folder", "tiny_pair", f"data.root={own}", "role=teacher"]
+    segdistill.train(*words, *small("train", words), run=run, quiet=True)
 
 
 def _yaml_files() -> dict[str, Make]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
 import typer
+import yaml
 
 from segdistill.cli import app
+from segdistill.composition import compose
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 SHELL = ("sh", "bash", "console")
 SHOWN = ("text", "{toctree}", "{eval-rst}", "{include}")
@@ -24,24 +27,27 @@ SHOWN = ("text", "{toctree}", "{eval-rst}", "{include}")
 SMALL = ("steps=2", "teacher.train.steps=2", "batch_size=2", "workers=0", "augment.crop=[32,48]")
 """Recipe words put behind those of the page, so that a run takes a second."""
 
-SMALL_PAIR = (
-    "student={backbone: test_resnet, head: pspnet, channels: 8, output_stride: 16, auxiliary_channels: 8}",
-    "teacher.network={backbone: test_resnet, head: deeplabv3plus, channels: 8, output_stride: 16}",
-)
-_PAIRS = [file.stem for file in (ROOT / "src" / "segdistill" / "recipes" / "pairs").glob("*.yaml")]
+SMALL_NETWORKS = {
+    "student": "student={backbone: test_resnet, head: pspnet, channels: 8, output_stride: 16, auxiliary_channels: 8}",
+    "teacher": "teacher.network={backbone: test_resnet, head: deeplabv3plus, channels: 8, output_stride: 16}",
+}
+"""And behind those that name such a network, unless the page itself spells it out."""
 
-SMALL_FOR = {
+SMALL_DATA = {
     "streets": ("data.size=[32,48]", "data.count=4"),
-    **dict.fromkeys(_PAIRS, SMALL_PAIR),
     **dict.fromkeys(("camvid", "cityscapes", "ade20k", "pascal_context", "voc", "coco_stuff"), ("data.partial=true",)),
 }
-"""Further words behind a recipe that names the key: no weights can be fetched, and the tests' data sets are parts."""
+"""And by data set: those of the tests are parts."""
 
-SMALL_VERB = {"profile": ("size=64x64", "runs=1"), "prepare": ("partial=true",)}
+SMALL_VERB = {"profile": ("size=64x64", "runs=1"), "prepare": ("partial=true",), "compare": ("budget=steps:2",)}
+NO_RECIPE = ("budget", "executor", "processes")
+"""Keys that `compare` takes beside those of its recipe."""
+
 VERBS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-TRAINING = [name for name, verb in VERBS.items() if any(one.name == "parts" and one.required for one in verb.params)]
+TRAINING = [
+    name for name, verb in VERBS.items() if any(one.name in ("parts", "row") and one.required for one in verb.params)
+]
 """Verbs that take a whole recipe: train, distill, doctor, .."""
-
 
 _FENCED = re.compile(r"^( *)```(\S*)[^\n]*\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 
@@ -101,30 +107,53 @@ def _is_variable(word: str) -> bool:
     return bool(re.fullmatch(r"[A-Z_]+=.*", word))
 
 
-def small(words: list[str]) -> list[str]:
-    """The words of a segdistill command (without `segdistill`) with those behind them that make it small."""
-    verb = words[0]
+def recipe_parts(verb: str, given: Mapping[str, Any]) -> list[str]:
+    """The recipe parts among a command's arguments; none if it goes on with a study or has no recipe."""
     if verb not in TRAINING:
-        return [*words, *SMALL_VERB.get(verb, ())]
-    return [*words, *SMALL, *(word for name, more in SMALL_FOR.items() if name in words for word in more)]
+        return []
+    parts = [*([given["row"]] if "row" in given else []), *(given["parts"] or ())]
+    return [] if Path(parts[0]).is_dir() else [part for part in parts if part.partition("=")[0] not in NO_RECIPE]
+
+
+def small(verb: str, parts: Sequence[str], **overrides: Any) -> list[str]:
+    """The words to put behind those of a command (verb, recipe parts, keywords of a call) that make it small."""
+    words = list(SMALL_VERB.get(verb, ()))
+    if not parts:
+        return words
+    recipe, _ = compose(*parts, **overrides)
+    words += SMALL
+    words += [
+        word
+        for key, word in SMALL_NETWORKS.items()
+        if key in recipe and not any(part.startswith(word.partition("=")[0]) for part in parts)
+    ]
+    return [*words, *SMALL_DATA.get(recipe.get("data", {}).get("name"), ())]
 
 
 def small_program(text: str) -> ast.Module:
-    """The program with the words of `small` in its calls of `segdistill.train`, `distill` and `doctor`."""
-    return ast.fix_missing_locations(_Small().visit(ast.parse(text)))
+    """The program with the words of `small` in its calls of `segdistill.train`, `distill`, .."""
+    program: ast.Module = _Small().visit(ast.parse(text))
+    return ast.fix_missing_locations(program)
 
 
 class _Small(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
-        if not (isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "segdistill"):
+        function = ast.unparse(node.func)
+        verb = function.removeprefix("segdistill.")
+        if not function.startswith("segdistill.") or verb not in (*TRAINING, *SMALL_VERB):
+            return node
+        if verb not in TRAINING:
+            given = {word.partition("=")[0]: word.partition("=")[2] for word in small(verb, [])}
+            node.keywords = [word for word in node.keywords if word.arg not in given]
+            node.keywords += [ast.keyword(key, ast.Constant(yaml.safe_load(value))) for key, value in given.items()]
             return node
         parts = [part.value for part in node.args if isinstance(part, ast.Constant) and isinstance(part.value, str)]
-        words = small([node.func.attr, *parts])[1 + len(parts) :]
-        if node.func.attr in TRAINING:
-            keys = {word.partition("=")[0] for word in words}
-            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in keys]
-            node.args += [ast.Constant(word) for word in words]
+        overrides = {word.arg: ast.literal_eval(word.value) for word in node.keywords if word.arg}
+        words = small(verb, parts, **overrides)
+        keys = {word.partition("=")[0] for word in words}
+        node.keywords = [word for word in node.keywords if word.arg not in keys]
+        node.args += [ast.Constant(word) for word in words]
         return node
 
 

@@ -22,12 +22,12 @@ from snippets import (
     ROOT,
     SHELL,
     SHOWN,
-    TRAINING,
     VERBS,
     Block,
     blocks,
     commands,
     inline,
+    recipe_parts,
     small,
     small_program,
     unfenced,
@@ -66,7 +66,7 @@ _done: set[str] = set()
 
 HELP = """
 {place}: `{what}` {problem}
-Every command and program of README.md and docs/ is run by this test, in a folder with what tests/snippet_world.py makes.
+Every command and program of README.md, benchmarks/README.md and docs/ is run by this test, in a folder with what tests/snippet_world.py makes.
 Is the page wrong? Mend it. Does it name a file or run that it does not make? Add that to WORLD of snippet_world.py. Is it
 slow? See SMALL of tests/snippets.py. Can it not run here at all? Add it to NOT_RUN of this file, with the reason.
 """  # noqa: E501
@@ -130,13 +130,13 @@ def _run(words: list[str], block: Block) -> None:
         pytest.fail(HELP.format(place=block.place, what=line, problem="is no command that this test knows."))
     verb, *rest = words[1:]
     given = _arguments(verb, rest, block)
-    if verb in TRAINING:
-        _check_recipe(given["parts"], block)
+    parts = recipe_parts(verb, given)
+    _check_recipe(parts, block)
     _forget_runs(line)
     if verb in ONCE and line in _done:
         return
     _done.add(line)
-    _invoke(small([verb, *rest]), block)
+    _invoke([verb, *rest, *small(verb, parts)], block)
 
 
 def _invoke(words: list[str], block: Block) -> None:
@@ -150,9 +150,10 @@ def _invoke(words: list[str], block: Block) -> None:
 
 
 def _check_recipe(parts: Sequence[str], block: Block) -> None:
-    """That the page's own words are a recipe, before others stand behind them."""
+    """That the page's own words, if there are any, are a recipe before others stand behind them."""
     try:
-        segdistill.load_recipe(*parts)
+        if parts:
+            segdistill.load_recipe(*parts)
     except segdistill.SegdistillError as error:
         pytest.fail(HELP.format(place=block.place, what=" ".join(parts), problem=f"is no recipe: {error}"))
 
@@ -205,8 +206,8 @@ def _check_not_run(words: list[str], block: Block) -> None:
     elif words[:2] != ["docker", "build"]:
         _, verb, *rest = dropwhile(lambda word: word.partition(":")[0] != "segdistill", words)
         given = _arguments(verb, rest, block)
-        if verb in TRAINING and _page(block.page) not in PROGRAMS_NOT_RUN:
-            _check_recipe(given["parts"], block)
+        if _page(block.page) not in PROGRAMS_NOT_RUN:
+            _check_recipe(recipe_parts(verb, given), block)
     assert not fault, f"{block.place}: `{' '.join(words)}`: {fault}"
 
 
