@@ -13,7 +13,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-INSTALLED = ("huggingface", "smp", "mat", "pictures")
+INSTALLED = re.findall(r"--extra (\w+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
 """The extras that `make lock` names."""
 
 WANTED = [
