@@ -31,7 +31,7 @@ SMALL_NETWORKS = {
     "student": "student={backbone: test_resnet, head: pspnet, channels: 8, output_stride: 16, auxiliary_channels: 8}",
     "teacher": "teacher.network={backbone: test_resnet, head: deeplabv3plus, channels: 8, output_stride: 16}",
 }
-"""And behind those that name such a network, unless the page itself spells it out."""
+"""And behind those that have such a network by a fragment's name."""
 
 SMALL_DATA = {
     "streets": ("data.size=[32,48]", "data.count=4"),
@@ -125,7 +125,7 @@ def small(verb: str, parts: Sequence[str], **overrides: Any) -> list[str]:
     words += [
         word
         for key, word in SMALL_NETWORKS.items()
-        if key in recipe and not any(part.startswith(word.partition("=")[0]) for part in parts)
+        if key in recipe and word.partition("=")[0] not in {part.partition("=")[0] for part in parts}
     ]
     return [*words, *SMALL_DATA.get(recipe.get("data", {}).get("name"), ())]
 

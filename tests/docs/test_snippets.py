@@ -186,7 +186,7 @@ def _forget_runs(text: str) -> None:
     """Remove the runs that are about to be made: those named, and those with the name a run has if none is said."""
     if "--resume" not in text:
         named = re.findall(r"""(?<![.\w])run=["']?([\w/.-]+)""", text)
-        for run in [*map(Path, named), *Path("runs").glob("*-seed*")]:
+        for run in [*map(Path, named), *Path("runs").rglob("*-seed*")]:
             shutil.rmtree(run, ignore_errors=True)
 
 
