@@ -24,7 +24,7 @@ SHELL = ("sh", "bash", "console")
 SHOWN = ("text", "{toctree}", "{eval-rst}", "{include}")
 """Fences that hold nothing to run; `text` is for output and for the form of a command."""
 
-SMALL = ("steps=2", "teacher.train.steps=2", "batch_size=2", "workers=0", "augment.crop=[32,48]")
+SMALL = ("steps=2", "teacher.train.steps=2", "batch_size=2", "accumulate=1", "workers=0", "augment.crop=[32,48]")
 """Recipe words put behind those of the page, so that a run takes a second."""
 
 SMALL_NETWORKS = {
@@ -119,7 +119,7 @@ def small(verb: str, parts: Sequence[str], **overrides: Any) -> list[str]:
     """The words to put behind those of a command (verb, recipe parts, keywords of a call) that make it small."""
     words = list(SMALL_VERB.get(verb, ()))
     if not parts:
-        return words
+        return [] if verb in TRAINING else words
     recipe, _ = compose(*parts, **overrides)
     words += SMALL
     words += [

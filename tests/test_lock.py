@@ -13,7 +13,8 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-INSTALLED = re.findall(r"--extra (\w+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+INSTALLED = re.findall(r"--extra (\w+)", MAKEFILE)
 """The extras that `make lock` names."""
 
 WANTED = [
@@ -51,6 +52,11 @@ def test_the_cpu_image_has_the_same_without_torch_and_cuda() -> None:
     left_out = everything.keys() - cpu.keys()
     assert {"torch", "torchvision"} <= left_out
     assert all(re.fullmatch(r"torch|torchvision|triton|(nvidia|cuda)-.*", name) for name in left_out), left_out
+
+
+def test_the_image_has_the_python_that_the_lock_is_for() -> None:
+    (locked,) = re.findall(r"--python-version (\S+)", MAKEFILE)
+    assert re.findall(r"^FROM python:(\d+\.\d+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE) == [locked]
 
 
 def test_the_build_needs_nothing_that_is_not_locked() -> None:
