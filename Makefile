@@ -1,10 +1,11 @@
 # make demo: environment, install, the main job on generated scenes.  make test: environment, install, lint, types, tests.
+# make docs: the site.  make lock: the versions that the Dockerfile installs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
 
-.PHONY: install demo test lint types unit browser clean
+.PHONY: install demo test lint types unit browser docs lock clean
 
 install: $(VENV)/installed
 
@@ -38,6 +39,27 @@ browser:
 		{ apt-get install -y -qq chromium || { apt-get update -qq && apt-get install -y -qq chromium; }; } >/dev/null && exit 0; \
 	fi; \
 	echo "No Chromium here: the tests of the page in a browser are skipped. To run them: apt-get install chromium"
+
+docs: $(VENV)/installed-docs  # every page anew, so that every warning shows, and any of them fails
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -E -a -W --keep-going -q -b html -c docs -d build/doctrees . build/site
+	@echo "The site is build/site/index.html"
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+# What the Dockerfile installs, with the hashes of PyPI: all of it, and for the CPU all but torch and CUDA.
+# Versions stay as they are where they can; ARGS=--upgrade takes the newest.
+COMPILE = $(BIN)/uv pip compile pyproject.toml --extra huggingface --extra smp --extra pictures \
+	--generate-hashes --no-config --default-index https://pypi.org/simple --python-version 3.11 \
+	--python-platform x86_64-manylinux_2_28 --custom-compile-command 'make lock' --quiet
+CUDA = s/^(torch|torchvision|triton|nvidia-[^=]*|cuda-[^=]*)==.*/--no-emit-package \1/p
+
+lock: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(COMPILE) $(ARGS) --output-file requirements.lock
+	cp requirements.lock requirements-cpu.lock
+	$(COMPILE) $$(sed -nE '$(CUDA)' requirements.lock) --output-file requirements-cpu.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info src/*.egg-info

@@ -206,7 +206,7 @@ def report(
     chosen = [word for word in images.split(",") if word]
     done = verbs.report(folder, *(parts or ()), images=chosen, out=out, quiet=as_json)
     if as_json:
-        _print_json(done.as_dict())
+        print_json(done.as_dict())
         return
     results.print(f"{done.file} ({done.megabytes:.1f} MB): {done.answer}", soft_wrap=True, markup=False)
     for remark in done.remarks:

@@ -130,6 +130,12 @@ def test_a_pair_with_a_trained_teacher(tmp_path: Path, tiny: tuple[str, ...]) ->
     assert written <= done.runs[-1].disk <= 2.5 * written
 
 
+def test_the_queues_of_a_method_count(tiny: tuple[str, ...]) -> None:
+    plain, queued = (segdistill.doctor(*tiny, name, images=4, quiet=True).runs[-1] for name in ("kd", "cirkdv2"))
+    assert queued.memory > plain.memory + 2**20
+    assert queued.disk > plain.disk + 2**20
+
+
 def test_a_teacher_of_other_classes_is_told_before(tmp_path: Path, tiny: tuple[str, ...], samples: Path) -> None:
     teacher = segdistill.train(*tiny, "role=teacher", "steps=1", run=tmp_path / "teacher", quiet=True)
     data = {"root": str(samples / "voc_aug" / "VOCdevkit" / "VOC2012"), "partial": True}

@@ -167,8 +167,11 @@ def as_openmmlab_tests(network: nn.Module, image: Tensor, config: InferenceConfi
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("max_elements", [2000, 1 << 25])
 @pytest.mark.parametrize("mode", ["whole", "slide"])
-def test_scales_and_flip_are_openmmlabs(mode: str, max_elements: int, align_corners: bool) -> None:
-    network, image = Convolutions(6, 1, 4), picture(53, 71, n=2)
+@pytest.mark.parametrize("size", [(53, 71), (11, 16)], ids=["about as large", "views much larger"])
+def test_scales_and_flip_are_openmmlabs(
+    size: tuple[int, int], mode: str, max_elements: int, align_corners: bool
+) -> None:
+    network, image = Convolutions(6, 1, 4), picture(*size, n=2)
     config = InferenceConfig(
         mode=mode, crop=(32, 36), stride=(20, 24), fit=(64, 64), scales=(0.5, 1.0, 1.75), flip=True, store="cpu",
         average="probabilities", upsample="stepwise", align_corners=align_corners, max_elements=max_elements,

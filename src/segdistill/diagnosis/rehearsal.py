@@ -89,11 +89,11 @@ def rehearse(what: str, task: Task, augment: Augment, *, steps: int = _STEPS, im
     step_seconds = max(compute, load / config.workers) if config.workers else compute + load
     trained = _bytes(distiller.parameters())
     kept = sum(_bytes(_tensors(optimizer.state_dict())) for optimizer in optimizers)
-    weights = _bytes(distiller.state_dict().values())
-    taught = sum(_bytes(teacher.state_dict().values()) for teacher in distiller.teacher)
+    weights = _bytes(_tensors(distiller.state_dict()))
+    taught = sum(_bytes(_tensors(teacher.state_dict())) for teacher in distiller.teacher)
     # The gradients of the weights grow with no batch; how many of them live at the peak is not known.
     activations = max(forward, live.peak - trained) * micro // images
-    student = _bytes(distiller.student.state_dict().values())
+    student = _bytes(_tensors(distiller.student.state_dict()))
     return Rehearsal(
         what=what,
         steps=config.steps,

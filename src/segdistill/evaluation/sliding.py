@@ -49,7 +49,7 @@ class SlidingScores:
         return part * down[first:last, None, None] * across
 
     def _add(self, first: int, tops: list[int]) -> None:
-        """Run the windows of these rows of windows, after letting go of the rows before `first`."""
+        """Run the windows of these rows of windows, after letting go of the rows before `first` and before them."""
         self._waiting = self._waiting[len(tops) :]
         height, width = self._crop
         corners = [(top, left) for top in tops for left in self._lefts]
@@ -59,7 +59,7 @@ class SlidingScores:
             logits = self._scores_of(windows).float()
             scores = resize(logits, self._crop, align_corners=self._config.align_corners).transpose(1, 2)
             if start == 0:
-                self._make_room(first, tops[-1] + height, scores)
+                self._make_room(min(first, tops[0]), tops[-1] + height, scores)
             assert self._sums is not None
             for (y, x), one in zip(chosen, scores.to(self._sums.device), strict=True):
                 self._sums[y - self._base : y - self._base + height, :, x : x + width] += one
