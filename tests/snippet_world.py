@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from layouts import MAKE, enlarge
 from PIL import Image
 from snippets import PAGES, blocks, small
 
@@ -22,7 +23,14 @@ from segdistill.models.zoo import resolve_spec
 SIZE = (48, 64)
 """Height and width of every image."""
 
-ROOTS = {"camvid": "data/CamVid", "cityscapes": "data/cityscapes"}
+ROOTS = {
+    "camvid": "data/CamVid",
+    "cityscapes": "data/cityscapes",
+    "ade20k": "data/ade/ADEChallengeData2016",
+    "pascal_context": "data/VOCdevkit/VOC2010",
+    "voc": "data/VOCdevkit/VOC2012",
+    "coco_stuff": "data/coco_stuff164k",
+}
 """Where the fragments of data sets look, if no data.root is said."""
 
 Make = Callable[[Path], object]
@@ -190,6 +198,7 @@ def _yaml_files() -> dict[str, Make]:
 
 WORLD: dict[str, Make] = {
     **_yaml_files(),
+    **{ROOTS[name]: lambda root, make=make: enlarge(make(root), 8) for name, make in MAKE.items()},
     "data/CamVid": _camvid,
     "data/cityscapes": _cityscapes,
     "downloads": _cityscapes_downloads,

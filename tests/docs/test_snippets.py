@@ -52,7 +52,6 @@ NOT_RUN = {
     "torchrun": "starts processes, tests/training/test_distributed.py does",
     "python -m pytest": "runs tests in a test",
     "python benchmarks/": "a study of hours, or writes into benchmarks/results",
-    "segdistill convert runs/mine student.pth": "is wrong, README has to mend it: OpenMMLab has no such student",
     "segdistill distill streets tiny_pair reverse_kl": "needs the page's own file; test_add_a_method.py runs it",
 }
 """Beginning of a command -> why it is not run. Those that call segdistill are still read as it would read them."""
