@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from layouts import all_layouts
 
 TINY = (
     "streets",
@@ -48,6 +49,12 @@ def samples() -> Path:
     if not root.is_dir():
         pytest.skip(f"The samples of the published data sets are not at {root}")
     return root
+
+
+@pytest.fixture(scope="session")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Roots of the published data sets in small, by their names."""
+    return all_layouts(tmp_path_factory.mktemp("data"))
 
 
 def command(*words: object) -> list[str]:

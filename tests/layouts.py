@@ -8,6 +8,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+SMALL = (
+    "student={backbone: mobilenetv2_035, head: fcn, channels: 8, output_stride: 16, auxiliary_channels: 8}",
+    "teacher.network={backbone: mobilenetv2_035, head: fcn, channels: 12, output_stride: 16}",
+    "augment.crop=[64,96]",
+    "workers=0",
+    "data.partial=true",
+)
+"""Recipe parts that make any published row small enough to run on such data: other networks, smaller crops."""
+
 
 def write_image(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,3 +113,9 @@ def enlarge(root: Path, times: int) -> Path:
             large = Image.fromarray(noise.integers(0, 255, (large.height, large.width, 3), dtype=np.uint8))
         large.save(file)
     return root
+
+
+def all_layouts(folder: Path) -> dict[str, Path]:
+    """Each data set in its layout, with images of about 96x64."""
+    makers = {**MAKE, "camvid": camvid}
+    return {name: enlarge(make(folder / name), 16) for name, make in makers.items()}

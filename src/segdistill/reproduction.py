@@ -136,7 +136,7 @@ def _network(key: str, leaves: dict[str, Any]) -> str:
 
 def _leaves(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict):
             yield from _leaves(value, f"{path}{key}.")
         elif key == "method":
             for position, method in enumerate(value):

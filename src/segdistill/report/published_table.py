@@ -56,7 +56,7 @@ def reproduction_table(done: Reproduction) -> Table:
     """Measured beside published."""
     pair = done.row.name.rpartition("/")[0]
     headings = ["", "mIoU", "published", "gap", "mAcc", "published", "gap"]
-    table = _empty(f"{pair} of {done.row.paper}", headings)
+    table = _empty(pair, headings, f"{done.row.paper}; {done.row.source}")
     for line in done.lines:
         cells: list[str] = []
         for ours, theirs in ((line.scores.miou, line.row.miou), (line.scores.macc, line.row.macc)):
