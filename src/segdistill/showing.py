@@ -19,6 +19,7 @@ from segdistill.models.files import open_model
 from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.recipe import Recipe, load_recipe
 from segdistill.report.activations import activation_map
+from segdistill.report.choice import positions
 from segdistill.report.curves import save_curves
 from segdistill.report.embeddings import pixels_of, project, save_embeddings
 from segdistill.report.panels import change_map, disagreement, error_map, heat, region_map
@@ -28,7 +29,6 @@ from segdistill.training.pairing import run_teacher
 from segdistill.training.processes import own_device
 
 What = Literal["compare", "activations", "embeddings", "curves"]
-_SPREAD = 4
 _PIXELS = 100  # of a class, in a picture of embeddings
 
 
@@ -142,23 +142,6 @@ def _networks(recipe: Recipe, run: Path, data: SegmentationDataset) -> dict[str,
         found["student alone"] = open_model(alone).network
     found["distilled"] = open_model(run).network
     return {name: network.to(own_device()) for name, network in found.items()}
-
-
-def positions(images: Sequence[str | int], data: SegmentationDataset) -> list[int]:
-    """The positions of the named or numbered images; four spread evenly if there are none."""
-    if not images:
-        count = min(_SPREAD, len(data))
-        return [(2 * place + 1) * len(data) // (2 * count) for place in range(count)]
-    names = {data.name(index): index for index in range(len(data))}
-    chosen = []
-    for image in images:
-        number = names.get(str(image), int(image) if str(image).isdigit() else -1)
-        if not 0 <= number < len(data):
-            raise DataError(
-                f"No validation image '{image}'.{nearest(str(image), names)} Or a number from 0 to {len(data) - 1}."
-            )
-        chosen.append(number)
-    return chosen
 
 
 def _class_index(name: str | None, sample: Sample, data: SegmentationDataset) -> int:

@@ -16,6 +16,7 @@ from segdistill.evaluation.boundary import edge_region
 from segdistill.evaluation.inference import infer
 from segdistill.evaluation.metrics import pair_counts, scores_of
 from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.report.choice import positions
 from segdistill.report.page.encoding import Map, photo, shrunk
 from segdistill.report.page.networks import Cast
 from segdistill.training.processes import own_device
@@ -65,9 +66,7 @@ def choose(cast: Cast, best: str | None, on_image: Callable[[int], object]) -> C
     """
     pair = [name for name in (ALONE, best) if name in cast.networks]
     if len(pair) < 2:
-        count = min(_ALL, len(cast.data))
-        spread = [(2 * place + 1) * len(cast.data) // (2 * count) for place in range(count)]
-        return Choice(dict.fromkeys(spread, "shown"))
+        return Choice(dict.fromkeys(positions((), cast.data, default=_ALL), "shown"))
     gains = {}
     for place in range(len(cast.data)):
         sample = cast.data[place]

@@ -1,0 +1,25 @@
+"""Validation images by name or number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from segdistill.data.base import SegmentationDataset
+from segdistill.errors import DataError, nearest
+
+
+def positions(images: Sequence[str | int], data: SegmentationDataset, *, default: int = 4) -> list[int]:
+    """The positions of the named or numbered images; `default` of them spread evenly if none is named."""
+    if not images:
+        count = min(default, len(data))
+        return [(2 * place + 1) * len(data) // (2 * count) for place in range(count)]
+    names = {data.name(index): index for index in range(len(data))}
+    chosen = []
+    for image in images:
+        number = names.get(str(image), int(image) if str(image).isdigit() else -1)
+        if not 0 <= number < len(data):
+            raise DataError(
+                f"No validation image '{image}'.{nearest(str(image), names)} Or a number from 0 to {len(data) - 1}."
+            )
+        chosen.append(number)
+    return chosen
