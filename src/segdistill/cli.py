@@ -11,10 +11,10 @@ import typer
 from rich.table import Table
 
 from segdistill import cli_weights, verbs
-from segdistill.comparison.verdict import verdict
 from segdistill.composition import key_values
 from segdistill.errors import RecipeError, SegdistillError
 from segdistill.published_rows import published_rows
+from segdistill.report.answer import answer
 from segdistill.report.diagnosis import diagnosis_notes, diagnosis_tables
 from segdistill.report.preparation import preparation_notes, preparation_table
 from segdistill.report.published_table import long_table, published_tables, reproduction_notes, reproduction_table
@@ -98,7 +98,7 @@ def compare(
     if as_json:
         print_json(done.as_dict())
     else:
-        for line in verdict(done):
+        for line in answer(done).lines():
             results.print(line, soft_wrap=True, markup=False)
         results.print(study_table(done))
         results.print(study_notes(done), soft_wrap=True, markup=False)

@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from segdistill.comparison.result import ALONE, Gain, Outcome, Spread, Study, Summary
-from segdistill.comparison.verdict import verdict
+from segdistill.report.answer import answer
 
 HEADINGS = (
     "network", "seeds", "mIoU", "gain", "95 % CI", "gap closed", "edge", "body", "mAcc", "steps", "min", "s/step",
@@ -25,10 +25,10 @@ def rows(study: Study) -> list[list[str]]:
 
 
 def markdown(study: Study) -> str:
-    """Verdict, table and notes."""
+    """Answer, table and notes."""
     lines = [HEADINGS, ["---"] * len(HEADINGS), *rows(study)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return "\n".join([*(f"{line}\n" for line in verdict(study)), table, "", notes(study), ""])
+    return "\n".join([*(f"{line}\n" for line in answer(study).lines()), table, "", notes(study), ""])
 
 
 def terminal(study: Study) -> Table:

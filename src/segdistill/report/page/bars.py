@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segdistill.comparison.result import ALONE, Gain, Study, Summary
-from segdistill.report.page.answer import ends
-from segdistill.report.page.numbers import points, signed
+from segdistill.report.answer import ends
+from segdistill.report.numbers import points, signed
 from segdistill.report.page.scales import scale
 
 _SHOWN = 24  # classes in the figure; a table has all of them

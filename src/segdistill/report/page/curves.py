@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdistill.report.curves import journal
-from segdistill.report.page.numbers import compact
+from segdistill.report.numbers import compact
 from segdistill.report.page.scales import Scale, scale
 from segdistill.report.page.subject import Subject
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from segdistill.report.page.numbers import compact
+from segdistill.report.numbers import compact
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segdistill.comparison.result import ALONE, Study
+from segdistill.report.numbers import points
 from segdistill.report.page.curves import BOTTOM, LEFT, RIGHT, TOP
-from segdistill.report.page.numbers import points
 from segdistill.report.page.scales import Scale, scale
 
 _LINE = 13  # between two labels, in units of the viewBox

@@ -11,11 +11,11 @@ import yaml
 from segdistill.comparison.result import Study
 from segdistill.comparison.verdict import judgement
 from segdistill.evaluation.macs import EXPLAINED
-from segdistill.report.page.answer import Answer, answer
+from segdistill.report.answer import Answer, answer
+from segdistill.report.numbers import UNKNOWN, points
 from segdistill.report.page.bars import Bars, by_class, by_method, by_region, class_table
 from segdistill.report.page.curves import Panel, panels
 from segdistill.report.page.gallery import Gallery
-from segdistill.report.page.numbers import UNKNOWN, points
 from segdistill.report.page.scatter import Scatter, scatters
 from segdistill.report.page.subject import Subject
 from segdistill.report.study_table import HEADINGS, notes, rows

@@ -1,4 +1,4 @@
-"""Numbers as the page writes them."""
+"""Numbers as the page and its sentences write them."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from segdistill.comparison.result import ALONE, Gain, Study, Summary
 from segdistill.comparison.verdict import judgement
-from segdistill.report.page.numbers import UNKNOWN, plural, points, ratio, share, signed
+from segdistill.report.numbers import UNKNOWN, plural, points, ratio, share, signed
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,10 @@ class Answer:
     others: tuple[str, ...]
     trouble: tuple[str, ...]
     facts: tuple[Fact, ...]
+
+    def lines(self) -> list[str]:
+        """All sentences, the answer first."""
+        return [self.headline, *self.others, *self.sure, *self.trouble]
 
 
 def answer(study: Study) -> Answer:
