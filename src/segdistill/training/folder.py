@@ -52,7 +52,8 @@ class RunFolder:
 
         Where the file system knows no locks the run goes on without.
         """
-        lock = FileLock(self.path / _LOCK, timeout=0, is_singleton=True)
+        lock_file = self.path / _LOCK
+        lock = FileLock(lock_file, timeout=0, is_singleton=True)
         if is_main():
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
@@ -68,6 +69,8 @@ class RunFolder:
             yield
         finally:
             lock.release()
+            if not self.recipe.exists():  # refused: the folder is somebody else's
+                lock_file.unlink(missing_ok=True)
 
     def open(self, recipe: dict[str, Any], *, resume: bool) -> None:
         """Claim the folder for `recipe`: a new one, or with `resume` the one that holds this very recipe."""
