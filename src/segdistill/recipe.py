@@ -134,7 +134,8 @@ class TeacherConfig(BaseModel):
     train: training keys (steps, optimizer, ...) that differ from the recipe's own while the teacher is trained.
     class_map: for a teacher in `run` that knows other classes: "names", a .yaml file or a mapping of `teacher class:
     class of the data set`; see `models/class_map.py`. input_scale: the teacher sees the image at this many times its
-    size.
+    size. check: whether a teacher in `run` is tried on a few validation images first, and refused if it does no better
+    than guessing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -144,6 +145,14 @@ class TeacherConfig(BaseModel):
     train: dict[str, Any] = {}
     class_map: ClassMapSource = None
     input_scale: float = Field(1.0, ge=0.125, le=8)
+    check: bool = True
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        if self.check:  # recipes of runs that know no check stay the same
+            written.pop("check", None)
+        return written
 
     @model_validator(mode="after")
     def _only_for_a_run(self) -> TeacherConfig:

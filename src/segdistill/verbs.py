@@ -11,7 +11,7 @@ from segdistill.comparison.study import compare, compare_one
 from segdistill.composition import fragments
 from segdistill.conversion import convert, inspect
 from segdistill.data import create_dataset, dataset_names
-from segdistill.diagnosis import Diagnosis, diagnose
+from segdistill.diagnosis.diagnose import Diagnosis, diagnose
 from segdistill.discovery import classes_in
 from segdistill.errors import RecipeError, nearest
 from segdistill.evaluation.macs import Convention
