@@ -92,6 +92,10 @@ class TrainingConfig(BaseModel):
     tenth of the run. keep: which weights the run hands over, the last or those of the best validation mIoU (the best
     is chosen on the validation images, so its score flatters). workers: loader processes. class_balance: exponent b of
     the task loss's class weights, share^-b; 0 is plain cross-entropy, 0.5 helps thin and rare classes.
+    on_nonfinite: what a loss or gradient that is not finite does: "stop" the run, "skip" the step, or "back_off": skip
+    it and halve the learning rate for the rest of the run. nonfinite_limit: steps that may be skipped in all; one more
+    stops. on_unreadable: what a training sample that can't be read does: "stop" the run, or "skip": another one takes
+    its place. unreadable_limit: share of the training samples that may be replaced, at least one; more stop.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -111,6 +115,10 @@ class TrainingConfig(BaseModel):
     checkpoint_every: int | None = Field(None, ge=1)
     log_every: int = Field(10, ge=1)
     keep: Literal["last", "best"] = "last"
+    on_nonfinite: Literal["stop", "skip", "back_off"] = "stop"
+    nonfinite_limit: int = Field(10, ge=1)
+    on_unreadable: Literal["stop", "skip"] = "stop"
+    unreadable_limit: float = Field(0.01, gt=0, le=1)
 
 
 def _class_map(value: Any) -> Any:
