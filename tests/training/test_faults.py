@@ -74,9 +74,14 @@ def test_the_run_stops_and_says_where_it_was(data: Path, epsilon: float, named: 
     assert all(torch.equal(saved["state"][name], value) for name, value in last["states"]["distiller"].items())
 
 
-@pytest.mark.parametrize("epsilon", [FORWARD, BACKWARD])
-def test_skipped_steps_leave_nothing_behind_and_a_resumed_run_is_the_same(data: Path, epsilon: float) -> None:
-    whole = train(data, "whole", epsilon, "on_nonfinite=skip")
+@pytest.mark.parametrize(
+    ("epsilon", "precision"), [(FORWARD, "fp32"), (BACKWARD, "fp32"), (FORWARD, "bf16"), (FORWARD, "fp16")]
+)
+def test_skipped_steps_leave_nothing_behind_and_a_resumed_run_is_the_same(
+    data: Path, epsilon: float, precision: str
+) -> None:
+    words = (f"precision={precision}", "on_nonfinite=skip")
+    whole = train(data, "whole", epsilon, *words)
     skipped = [line["step"] for line in journal(whole, "fault")]
     assert len(skipped) >= 2
     assert sorted([*skipped, *(line["step"] for line in journal(whole, "train"))]) == list(range(1, 11))
@@ -84,12 +89,23 @@ def test_skipped_steps_leave_nothing_behind_and_a_resumed_run_is_the_same(data: 
     assert trained_record(whole / "student.safetensors")["skipped"] == skipped
 
     with pytest.raises(TrainingError):
-        train(data, "parts", epsilon)
+        train(data, "parts", epsilon, words[0])
     with pytest.raises(TrainingError, match="1 steps were left out before, the limit"):
-        train(data, "parts", epsilon, "on_nonfinite=skip", "nonfinite_limit=1", resume=True)
-    parts = train(data, "parts", epsilon, "on_nonfinite=skip", resume=True)
+        train(data, "parts", epsilon, *words, "nonfinite_limit=1", resume=True)
+    parts = train(data, "parts", epsilon, *words, resume=True)
     assert (parts / "student.safetensors").read_bytes() == (whole / "student.safetensors").read_bytes()
     assert [line["step"] for line in journal(parts, "fault")] == skipped
+    scaler = checkpoint(parts)["states"]["scaler"]
+    assert scaler == checkpoint(whole)["states"]["scaler"]
+    assert (precision == "fp16") == ("scale" in scaler)
+
+
+def test_overflowing_gradients_are_the_scalers_business_in_fp16(data: Path) -> None:
+    folder = train(data, "run", BACKWARD, "precision=fp16", "clip_grad=1")
+    assert journal(folder, "fault") == []
+    assert [line["step"] for line in journal(folder, "train")] == list(range(1, 11))
+    assert all(value.isfinite().all() for value in load_file(folder / "student.safetensors").values())
+    assert checkpoint(folder)["states"]["scaler"]["scale"] < 65536
 
 
 @pytest.mark.parametrize("more", [(), ("cirkd", "teacher.run=module:painted:in_order", "baseline=none")])
