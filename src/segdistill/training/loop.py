@@ -31,6 +31,7 @@ from segdistill.training.interruption import Interrupted, StopRequest
 from segdistill.training.processes import start_accelerator
 from segdistill.training.schedule import make_optimizer, own_optimizers, parameters_of, set_rate
 from segdistill.training.step import forward_backward
+from segdistill.training.unreadable import Unreadable
 
 
 @dataclass(kw_only=True)
@@ -67,7 +68,10 @@ class Fit:
         rank, world = accelerator.process_index, accelerator.num_processes
         faults = Faults(self.folder.path, self.distiller, config, rank, world)
         model = accelerator.prepare_model(self.distiller)
-        batches = training_batches(self.stream, share, start=progress.step, stop=config.steps, workers=config.workers)
+        unreadable = Unreadable(config, len(self.stream.data), world)
+        batches = training_batches(
+            self.stream, share, start=progress.step, stop=config.steps, workers=config.workers, skip=unreadable.skips
+        )
         quiet = self.quiet or not accelerator.is_main_process
         validate_every = config.validate_every or max(1, config.steps // 10)
         checkpoint_every = config.checkpoint_every or max(1, config.steps // 10)
@@ -83,6 +87,10 @@ class Fit:
                 memory.keep()
                 self.distiller.train()
                 parts_read = [next(batches).to(accelerator.device) for _ in range(config.accumulate)]
+                for index, why in unreadable.note(parts_read, progress).items():
+                    display.say(f"replaced by another sample: {why}")
+                    if journal is not None:
+                        journal.write("unreadable", progress.step + 1, {"sample": index, "why": why})
                 losses = forward_backward(
                     model, parts_read, progress.step, precision=config.precision, scaler=scaler,
                     unsynced=lambda: accelerator.no_sync(model),
@@ -131,6 +139,8 @@ class Fit:
                         f"the state is saved in {self.folder.path}. Run the same command with --resume to go on.",
                         128 + stopping,
                     )
+            if progress.unreadable:
+                display.say(f"{len(progress.unreadable)} training samples could not be read; others took their place")
         return progress
 
     def _require_finite(self, step: int) -> None:

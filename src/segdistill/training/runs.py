@@ -198,6 +198,7 @@ def _fit(recipe: Recipe, task: Task, folder: RunFolder, *, title: str, quiet: bo
         "best_miou": round(progress.best_miou, 4),
         "best_step": progress.best_step,
         **({"skipped": progress.skipped} if progress.skipped else {}),
+        **({"unreadable": len(progress.unreadable)} if progress.unreadable else {}),
     }
     if is_main():
         save_model(folder.path, task.role, task.network, task.spec, task.data.classes, trained)
