@@ -18,6 +18,18 @@ class Spread(nn.Module):
         return (x - least) / ((most - least).sqrt() + self.epsilon)
 
 
+class Large(nn.Sequential):
+    """Its features reach a million, which fp16 does not hold."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 4, stride=4)
+        self.norm = nn.BatchNorm2d(6)
+        self.classifier = nn.Conv2d(6, num_classes, 1)
+        with torch.no_grad():
+            self.stem.weight.mul_(1e6)
+
+
 class Fragile(nn.Module):
     """epsilon 0: scores of an image of one colour are not finite; 1e-5: only their gradients are not."""
 

@@ -37,10 +37,11 @@ from segdistill.training.display import counting
 from segdistill.training.folder import RunFolder
 from segdistill.training.pairing import comparable_teacher, require_same_classes
 from segdistill.training.processes import is_main, own_device, own_share, total
+from segdistill.training.replay import replay
 
 __all__ = [
     "available", "check_zip", "compare", "compare_one", "convert", "distill", "doctor", "evaluate", "inspect",
-    "predict", "prepare", "show", "submit", "train",
+    "predict", "prepare", "replay", "show", "submit", "train",
 ]  # fmt: skip
 
 

@@ -92,7 +92,7 @@ class Faults:
         scale: what the loss was multiplied with, in fp16.
         """
         what = self._what(found, batches, positions, progress.step)
-        broken = _not_finite(self.distiller.student)
+        broken = first_not_finite(self.distiller.student.state_dict())
         if broken:
             what += f" The weights were broken before it: tensor '{broken}' of the student is not finite."
         what += self._saved(found, batches, positions, progress, scale)
@@ -153,6 +153,7 @@ class Faults:
             "names": [list(batch.names) for batch in batches],
             "images": [batch.image.cpu() for batch in batches],
             "labels": [batch.label.cpu() for batch in batches],
+            "distils": bool(len(self.distiller.methods)),
             "class_weights": self.distiller.class_weights,
             "state": self.distiller.state_dict(),
         }
@@ -184,9 +185,9 @@ def bad_gradients(module: nn.Module) -> list[str]:
     return [name for name, gradient in reversed(named) if not gradient.isfinite().all()]
 
 
-def _not_finite(module: nn.Module) -> str | None:
-    """The first tensor of the module that is not finite."""
-    for name, value in module.state_dict().items():
+def first_not_finite(state: Mapping[str, Any]) -> str | None:
+    """The name of the first tensor of a state dict that is not finite."""
+    for name, value in state.items():
         if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
             return name
     return None

@@ -25,7 +25,7 @@ from segdistill.seeds import mix
 from segdistill.training.checkpoint import Progress, load_state, save_state
 from segdistill.training.display import Display
 from segdistill.training.distiller import Distiller
-from segdistill.training.faults import Faults, Memory, read
+from segdistill.training.faults import Faults, Memory, first_not_finite, read
 from segdistill.training.folder import Journal, RunFolder
 from segdistill.training.interruption import Interrupted, StopRequest
 from segdistill.training.processes import start_accelerator
@@ -47,9 +47,12 @@ class Fit:
     inference: InferenceConfig
     metrics: MetricsConfig
     quiet: bool = False
+    until: int | None = None
+    """Where to end before the last step."""
 
     def __call__(self) -> Progress:
         config = self.config
+        until = self.until or config.steps
         accelerator = start_accelerator()
         share = _share(config, accelerator)
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
@@ -70,7 +73,7 @@ class Fit:
         model = accelerator.prepare_model(self.distiller)
         unreadable = Unreadable(config, len(self.stream.data), world)
         batches = training_batches(
-            self.stream, share, start=progress.step, stop=config.steps, workers=config.workers, skip=unreadable.skips
+            self.stream, share, start=progress.step, stop=until, workers=config.workers, skip=unreadable.skips
         )
         quiet = self.quiet or not accelerator.is_main_process
         validate_every = config.validate_every or max(1, config.steps // 10)
@@ -80,7 +83,7 @@ class Fit:
             Display(self.title, start=progress.step, steps=config.steps, quiet=quiet) as display,
             Journal(self.folder, progress.step) if accelerator.is_main_process else contextlib.nullcontext() as journal,
         ):
-            while progress.step < config.steps:
+            while progress.step < until:
                 began = time.perf_counter()
                 rate = set_rate(optimizer, progress.rate * config.schedule.factor(progress.step, config.steps))
                 torch.manual_seed(mix(config.seed, progress.step, rank))
@@ -145,12 +148,12 @@ class Fit:
 
     def _require_finite(self, step: int) -> None:
         """Never let weights that overflowed in the last step replace a good checkpoint."""
-        for name, value in self.distiller.student.state_dict().items():
-            if value.is_floating_point() and not value.isfinite().all():
-                raise TrainingError(
-                    f"Tensor '{name}' of the student is not finite after step {step}. The last good checkpoint is kept "
-                    f"in {self.folder.last.parent}. Try a lower learning rate, clip_grad=10 or precision=fp32."
-                )
+        broken = first_not_finite(self.distiller.student.state_dict())
+        if broken:
+            raise TrainingError(
+                f"Tensor '{broken}' of the student is not finite after step {step}. The last good checkpoint is kept "
+                f"in {self.folder.last.parent}. Try a lower learning rate, clip_grad=10 or precision=fp32."
+            )
 
     def _validate(self, accelerator: Accelerator, progress: Progress) -> Scores:
         if accelerator.num_processes > 1:  # running statistics differ by process; the main one's are handed over
