@@ -67,8 +67,10 @@ def test_a_loss_that_is_not_finite_is_traced_to_its_module(data: Path, more: tup
     assert done.spot is not None
     assert (done.spot.module, done.spot.kind, done.spot.way) == ("student.module.spread", "Spread", "forward")
     assert not done.spot.given
-    assert done.images == {"a3": 1.0} if more == ("accumulate=2",) else "a3" in done.images
-    assert set(done.classes) <= {"red", "green", "blue", "yellow", "grey"}
+    assert done.images == ("a3",)
+    assert done.classes
+    if not more:  # batch normalisation spreads it over the micro-batch, here the whole
+        assert set(done.classes.values()) == {1.0}
     assert any("the checkpoint is of step" in note for note in done.notes)
     assert files(run) == before
 
@@ -79,6 +81,7 @@ def test_a_gradient_that_is_not_finite_is_traced_to_its_module(data: Path) -> No
     assert done.trials[0].gradients == ("student.module.stem.weight",)
     assert done.spot is not None
     assert (done.spot.module, done.spot.way) == ("student.module.spread", "backward")
+    assert done.images == ("a3",)
 
 
 def test_recipe_parts_try_a_cure(data: Path) -> None:

@@ -57,8 +57,8 @@ class Replay:
     """What a saved step shows. step: counted from 1. recorded: the terms in the run. trials: the first is as it was.
 
     broken: a tensor of the student that was not finite before the step. spot: where it first arises in the networks;
-    None: not in them, but in `terms`. images, classes: share of positions whose scores by the student are not finite.
-    notes: what was not tried.
+    None: not in them, but in `terms`. images: the samples in which it does. classes: share of the label's positions
+    whose scores by the student are not finite in the end. notes: what was not tried.
     """
 
     file: Path
@@ -70,7 +70,7 @@ class Replay:
     trials: tuple[Trial, ...]
     broken: str | None
     spot: Spot | None
-    images: dict[str, float]
+    images: tuple[str, ...]
     classes: dict[str, float]
     notes: tuple[str, ...]
 
@@ -96,10 +96,11 @@ class Replay:
             told.append(f"It first arises {self.spot}.")
         elif bad:
             told.append(f"All outputs of the networks are finite; it arises in the loss: {', '.join(bad)}.")
-        for what, shares in (("image", self.images), ("class", self.classes)):
-            if shares:
-                listed = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
-                told.append(f"Scores that are not finite, by {what}: {listed}")
+        if self.images:
+            told.append(f"It arises in {len(self.images)} of {len(self.names)} images: {', '.join(self.images)}.")
+        if self.classes:
+            listed = ", ".join(f"{name} {100 * share:.1f} %" for name, share in self.classes.items())
+            told.append(f"Positions with scores that are not finite in the end, by class: {listed}.")
         return [*told, *self.notes]
 
 
@@ -132,7 +133,7 @@ def replay(run: str | Path, *parts: str | Path, step: int | None = None) -> Repl
         notes += note
     names = tuple(name for part in saved["names"] for name in part)
     labels = torch.cat([*saved["labels"]])
-    images, classes = _shares(outputs, labels, names, task.data.classes.names)
+    spot = _spot(trace, first)
     return Replay(
         file=file,
         step=saved["step"] + 1,
@@ -142,9 +143,9 @@ def replay(run: str | Path, *parts: str | Path, step: int | None = None) -> Repl
         recorded=saved["terms"],
         trials=tuple(trials),
         broken=_broken(saved),
-        spot=_spot(trace, first),
-        images=images,
-        classes=classes,
+        spot=spot,
+        images=tuple(saved["names"][spot.call][row] for row in spot.rows) if spot else (),
+        classes=_shares(outputs, labels, task.data.classes.names),
         notes=tuple(notes),
     )
 
@@ -255,18 +256,13 @@ def _spot(trace: Trace, first: Trial) -> Spot | None:
     return trace.backward
 
 
-def _shares(
-    outputs: list[SegOutput], labels: Tensor, names: tuple[str, ...], classes: tuple[str, ...]
-) -> tuple[dict[str, float], dict[str, float]]:
-    """By image and by class of the label, the share of positions with scores that are not finite; those that have."""
+def _shares(outputs: list[SegOutput], labels: Tensor, classes: tuple[str, ...]) -> dict[str, float]:
+    """By class of the label, the share of positions with scores that are not finite; of the classes that have such."""
     logits = torch.cat([output.logits.detach().cpu() for output in outputs])
     bad = ~logits.isfinite().all(1)
     grid = on_grid(labels, logits)
-    images = {name: float(part.float().mean()) for name, part in zip(names, bad, strict=True) if part.any()}
-    by_class = {
-        name: float(bad[grid == index].float().mean()) for index, name in enumerate(classes) if bad[grid == index].any()
-    }
-    return images, by_class
+    shares = {name: bad[grid == index] for index, name in enumerate(classes)}
+    return {name: float(share.float().mean()) for name, share in shares.items() if share.any()}
 
 
 def _terms(terms: dict[str, float]) -> str:

@@ -17,7 +17,7 @@ class Spot:
     """A module. way: "forward", or "backward" for its gradient. share: of its numbers that are not finite.
 
     given: whether what it was given was not finite already, so that it arises just before it. largest: finite
-    magnitude that it was given.
+    magnitude that it was given. call: how often its network had run before. rows: of the batch, that are not finite.
     """
 
     module: str
@@ -26,6 +26,8 @@ class Spot:
     share: float
     given: bool
     largest: float
+    call: int = 0
+    rows: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         where = f"just before {self.module} ({self.kind})" if self.given else f"in {self.module} ({self.kind})"
@@ -41,6 +43,8 @@ class Trace:
 
     forward: Spot | None = None
     backward: Spot | None = None
+    images: int = field(default=0, repr=False)  # of the batch
+    calls: dict[str, int] = field(default_factory=dict, repr=False)
     _fine: Spot | None = field(default=None, repr=False)  # the module whose gradient was looked at last, and finite
 
 
@@ -50,12 +54,13 @@ def traced(networks: Mapping[str, nn.Module]) -> Iterator[Trace]:
 
     Waits for the device at every module: for looking, not for training.
     """
-    found = Trace()
+    found = Trace(calls=dict.fromkeys(networks, -1))
     handles = [
-        module.register_forward_hook(_forward(found, f"{name}.{path}" if path else name))
+        module.register_forward_hook(_forward(found, name, path))
         for name, network in networks.items()
         for path, module in network.named_modules()
     ]
+    handles += [network.register_forward_pre_hook(_counting(found, name)) for name, network in networks.items()]
     try:
         yield found
     finally:
@@ -63,20 +68,32 @@ def traced(networks: Mapping[str, nn.Module]) -> Iterator[Trace]:
             handle.remove()
 
 
-def _forward(found: Trace, name: str) -> Callable[[nn.Module, Any, Any], None]:
+def _counting(found: Trace, network: str) -> Callable[[nn.Module, Any], None]:
+    def count(module: nn.Module, given: Any) -> None:
+        found.calls[network] += 1
+        found.images = len(next(tensors(given)))
+
+    return count
+
+
+def _forward(found: Trace, network: str, path: str) -> Callable[[nn.Module, Any, Any], None]:
+    name = f"{network}.{path}" if path else network
+
     def look(module: nn.Module, given: Any, made: Any) -> None:
         kind = type(module).__name__
+        call = found.calls[network]
         if found.forward is None and (bad := _share(made)):
-            found.forward = Spot(name, kind, "forward", bad, _share(given) > 0, _largest(given))
+            rows = _rows(made, found.images)
+            found.forward = Spot(name, kind, "forward", bad, _share(given) > 0, _largest(given), call, rows)
         if not any(True for _ in module.children()):  # the others' output is that of one of their parts
             for tensor in tensors(made):
                 if tensor.requires_grad:
-                    tensor.register_hook(_backward(found, name, kind))
+                    tensor.register_hook(_backward(found, name, kind, call))
 
     return look
 
 
-def _backward(found: Trace, name: str, kind: str) -> Callable[[Tensor], None]:
+def _backward(found: Trace, name: str, kind: str, call: int) -> Callable[[Tensor], None]:
     """The gradient of a module's output: finite, it is remembered; else what made it is the module remembered."""
 
     def look(gradient: Tensor) -> None:
@@ -84,11 +101,11 @@ def _backward(found: Trace, name: str, kind: str) -> Callable[[Tensor], None]:
         if found.backward is not None:
             return
         if not share:
-            found._fine = Spot(name, kind, "backward", 0.0, False, _largest(gradient))
+            found._fine = Spot(name, kind, "backward", 0.0, False, _largest(gradient), call)
         elif found._fine is None:  # the loss itself
-            found.backward = Spot(name, kind, "backward", share, True, 0.0)
+            found.backward = Spot(name, kind, "backward", share, True, 0.0, call, _rows(gradient, found.images))
         else:
-            found.backward = dataclasses.replace(found._fine, share=share)
+            found.backward = dataclasses.replace(found._fine, share=share, rows=_rows(gradient, found.images))
 
     return look
 
@@ -112,6 +129,14 @@ def tensors(value: Any) -> Iterator[Tensor]:
 def _share(value: Any) -> float:
     counts = [(int((~tensor.isfinite()).sum()), tensor.numel()) for tensor in tensors(value)]
     return sum(bad for bad, _ in counts) / max(1, sum(number for _, number in counts))
+
+
+def _rows(value: Any, images: int) -> tuple[int, ...]:
+    """Along the first axis of the first tensor, if that has as many as there are images."""
+    first = next(tensors(value))
+    if first.ndim < 2 or len(first) != images:
+        return ()
+    return tuple((~first.isfinite()).flatten(1).any(1).nonzero().flatten().tolist())
 
 
 def _largest(value: Any) -> float:
