@@ -55,11 +55,16 @@ class Memory:
     def keep(self) -> None:
         """Copy it."""
         trained = {name for name, _ in self._distiller.named_parameters()}
-        self._state = {
-            name: value.clone() if isinstance(value, Tensor) else copy.deepcopy(value)
-            for name, value in self._distiller.state_dict().items()
-            if name not in trained and not name.startswith(self._left_out)
-        }
+        for name, value in self._distiller.state_dict().items():
+            if name in trained or name.startswith(self._left_out):
+                continue
+            before = self._state.get(name)
+            if not isinstance(value, Tensor):
+                self._state[name] = copy.deepcopy(value)
+            elif before is None or before.shape != value.shape:
+                self._state[name] = value.clone()
+            else:  # new memory at every step would take twice as long
+                before.copy_(value)
 
     def restore(self) -> None:
         """Put the copy back."""
