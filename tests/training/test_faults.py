@@ -108,6 +108,14 @@ def test_overflowing_gradients_are_the_scalers_business_in_fp16(data: Path) -> N
     assert checkpoint(folder)["states"]["scaler"]["scale"] < 65536
 
 
+def test_a_scaler_that_finds_no_scale_stops_the_run(data: Path) -> None:
+    for index in range(8):
+        Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(data / "images" / f"a{index}.png")
+    words = ("precision=fp16", "steps=40", "validate_every=40")
+    with pytest.raises(TrainingError, match=r"At step 3\d the gradients overflow in fp16"):
+        train(data, "run", BACKWARD, *words)
+
+
 @pytest.mark.parametrize("more", [(), ("cirkd", "teacher.run=module:painted:in_order", "baseline=none")])
 def test_a_step_that_is_left_out_is_as_if_it_had_not_been(data: Path, more: tuple[str, ...]) -> None:
     """Statistics, queues, optimiser: the checkpoints before and after it differ in nothing but their progress."""

@@ -40,6 +40,16 @@ def test_a_teacher_near_chance_is_refused_with_the_likely_cause(tmp_path: Path, 
     assert (distill(tmp_path, teacher, "teacher.check=false") / "student.safetensors").is_file()
 
 
+def test_a_study_refuses_it_before_it_is_begun(tmp_path: Path) -> None:
+    words = ["folder", STUDENT, *SHORT[:-2], f"data.root={paint(tmp_path / 'data')}"]
+    untrained = STUDENT.replace("student", "teacher.network")
+    segdistill.train(*words, untrained, "role=teacher", run=tmp_path / "teacher", quiet=True)
+    words += [f"teacher.run={tmp_path / 'teacher'}", f"run={tmp_path / 'study'}"]
+    with pytest.raises(TrainingError, match="hardly better than guessing.*trained on these classes, to the end"):
+        segdistill.compare(*words, methods="kd", seeds="0", quiet=True)
+    assert not (tmp_path / "study").exists()
+
+
 def test_a_good_teacher_is_let_through(tmp_path: Path) -> None:
     folder = distill(tmp_path, "module:painted:in_order")
     assert (folder / "student.safetensors").is_file()

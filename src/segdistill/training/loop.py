@@ -33,6 +33,8 @@ from segdistill.training.schedule import make_optimizer, own_optimizers, paramet
 from segdistill.training.step import forward_backward
 from segdistill.training.unreadable import Unreadable
 
+_SMALLEST_SCALE = 2.0**-14  # thirty halvings below the first
+
 
 @dataclass(kw_only=True)
 class Fit:
@@ -135,6 +137,8 @@ class Fit:
                 stopping = _agree(stop.received, accelerator)
                 if accelerator.is_main_process and (last or stopping or progress.step % checkpoint_every == 0):
                     self._require_finite(progress.step)
+                    if scaler.is_enabled() and scaler.get_scale() < _SMALLEST_SCALE:
+                        raise TrainingError(_no_scale(progress.step, scaler.get_scale()))
                     save_state(self.folder.last, progress, {name: part.state_dict() for name, part in parts.items()})
                 if stopping and not last:
                     raise Interrupted(
@@ -196,6 +200,14 @@ def _share(config: TrainingConfig, accelerator: Accelerator) -> Share:
 def _norm(parameters: Iterable[nn.Parameter]) -> Tensor:
     """The 2-norm of all gradients together."""
     return nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
+
+
+def _no_scale(step: int, scale: float) -> str:
+    return (
+        f"At step {step} the gradients overflow in fp16 whatever the loss is scaled with (now {scale:g}), so all steps "
+        "are left out: some gradient is not finite in any precision, or far too large. Try precision=bf16 or fp32, "
+        "which name it."
+    )
 
 
 def _agree(received: int | None, accelerator: Accelerator) -> int:

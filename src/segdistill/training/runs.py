@@ -89,17 +89,17 @@ def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Dis
         prepare_task(recipe, "student", teacher=Teacher(own, input_scale=recipe.teacher.input_scale))
     else:
         task = prepare_task(recipe, "student", teacher=teacher.model.network, obstacle=teacher.obstacle)
-        _check(recipe, teacher, folder, task.validation)
+        if not folder.last.exists() and not folder.finished("student"):
+            check_teacher(recipe, teacher, task.validation)
     with folder.held():
         folder.open(recorded(recipe, teacher).model_dump(mode="json"), resume=resume)
         return _in_turn(recipe, folder, teacher, alone, resume=resume, quiet=quiet)
 
 
-def _check(recipe: Recipe, teacher: Pairing, folder: RunFolder, validation: SegmentationDataset) -> None:
-    """Refuse a given teacher that does no better than guessing, before anything is trained or written."""
-    begun = folder.last.exists() or folder.finished("student")
+def check_teacher(recipe: Recipe, teacher: Pairing, validation: SegmentationDataset) -> None:
+    """Refuse a given teacher that does no better than guessing, unless the recipe says not to."""
     network = teacher.model.network
-    if recipe.teacher.check and not teacher.obstacle and not begun and isinstance(network, Teacher):
+    if recipe.teacher.check and not teacher.obstacle and isinstance(network, Teacher):
         require_better_than_chance(str(teacher.model.path), network.to(own_device()), validation)
 
 
