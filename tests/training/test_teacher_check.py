@@ -45,7 +45,7 @@ def test_a_study_refuses_it_before_it_is_begun(tmp_path: Path) -> None:
     untrained = STUDENT.replace("student", "teacher.network")
     segdistill.train(*words, untrained, "role=teacher", run=tmp_path / "teacher", quiet=True)
     words += [f"teacher.run={tmp_path / 'teacher'}", f"run={tmp_path / 'study'}"]
-    with pytest.raises(TrainingError, match="hardly better than guessing.*trained on these classes, to the end"):
+    with pytest.raises(TrainingError, match=r"hardly better than guessing.*trained on these classes, to the end"):
         segdistill.compare(*words, methods="kd", seeds="0", quiet=True)
     assert not (tmp_path / "study").exists()
 

@@ -114,8 +114,7 @@ class Fit:
                 else:
                     if config.clip_grad is not None:
                         scaler.unscale_(optimizer)
-                        norm = norms[0] if norms else _norm(shared)
-                        nn.utils.clip_grads_with_norm_(shared, config.clip_grad, norm)
+                        nn.utils.clip_grads_with_norm_(shared, config.clip_grad, norms[0] if norms else _norm(shared))
                     for each in (optimizer, *own):
                         scaler.step(each)
                     scaler.update()
@@ -136,9 +135,7 @@ class Fit:
                         journal.write("validation", progress.step, scores.as_dict())
                 stopping = _agree(stop.received, accelerator)
                 if accelerator.is_main_process and (last or stopping or progress.step % checkpoint_every == 0):
-                    self._require_finite(progress.step)
-                    if scaler.is_enabled() and scaler.get_scale() < _SMALLEST_SCALE:
-                        raise TrainingError(_no_scale(progress.step, scaler.get_scale()))
+                    self._require_sound(progress.step, scaler)
                     save_state(self.folder.last, progress, {name: part.state_dict() for name, part in parts.items()})
                 if stopping and not last:
                     raise Interrupted(
@@ -150,8 +147,14 @@ class Fit:
                 display.say(f"{len(progress.unreadable)} training samples could not be read; others took their place")
         return progress
 
-    def _require_finite(self, step: int) -> None:
-        """Never let weights that overflowed in the last step replace a good checkpoint."""
+    def _require_sound(self, step: int, scaler: torch.amp.GradScaler) -> None:
+        """Never let weights that overflowed in the last step replace a good checkpoint, nor skip steps for ever."""
+        if scaler.is_enabled() and scaler.get_scale() < _SMALLEST_SCALE:
+            raise TrainingError(
+                f"At step {step} the gradients overflow in fp16 whatever the loss is scaled with (now "
+                f"{scaler.get_scale():g}), so all steps are left out: some gradient is not finite in any precision, or "
+                "far too large. Try precision=bf16 or fp32, which name it."
+            )
         broken = first_not_finite(self.distiller.student.state_dict())
         if broken:
             raise TrainingError(
@@ -200,14 +203,6 @@ def _share(config: TrainingConfig, accelerator: Accelerator) -> Share:
 def _norm(parameters: Iterable[nn.Parameter]) -> Tensor:
     """The 2-norm of all gradients together."""
     return nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
-
-
-def _no_scale(step: int, scale: float) -> str:
-    return (
-        f"At step {step} the gradients overflow in fp16 whatever the loss is scaled with (now {scale:g}), so all steps "
-        "are left out: some gradient is not finite in any precision, or far too large. Try precision=bf16 or fp32, "
-        "which name it."
-    )
 
 
 def _agree(received: int | None, accelerator: Accelerator) -> int:
