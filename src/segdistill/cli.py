@@ -325,6 +325,21 @@ def list_(
         results.print(table)
 
 
+@app.command()
+def replay(
+    run: Annotated[Path, typer.Argument(help="A run folder with faults/step-N.pt.")],
+    parts: Annotated[list[str] | None, typer.Argument(help="Recipe parts over the run's own.")] = None,
+    step: Annotated[int | None, typer.Option(help="Which of the saved steps; default the first.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a step again whose loss or gradient was not finite, and say where that arises and what cures it."""
+    done = verbs.replay(run, *(parts or ()), step=step)
+    if as_json:
+        print_json(done.as_dict())
+    else:
+        results.print("\n".join(done.lines()), soft_wrap=True, markup=False)
+
+
 def main() -> None:
     """Run the command line; what a user can put right is printed without a traceback."""
     try:

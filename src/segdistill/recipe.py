@@ -94,6 +94,10 @@ class TrainingConfig(BaseModel):
     is chosen on the validation images, so its score flatters). workers: loader processes. task_loss: how the
     cross-entropy is taken. class_balance: exponent b of its class weights, share^-b; 0 is plain cross-entropy, 0.5
     helps thin and rare classes.
+    on_nonfinite: what a loss or gradient that is not finite does: "stop" the run, "skip" the step, or "back_off": skip
+    it and halve the learning rate for the rest of the run. nonfinite_limit: steps that may be skipped in all; one more
+    stops. on_unreadable: what a training sample that can't be read does: "stop" the run, or "skip": another one takes
+    its place. unreadable_limit: share of the training samples that may be replaced, at least one; more stop.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -114,6 +118,10 @@ class TrainingConfig(BaseModel):
     checkpoint_every: int | None = Field(None, ge=1)
     log_every: int = Field(10, ge=1)
     keep: Literal["last", "best"] = "last"
+    on_nonfinite: Literal["stop", "skip", "back_off"] = "stop"
+    nonfinite_limit: int = Field(10, ge=1)
+    on_unreadable: Literal["stop", "skip"] = "stop"
+    unreadable_limit: float = Field(0.01, gt=0, le=1)
 
 
 def _class_map(value: Any) -> Any:
@@ -137,7 +145,8 @@ class TeacherConfig(BaseModel):
     train: training keys (steps, optimizer, ...) that differ from the recipe's own while the teacher is trained.
     class_map: for a teacher in `run` that knows other classes: "names", a .yaml file or a mapping of `teacher class:
     class of the data set`; see `models/class_map.py`. input_scale: the teacher sees the image at this many times its
-    size.
+    size. check: whether a teacher in `run` is tried on a few validation images first, and refused if it does no better
+    than guessing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -147,6 +156,14 @@ class TeacherConfig(BaseModel):
     train: dict[str, Any] = {}
     class_map: ClassMapSource = None
     input_scale: float = Field(1.0, ge=0.125, le=8)
+    check: bool = True
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        if self.check:  # recipes of runs that know no check stay the same
+            written.pop("check", None)
+        return written
 
     @model_validator(mode="after")
     def _only_for_a_run(self) -> TeacherConfig:

@@ -11,7 +11,7 @@ from segdistill.comparison.study import compare, compare_one
 from segdistill.composition import comments, fragments
 from segdistill.conversion import convert, inspect
 from segdistill.data import create_dataset, dataset_names
-from segdistill.diagnosis import Diagnosis, diagnose
+from segdistill.diagnosis.diagnose import Diagnosis, diagnose
 from segdistill.discovery import classes_in
 from segdistill.errors import RecipeError, nearest
 from segdistill.evaluation.macs import Convention
@@ -39,10 +39,11 @@ from segdistill.training.display import counting
 from segdistill.training.folder import RunFolder
 from segdistill.training.pairing import comparable_teacher, require_same_classes
 from segdistill.training.processes import is_main, own_device, own_share, total
+from segdistill.training.replay import replay
 
 __all__ = [
     "available", "check_zip", "compare", "compare_one", "convert", "distill", "doctor", "evaluate", "inspect",
-    "predict", "prepare", "report", "show", "submit", "train",
+    "predict", "prepare", "replay", "report", "show", "submit", "train",
 ]  # fmt: skip
 
 

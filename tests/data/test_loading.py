@@ -176,6 +176,43 @@ def test_a_sample_that_cannot_be_read_stops_the_run_with_its_own_words(workers: 
     assert _error(batches) == "Can't read image 4.png"
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_another_sample_takes_the_place_of_one_that_cannot_be_read(workers: int) -> None:
+    """The same one whoever reads it and wherever a run begins; all other places are as they would have been."""
+    count = 40
+    stream, whole = Stream(Damaged(), Augment(crop=(16, 24)), 0), _stream()
+    batches = list(training_batches(stream, Share(1), start=0, stop=count, workers=workers, skip=True))
+    damaged = [place for place in range(count) if whole[place][2] == "4"]
+    assert len(damaged) >= 2
+    for place, batch in enumerate(batches):
+        if place not in damaged:
+            assert torch.equal(batch.image[0], whole[place][0])
+            assert batch.unreadable == ()
+            continue
+        (name,) = batch.names
+        assert name != "4"
+        image, label, _ = whole.taking(int(name), place)
+        assert torch.equal(batch.image[0], image)
+        assert torch.equal(batch.label[0], label)
+        assert batch.unreadable == ((4, "Can't read image 4.png"),)
+    tail = list(training_batches(stream, Share(1), start=damaged[0], stop=count, workers=0, skip=True))
+    assert _same(tail, batches[damaged[0] :])
+
+
+class Gone(Noise):
+    """Nothing can be read."""
+
+    def __getitem__(self, index: int) -> Sample:
+        raise DataError(f"Can't read image {index}.png")
+
+
+def test_where_nothing_can_be_read_the_run_stops() -> None:
+    stream = Stream(Gone(), Augment(crop=(16, 24)), 0)
+    batches = training_batches(stream, Share(1), start=0, stop=1, workers=0, skip=True)
+    with pytest.raises(DataError, match=r"is the disk still there\? The first: Can't read image"):
+        next(batches)
+
+
 def _error(batches: Iterator[Batch]) -> str:
     """What the next batch says. Drops the traceback, which holds the loader: see below what workers left over do."""
     try:

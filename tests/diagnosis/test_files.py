@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import segdistill
-from segdistill.diagnosis import Diagnosis
+from segdistill.diagnosis.diagnose import Diagnosis
 
 HEIGHT, WIDTH = 24, 30
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 import segdistill
 from segdistill.data.tables import label_table
-from segdistill.diagnosis import Diagnosis
+from segdistill.diagnosis.diagnose import Diagnosis
 from segdistill.diagnosis.findings import Finding
 
 Mask = NDArray[Any]

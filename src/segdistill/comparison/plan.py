@@ -106,7 +106,7 @@ class Plan(BaseModel):
             return self.recipe.model_copy(update={"run": run, "role": "teacher", "baseline": "none"})
         teacher = self.recipe.teacher
         if self.trains_teacher():
-            teacher = teacher.model_copy(update={"run": self.teacher(folder)})
+            teacher = teacher.model_copy(update={"run": self.teacher(folder), "check": False})
         return self.recipe.model_copy(
             update={
                 "run": run,

@@ -14,9 +14,13 @@ from segdistill.comparison.plan import TEACHER, Job, Plan, load_plan, plan_file,
 from segdistill.comparison.result import ALONE, Failure, Outcome, Study
 from segdistill.comparison.trial import measured_steps
 from segdistill.composition import key_values
+from segdistill.data import create_dataset
 from segdistill.errors import RecipeError
+from segdistill.models.files import open_model
 from segdistill.recipe import load_recipe
 from segdistill.training.display import console
+from segdistill.training.pairing import pair
+from segdistill.training.runs import check_teacher
 
 _OWN_WORDS = ("budget", "executor", "processes")
 
@@ -52,6 +56,10 @@ def compare(
         raise RecipeError(
             "budget=minutes needs one machine that times every method before it runs; with executor=slurm set steps."
         )
+    if not plan_file(folder).is_file() and not plan.trains_teacher() and plan.recipe.teacher.check:
+        validation = create_dataset(plan.recipe.data, "val")
+        teacher = pair(open_model(plan.teacher(folder)), plan.recipe.teacher, validation.classes)
+        check_teacher(plan.recipe, teacher, validation)
     plan.save(folder)
     if executor == "slurm":
         _write_slurm(plan, folder, quiet)

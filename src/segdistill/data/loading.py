@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,23 +15,30 @@ from torch.utils.data import DataLoader, Dataset
 
 from segdistill.data.augment import Augment
 from segdistill.data.base import SegmentationDataset
-from segdistill.errors import SegdistillError
+from segdistill.errors import DataError, SegdistillError
 from segdistill.seeds import mix
+
+_ATTEMPTS = 20  # samples that are tried for a position
 
 
 @dataclass(frozen=True)
 class Batch:
-    """image: uint8 (N,3,H,W) RGB. label: uint8 (N,H,W), 255 is void. names: the N file stems."""
+    """image: uint8 (N,3,H,W) RGB. label: uint8 (N,H,W), 255 is void. names: the N file stems.
+
+    unreadable: samples that others took the place of, by their index in the data set, and why.
+    """
 
     image: Tensor
     label: Tensor
     names: tuple[str, ...]
+    unreadable: tuple[tuple[int, str], ...] = ()
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(self.image.to(device, non_blocking=True), self.label.to(device, non_blocking=True), self.names)
+        image, label = (part.to(device, non_blocking=True) for part in (self.image, self.label))
+        return replace(self, image=image, label=label)
 
     def pin_memory(self) -> Batch:
-        return Batch(self.image.pin_memory(), self.label.pin_memory(), self.names)
+        return replace(self, image=self.image.pin_memory(), label=self.label.pin_memory())
 
 
 @functools.lru_cache(maxsize=4)
@@ -46,8 +53,18 @@ class Stream(Dataset[tuple[Tensor, Tensor, str]]):
         self.data, self.augment, self.seed = data, augment, seed
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str]:
+        return self.taking(self.index(position), position)
+
+    def index(self, position: int, attempt: int = 0) -> int:
+        """Which sample stands at the position; after as many that could not be read as `attempt` says, another one."""
+        if attempt:
+            return mix(self.seed, position, attempt) % len(self.data)
         epoch, place = divmod(position, len(self.data))
-        sample = self.data[_order(self.seed, epoch, len(self.data))[place]]
+        return _order(self.seed, epoch, len(self.data))[place]
+
+    def taking(self, index: int, position: int) -> tuple[Tensor, Tensor, str]:
+        """The sample `index`, augmented as the position asks for."""
+        sample = self.data[index]
         generator = torch.Generator().manual_seed(mix(self.seed, position))
         image, label = self.augment(sample, generator)
         return image, label, sample.name
@@ -75,11 +92,16 @@ class Share:
         return [list(range(start, start + self.micro)) for start in starts]
 
 
-def training_batches(stream: Stream, share: Share, *, start: int, stop: int, workers: int) -> Iterator[Batch]:
-    """The micro-batches of steps `start` .. `stop` - 1, in order, whatever the number of workers."""
+def training_batches(
+    stream: Stream, share: Share, *, start: int, stop: int, workers: int, skip: bool = False
+) -> Iterator[Batch]:
+    """The micro-batches of steps `start` .. `stop` - 1, in order, whatever the number of workers.
+
+    skip: replace samples that can't be read, see `Replacing`; else the first of them is raised.
+    """
     plan = [positions for step in range(start, stop) for positions in share.positions(step)]
     loader: DataLoader[Any] = DataLoader(
-        Guarded(stream),
+        Replacing(stream) if skip else Guarded(stream),
         batch_sampler=plan,
         num_workers=workers,
         collate_fn=collate,
@@ -105,6 +127,33 @@ class Guarded(Dataset[Any]):
             return error
 
 
+class Replacing(Dataset[Any]):
+    """The stream with another sample in the place of one that can't be read, and why, as its last part.
+
+    Which one depends on seed and position alone, so workers, processes and a resumed run take the same.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+
+    def __getitem__(self, position: int) -> Any:
+        failed: dict[int, str] = {}
+        for attempt in range(_ATTEMPTS):
+            index = self.stream.index(position, attempt)
+            if index in failed:
+                continue
+            try:
+                return *self.stream.taking(index, position), tuple(failed.items())
+            except DataError as error:
+                failed[index] = str(error)
+            except SegdistillError as error:
+                return error
+        return DataError(
+            f"{len(failed)} samples drawn one after the other can't be read; is the disk still there? The first: "
+            f"{next(iter(failed.values()))}"
+        )
+
+
 def unguarded(values: Iterator[Any]) -> Iterator[Any]:
     """The values of a loader over `Guarded`; the first error among them is raised."""
     value = None
@@ -123,12 +172,13 @@ def _leave_the_group(worker: int) -> None:
         os.setpgid(0, 0)
 
 
-def collate(samples: Sequence[tuple[Tensor, Tensor, str] | SegdistillError]) -> Batch | SegdistillError:
-    """Samples of one size as a `Batch`; or the first error among them."""
-    good: list[tuple[Tensor, Tensor, str]] = []
+def collate(samples: Sequence[Any]) -> Batch | SegdistillError:
+    """Samples of one size, of `Stream` or `Replacing`, as a `Batch`; or the first error among them."""
+    good: list[Any] = []
     for sample in samples:
         if isinstance(sample, SegdistillError):
             return sample
         good.append(sample)
-    images, labels, names = zip(*good, strict=True)
-    return Batch(torch.stack(images), torch.stack(labels), names)
+    images, labels, names, *failed = zip(*good, strict=True)
+    unreadable = tuple(each for sample in (failed[0] if failed else ()) for each in sample)
+    return Batch(torch.stack(images), torch.stack(labels), names, unreadable)

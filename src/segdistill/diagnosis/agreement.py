@@ -1,6 +1,7 @@
 """Whether a trained teacher agrees with the labels, and if not, what would make it agree.
 
-A wrong order of classes, id map or normalisation shows at once in the mIoU on a few images.
+A wrong order of classes, id map or normalisation shows at once in the mIoU on a few images. `doctor` tells all it
+finds; a run only refuses a teacher that does no better than guessing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import torch
 
 from segdistill.data import SegmentationDataset
 from segdistill.diagnosis.findings import Finding
+from segdistill.diagnosis.scan import chosen
+from segdistill.errors import TrainingError
 from segdistill.evaluation.metrics import ConfusionMatrix
 from segdistill.evaluation.scoring import count
 from segdistill.models.segmenter import SegmentationNetwork
@@ -20,6 +23,7 @@ from segdistill.models.teacher import Teacher
 
 IMAGES = 8  # that the teacher is shown
 _POOR, _GOOD = 20.0, 60.0  # mIoU in percent
+_NEAR = 0.05  # of the way from chance to a perfect teacher
 _NORMALISATIONS = {
     "ImageNet's mean and std": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "mean and std 0.5": ((0.5,) * 3, (0.5,) * 3),
@@ -82,6 +86,39 @@ def judged(found: Agreement) -> Finding:
             "Check that these weights were trained on these classes, to the end.",
         )
     return Finding("note", "teacher", f"{text}.")
+
+
+def require_better_than_chance(name: str, teacher: Teacher, data: SegmentationDataset) -> None:
+    """Refuse the teacher called `name` if it is near chance on a few images of `data`; say what it is likely to be.
+
+    Near chance: mIoU below c + 0.05 (1 - c), c the mIoU of guessing. One pass over the images; only a teacher that is
+    refused is looked at again for the reason.
+    """
+    places = chosen(len(data), IMAGES)
+    matrix = _confusion(teacher, data, places)
+    guessed, miou = chance(matrix), matrix.scores().miou
+    if not miou < guessed + _NEAR * (100 - guessed):  # also where nothing is labelled: NaN
+        return
+    likely = judged(agreement(teacher, data, places))
+    raise TrainingError(
+        f"The teacher {name} does hardly better than guessing: mIoU {miou:.1f} on {len(places)} validation images, "
+        f"where guessing by the shares of the classes gives {guessed:.1f}. {likely.text} {likely.advice} Nothing was "
+        "trained. "
+        "To distil from it nevertheless set teacher.check=false."
+    )
+
+
+def chance(matrix: ConfusionMatrix) -> float:
+    """The mIoU, in percent, of the better of two guesses that know how common the classes are and see no image.
+
+    The most common class everywhere: max_k p_k / n. Each pixel's class drawn by the shares, where the expected
+    intersection is p_k^2 and the union 2 p_k - p_k^2: mean_k p_k / (2 - p_k). p_k: the n labelled classes' shares.
+    """
+    counts = matrix.counts.double().sum(1)
+    share = counts[counts > 0] / counts.sum()
+    if not len(share):
+        return 0.0
+    return 100 * max(float(share.max()) / len(share), float((share / (2 - share)).mean()))
 
 
 def best_order(matrix: ConfusionMatrix) -> list[int]:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from segdistill.data.base import IGNORE_INDEX
 from segdistill.data.values import UNKNOWN, ranges
-from segdistill.diagnosis import Diagnosis
+from segdistill.diagnosis.diagnose import Diagnosis
 from segdistill.diagnosis.evidence import Count, Evidence
 from segdistill.diagnosis.findings import Finding, shortened
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,20 @@ from segdistill.storage import write_aside
 
 @dataclass
 class Progress:
-    """What a run remembers beside tensors. step: optimiser steps done. seconds: training time so far."""
+    """What a run remembers beside tensors. step: optimiser steps done. seconds: training time so far.
+
+    skipped: the steps, counted from 1, that were left out because something was not finite. rate: what backing off
+    from such steps has multiplied the learning rate with. unreadable: training samples that could not be read, by their
+    index, and why.
+    """
 
     step: int = 0
     seconds: float = 0.0
     best_miou: float = -1.0
     best_step: int = 0
+    skipped: list[int] = field(default_factory=list)
+    rate: float = 1.0
+    unreadable: dict[int, str] = field(default_factory=dict)
 
 
 def save_state(path: Path, progress: Progress, states: dict[str, Any]) -> None:

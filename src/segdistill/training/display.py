@@ -46,7 +46,7 @@ class Display:
 
     def say(self, text: str) -> None:
         if not self._quiet:
-            console.print(f"{self._title}: {text}", soft_wrap=True)
+            console.print(f"{self._title}: {text}", soft_wrap=True, markup=False)
 
     def __enter__(self) -> Display:
         self._bar.start()

@@ -42,12 +42,8 @@ class Distiller(nn.Module):
         self._task = task or TaskLossConfig()
         self.methods = nn.ModuleList(methods)
         # DistributedDataParallel must not send at every step what is equal on all ranks by itself, such as queues.
-        self._ddp_params_and_buffers_to_ignore = [
-            f"{name}.{buffer}"
-            for name, module in self.named_modules()
-            if getattr(module, "equal_on_all_ranks", False)
-            for buffer, _ in module.named_buffers()
-        ]
+        queues = self.queue_names()
+        self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers() if name.startswith(queues)]
         self._factors = tuple(factors) or (_always,) * len(self.methods)
         # In a tuple the teacher is no submodule: not trained, not synchronised, not saved, not set to training mode.
         self._teacher = (teacher.eval().requires_grad_(False),) if teacher is not None else ()
@@ -56,6 +52,11 @@ class Distiller(nn.Module):
     def teacher(self) -> tuple[nn.Module, ...]:
         """The teacher, or nothing."""
         return self._teacher
+
+    def queue_names(self) -> tuple[str, ...]:
+        """How the names of those tensors begin."""
+        modules = self.named_modules()
+        return tuple(f"{name}." for name, module in modules if getattr(module, "equal_on_all_ranks", False))
 
     def forward(self, image: Tensor, label: Tensor, step: int = 0) -> dict[str, Tensor]:
         pixels, label = as_input(image), label.long()

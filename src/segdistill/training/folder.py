@@ -27,6 +27,9 @@ _LOCK = ".lock"
 _HARMLESS = ("run", "workers", "log_every", "validate_every", "checkpoint_every")
 """Recipe keys that may change when a run is continued: they do not touch the weights."""
 
+_ANSWERS = ("on_nonfinite", "nonfinite_limit", "on_unreadable", "unreadable_limit")
+"""Recipe keys that say what a run does where it would have stopped: changed, it goes on from there."""
+
 
 class RunFolder:
     """Paths of a run and the rule that a folder holds one run.
@@ -100,11 +103,19 @@ class RunFolder:
 
 def changed_keys(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """A line for each recipe key that touches the weights and differs."""
+    earlier, now = (_without_check(recipe) for recipe in (earlier, now))
     return [
         f"{key}: {earlier.get(key)!r} then, {now.get(key)!r} now"
         for key in sorted({*earlier, *now})
-        if key not in _HARMLESS and earlier.get(key) != now.get(key)
+        if key not in _HARMLESS + _ANSWERS and earlier.get(key) != now.get(key)
     ]
+
+
+def _without_check(recipe: dict[str, Any]) -> dict[str, Any]:
+    teacher = recipe.get("teacher")
+    if not isinstance(teacher, dict):
+        return recipe
+    return {**recipe, "teacher": {key: value for key, value in teacher.items() if key != "check"}}
 
 
 class Journal:

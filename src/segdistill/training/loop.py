@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from segdistill.data.base import SegmentationDataset
-from segdistill.data.loading import Batch, Share, Stream, training_batches
+from segdistill.data.loading import Share, Stream, training_batches
 from segdistill.errors import RecipeError, TrainingError
 from segdistill.evaluation.metrics import Scores
 from segdistill.evaluation.scoring import count
@@ -25,12 +25,15 @@ from segdistill.seeds import mix
 from segdistill.training.checkpoint import Progress, load_state, save_state
 from segdistill.training.display import Display
 from segdistill.training.distiller import Distiller
+from segdistill.training.faults import Faults, Memory, first_not_finite, read
 from segdistill.training.folder import Journal, RunFolder
 from segdistill.training.interruption import Interrupted, StopRequest
 from segdistill.training.processes import start_accelerator
 from segdistill.training.schedule import make_optimizer, own_optimizers, parameters_of, set_rate
+from segdistill.training.step import forward_backward
+from segdistill.training.unreadable import Unreadable
 
-_AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_SMALLEST_SCALE = 2.0**-14  # thirty halvings below the first
 
 
 @dataclass(kw_only=True)
@@ -46,9 +49,12 @@ class Fit:
     inference: InferenceConfig
     metrics: MetricsConfig
     quiet: bool = False
+    until: int | None = None
+    """Where to end before the last step."""
 
     def __call__(self) -> Progress:
         config = self.config
+        until = self.until or config.steps
         accelerator = start_accelerator()
         share = _share(config, accelerator)
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
@@ -61,8 +67,16 @@ class Fit:
         parts: dict[str, Any] = {"distiller": self.distiller, "optimizer": optimizer, "scaler": scaler}
         parts |= {f"own_optimizer{number}": each for number, each in enumerate(own)}
         progress = self._restore(parts)
+        taken = set(parameters_of(own))
+        shared = [parameter for parameter in self.distiller.parameters() if parameter not in taken]
+        memory = Memory(self.distiller, queues=config.on_nonfinite != "stop")
+        rank, world = accelerator.process_index, accelerator.num_processes
+        faults = Faults(self.folder.path, self.distiller, config, rank, world)
         model = accelerator.prepare_model(self.distiller)
-        batches = training_batches(self.stream, share, start=progress.step, stop=config.steps, workers=config.workers)
+        unreadable = Unreadable(config, len(self.stream.data), world)
+        batches = training_batches(
+            self.stream, share, start=progress.step, stop=until, workers=config.workers, skip=unreadable.skips
+        )
         quiet = self.quiet or not accelerator.is_main_process
         validate_every = config.validate_every or max(1, config.steps // 10)
         checkpoint_every = config.checkpoint_every or max(1, config.steps // 10)
@@ -71,28 +85,49 @@ class Fit:
             Display(self.title, start=progress.step, steps=config.steps, quiet=quiet) as display,
             Journal(self.folder, progress.step) if accelerator.is_main_process else contextlib.nullcontext() as journal,
         ):
-            while progress.step < config.steps:
+            while progress.step < until:
                 began = time.perf_counter()
-                rate = set_rate(optimizer, config.schedule.factor(progress.step, config.steps))
-                torch.manual_seed(mix(config.seed, progress.step, accelerator.process_index))
-                terms = self._step(model, batches, share, accelerator, scaler, progress.step)
-                if config.clip_grad is not None:
-                    scaler.unscale_(optimizer)
-                    taken = set(parameters_of(own))
-                    clipped = [parameter for parameter in self.distiller.parameters() if parameter not in taken]
-                    nn.utils.clip_grad_norm_(clipped, config.clip_grad)
-                for each in (optimizer, *own):
-                    scaler.step(each)
-                scaler.update()
+                rate = set_rate(optimizer, progress.rate * config.schedule.factor(progress.step, config.steps))
+                torch.manual_seed(mix(config.seed, progress.step, rank))
+                memory.keep()
+                self.distiller.train()
+                parts_read = [next(batches).to(accelerator.device) for _ in range(config.accumulate)]
+                for index, why in unreadable.note(parts_read, progress).items():
+                    display.say(f"replaced by another sample: {why}")
+                    if journal is not None:
+                        journal.write("unreadable", progress.step + 1, {"sample": index, "why": why})
+                losses = forward_backward(
+                    model, parts_read, progress.step, precision=config.precision, scaler=scaler,
+                    unsynced=lambda: accelerator.no_sync(model),
+                )  # fmt: skip
+                # In fp16 gradients that are not finite are usual: the scaler looks for them, leaves the step out, and
+                # scales less.
+                norms = [] if scaler.is_enabled() else [_norm(each) for each in (shared, taken) if each]
+                found = read(losses, norms)
+                if found.faults:
+                    memory.restore()
+                    places = share.positions(progress.step)
+                    told = faults.answer(found, parts_read, places, progress, scaler.get_scale())
+                    display.say(told)
+                    if journal is not None:
+                        journal.write("fault", progress.step + 1, {"told": told, "lr_factor": progress.rate})
+                else:
+                    if config.clip_grad is not None:
+                        scaler.unscale_(optimizer)
+                        nn.utils.clip_grads_with_norm_(shared, config.clip_grad, norms[0] if norms else _norm(shared))
+                    for each in (optimizer, *own):
+                        scaler.step(each)
+                    scaler.update()
                 for each in (optimizer, *own):
                     each.zero_grad(set_to_none=True)
                 progress.step += 1
                 progress.seconds += time.perf_counter() - began
 
-                display.step(progress.step, terms)
+                display.step(progress.step, found.terms)
                 last = progress.step == config.steps
-                if journal is not None and (last or progress.step % config.log_every == 0):
-                    journal.write("train", progress.step, {**terms, "lr": rate, "seconds": progress.seconds})
+                logged = not found.faults and (last or progress.step % config.log_every == 0)
+                if journal is not None and logged:
+                    journal.write("train", progress.step, {**found.terms, "lr": rate, "seconds": progress.seconds})
                 if last or progress.step % validate_every == 0:
                     scores = self._validate(accelerator, progress)
                     display.say(f"step {progress.step}: mIoU {scores.miou:.2f} on validation")
@@ -100,7 +135,7 @@ class Fit:
                         journal.write("validation", progress.step, scores.as_dict())
                 stopping = _agree(stop.received, accelerator)
                 if accelerator.is_main_process and (last or stopping or progress.step % checkpoint_every == 0):
-                    self._require_finite(progress.step)
+                    self._require_sound(progress.step, scaler)
                     save_state(self.folder.last, progress, {name: part.state_dict() for name, part in parts.items()})
                 if stopping and not last:
                     raise Interrupted(
@@ -108,50 +143,24 @@ class Fit:
                         f"the state is saved in {self.folder.path}. Run the same command with --resume to go on.",
                         128 + stopping,
                     )
+            if progress.unreadable:
+                display.say(f"{len(progress.unreadable)} training samples could not be read; others took their place")
         return progress
 
-    def _step(
-        self,
-        model: nn.Module,
-        batches: Iterator[Batch],
-        share: Share,
-        accelerator: Accelerator,
-        scaler: torch.amp.GradScaler,
-        step: int,
-    ) -> dict[str, float]:
-        """Forward and backward over the micro-batches of a step; the terms, averaged over them."""
-        self.distiller.train()
-        device = accelerator.device
-        dtype = _AUTOCAST[self.config.precision]
-        sums: dict[str, Tensor] = {}
-        for part in range(share.accumulate):
-            batch = next(batches).to(device)
-            syncs = part == share.accumulate - 1
-            with contextlib.nullcontext() if syncs else accelerator.no_sync(model):
-                with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-                    terms: dict[str, Tensor] = model(batch.image, batch.label, step)
-                loss = torch.stack(list(terms.values())).sum()
-                scaler.scale(loss / share.accumulate).backward()
-            for name, value in terms.items():
-                sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach() / share.accumulate
-        values = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
-        for name, number in values.items():
-            if number != number or number in (float("inf"), float("-inf")):
-                raise TrainingError(
-                    f"Loss term '{name}' is {number} at step {step + 1} (images {', '.join(batch.names)}). The last "
-                    f"good checkpoint is kept in {self.folder.last.parent}. Try a lower learning rate "
-                    f"(optimizer.lr={self.config.optimizer.lr / 4:g}), clip_grad=10 or precision=fp32."
-                )
-        return values
-
-    def _require_finite(self, step: int) -> None:
-        """Never let weights that overflowed in the last step replace a good checkpoint."""
-        for name, value in self.distiller.student.state_dict().items():
-            if value.is_floating_point() and not value.isfinite().all():
-                raise TrainingError(
-                    f"Tensor '{name}' of the student is not finite after step {step}. The last good checkpoint is kept "
-                    f"in {self.folder.last.parent}. Try a lower learning rate, clip_grad=10 or precision=fp32."
-                )
+    def _require_sound(self, step: int, scaler: torch.amp.GradScaler) -> None:
+        """Never let weights that overflowed in the last step replace a good checkpoint, nor skip steps for ever."""
+        if scaler.is_enabled() and scaler.get_scale() < _SMALLEST_SCALE:
+            raise TrainingError(
+                f"At step {step} the gradients overflow in fp16 whatever the loss is scaled with (now "
+                f"{scaler.get_scale():g}), so all steps are left out: some gradient is not finite in any precision, or "
+                "far too large. Try precision=bf16 or fp32, which name it."
+            )
+        broken = first_not_finite(self.distiller.student.state_dict())
+        if broken:
+            raise TrainingError(
+                f"Tensor '{broken}' of the student is not finite after step {step}. The last good checkpoint is kept "
+                f"in {self.folder.last.parent}. Try a lower learning rate, clip_grad=10 or precision=fp32."
+            )
 
     def _validate(self, accelerator: Accelerator, progress: Progress) -> Scores:
         if accelerator.num_processes > 1:  # running statistics differ by process; the main one's are handed over
@@ -189,6 +198,11 @@ def _share(config: TrainingConfig, accelerator: Accelerator) -> Share:
             f"{config.accumulate} micro-batches; choose a multiple of {pieces}."
         )
     return Share(config.batch_size, accelerator.process_index, accelerator.num_processes, config.accumulate)
+
+
+def _norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """The 2-norm of all gradients together."""
+    return nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
 
 
 def _agree(received: int | None, accelerator: Accelerator) -> int:

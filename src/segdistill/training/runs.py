@@ -12,6 +12,7 @@ from torch import nn
 from segdistill.data import SegmentationDataset, create_dataset
 from segdistill.data.balance import class_weights
 from segdistill.data.loading import Stream
+from segdistill.diagnosis.agreement import require_better_than_chance
 from segdistill.errors import RecipeError
 from segdistill.methods import Method, create_method
 from segdistill.models.files import LoadedModel, Role, open_model, save_model
@@ -25,7 +26,7 @@ from segdistill.training.distiller import Distiller
 from segdistill.training.folder import RunFolder
 from segdistill.training.loop import Fit
 from segdistill.training.pairing import Pairing, pair, recorded, require_readable, require_same_classes
-from segdistill.training.processes import is_main, wait_for_all
+from segdistill.training.processes import is_main, own_device, wait_for_all
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,19 @@ def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Dis
         own = prepare_task(recipe, "teacher", teacher=None).network
         prepare_task(recipe, "student", teacher=Teacher(own, input_scale=recipe.teacher.input_scale))
     else:
-        prepare_task(recipe, "student", teacher=teacher.model.network, obstacle=teacher.obstacle)
+        task = prepare_task(recipe, "student", teacher=teacher.model.network, obstacle=teacher.obstacle)
+        if not folder.last.exists() and not folder.finished("student"):
+            check_teacher(recipe, teacher, task.validation)
     with folder.held():
         folder.open(recorded(recipe, teacher).model_dump(mode="json"), resume=resume)
         return _in_turn(recipe, folder, teacher, alone, resume=resume, quiet=quiet)
+
+
+def check_teacher(recipe: Recipe, teacher: Pairing, validation: SegmentationDataset) -> None:
+    """Refuse a given teacher that does no better than guessing, unless the recipe says not to."""
+    network = teacher.model.network
+    if recipe.teacher.check and not teacher.obstacle and isinstance(network, Teacher):
+        require_better_than_chance(str(teacher.model.path), network.to(own_device()), validation)
 
 
 def _in_turn(
@@ -187,6 +197,8 @@ def _fit(recipe: Recipe, task: Task, folder: RunFolder, *, title: str, quiet: bo
         "keep": task.config.keep,
         "best_miou": round(progress.best_miou, 4),
         "best_step": progress.best_step,
+        **({"skipped": progress.skipped} if progress.skipped else {}),
+        **({"unreadable": len(progress.unreadable)} if progress.unreadable else {}),
     }
     if is_main():
         save_model(folder.path, task.role, task.network, task.spec, task.data.classes, trained)

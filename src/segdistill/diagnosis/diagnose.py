@@ -1,0 +1,220 @@
+"""What a run would see, before it runs: its data, its teacher, its cost, and every problem with what to do."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from segdistill.data import SegmentationDataset
+from segdistill.data.pairs import FilePairs
+from segdistill.diagnosis import agreement, rehearsal
+from segdistill.diagnosis.agreement import Agreement
+from segdistill.diagnosis.evidence import Evidence, add_up
+from segdistill.diagnosis.files import Look
+from segdistill.diagnosis.findings import Finding, shortened
+from segdistill.diagnosis.listing import list_findings
+from segdistill.diagnosis.machine import Machine, describe_machine
+from segdistill.diagnosis.masks import FEW, findings_of
+from segdistill.diagnosis.opening import SPLITS, Split, open_split
+from segdistill.diagnosis.rehearsal import Rehearsal
+from segdistill.diagnosis.scan import chosen, scan
+from segdistill.errors import SegdistillError
+from segdistill.models.files import open_model
+from segdistill.models.teacher import Teacher
+from segdistill.recipe import Recipe, TeacherConfig
+from segdistill.training.display import console
+from segdistill.training.pairing import Pairing, pair
+from segdistill.training.runs import prepare_task
+
+_TIMED = 5  # images that are read once more for the time it takes
+
+
+@dataclass
+class Diagnosis:
+    """What was found. splits: "train", "val" -> evidence. interrupted: whether Ctrl-C ended it before all was seen."""
+
+    dataset: str
+    machine: Machine
+    splits: dict[str, Evidence] = field(default_factory=dict)
+    teacher: Agreement | None = None
+    runs: list[Rehearsal] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def problems(self) -> list[Finding]:
+        """What would spoil a run."""
+        return [finding for finding in self.findings if finding.level == "problem"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "dataset": self.dataset,
+            "healthy": not self.problems,
+            "interrupted": self.interrupted,
+            "findings": [asdict(finding) for finding in self.findings],
+            "splits": {name: split.as_dict() for name, split in self.splits.items()},
+            "teacher": None if self.teacher is None else asdict(self.teacher),
+            "runs": [asdict(run) for run in self.runs],
+            "machine": asdict(self.machine),
+        }
+
+
+def diagnose(recipe: Recipe, *, images: int | None = 500, quiet: bool = False) -> Diagnosis:
+    """Look at the recipe's data, at most `images` of each split (None: all), then at its networks if it has some.
+
+    Ctrl-C ends it; what was found so far is handed over.
+    """
+    done = Diagnosis(recipe.data.name, describe_machine(recipe.run))
+    try:
+        data, healthy = _look_at_data(recipe, done, images, quiet)
+        if not done.interrupted and len(data) == len(SPLITS):
+            _look_at_networks(recipe, done, data, healthy, quiet)
+    except KeyboardInterrupt:
+        done.interrupted = True
+    order = ("problem", "warning", "note")
+    done.findings.sort(key=lambda finding: order.index(finding.level))
+    return done
+
+
+def _look_at_data(
+    recipe: Recipe, done: Diagnosis, images: int | None, quiet: bool
+) -> tuple[dict[Split, SegmentationDataset], dict[Split, list[int]]]:
+    """The splits, and of each the places of the samples that can be read."""
+    data: dict[Split, SegmentationDataset] = {}
+    healthy: dict[Split, list[int]] = {}
+    missing = False
+    for split in SPLITS:
+        opened, findings = open_split(recipe.data, split)
+        done.findings += findings
+        missing = missing or bool(findings)
+        if opened is not None:
+            data[split] = opened
+    for split, opened in data.items():
+        places = chosen(len(opened), images)
+        _say(f"{split}: reading {len(places)} of {len(opened)} images", quiet)
+        found, done.interrupted = scan(f"reading {split}", opened, places, quiet=quiet)
+        seen = [*found.values()]
+        evidence = add_up(split, opened, seen, None)
+        unknown = set(evidence.unknown())
+        healthy[split] = [
+            place for place, look in found.items() if not look.faults and unknown.isdisjoint(look.raw or ())
+        ]
+        if not done.interrupted:
+            evidence = add_up(split, opened, seen, _milliseconds(opened, healthy[split][:_TIMED]))
+        done.splits[split] = evidence
+        done.findings += [*findings_of(recipe.data.name, evidence, seen), *_sizes(evidence, seen, recipe.augment.crop)]
+        if done.interrupted:
+            return data, healthy
+    files: dict[str, FilePairs] = {split: opened for split, opened in data.items() if isinstance(opened, FilePairs)}
+    done.findings += list_findings(files, missing)
+    if {"train", "val"} <= done.splits.keys():
+        done.findings += _only_in_validation(done.splits["train"], done.splits["val"])
+    return data, healthy
+
+
+def _milliseconds(data: SegmentationDataset, places: Sequence[int]) -> float | None:
+    times = []
+    for place in places:
+        began = time.perf_counter()
+        data[place]
+        times.append(1000 * (time.perf_counter() - began))
+    return statistics.median(times) if times else None
+
+
+def _sizes(evidence: Evidence, seen: Sequence[Look], crop: tuple[int, int]) -> Iterator[Finding]:
+    """Images of an odd size, where nearly all have one; and images that are smaller than the crop."""
+    usual = next(iter(evidence.sizes), None)
+    odd = [look.image for look in seen if look.size not in (None, usual)]
+    if usual is not None and odd and evidence.sizes[usual] >= 0.9 * sum(evidence.sizes.values()):
+        text = f"{len(odd)} images are not {usual[0]}x{usual[1]} (HxW) as the others: {shortened(odd, 3)}."
+        yield Finding("note", evidence.split, text, files=tuple(odd))
+    small = sum(n for size, n in evidence.sizes.items() if size[0] < crop[0] / 2 or size[1] < crop[1] / 2)
+    if evidence.split == "train" and small:
+        text = f"{small} images have less than half the side of the crop, {crop[0]}x{crop[1]} (HxW)."
+        yield Finding("note", evidence.split, text, "What they lack is filled up and void; augment.crop sets the crop.")
+
+
+def _only_in_validation(train: Evidence, val: Evidence) -> Iterator[Finding]:
+    names = [name for name in train.absent() if name not in val.absent()]
+    if names and train.complete and train.masks >= FEW:
+        text = f"Classes that occur in validation and never in training: {shortened(names, 12)}."
+        yield Finding("warning", "data", text, "They can't be learnt: split otherwise, or merge them.")
+
+
+def _look_at_networks(
+    recipe: Recipe,
+    done: Diagnosis,
+    data: dict[Split, SegmentationDataset],
+    healthy: dict[Split, list[int]],
+    quiet: bool,
+) -> None:
+    """The teacher that the recipe names, and a few steps of each run that it asks for."""
+    pairing: Pairing | None = None
+    if recipe.teacher.run is not None:
+        try:
+            pairing = pair(open_model(recipe.teacher.run), recipe.teacher, data["train"].classes)
+        except SegdistillError as error:
+            done.findings.append(Finding("problem", "teacher", str(error)))
+            return
+        _look_at_teacher(pairing, done, data["val"], healthy["val"], quiet)
+    if any(finding.where in SPLITS for finding in done.problems):
+        if recipe.student is None and recipe.teacher.network is None:
+            return
+        done.findings.append(Finding("note", "run", "Time and memory are estimated once the data has no problem."))
+        return
+    for what, rehearsed in _runs(recipe, pairing):
+        _say(f"{what}: a few steps", quiet)
+        try:
+            task = prepare_task(rehearsed, rehearsed.role, **_taught(what, rehearsed, pairing))
+            run = rehearsal.rehearse(what, task, rehearsed.augment)
+        except (SegdistillError, torch.OutOfMemoryError) as error:
+            done.findings.append(Finding("problem", what, str(error)))
+            continue
+        done.runs.append(run)
+        done.findings += rehearsal.judged(run, done.machine)
+
+
+def _look_at_teacher(
+    pairing: Pairing, done: Diagnosis, data: SegmentationDataset, healthy: Sequence[int], quiet: bool
+) -> None:
+    if pairing.obstacle:
+        done.findings.append(Finding("warning", "teacher", f"{pairing.obstacle}."))
+        return
+    places = [healthy[place] for place in chosen(len(healthy), agreement.IMAGES)] if healthy else []
+    if not places or not isinstance(pairing.model.network, Teacher):
+        done.findings.append(Finding("note", "teacher", "No image can be read to compare the teacher with its label."))
+        return
+    _say(f"the teacher on {len(places)} images", quiet)
+    done.teacher = agreement.agreement(pairing.model.network, data, places)
+    done.findings.append(agreement.judged(done.teacher))
+
+
+def _runs(recipe: Recipe, pairing: Pairing | None) -> Iterator[tuple[str, Recipe]]:
+    """What `train` or `distill` would run, as recipes of one run each."""
+    if recipe.student is not None and recipe.role == "student":
+        yield "student alone", recipe.model_copy(update={"method": [], "teacher": TeacherConfig()})
+    if recipe.teacher.network is not None and recipe.teacher.run is None:
+        yield "teacher", recipe.model_copy(update={"role": "teacher", "method": []})
+    if recipe.student is not None and recipe.role == "student" and (pairing or recipe.teacher.network):
+        yield "distillation", recipe.with_method()
+
+
+def _taught(what: str, recipe: Recipe, pairing: Pairing | None) -> dict[str, Any]:
+    """The teacher of a run: the one that is named, or an untrained one in its place; none but for a distillation."""
+    if what != "distillation":
+        return {"teacher": None}
+    if pairing is not None:
+        return {"teacher": pairing.model.network, "obstacle": pairing.obstacle}
+    own = prepare_task(recipe, "teacher", teacher=None).network
+    return {"teacher": Teacher(own, input_scale=recipe.teacher.input_scale)}
+
+
+def _say(text: str, quiet: bool) -> None:
+    if not quiet:
+        console.print(text, soft_wrap=True, markup=False)

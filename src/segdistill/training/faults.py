@@ -1,0 +1,198 @@
+"""Losses and gradients that are not finite: found without waiting for the device once more, named, saved, answered."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segdistill.data.loading import Batch
+from segdistill.errors import SegdistillError, TrainingError
+from segdistill.recipe import TrainingConfig
+from segdistill.storage import write_aside
+from segdistill.training.checkpoint import Progress
+from segdistill.training.distiller import Distiller
+from segdistill.training.processes import total
+
+_KEPT = 3  # faults of a run whose batch is saved: each file is as large as the weights
+_NAMED = 16  # samples in a message
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A step's numbers. terms: by name. norms: of the gradients. faults: how many are not finite, in all processes."""
+
+    terms: dict[str, float]
+    norms: tuple[float, ...]
+    faults: int
+
+
+def read(terms: Mapping[str, Tensor], norms: Sequence[Tensor] = ()) -> Reading:
+    """Fetch the scalars from the device, all at once; the processes agree on the number of faults."""
+    numbers = torch.stack([*terms.values(), *(norm.to(next(iter(terms.values()))) for norm in norms)])
+    faults = total((~numbers.isfinite()).sum())
+    *values, count = torch.cat([numbers, faults[None].to(numbers.dtype)]).tolist()
+    return Reading(dict(zip(terms, values, strict=False)), tuple(values[len(terms) :]), int(count))
+
+
+class Memory:
+    """What a forward pass changes, as it was before: running statistics, queues, and how often chance was asked.
+
+    queues: whether the methods' queues, which can be large, are kept too.
+    """
+
+    def __init__(self, distiller: Distiller, *, queues: bool) -> None:
+        self._distiller = distiller
+        self._left_out = () if queues else distiller.queue_names()
+        self._state: dict[str, Any] = {}
+
+    def keep(self) -> None:
+        """Copy it."""
+        trained = {name for name, _ in self._distiller.named_parameters()}
+        for name, value in self._distiller.state_dict().items():
+            if name in trained or name.startswith(self._left_out):
+                continue
+            before = self._state.get(name)
+            if not isinstance(value, Tensor):
+                self._state[name] = copy.deepcopy(value)
+            elif before is None or before.shape != value.shape:
+                self._state[name] = value.clone()
+            else:  # new memory at every step would take twice as long
+                before.copy_(value)
+
+    def restore(self) -> None:
+        """Put the copy back."""
+        self._distiller.load_state_dict(self._state, strict=False)
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What a run does about a fault: says what it is, saves the batch, and stops, or leaves the step out.
+
+    folder: of the run. positions: of the step's samples, one list a micro-batch. world: number of processes.
+    """
+
+    folder: Path
+    distiller: Distiller
+    config: TrainingConfig
+    rank: int = 0
+    world: int = 1
+
+    def answer(
+        self,
+        found: Reading,
+        batches: Sequence[Batch],
+        positions: Sequence[Sequence[int]],
+        progress: Progress,
+        scale: float,
+    ) -> str:
+        """What was found and done, for people; an error where the run has to stop. Weights are those before the step.
+
+        scale: what the loss was multiplied with, in fp16.
+        """
+        what = self._what(found, batches, positions, progress.step)
+        broken = first_not_finite(self.distiller.student.state_dict())
+        if broken:
+            what += f" The weights were broken before it: tensor '{broken}' of the student is not finite."
+        what += self._saved(found, batches, positions, progress, scale)
+        config = self.config
+        if config.on_nonfinite == "stop" or broken or len(progress.skipped) >= config.nonfinite_limit:
+            raise TrainingError(f"{what} {self._advice(progress, bool(broken))}")
+        progress.skipped.append(progress.step + 1)
+        done = f"The step is left out ({len(progress.skipped)} of at most {config.nonfinite_limit})"
+        if config.on_nonfinite == "back_off":
+            progress.rate *= 0.5
+            done += f", and the learning rate is {progress.rate:g} of the schedule's from now on"
+        return f"{what} {done}."
+
+    def _what(self, found: Reading, batches: Sequence[Batch], positions: Sequence[Sequence[int]], step: int) -> str:
+        """The term or tensor, the step, the precision and the samples."""
+        bad = [f"'{name}' is {value}" for name, value in found.terms.items() if not math.isfinite(value)]
+        if bad:
+            what = f"Loss term {bad[0]}" + (f" (also {', '.join(bad[1:])})" if bad[1:] else "")
+        else:
+            fine = ", ".join(f"{name} {value:.4g}" for name, value in found.terms.items())
+            broken = bad_gradients(self.distiller)
+            if broken:
+                more = f" ({len(broken)} tensors in all)" if len(broken) > 1 else ""
+                what = f"The gradient of '{broken[0]}'{more} is not finite, though the loss terms are ({fine}),"
+            elif any(not math.isfinite(norm) for norm in found.norms):
+                what = f"The norm of the gradient is not finite, too large for float32, at loss terms {fine},"
+            else:
+                what = "The loss of another process is not finite"
+        names = [name for batch in batches for name in batch.names]
+        places = [place for part in positions for place in part]
+        named = [f"{name} (position {place})" for name, place in zip(names, places, strict=True)]
+        samples = ", ".join(named[:_NAMED]) + (f" and {len(named) - _NAMED} more" if len(named) > _NAMED else "")
+        return f"{what} at step {step + 1} of {self.config.steps} in {self.config.precision}; samples {samples}."
+
+    def _saved(
+        self,
+        found: Reading,
+        batches: Sequence[Batch],
+        positions: Sequence[Sequence[int]],
+        progress: Progress,
+        scale: float,
+    ) -> str:
+        """Write what `replay` needs, and say where; of the first few faults, by the processes that see one."""
+        own = any(not math.isfinite(value) for value in (*found.terms.values(), *found.norms))
+        if len(progress.skipped) >= _KEPT or not own:
+            return ""
+        rank = f"-rank{self.rank}" if self.world > 1 else ""
+        file = self.folder / "faults" / f"step-{progress.step + 1}{rank}.pt"
+        content = {
+            "step": progress.step,
+            "rank": self.rank,
+            "world": self.world,
+            "scale": scale,
+            "rate": progress.rate,
+            "config": self.config.model_dump(mode="json"),
+            "terms": found.terms,
+            "positions": [list(part) for part in positions],
+            "names": [list(batch.names) for batch in batches],
+            "images": [batch.image.cpu() for batch in batches],
+            "labels": [batch.label.cpu() for batch in batches],
+            "distils": bool(len(self.distiller.methods)),
+            "class_weights": self.distiller.class_weights,
+            "state": self.distiller.state_dict(),
+        }
+        try:
+            write_aside(file, lambda aside: torch.save(content, aside))
+        except SegdistillError as error:  # what was found matters more
+            return f" The batch could not be saved for replay: {error}"
+        return f" The batch is saved: `segdistill replay {self.folder}` looks where it arises."
+
+    def _advice(self, progress: Progress, broken: bool) -> str:
+        config = self.config
+        limit = f"{len(progress.skipped)} steps were left out before, the limit. " if progress.skipped else ""
+        going_on = (
+            ""
+            if broken or progress.skipped
+            else " To go on without such steps: the same command with --resume and on_nonfinite=skip or =back_off."
+        )
+        precision = "" if config.precision == "fp32" else " or precision=fp32"
+        clip = ", clip_grad=10" if config.clip_grad is None else ""
+        return (
+            f"{limit}The last good checkpoint is kept in {self.folder / 'checkpoints'}. Try a new run with a lower "
+            f"learning rate (optimizer.lr={config.optimizer.lr / 4:g}){clip}{precision}.{going_on}"
+        )
+
+
+def bad_gradients(module: nn.Module) -> list[str]:
+    """The parameters whose gradient is not finite, the one nearest to the loss first as far as their order tells."""
+    named = [(name, each.grad) for name, each in module.named_parameters() if each.grad is not None]
+    return [name for name, gradient in reversed(named) if not gradient.isfinite().all()]
+
+
+def first_not_finite(state: Mapping[str, Any]) -> str | None:
+    """The name of the first tensor of a state dict that is not finite."""
+    for name, value in state.items():
+        if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
+            return name
+    return None

@@ -1,0 +1,279 @@
+"""A step whose loss or gradient was not finite, run again from its saved batch and weights."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import re
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from segdistill.data import create_dataset
+from segdistill.data.loading import Batch, Stream
+from segdistill.errors import CheckpointError, RecipeError, TrainingError
+from segdistill.methods.base import on_grid
+from segdistill.outputs import SegOutput
+from segdistill.recipe import Recipe, TrainingConfig, load_recipe
+from segdistill.seeds import mix
+from segdistill.training.checkpoint import load_state, save_state
+from segdistill.training.faults import bad_gradients, first_not_finite, read
+from segdistill.training.folder import RunFolder
+from segdistill.training.loop import Fit
+from segdistill.training.pairing import run_teacher
+from segdistill.training.processes import own_device
+from segdistill.training.runs import Task, prepare_task
+from segdistill.training.step import forward_backward
+from segdistill.training.tracing import Spot, Trace, traced
+
+_FAR = 200  # steps since the last checkpoint that are run again at most
+_LOWER = 0.25
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The step once more. what: was changed. terms: of the loss. gradients: parameters whose is not finite.
+
+    error: what stopped it before the step.
+    """
+
+    what: str
+    terms: dict[str, float]
+    gradients: tuple[str, ...] = ()
+    error: str = ""
+
+    @property
+    def finite(self) -> bool:
+        """Whether all is."""
+        return not self.error and not self.gradients and all(map(math.isfinite, self.terms.values()))
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a saved step shows. step: counted from 1. recorded: the terms in the run. trials: the first is as it was.
+
+    broken: a tensor of the student that was not finite before the step. spot: where it first arises in the networks;
+    None: not in them, but in `terms`. images: the samples in which it does. classes: share of the label's positions
+    whose scores by the student are not finite in the end. notes: what was not tried.
+    """
+
+    file: Path
+    step: int
+    precision: str
+    names: tuple[str, ...]
+    positions: tuple[int, ...]
+    recorded: dict[str, float]
+    trials: tuple[Trial, ...]
+    broken: str | None
+    spot: Spot | None
+    images: tuple[str, ...]
+    classes: dict[str, float]
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, which knows no NaN: those are text."""
+        trials = [{**asdict(trial), "finite": trial.finite} for trial in self.trials]
+        plain: dict[str, Any] = _plain({**asdict(self), "trials": trials})
+        return plain
+
+    def lines(self) -> list[str]:
+        """For people."""
+        who = ", ".join(f"{name} ({place})" for name, place in zip(self.names, self.positions, strict=True))
+        told = [f"{self.file}: step {self.step} in {self.precision}; samples (positions) {who}"]
+        told += [f"in the run: {_terms(self.recorded)}"]
+        for trial in self.trials:
+            result = "finite" if trial.finite else trial.error or "NOT finite"
+            more = f"; {len(trial.gradients)} gradients are not, as of {trial.gradients[0]}" if trial.gradients else ""
+            told.append(f"{trial.what}: {result}" + (f": {_terms(trial.terms)}{more}" if trial.terms else ""))
+        if self.broken:
+            told.append(f"The weights were broken before the step: {self.broken}.")
+        bad = [name for name, value in self.trials[0].terms.items() if not math.isfinite(value)]
+        if self.spot is not None:
+            told.append(f"It first arises {self.spot}.")
+        elif bad:
+            told.append(f"All outputs of the networks are finite; it arises in the loss: {', '.join(bad)}.")
+        if self.images:
+            told.append(f"It arises in {len(self.images)} of {len(self.names)} images: {', '.join(self.images)}.")
+        if self.classes:
+            listed = ", ".join(f"{name} {100 * share:.1f} %" for name, share in self.classes.items())
+            told.append(f"Positions with scores that are not finite in the end, by class: {listed}.")
+        return [*told, *self.notes]
+
+
+def replay(run: str | Path, *parts: str | Path, step: int | None = None) -> Replay:
+    """Run a step again that a run saved because its loss or gradient was not finite.
+
+    run: the run's folder. step: counted from 1; default the first saved. parts: recipe parts over the run's own, as
+    "data.root=..." or "precision=fp32". Tried: the step as it was; in fp32, if it was not; and with a quarter of the
+    learning rate since the last checkpoint before it, if there is one within 200 steps. Nothing of the run is changed.
+    """
+    file = _file(Path(run), step)
+    saved = _load(file)
+    folder = RunFolder(file.parents[1])
+    recipe = load_recipe(folder.recipe, *parts)
+    task, config = _task(recipe, folder, saved)
+    distiller = task.distiller
+    outputs: list[SegOutput] = []
+    handle = task.network.register_forward_hook(lambda module, given, made: outputs.append(made))
+    networks = dict(zip(("student", "teacher"), (distiller.student, *distiller.teacher), strict=False))
+    with traced(networks) as trace:
+        first = _again(task, config, saved, "as it was")
+    handle.remove()
+    trials, notes = [first], []
+    if config.precision != "fp32":
+        fp32 = config.model_copy(update={"precision": "fp32"})
+        trials.append(_again(task, fp32, saved, "in fp32"))
+    if not first.finite:
+        lower, note = _from_checkpoint(recipe, task, config, folder, saved)
+        trials += lower
+        notes += note
+    names = tuple(name for part in saved["names"] for name in part)
+    labels = torch.cat([*saved["labels"]])
+    spot = _spot(trace, first)
+    return Replay(
+        file=file,
+        step=saved["step"] + 1,
+        precision=config.precision,
+        names=names,
+        positions=tuple(place for part in saved["positions"] for place in part),
+        recorded=saved["terms"],
+        trials=tuple(trials),
+        broken=_broken(saved),
+        spot=spot,
+        images=tuple(saved["names"][spot.call][row] for row in spot.rows) if spot else (),
+        classes=_shares(outputs, labels, task.data.classes.names),
+        notes=tuple(notes),
+    )
+
+
+def _file(run: Path, step: int | None) -> Path:
+    files = {
+        int(match.group(1)): file
+        for folder in (run / "teacher", run / "alone", run)
+        for file in sorted((folder / "faults").glob("step-*.pt"), reverse=True)
+        if (match := re.match(r"step-(\d+)", file.name))
+    }
+    if not files:
+        raise RecipeError(
+            f"{run} holds no saved step: no file faults/step-N.pt. A run writes one when a loss or gradient "
+            "is not finite."
+        )
+    if step is not None and step not in files:
+        raise RecipeError(f"{run} holds no saved step {step}; it has {', '.join(map(str, sorted(files)))}.")
+    return files[min(files) if step is None else step]
+
+
+def _load(file: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        content["state"], content["images"]
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"Can't read the saved step {file}: {error}. The run would write it again.") from error
+    return content
+
+
+def _task(recipe: Recipe, folder: RunFolder, saved: dict[str, Any]) -> tuple[Task, TrainingConfig]:
+    """What the run trained, as it was before the step."""
+    teacher = obstacle = None
+    if saved["distils"]:
+        pairing = run_teacher(recipe, folder.path, create_dataset(recipe.data, "train").classes)
+        if pairing is None:
+            raise RecipeError(f"The teacher of {folder.path} is gone; name it with teacher.run=FOLDER.")
+        teacher, obstacle = pairing.model.network, pairing.obstacle
+    task = prepare_task(recipe, recipe.role, teacher=teacher, obstacle=obstacle or "")
+    task.distiller.class_weights = saved["class_weights"]
+    device = own_device()
+    layout = torch.channels_last if task.config.channels_last else torch.contiguous_format
+    for module in (task.distiller, *task.distiller.teacher):
+        module.to(device, memory_format=layout)  # type: ignore[call-overload]
+    return task, task.config
+
+
+def _again(task: Task, config: TrainingConfig, saved: dict[str, Any], what: str) -> Trial:
+    """Forward and backward of the saved step."""
+    distiller = task.distiller
+    distiller.load_state_dict(saved["state"])
+    distiller.zero_grad(set_to_none=True)
+    distiller.train()
+    device = own_device()
+    names = [tuple(part) for part in saved["names"]]
+    parts = zip(saved["images"], saved["labels"], names, strict=True)
+    batches = [Batch(image, label, name).to(device) for image, label, name in parts]
+    torch.manual_seed(mix(saved["config"]["seed"], saved["step"], saved["rank"]))
+    fp16 = config.precision == "fp16"
+    scaler = torch.amp.GradScaler(device.type, init_scale=saved["scale"] if fp16 else 1.0, enabled=fp16)
+    terms = forward_backward(distiller, batches, saved["step"], precision=config.precision, scaler=scaler)
+    return Trial(what, read(terms).terms, tuple(bad_gradients(distiller)))
+
+
+def _from_checkpoint(
+    recipe: Recipe, task: Task, config: TrainingConfig, folder: RunFolder, saved: dict[str, Any]
+) -> tuple[list[Trial], list[str]]:
+    """The steps since the last checkpoint with a lower rate, in a folder of their own; or why that was not tried."""
+    if not folder.last.exists():
+        return [], ["A lower learning rate was not tried: there is no checkpoint to start from."]
+    progress, states = load_state(folder.last)
+    steps = saved["step"] - progress.step
+    if not 0 < steps <= _FAR:
+        return [], [
+            f"A lower learning rate was not tried: the checkpoint is of step {progress.step}, and it would have to be "
+            f"1 to {_FAR} steps before this one."
+        ]
+    task.distiller.zero_grad(set_to_none=True)  # what the trials before left
+    never = config.steps + 1
+    quiet = config.model_copy(
+        update={"validate_every": never, "checkpoint_every": never, "on_nonfinite": "stop", "workers": 0}
+    )
+    what = f"with {_LOWER:g} of the learning rate from step {progress.step} on"
+    with tempfile.TemporaryDirectory() as place:
+        aside = RunFolder(Path(place))
+        save_state(aside.last, replace(progress, rate=progress.rate * _LOWER), states)
+        fit = Fit(
+            title="replay", folder=aside, distiller=task.distiller,
+            stream=Stream(task.data, recipe.augment, config.seed), validation=task.validation, config=quiet,
+            inference=recipe.inference, metrics=recipe.metrics, quiet=True, until=saved["step"] + 1,
+        )  # fmt: skip
+        try:
+            fit()
+        except TrainingError as error:
+            return [Trial(what, {}, error=str(error).partition(f" in {config.precision};")[0])], []
+    return [Trial(what, {})], []
+
+
+def _broken(saved: dict[str, Any]) -> str | None:
+    state = {name: value for name, value in saved["state"].items() if name.startswith("student.")}
+    return first_not_finite(state)
+
+
+def _spot(trace: Trace, first: Trial) -> Spot | None:
+    """Forward, if it is there; backward only where the loss was finite."""
+    if trace.forward is not None or not all(map(math.isfinite, first.terms.values())):
+        return trace.forward
+    return trace.backward
+
+
+def _shares(outputs: list[SegOutput], labels: Tensor, classes: tuple[str, ...]) -> dict[str, float]:
+    """By class of the label, the share of positions with scores that are not finite; of the classes that have such."""
+    logits = torch.cat([output.logits.detach().cpu() for output in outputs])
+    bad = ~logits.isfinite().all(1)
+    grid = on_grid(labels, logits)
+    shares = {name: bad[grid == index] for index, name in enumerate(classes)}
+    return {name: float(share.float().mean()) for name, share in shares.items() if share.any()}
+
+
+def _terms(terms: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.6g}" for name, value in terms.items())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, Path) or (isinstance(value, float) and not math.isfinite(value)):
+        return str(value)
+    return value
