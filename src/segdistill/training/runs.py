@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
 from segdistill.data import SegmentationDataset, create_dataset
 from segdistill.data.balance import class_weights
 from segdistill.data.loading import Stream
-from segdistill.errors import RecipeError
+from segdistill.errors import CheckpointError, RecipeError
 from segdistill.methods import Method, create_method
 from segdistill.models.files import LoadedModel, Role, open_model, save_model
 from segdistill.models.segmenter import SegmentationNetwork
@@ -176,7 +177,13 @@ def _fit(recipe: Recipe, task: Task, folder: RunFolder, *, title: str, quiet: bo
         quiet=quiet,
     )()
     if task.config.keep == "best":
-        task.network.load_state_dict(load_file(folder.best))
+        try:
+            task.network.load_state_dict(load_file(folder.best))
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"Can't read the weights of the best validation, {folder.best}: {error}. The run is done but for them: "
+                "put the file back, or delete the run folder to start again."
+            ) from error
     trained = {
         "data": recipe.data.name,
         "method": [method.name for method in recipe.method],
