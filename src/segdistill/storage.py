@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from safetensors import SafetensorError
 
-from segdistill.errors import SegdistillError
+from segdistill.errors import SegdistillError, tells_of_a_dead_worker
 
 
 def write_aside(path: Path, write: Callable[[Path], object], *, before: Path | None = None) -> None:
@@ -32,6 +32,8 @@ def write_aside(path: Path, write: Callable[[Path], object], *, before: Path | N
         aside.replace(path)
         _flush_names(path.parent)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have errors of their own
+        if tells_of_a_dead_worker(error):
+            raise
         raise cannot_save(path, error) from error
     finally:
         with contextlib.suppress(OSError):

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from segdistill.errors import CheckpointError, TrainingError
+from segdistill.errors import CheckpointError, TrainingError, tells_of_a_dead_worker
 from segdistill.storage import write_aside
 
 
@@ -78,6 +78,8 @@ def damage(path: Path) -> str:
         with zipfile.ZipFile(path) as file:
             broken = file.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        if tells_of_a_dead_worker(error):
+            raise
         return f"it is cut short or damaged: {error}"
     return f"it is damaged: the checksum of its record {broken} is wrong" if broken else ""
 

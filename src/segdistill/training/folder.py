@@ -7,6 +7,7 @@ import json
 import platform
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,6 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from segdistill.errors import CheckpointError, TrainingError
 from segdistill.models.checkpoints.reading import names_in
+from segdistill.plain_yaml import read_yaml
 from segdistill.storage import cannot_save, write_json, write_text, write_yaml
 from segdistill.training.checkpoint import Progress, newest_state, restore
 from segdistill.training.processes import is_main, wait_for_all
@@ -101,6 +103,8 @@ class RunFolder:
         try:
             yield
         finally:
+            if lock.is_locked and not self.recipe.exists():  # it became no run: leave nothing in a folder of others
+                Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()
 
     def open(self, recipe: dict[str, Any], *, resume: bool) -> None:
@@ -108,6 +112,15 @@ class RunFolder:
         if is_main():
             self._claim(recipe, resume=resume)
         wait_for_all()
+
+    def _recorded(self) -> dict[str, Any]:
+        try:
+            recorded: dict[str, Any] = read_yaml(self.recipe)
+        except (OSError, yaml.YAMLError) as error:
+            raise TrainingError(
+                f"Can't read {self.recipe}, the recipe of the run: {error}. Choose another run=FOLDER."
+            ) from error
+        return recorded
 
     def _claim(self, recipe: dict[str, Any], *, resume: bool) -> None:
         if not self.recipe.exists():
@@ -120,7 +133,7 @@ class RunFolder:
             raise TrainingError(
                 f"{self.path} already holds a run. Continue it with --resume, or choose another run=FOLDER."
             )
-        changed = changed_keys(yaml.safe_load(self.recipe.read_text(encoding="utf-8")), recipe)
+        changed = changed_keys(self._recorded(), recipe)
         if changed:
             raise TrainingError(
                 f"{self.path} holds a run of another recipe; it can't be continued with this one:\n  "
@@ -150,6 +163,8 @@ class Journal:
             self._file = folder.metrics.open("a", encoding="utf-8")
         with _saving(self._curves):
             self._board = SummaryWriter(str(self._curves), purge_step=progress.step + 1)
+        self._report = threading.excepthook
+        threading.excepthook = self._hear  # the thread that writes the curves hands its error over, and prints it, too
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """One line of JSON; single numbers become TensorBoard curves `<kind>/<name>`."""
@@ -161,6 +176,10 @@ class Journal:
                 if isinstance(value, int | float):
                     self._board.add_scalar(f"{kind}/{name}", value, step)
 
+    def _hear(self, told: threading.ExceptHookArgs) -> None:
+        if not issubclass(told.exc_type, OSError) or type(told.thread).__module__.partition(".")[0] != "tensorboard":
+            self._report(told)
+
     def __enter__(self) -> Journal:
         return self
 
@@ -171,6 +190,7 @@ class Journal:
             self._file.close()
         with contextlib.suppress(OSError) if error is not None else _saving(self._curves):
             self._board.close()
+        threading.excepthook = self._report
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from segdistill.seeds import mix
 from segdistill.training.checkpoint import Progress, save_state
 from segdistill.training.display import Display
 from segdistill.training.distiller import Distiller
+from segdistill.training.failures import explained
 from segdistill.training.folder import Journal, RunFolder
 from segdistill.training.interruption import Interrupted, StopNow, StopRequest
 from segdistill.training.processes import start_accelerator
@@ -188,10 +189,9 @@ class Fit:
                 torch.distributed.broadcast(buffer, src=0)
         indices = range(accelerator.process_index, len(self.validation), accelerator.num_processes)
         counts = None
-        with (
-            contextlib.suppress(StopNow) if accelerator.num_processes > 1 else contextlib.nullcontext(),
-            stop.at_once(),
-        ):
+        alone = accelerator.num_processes == 1  # of several, each must tell the others
+        left = contextlib.nullcontext() if alone else contextlib.suppress(StopNow)
+        with explained("validating"), left, stop.at_once():
             counts = count(
                 self.distiller.student,
                 self.validation,

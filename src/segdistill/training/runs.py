@@ -21,10 +21,13 @@ from segdistill.models.teacher import Teacher
 from segdistill.models.zoo import NetworkSpec, build, probe
 from segdistill.recipe import Recipe, TeacherConfig, TrainingConfig
 from segdistill.seeds import mix
+from segdistill.training.checkpoint import Progress
 from segdistill.training.display import console
 from segdistill.training.distiller import Distiller
+from segdistill.training.failures import OutOfMemoryError, explained
 from segdistill.training.folder import RunFolder
 from segdistill.training.loop import Fit
+from segdistill.training.memory import advice
 from segdistill.training.pairing import Pairing, pair, recorded, require_readable, require_same_classes
 from segdistill.training.processes import is_main, wait_for_all
 
@@ -165,17 +168,7 @@ def _fit(recipe: Recipe, task: Task, folder: RunFolder, *, title: str, quiet: bo
     if folder.finished(task.role):
         return Run(folder, task.role)
     task.distiller.class_weights = class_weights(task.data, task.config.class_balance)
-    progress = Fit(
-        title=title,
-        folder=folder,
-        distiller=task.distiller,
-        stream=Stream(task.data, recipe.augment, task.config.seed),
-        validation=task.validation,
-        config=task.config,
-        inference=recipe.inference,
-        metrics=recipe.metrics,
-        quiet=quiet,
-    )()
+    progress = _steps(recipe, task, folder, title=title, quiet=quiet)
     if task.config.keep == "best":
         try:
             task.network.load_state_dict(load_file(folder.best))
@@ -199,6 +192,34 @@ def _fit(recipe: Recipe, task: Task, folder: RunFolder, *, title: str, quiet: bo
         save_model(folder.path, task.role, task.network, task.spec, task.data.classes, trained)
     wait_for_all()
     return Run(folder, task.role)
+
+
+def _steps(recipe: Recipe, task: Task, folder: RunFolder, *, title: str, quiet: bool) -> Progress:
+    """All steps that are not made yet. Where there is too little memory for them, what would do is found out."""
+    fit = partial(
+        Fit,
+        title=title,
+        folder=folder,
+        distiller=task.distiller,
+        stream=Stream(task.data, recipe.augment, task.config.seed),
+        validation=task.validation,
+        config=task.config,
+        inference=recipe.inference,
+        metrics=recipe.metrics,
+        quiet=quiet,
+    )
+    try:
+        with explained("training"):
+            return fit()()
+    except OutOfMemoryError as error:
+        told, what = str(error), error.what  # and no more of it: its traceback holds what fills the memory
+    if what == "validating":
+        raise OutOfMemoryError(
+            f"{told} Validation images are not cropped. Free some memory and run the same command with --resume; or "
+            "choose another run=FOLDER with a lower inference.max_elements or windows (inference.mode=slide).",
+            what,
+        )
+    raise OutOfMemoryError(f"{told} {advice(task, recipe.augment)}", what)
 
 
 def _methods(recipe: Recipe, student: nn.Module, teacher: nn.Module, num_classes: int, obstacle: str) -> list[Method]:
