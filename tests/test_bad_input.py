@@ -139,7 +139,8 @@ def test_a_checkpoint_that_is_not_ours_is_refused_without_running_it(own_data: P
     done = train(own_data)
     (done.folder / "student.safetensors").unlink()
     attack = b"cos\nsystem\n(S'touch " + bytes(tmp_path / "owned") + b"'\ntR."
-    (done.folder / "checkpoints" / "last.pt").write_bytes(attack)
+    for name in ("last.pt", "previous.pt"):
+        (done.folder / "checkpoints" / name).write_bytes(attack)
     with pytest.raises(CheckpointError, match="Can't resume"):
         segdistill.train(
             "folder", NETWORK, *SHORT, f"data.root={own_data}", run=done.folder, workers=0, resume=True, quiet=True

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from segdistill.errors import RecipeError, nearest
+from segdistill.plain_yaml import AbsurdYamlError, load_yaml, read_yaml
 from segdistill.published_rows import FOLDER, published_rows, row_words
 
 
@@ -108,11 +109,11 @@ def _fragment(name: str) -> tuple[dict[str, Any], str]:
     known = fragments()
     path = Path(name)
     if name in known:
-        return _parse(known[name], name), f"fragment '{name}'"
+        return _mapping(load_yaml(known[name]), name), f"fragment '{name}'"
     if path.suffix in {".yaml", ".yml"}:
         if not path.is_file():
             raise RecipeError(f"No recipe file {path}.")
-        return _parse(path.read_text(encoding="utf-8"), name), str(path)
+        return _mapping(_read(path, name), name), str(path)
     if name in method_names():
         return {"method": [name]}, f"method '{name}'"
     if name in dataset_names():
@@ -123,11 +124,14 @@ def _fragment(name: str) -> tuple[dict[str, Any], str]:
     raise RecipeError(f"No recipe fragment, method or data set is called '{name}'.{nearest(name, words)}")
 
 
-def _parse(text: str, name: str) -> dict[str, Any]:
+def _read(path: Path, name: str) -> Any:
     try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return read_yaml(path)
+    except (yaml.YAMLError, OSError) as error:
         raise RecipeError(f"Recipe {name} is not valid YAML: {error}") from error
+
+
+def _mapping(tree: Any, name: str) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise RecipeError(f"Recipe {name} must be a mapping of keys, found {type(tree).__name__}.")
     return tree
@@ -159,9 +163,10 @@ def _assign(merged: dict[str, Any], word: str, origin: Origin) -> None:
     """Apply `a.b=value`; the value is read as YAML. `method.<name>.<option>` reaches into the list of methods."""
     path, _, text = word.partition("=")
     try:
-        value = yaml.safe_load(text)
+        value = load_yaml(text)
     except yaml.YAMLError as error:
-        raise RecipeError(f"'{word}': {text!r} is not a YAML value.") from error
+        reason = f": {error}" if isinstance(error, AbsurdYamlError) else "."
+        raise RecipeError(f"'{word[:100]}': {text[:100]!r} is not a YAML value{reason}") from error
     *parents, last = path.split(".")
     if not all([*parents, last]):
         raise RecipeError(f"'{word}' names no key; expected key=value or key.sub=value.")

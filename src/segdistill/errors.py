@@ -28,6 +28,11 @@ class TrainingError(SegdistillError):
     """Training can't go on: a loss that is not finite, a run folder in use, no space left."""
 
 
+def tells_of_a_dead_worker(error: Exception) -> bool:
+    """Whether torch tells that a loader's process died: it does so in the main thread, wherever that is just then."""
+    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+
+
 def listed(faults: Sequence[str], most: int = 12) -> str:
     """The first `most` of them, a line each, and how many more there are."""
     more = [f"... and {len(faults) - most} more"] if len(faults) > most else []

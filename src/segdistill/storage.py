@@ -13,30 +13,51 @@ from typing import Any
 import yaml
 from safetensors import SafetensorError
 
-from segdistill.errors import SegdistillError
+from segdistill.errors import SegdistillError, tells_of_a_dead_worker
 
 
-def write_aside(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, flush it to disk, then rename it; a failure leaves `path` as it was."""
+def write_aside(path: Path, write: Callable[[Path], object], *, before: Path | None = None) -> None:
+    """Let `write` fill a file beside `path`, flush it to disk, then rename it; a failure leaves `path` as it was.
+
+    before: what `path` was until now is kept under this name. Between the two renames there may be no `path`.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(aside)
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
+        if before is not None and path.exists():
+            path.replace(before)
         aside.replace(path)
+        _flush_names(path.parent)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have errors of their own
-        raise SegdistillError(_failed(path, error)) from error
+        if tells_of_a_dead_worker(error):
+            raise
+        raise cannot_save(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
 
 
-def _failed(path: Path, error: Exception) -> str:
+def _flush_names(folder: Path) -> None:
+    """Flush the names in a folder, where the system can: a rename is not on the disk before."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems refuse, and the file itself is flushed
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def cannot_save(path: Path, error: Exception) -> SegdistillError:
+    """The error for people of a file that can't be written, with the space that is left."""
     before = "The file of that name from before is untouched." if path.exists() else "Nothing was left behind."
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     free = shutil.disk_usage(folder).free / 1e6
-    return (
+    return SegdistillError(
         f"Can't save {path}: {error}. {before} {free:.0f} MB are free on that disk: free some space or allow writing "
         "there, then run the same command with --resume."
     )

@@ -90,3 +90,46 @@ def test_ctrl_c_in_a_terminal_reaches_the_loader_workers_too(
     assert process.returncode == 130, output
     assert "--resume" in output
     assert "Traceback" not in output
+
+
+def test_a_signal_while_validating_saves_before_it_is_done(
+    tiny: tuple[str, ...], tmp_path: Path, segdistill: Run, start: Start
+) -> None:
+    slow = ["data.size=[128,128]", "inference.scales=[3,4,3,4]", "inference.flip=true"]
+    recipe = [*tiny, *slow, "steps=4", "validate_every=2", "checkpoint_every=4", "keep=best"]
+    whole = segdistill("train", *recipe, f"run={tmp_path / 'whole'}")
+    assert whole.returncode == 0, whole.stderr
+
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    process = start("train", *recipe, f"run={tmp_path / 'run'}")
+    wait_for_step(process, metrics, 2)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert "after step 2 of 4" in output
+    assert "validation" not in metrics.read_text(), "it went on with a validation that takes many times as long"
+
+    done = segdistill("train", *recipe, f"run={tmp_path / 'run'}", "--resume")
+    assert done.returncode == 0, done.stderr
+    own, other = (
+        [(line["kind"], line["step"], line.get("miou")) for line in map(json.loads, file.read_text().splitlines())]
+        for file in (metrics, tmp_path / "whole" / "metrics.jsonl")
+    )
+    assert own == other
+    same = [(tmp_path / name / "student.safetensors").read_bytes() for name in ("run", "whole")]
+    assert same[0] == same[1]
+
+
+def test_a_signal_while_data_is_awaited_saves(tiny: tuple[str, ...], tmp_path: Path, start: Start) -> None:
+    slow = ["data.size=[1000,1400]", "batch_size=32", "augment.max_class_share=1"]
+    process = start("train", *tiny, *slow, "steps=4", "validate_every=4", f"run={tmp_path / 'run'}")
+    wait_for_step(process, tmp_path / "run" / "metrics.jsonl", 1)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert "after step 1 of 4" in output
+    assert "Traceback" not in output
+    assert steps_logged(tmp_path / "run" / "metrics.jsonl") == [1]
+    assert (tmp_path / "run" / "checkpoints" / "last.pt").is_file()

@@ -7,9 +7,10 @@ from pathlib import Path
 from segdistill.comparison.measure import measure, scores_file
 from segdistill.comparison.plan import TEACHER, Job, Plan
 from segdistill.data import create_dataset
-from segdistill.errors import CheckpointError, RecipeError
+from segdistill.errors import RecipeError
 from segdistill.models.files import open_model
 from segdistill.training import runs
+from segdistill.training.checkpoint import NoStateError
 from segdistill.training.folder import RunFolder
 
 
@@ -22,10 +23,12 @@ def finished(folder: Path, job: Job) -> bool:
 
 
 def do(plan: Plan, folder: Path, job: Job, *, quiet: bool = False) -> None:
-    """Make the run, go on with it, or find it finished; then measure it. A state that can't be read is put aside."""
+    """Make the run, go on with it, or find it finished; then measure it. One without a state that verifies is put
+    aside.
+    """
     try:
         _do(plan, folder, job, quiet)
-    except CheckpointError:
+    except NoStateError:
         if not _put_aside(folder / job.name):
             raise
         _do(plan, folder, job, quiet)
@@ -41,7 +44,7 @@ def _do(plan: Plan, folder: Path, job: Job, quiet: bool) -> None:
 
 def _put_aside(run: Path) -> bool:
     """Rename a run whose state is broken, so that it starts anew; whether there was one."""
-    if not RunFolder(run).last.exists():
+    if not RunFolder(run).states():
         return False
     number = 1
     while (aside := run.with_name(f"{run.name}.broken{number}")).exists():

@@ -15,6 +15,7 @@ from segdistill.comparison.result import ALONE
 from segdistill.composition import compose
 from segdistill.discovery import explain
 from segdistill.errors import RecipeError, TrainingError
+from segdistill.plain_yaml import load_yaml, read_yaml
 from segdistill.recipe import MethodSpec, Recipe
 from segdistill.storage import write_yaml
 from segdistill.training.folder import changed_keys
@@ -150,7 +151,7 @@ def load_plan(folder: Path) -> Plan:
     """The plan of the study in `folder`."""
     file = plan_file(folder)
     try:
-        return Plan.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        return Plan.model_validate(read_yaml(file))
     except ValidationError as error:
         raise RecipeError(f"{file} is no study: " + "\n".join(explain(error, Plan))) from error
     except (OSError, yaml.YAMLError) as error:
@@ -183,7 +184,7 @@ def _entry(word: str) -> tuple[str, list[Any]]:
     if not found:
         return word, [] if word == "none" else word.split("+")
     try:
-        value = yaml.safe_load(text)
+        value = load_yaml(text)
     except yaml.YAMLError as error:
         raise RecipeError(f"--methods: {text!r} of '{label}' is no recipe entry: {error}") from error
     return label, value if isinstance(value, list) else [value]

@@ -14,6 +14,7 @@ from segdistill.data.pairs import read_lines
 from segdistill.data.tables import LabelTable, as_colour, as_table
 from segdistill.data.values import LabelValues, packed
 from segdistill.errors import DataError, nearest
+from segdistill.plain_yaml import read_yaml
 
 Colour = tuple[int, int, int]
 
@@ -115,7 +116,7 @@ def _read_table(path: Path) -> LabelTable:
     if not path.is_file():
         raise DataError(f"No class table {path} (data.classes).")
     try:
-        return as_table(yaml.safe_load(path.read_text(encoding="utf-8")), path)
+        return as_table(read_yaml(path), path)
     except yaml.YAMLError as error:
         raise DataError(f"Class table {path} is not valid YAML: {error}") from error
 

@@ -15,6 +15,7 @@ import yaml
 from torch import Tensor
 
 from segdistill.errors import RecipeError, nearest
+from segdistill.plain_yaml import read_yaml
 
 NEVER = -1e9
 """The score of a class that no teacher class maps to: finite, because resizing would turn -inf into NaN."""
@@ -152,10 +153,10 @@ def _merge(part: Tensor) -> Tensor:
 
 def _read(file: Path) -> dict[Key, Key | None]:
     try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+        tree = read_yaml(file)
     except OSError as error:
         raise RecipeError(f"'{_KEY}': can't read the file {file}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
         raise RecipeError(f"'{_KEY}': {file} is not valid YAML: {error}") from error
     if not isinstance(tree, dict):
         raise RecipeError(

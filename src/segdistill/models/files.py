@@ -24,6 +24,7 @@ from segdistill.models.checkpoints.published import (
 from segdistill.models.checkpoints.reading import names_in
 from segdistill.models.segmenter import SegmentationNetwork, Segmenter
 from segdistill.models.zoo import NetworkSpec, build, resolve_spec
+from segdistill.plain_yaml import read_yaml
 from segdistill.storage import write_aside, write_yaml
 
 Role = Literal["student", "teacher"]
@@ -108,7 +109,7 @@ def _described(file: Path) -> tuple[NetworkSpec, Classes]:
     """What the .yaml beside a weight file of this library says."""
     description = file.with_suffix(".yaml")
     try:
-        described = yaml.safe_load(description.read_text(encoding="utf-8"))
+        described = read_yaml(description)
         spec = NetworkSpec(**described["network"])
         classes = Classes(
             names=tuple(str(row["name"]) for row in described["classes"]),
@@ -133,7 +134,7 @@ def trained_record(file: Path) -> dict[str, Any]:
     description = file.with_suffix(".yaml")
     if not description.is_file():  # a published network of another library
         return {}
-    described = yaml.safe_load(description.read_text(encoding="utf-8"))
+    described = read_yaml(description)
     trained: dict[str, Any] = described.get("trained") or {}
     return trained
 

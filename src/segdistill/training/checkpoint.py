@@ -1,16 +1,26 @@
-"""The full state of a run at a step, written so that it is complete or absent."""
+"""The full state of a run at a step: complete or absent, verified before it is used, and the one before it kept.
+
+The file is a zip archive, as torch writes it, which holds a CRC-32 of each of its records.
+"""
 
 from __future__ import annotations
 
 import pickle
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from segdistill.errors import CheckpointError
+from segdistill.errors import CheckpointError, TrainingError, tells_of_a_dead_worker
 from segdistill.storage import write_aside
+
+
+class NoStateError(CheckpointError):
+    """A run has states, and none of them verifies."""
 
 
 @dataclass
@@ -19,7 +29,7 @@ class Progress:
 
     skipped: the steps, counted from 1, that were left out because something was not finite. rate: what backing off
     from such steps has multiplied the learning rate with. unreadable: training samples that could not be read, by their
-    index, and why.
+    index, and why. validating: the validation that is due at this step is not done yet.
     """
 
     step: int = 0
@@ -29,17 +39,80 @@ class Progress:
     skipped: list[int] = field(default_factory=list)
     rate: float = 1.0
     unreadable: dict[int, str] = field(default_factory=dict)
+    validating: bool = False
 
 
-def save_state(path: Path, progress: Progress, states: dict[str, Any]) -> None:
-    """Write progress and the state dicts of everything that trains."""
-    write_aside(path, lambda aside: torch.save({"progress": vars(progress), "states": states}, aside))
+@dataclass(frozen=True)
+class State:
+    """A state that verified. passed_over: a newer one that did not, and why."""
+
+    path: Path
+    progress: Progress
+    states: dict[str, Any]
+    passed_over: str = ""
+
+
+def save_state(path: Path, progress: Progress, states: dict[str, Any], *, before: Path | None = None) -> None:
+    """Write progress and the state dicts of everything that trains; what `path` held is kept as `before`.
+
+    The new file is read back before it takes its place.
+    """
+
+    def write(aside: Path) -> None:
+        torch.save({"progress": vars(progress), "states": states}, aside)
+        if fault := damage(aside):
+            raise OSError(f"what was written is not what is read back ({fault})")
+
+    write_aside(path, write, before=before)
 
 
 def load_state(path: Path) -> tuple[Progress, dict[str, Any]]:
     """Read what `save_state` wrote; never runs code from the file."""
     try:
+        if fault := damage(path):
+            raise RuntimeError(fault)
         content = torch.load(path, map_location="cpu", weights_only=True)
         return Progress(**content["progress"]), content["states"]
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"Can't resume from {path}: {error}. Delete the run folder to start again.") from error
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"Can't resume from {path}: {error}.") from error
+
+
+def damage(path: Path) -> str:
+    """What is wrong with the file of a state by its checksums, or nothing."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            broken = file.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        if tells_of_a_dead_worker(error):
+            raise
+        return f"it is cut short or damaged: {error}"
+    return f"it is damaged: the checksum of its record {broken} is wrong" if broken else ""
+
+
+def newest_state(paths: Sequence[Path]) -> State | None:
+    """The first of `paths`, newest first, that exists and verifies; None if none exists, an error if none verifies."""
+    faults: list[str] = []
+    for path in paths:
+        if not path.exists():
+            continue
+        try:
+            progress, states = load_state(path)
+        except CheckpointError as error:
+            faults.append(str(error))
+            continue
+        return State(path, progress, states, " ".join(faults))
+    if faults:
+        raise NoStateError(" ".join(faults) + " Delete the run folder to start again.")
+    return None
+
+
+def restore(parts: Mapping[str, Any], found: State) -> None:
+    """Load the states into `parts`, everything that trains, by name."""
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(found.states[name])
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        raise TrainingError(
+            f"{found.path} holds the state of another network, method or version of this library: {error}. "
+            "Continue with the version that wrote it (environment.json), or delete the run folder to start again."
+        ) from error

@@ -7,7 +7,8 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,13 +20,17 @@ import yaml
 from filelock import FileLock, Timeout
 from torch.utils.tensorboard import SummaryWriter
 
-from segdistill.errors import TrainingError
-from segdistill.storage import write_json, write_text, write_yaml
+from segdistill.errors import CheckpointError, TrainingError
+from segdistill.models.checkpoints.reading import names_in
+from segdistill.plain_yaml import read_yaml
+from segdistill.storage import cannot_save, write_json, write_text, write_yaml
+from segdistill.training.checkpoint import Progress, newest_state, restore
 from segdistill.training.processes import is_main, wait_for_all
 
 _LOCK = ".lock"
-_HARMLESS = ("run", "workers", "log_every", "validate_every", "checkpoint_every")
-"""Recipe keys that may change when a run is continued: they do not touch the weights."""
+_HARMLESS = ("run", "workers", "log_every", "validate_every", "checkpoint_every", "accumulate")
+"""Recipe keys that may change when a run is continued: they do not touch the weights; accumulate, like the number of
+processes, only by rounding and by which images share a batch norm."""
 
 _ANSWERS = ("on_nonfinite", "nonfinite_limit", "on_unreadable", "unreadable_limit")
 """Recipe keys that say what a run does where it would have stopped: changed, it goes on from there."""
@@ -34,8 +39,8 @@ _ANSWERS = ("on_nonfinite", "nonfinite_limit", "on_unreadable", "unreadable_limi
 class RunFolder:
     """Paths of a run and the rule that a folder holds one run.
 
-    recipe.yaml, environment.json, metrics.jsonl, tensorboard/, checkpoints/{last.pt, best.safetensors},
-    <role>.safetensors + <role>.yaml when it is finished, result.json when it is measured.
+    recipe.yaml, environment.json, metrics.jsonl, tensorboard/, checkpoints/{last.pt, previous.pt,
+    best.safetensors}, <role>.safetensors + <role>.yaml when it is finished, result.json when it is measured.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,10 +49,41 @@ class RunFolder:
         self.environment = path / "environment.json"
         self.metrics = path / "metrics.jsonl"
         self.last = path / "checkpoints" / "last.pt"
+        self.previous = path / "checkpoints" / "previous.pt"
         self.best = path / "checkpoints" / "best.safetensors"
 
+    def states(self) -> list[Path]:
+        """The files of states that there are, the newest first."""
+        return [path for path in (self.last, self.previous) if path.exists()]
+
     def finished(self, role: str) -> bool:
-        return (self.path / f"{role}.safetensors").is_file() and (self.path / f"{role}.yaml").is_file()
+        """Whether the trained network is there and whole. Its description is written last."""
+        weights = self.path / f"{role}.safetensors"
+        if not weights.is_file() or not (self.path / f"{role}.yaml").is_file():
+            return False
+        try:
+            names_in(weights)  # the header's sizes must be those of the file
+        except CheckpointError:
+            return False
+        return True
+
+    def restore(self, parts: Mapping[str, Any]) -> tuple[Progress, str]:
+        """Fill `parts` from the newest state that verifies; its progress, and what to tell people about it.
+
+        A newer one that does not verify gets another name, or it would be kept as the one before the next.
+        """
+        found = newest_state((self.last, self.previous))
+        if found is None:
+            begun = self.metrics.exists()
+            return Progress(), "no state was saved before it stopped; it starts again at step 0" if begun else ""
+        restore(parts, found)
+        text = f"goes on after step {found.progress.step}, from {found.path}"
+        wait_for_all()
+        if found.passed_over:
+            text += f". The newer state was passed over, and is now {self.last.name}.damaged: {found.passed_over}"
+            if is_main():
+                self.last.replace(self.last.with_name(f"{self.last.name}.damaged"))
+        return found.progress, text
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -81,6 +117,15 @@ class RunFolder:
             self._claim(recipe, resume=resume)
         wait_for_all()
 
+    def _recorded(self) -> dict[str, Any]:
+        try:
+            recorded: dict[str, Any] = read_yaml(self.recipe)
+        except (OSError, yaml.YAMLError) as error:
+            raise TrainingError(
+                f"Can't read {self.recipe}, the recipe of the run: {error}. Choose another run=FOLDER."
+            ) from error
+        return recorded
+
     def _claim(self, recipe: dict[str, Any], *, resume: bool) -> None:
         if not self.recipe.exists():
             if self.path.is_dir() and {path.name for path in self.path.iterdir()} - {_LOCK} and not resume:
@@ -92,7 +137,7 @@ class RunFolder:
             raise TrainingError(
                 f"{self.path} already holds a run. Continue it with --resume, or choose another run=FOLDER."
             )
-        changed = changed_keys(yaml.safe_load(self.recipe.read_text(encoding="utf-8")), recipe)
+        changed = changed_keys(self._recorded(), recipe)
         if changed:
             raise TrainingError(
                 f"{self.path} holds a run of another recipe; it can't be continued with this one:\n  "
@@ -119,22 +164,33 @@ def _without_check(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 class Journal:
-    """metrics.jsonl and TensorBoard curves; entries after the step that a run resumes from are dropped."""
+    """metrics.jsonl and TensorBoard curves; entries after the state that a run resumes from are dropped."""
 
-    def __init__(self, folder: RunFolder, step: int) -> None:
-        folder.path.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: RunFolder, progress: Progress) -> None:
+        self._metrics, self._curves = folder.metrics, folder.path / "tensorboard"
         if folder.metrics.exists():
-            write_text(folder.metrics, "".join(_lines_up_to(folder.metrics, step)))
-        self._file = folder.metrics.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder.path / "tensorboard"), purge_step=step + 1)
+            write_text(folder.metrics, "".join(_lines_up_to(folder.metrics, progress)))
+        with _saving(folder.metrics):
+            folder.path.mkdir(parents=True, exist_ok=True)
+            self._file = folder.metrics.open("a", encoding="utf-8")
+        with _saving(self._curves):
+            self._board = SummaryWriter(str(self._curves), purge_step=progress.step + 1)
+        self._report = threading.excepthook
+        threading.excepthook = self._hear  # the thread that writes the curves hands its error over, and prints it, too
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """One line of JSON; single numbers become TensorBoard curves `<kind>/<name>`."""
-        self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
-        self._file.flush()
-        for name, value in values.items():
-            if isinstance(value, int | float):
-                self._board.add_scalar(f"{kind}/{name}", value, step)
+        with _saving(self._metrics):
+            self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+            self._file.flush()
+        with _saving(self._curves):
+            for name, value in values.items():
+                if isinstance(value, int | float):
+                    self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def _hear(self, told: threading.ExceptHookArgs) -> None:
+        if not issubclass(told.exc_type, OSError) or type(told.thread).__module__.partition(".")[0] != "tensorboard":
+            self._report(told)
 
     def __enter__(self) -> Journal:
         return self
@@ -142,18 +198,31 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._board.close()
+        with contextlib.suppress(OSError) if error is not None else _saving(self._metrics):
+            self._file.close()
+        with contextlib.suppress(OSError) if error is not None else _saving(self._curves):
+            self._board.close()
+        threading.excepthook = self._report
 
 
-def _lines_up_to(path: Path, step: int) -> list[str]:
+@contextlib.contextmanager
+def _saving(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise cannot_save(path, error) from error
+
+
+def _lines_up_to(path: Path, progress: Progress) -> list[str]:
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
         try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
+            entry = json.loads(line)
         except ValueError:  # the last line of a process that was killed while writing
             continue
+        repeated = progress.validating and entry["step"] == progress.step and entry["kind"] == "validation"
+        if entry["step"] <= progress.step and not repeated:
+            kept.append(line)
     return kept
 
 

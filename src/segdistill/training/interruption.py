@@ -1,12 +1,19 @@
-"""SIGINT and SIGTERM ask a run to stop after its step, so that it can save before it leaves."""
+"""SIGINT and SIGTERM ask a run to stop, so that it can save before it leaves: after its step, or at once where a run
+only waits for data or validates."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
+from typing import TypeVar
 
 from segdistill.errors import SegdistillError
+
+T = TypeVar("T")
 
 
 class Interrupted(SegdistillError):
@@ -17,6 +24,10 @@ class Interrupted(SegdistillError):
         self.code = code
 
 
+class StopNow(BaseException):
+    """Leaves what `StopRequest.at_once` holds. Not an Exception: the code of a data set must not catch it."""
+
+
 class StopRequest:
     """While entered, remembers the first SIGINT or SIGTERM instead of dying of it; a second SIGINT interrupts at once.
 
@@ -25,6 +36,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self._at_once = False
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> StopRequest:
@@ -43,3 +55,26 @@ class StopRequest:
         if self.received == signal.SIGINT == number:
             raise KeyboardInterrupt
         self.received = number
+        if self._at_once:
+            raise StopNow
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """While entered, a signal raises `StopNow`, as does one received before."""
+        self._at_once = True
+        try:
+            if self.received is not None:
+                raise StopNow
+            yield
+        finally:
+            self._at_once = False
+
+    def waiting(self, batches: Iterator[T], step: int) -> Iterator[T]:
+        """`batches`, of which each `step` ones make a step; the wait for the first of a step ends at once."""
+        for part in itertools.cycle(range(step)):
+            try:
+                with self.at_once() if part == 0 else contextlib.nullcontext():
+                    batch = next(batches)
+            except StopIteration:
+                return
+            yield batch

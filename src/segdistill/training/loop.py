@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,19 +15,20 @@ from torch import Tensor, nn
 
 from segdistill.data.base import SegmentationDataset
 from segdistill.data.loading import Share, Stream, training_batches
-from segdistill.errors import RecipeError, TrainingError
+from segdistill.errors import CheckpointError, RecipeError, TrainingError
 from segdistill.evaluation.metrics import Scores
 from segdistill.evaluation.scoring import count
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.models.files import save_weights
 from segdistill.recipe import TrainingConfig
 from segdistill.seeds import mix
-from segdistill.training.checkpoint import Progress, load_state, save_state
+from segdistill.training.checkpoint import Progress, save_state
 from segdistill.training.display import Display
 from segdistill.training.distiller import Distiller
+from segdistill.training.failures import explained
 from segdistill.training.faults import Faults, Memory, first_not_finite, read
 from segdistill.training.folder import Journal, RunFolder
-from segdistill.training.interruption import Interrupted, StopRequest
+from segdistill.training.interruption import Interrupted, StopNow, StopRequest
 from segdistill.training.processes import start_accelerator
 from segdistill.training.schedule import make_optimizer, own_optimizers, parameters_of, set_rate
 from segdistill.training.step import forward_backward
@@ -51,6 +52,7 @@ class Fit:
     quiet: bool = False
     until: int | None = None
     """Where to end before the last step."""
+    _saved: int = field(default=-1, init=False)  # the step of the newest state
 
     def __call__(self) -> Progress:
         config = self.config
@@ -66,7 +68,9 @@ class Fit:
         scaler = torch.amp.GradScaler(accelerator.device.type, enabled=config.precision == "fp16")
         parts: dict[str, Any] = {"distiller": self.distiller, "optimizer": optimizer, "scaler": scaler}
         parts |= {f"own_optimizer{number}": each for number, each in enumerate(own)}
-        progress = self._restore(parts)
+        progress, whence = self.folder.restore(parts)
+        self._saved = progress.step
+        _require_equal(progress.step, accelerator)
         taken = set(parameters_of(own))
         shared = [parameter for parameter in self.distiller.parameters() if parameter not in taken]
         memory = Memory(self.distiller, queues=config.on_nonfinite != "stop")
@@ -83,9 +87,21 @@ class Fit:
         with (
             StopRequest() as stop,
             Display(self.title, start=progress.step, steps=config.steps, quiet=quiet) as display,
-            Journal(self.folder, progress.step) if accelerator.is_main_process else contextlib.nullcontext() as journal,
+            Journal(self.folder, progress) if accelerator.is_main_process else contextlib.nullcontext() as journal,
+            self._saving_when_stopped(progress, parts, stop, accelerator),
         ):
-            while progress.step < until:
+            if whence:
+                display.say(whence)
+            if world == 1:  # of several, no one may leave while the others wait for it
+                batches = stop.waiting(batches, share.accumulate)
+            while progress.step < until or progress.validating:
+                if progress.validating:
+                    scores = self._validate(accelerator, progress, stop)
+                    display.say(f"step {progress.step}: mIoU {scores.miou:.2f} on validation")
+                    if journal is not None:
+                        journal.write("validation", progress.step, scores.as_dict())
+                    progress.validating = False
+                    continue
                 began = time.perf_counter()
                 rate = set_rate(optimizer, progress.rate * config.schedule.factor(progress.step, config.steps))
                 torch.manual_seed(mix(config.seed, progress.step, rank))
@@ -128,24 +144,38 @@ class Fit:
                 logged = not found.faults and (last or progress.step % config.log_every == 0)
                 if journal is not None and logged:
                     journal.write("train", progress.step, {**found.terms, "lr": rate, "seconds": progress.seconds})
-                if last or progress.step % validate_every == 0:
-                    scores = self._validate(accelerator, progress)
-                    display.say(f"step {progress.step}: mIoU {scores.miou:.2f} on validation")
-                    if journal is not None:
-                        journal.write("validation", progress.step, scores.as_dict())
-                stopping = _agree(stop.received, accelerator)
-                if accelerator.is_main_process and (last or stopping or progress.step % checkpoint_every == 0):
-                    self._require_sound(progress.step, scaler)
-                    save_state(self.folder.last, progress, {name: part.state_dict() for name, part in parts.items()})
-                if stopping and not last:
-                    raise Interrupted(
-                        f"Stopped by {signal.Signals(stopping).name} after step {progress.step} of {config.steps}; "
-                        f"the state is saved in {self.folder.path}. Run the same command with --resume to go on.",
-                        128 + stopping,
-                    )
+                progress.validating = last or progress.step % validate_every == 0
+                if last or progress.step % checkpoint_every == 0:  # a validation that is cut short is made again
+                    self._save(progress, parts, accelerator)
+                if _agree(stop.received, accelerator):
+                    raise StopNow
             if progress.unreadable:
                 display.say(f"{len(progress.unreadable)} training samples could not be read; others took their place")
         return progress
+
+    def _save(self, progress: Progress, parts: dict[str, Any], accelerator: Accelerator) -> None:
+        if accelerator.is_main_process:
+            self._require_sound(progress.step, parts["scaler"])
+            states = {name: part.state_dict() for name, part in parts.items()}
+            before = self.folder.previous if progress.step != self._saved else None
+            save_state(self.folder.last, progress, states, before=before)
+            self._saved = progress.step
+
+    @contextlib.contextmanager
+    def _saving_when_stopped(
+        self, progress: Progress, parts: dict[str, Any], stop: StopRequest, accelerator: Accelerator
+    ) -> Iterator[None]:
+        """Between two steps `StopNow` becomes a saved state and `Interrupted`."""
+        try:
+            yield
+        except StopNow:
+            number = _agree(stop.received, accelerator)
+            self._save(progress, parts, accelerator)
+            raise Interrupted(
+                f"Stopped by {signal.Signals(number).name} after step {progress.step} of {self.config.steps}; "
+                f"the state is saved in {self.folder.path}. Run the same command with --resume to go on.",
+                128 + number,
+            ) from None
 
     def _require_sound(self, step: int, scaler: torch.amp.GradScaler) -> None:
         """Never let weights that overflowed in the last step replace a good checkpoint, nor skip steps for ever."""
@@ -162,32 +192,30 @@ class Fit:
                 f"in {self.folder.last.parent}. Try a lower learning rate, clip_grad=10 or precision=fp32."
             )
 
-    def _validate(self, accelerator: Accelerator, progress: Progress) -> Scores:
+    def _validate(self, accelerator: Accelerator, progress: Progress, stop: StopRequest) -> Scores:
         if accelerator.num_processes > 1:  # running statistics differ by process; the main one's are handed over
             for buffer in self.distiller.student.buffers():
                 torch.distributed.broadcast(buffer, src=0)
         indices = range(accelerator.process_index, len(self.validation), accelerator.num_processes)
-        counts = count(
-            self.distiller.student,
-            self.validation,
-            inference=self.inference,
-            metrics=self.metrics.confusion_only(),
-            indices=indices,
-        )
+        counts = None
+        alone = accelerator.num_processes == 1  # of several, each must tell the others
+        left = contextlib.nullcontext() if alone else contextlib.suppress(StopNow)
+        with explained("validating"), left, stop.at_once():
+            counts = count(
+                self.distiller.student,
+                self.validation,
+                inference=self.inference,
+                metrics=self.metrics.confusion_only(),
+                indices=indices,
+            )
+        if _agree(stop.received, accelerator) or counts is None:
+            raise StopNow
         scores = counts.sum_over(accelerator.reduce).quality().scores
         if scores.miou > progress.best_miou:
             progress.best_miou, progress.best_step = scores.miou, progress.step
             if accelerator.is_main_process:
                 save_weights(self.folder.best, self.distiller.student.state_dict())
         return scores
-
-    def _restore(self, parts: dict[str, Any]) -> Progress:
-        if not self.folder.last.exists():
-            return Progress()
-        progress, states = load_state(self.folder.last)
-        for name, part in parts.items():
-            part.load_state_dict(states[name])
-        return progress
 
 
 def _share(config: TrainingConfig, accelerator: Accelerator) -> Share:
@@ -212,3 +240,10 @@ def _agree(received: int | None, accelerator: Accelerator) -> int:
         return number
     numbers = accelerator.gather(torch.tensor([number], device=accelerator.device))
     return int(numbers.max())
+
+
+def _require_equal(step: int, accelerator: Accelerator) -> None:
+    """Refuse processes that found different states, as on a disk that is shared late."""
+    steps = accelerator.gather(torch.tensor([step], device=accelerator.device)).tolist()
+    if len(set(steps)) > 1:
+        raise CheckpointError(f"The processes found states of different steps: {steps}. Start the command once more.")

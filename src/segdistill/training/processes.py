@@ -18,6 +18,11 @@ def is_main() -> bool:
     return bool(_state().is_main_process)
 
 
+def is_alone() -> bool:
+    """Whether the run has no other process."""
+    return bool(_state().num_processes == 1)
+
+
 def wait_for_all() -> None:
     """Let no process go on before all are here: what the main one wrote is then there for the others to read."""
     _state().wait_for_everyone()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -13,7 +14,7 @@ from segdistill.data import SegmentationDataset, create_dataset
 from segdistill.data.balance import class_weights
 from segdistill.data.loading import Stream
 from segdistill.diagnosis.agreement import require_better_than_chance
-from segdistill.errors import RecipeError
+from segdistill.errors import CheckpointError, RecipeError
 from segdistill.methods import Method, create_method
 from segdistill.models.files import LoadedModel, Role, open_model, save_model
 from segdistill.models.segmenter import SegmentationNetwork
@@ -21,10 +22,13 @@ from segdistill.models.teacher import Teacher
 from segdistill.models.zoo import NetworkSpec, build, probe
 from segdistill.recipe import Recipe, TeacherConfig, TrainingConfig
 from segdistill.seeds import mix
+from segdistill.training.checkpoint import Progress
 from segdistill.training.display import console
 from segdistill.training.distiller import Distiller
+from segdistill.training.failures import OutOfMemoryError, explained
 from segdistill.training.folder import RunFolder
 from segdistill.training.loop import Fit
+from segdistill.training.memory import advice
 from segdistill.training.pairing import Pairing, pair, recorded, require_readable, require_same_classes
 from segdistill.training.processes import is_main, own_device, wait_for_all
 
@@ -89,7 +93,7 @@ def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Dis
         prepare_task(recipe, "student", teacher=Teacher(own, input_scale=recipe.teacher.input_scale))
     else:
         task = prepare_task(recipe, "student", teacher=teacher.model.network, obstacle=teacher.obstacle)
-        if not folder.last.exists() and not folder.finished("student"):
+        if not folder.states() and not folder.finished("student"):
             check_teacher(recipe, teacher, task.validation)
     with folder.held():
         folder.open(recorded(recipe, teacher).model_dump(mode="json"), resume=resume)
@@ -174,19 +178,15 @@ def _fit(recipe: Recipe, task: Task, folder: RunFolder, *, title: str, quiet: bo
     if folder.finished(task.role):
         return Run(folder, task.role)
     task.distiller.class_weights = class_weights(task.data, task.config.class_balance)
-    progress = Fit(
-        title=title,
-        folder=folder,
-        distiller=task.distiller,
-        stream=Stream(task.data, recipe.augment, task.config.seed),
-        validation=task.validation,
-        config=task.config,
-        inference=recipe.inference,
-        metrics=recipe.metrics,
-        quiet=quiet,
-    )()
+    progress = _steps(recipe, task, folder, title=title, quiet=quiet)
     if task.config.keep == "best":
-        task.network.load_state_dict(load_file(folder.best))
+        try:
+            task.network.load_state_dict(load_file(folder.best))
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"Can't read the weights of the best validation, {folder.best}: {error}. The run is done but for them: "
+                "put the file back, or delete the run folder to start again."
+            ) from error
     trained = {
         "data": recipe.data.name,
         "method": [method.name for method in recipe.method],
@@ -204,6 +204,34 @@ def _fit(recipe: Recipe, task: Task, folder: RunFolder, *, title: str, quiet: bo
         save_model(folder.path, task.role, task.network, task.spec, task.data.classes, trained)
     wait_for_all()
     return Run(folder, task.role)
+
+
+def _steps(recipe: Recipe, task: Task, folder: RunFolder, *, title: str, quiet: bool) -> Progress:
+    """All steps that are not made yet. Where there is too little memory for them, what would do is found out."""
+    fit = partial(
+        Fit,
+        title=title,
+        folder=folder,
+        distiller=task.distiller,
+        stream=Stream(task.data, recipe.augment, task.config.seed),
+        validation=task.validation,
+        config=task.config,
+        inference=recipe.inference,
+        metrics=recipe.metrics,
+        quiet=quiet,
+    )
+    try:
+        with explained("training"):
+            return fit()()
+    except OutOfMemoryError as error:
+        told, what = str(error), error.what  # and no more of it: its traceback holds what fills the memory
+    if what == "validating":
+        raise OutOfMemoryError(
+            f"{told} Validation images are not cropped. Free some memory and run the same command with --resume; or "
+            "choose another run=FOLDER with a lower inference.max_elements or windows (inference.mode=slide).",
+            what,
+        )
+    raise OutOfMemoryError(f"{told} {advice(task, recipe.augment)}", what)
 
 
 def _methods(recipe: Recipe, student: nn.Module, teacher: nn.Module, num_classes: int, obstacle: str) -> list[Method]:

@@ -102,7 +102,11 @@ def _read_folder(path: Path) -> RawFile:
         raise CheckpointError(f"{path} holds neither a run of this library nor a config.json of Hugging Face.")
     index = next(iter(sorted(path.glob("*.index.json"))), None)
     if index is not None:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        shards = _read_json(index).get("weight_map")
+        names = sorted({str(name) for name in shards.values()}) if isinstance(shards, dict) else []
+        for name in names:
+            if Path(name).name != name or "\\" in name:
+                raise CheckpointError(f"{index} names the shard {name!r}; expected the name of a file in that folder.")
     else:
         names = [name for name in ("model.safetensors", "pytorch_model.bin") if (path / name).is_file()][:1]
     if not names:
@@ -110,5 +114,18 @@ def _read_folder(path: Path) -> RawFile:
     state: dict[str, Tensor] = {}
     for name in names:
         state |= read_file(path / name).state
-    labels = json.loads(config.read_text(encoding="utf-8")).get("id2label") or {}
-    return RawFile(path, state, {"CLASSES": [labels[key] for key in sorted(labels, key=int)]} if labels else {})
+    labels = _read_json(config).get("id2label") or {}
+    try:
+        return RawFile(path, state, {"CLASSES": [labels[key] for key in sorted(labels, key=int)]} if labels else {})
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{config}: id2label must map class numbers to names: {error}.") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"Can't read {path}: {error}.") from error
+    if not isinstance(tree, dict):
+        raise CheckpointError(f"{path} holds a {type(tree).__name__}; expected a JSON object.")
+    return tree

@@ -1,0 +1,82 @@
+"""Reading YAML that others wrote: plain values only, of sane size; nothing is executed, fetched or expanded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MOST_CHARACTERS = 1 << 20
+MOST_VALUES = 200_000
+MOST_LEVELS = 40
+
+
+class AbsurdYamlError(yaml.YAMLError):
+    """YAML that is larger or deeper than any recipe is, or that unfolds to it; or a value that Python can't hold."""
+
+
+def load_yaml(text: str) -> Any:
+    """The value of `text`: mappings, lists, words, numbers, dates. Errors: `yaml.YAMLError`.
+
+    Aliases count as often as they are used, so that a few lines can't unfold to billions of values.
+    """
+    if len(text) > MOST_CHARACTERS:
+        raise AbsurdYamlError(f"it has {len(text)} characters; expected at most {MOST_CHARACTERS}")
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count(node, {}, ())
+        return loader.construct_document(node)
+    except ValueError as error:  # such as the date 2024-13-45, or a number of 5000 digits
+        raise AbsurdYamlError(str(error)) from error
+    finally:
+        loader.dispose()
+
+
+def read_yaml(path: Path) -> Any:
+    """The value of a file; one of absurd size is refused before it is read. Errors: OSError, `yaml.YAMLError`."""
+    size = path.stat().st_size
+    if size > 4 * MOST_CHARACTERS:
+        raise AbsurdYamlError(f"it has {size} bytes; expected at most {4 * MOST_CHARACTERS}")
+    try:
+        return load_yaml(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise AbsurdYamlError(f"it is no UTF-8 text: {error}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which refuses what is nested too deeply before it runs out of stack."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._level = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._level += 1
+        if self._level > MOST_LEVELS:
+            raise AbsurdYamlError(f"it is nested more than {MOST_LEVELS} levels deep")
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._level -= 1
+
+
+def _count(node: yaml.Node, known: dict[int, int], inside: tuple[int, ...]) -> int:
+    """How many values the node unfolds to."""
+    if id(node) in inside:
+        raise AbsurdYamlError("an alias (*) refers to what it is part of")
+    if id(node) in known:
+        return known[id(node)]
+    parts: list[yaml.Node] = []
+    if isinstance(node, yaml.MappingNode):
+        parts = [part for pair in node.value for part in pair]
+    elif isinstance(node, yaml.SequenceNode):
+        parts = node.value
+    total = 1 + sum(_count(part, known, (*inside, id(node))) for part in parts)
+    if total > MOST_VALUES:
+        raise AbsurdYamlError(f"its aliases unfold to more than {MOST_VALUES} values")
+    known[id(node)] = total
+    return total

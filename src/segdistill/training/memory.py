@@ -1,0 +1,81 @@
+"""What would fit where a run ran out of memory: tried, not guessed."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from segdistill.data.augment import Augment
+from segdistill.errors import SegdistillError
+from segdistill.training.failures import explained
+from segdistill.training.processes import is_alone
+
+if TYPE_CHECKING:
+    from segdistill.training.runs import Task
+
+_LEAST = 2  # images in a micro-batch; batch norm needs two
+
+
+def advice(task: Task, augment: Augment) -> str:
+    """What to change so that `task` fits into memory, found by dry runs of two steps that throw `task` away."""
+    config = task.config
+    other = "precision=bf16" if config.precision == "fp32" else "fewer workers"
+    if not is_alone():  # the other processes are not here to be asked
+        return f"Take more accumulate, a smaller augment.crop, or {other}."
+    height, width = augment.crop
+    for crop in ((height, width), (height // 2, width // 2), (height // 4, width // 4)):
+        accumulate = None
+        # The smallest first: memory that a try ran out of does not always come back.
+        for number in _numbers(config.batch_size, config.accumulate, again=crop != augment.crop):
+            if not _fits(task, augment.model_copy(update={"crop": crop}), number):
+                break
+            accumulate = number
+        if accumulate is None:
+            continue
+        found = f"{accumulate} micro-batches of {config.batch_size // accumulate} images"
+        if crop == augment.crop:
+            return (
+                f"A dry run of the same batch in {found} fits: run the same command with accumulate={accumulate} "
+                f"--resume. A smaller augment.crop or {other} saves memory, too, but is another run."
+            )
+        return (
+            f"A dry run with augment.crop=[{crop[0]},{crop[1]}] in {found} fits, and none with the whole crop: choose "
+            f"another run=FOLDER, augment.crop=[{crop[0]},{crop[1]}] and accumulate={accumulate}."
+        )
+    return f"No dry run of smaller batches or crops fits, either. Take smaller networks, or {other}."
+
+
+def _numbers(batch_size: int, accumulate: int, *, again: bool) -> list[int]:
+    """Numbers of micro-batches to try, the most first, each at least twice the next; `again` the present one, too."""
+    chosen = [accumulate] if again else []
+    least = 2 * accumulate
+    for number in range(least, batch_size // _LEAST + 1):
+        if batch_size % number == 0 and number >= least:
+            chosen.append(number)
+            least = 2 * number
+    return chosen[::-1]
+
+
+def _fits(task: Task, augment: Augment, accumulate: int) -> bool:
+    from segdistill.diagnosis.rehearsal import rehearse  # it rehearses a run, and so knows runs
+
+    tried = replace(task, config=task.config.model_copy(update={"accumulate": accumulate}))
+    _forget(task)
+    try:
+        with explained("training"):
+            rehearse("dry run", tried, augment, steps=2, images=task.config.batch_size // accumulate)
+    except (SegdistillError, RuntimeError, ValueError):  # no memory; or a crop that the network is too deep for
+        return False
+    finally:
+        _forget(task)
+    return True
+
+
+def _forget(task: Task) -> None:
+    task.distiller.zero_grad(set_to_none=True)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

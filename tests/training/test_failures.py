@@ -1,0 +1,160 @@
+"""What the machine does to a run: a worker or a process that is killed, too little memory, no space for the journal."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from segdistill.training.checkpoint import load_state
+
+Start = Callable[..., subprocess.Popen[str]]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+LONG = ("steps=300", "checkpoint_every=3", "validate_every=300")
+SGD = "optimizer={name: sgd, lr: 0.0001}"
+
+
+def lines(metrics: Path) -> int:
+    return len(metrics.read_text().splitlines()) if metrics.exists() else 0
+
+
+def wait(until: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not until():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def test_a_killed_loader_worker_is_told_and_the_run_goes_on(
+    tiny: tuple[str, ...], tmp_path: Path, start: Start, segdistill: Run
+) -> None:
+    words = [*tiny, *LONG, "steps=60", "validate_every=60", "workers=1", f"run={tmp_path / 'run'}"]
+    process = start("train", *words)
+    wait(lambda: lines(tmp_path / "run" / "metrics.jsonl") >= 5, process)
+    os.kill(children(process)[-1], signal.SIGKILL)
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 1
+    assert "process that loads images" in output
+    assert "workers=0" in output
+    assert "--resume" in output
+    assert "Traceback" not in output
+    done = segdistill("train", *words, "workers=0", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "goes on after step" in done.stderr
+
+
+def torchrun(words: list[str], port: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}",
+            "-m", "segdistill", *words,
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def test_a_killed_process_ends_the_run_and_one_process_goes_on_with_it(
+    tiny: tuple[str, ...], tmp_path: Path, segdistill: Run
+) -> None:
+    short = [
+        *tiny,
+        SGD,
+        "student={backbone: mobilenetv2_035, head: fcn, channels: 8, dropout: 0}",
+        "steps=8",
+        "checkpoint_every=4",
+        "validate_every=8",
+    ]
+    # Batch norm of few values is chaotic, and void pixels weigh by process or by micro-batch.
+    short += ["data.size=[96,96]", "augment.crop=[96,96]", "augment.scale=[1,1]"]
+    whole = torchrun(["train", *short, f"run={tmp_path / 'whole'}"], 29541)
+    assert whole.wait(timeout=200) == 0, whole.communicate()[0]
+
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    words = ["train", *short, f"run={tmp_path / 'run'}"]
+    process = torchrun(words, 29543)
+    wait(lambda: lines(metrics) >= 5, process)
+    second = [pid for pid in children(process) if b"\0RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes()]
+    os.kill(second[0], signal.SIGKILL)
+    output = process.communicate(timeout=120)[0]  # the first process must not wait for ever
+    assert process.returncode != 0, output
+
+    # Two micro-batches hold the same images as two processes did, so that batch norm sees the same batches.
+    done = segdistill(*words, "accumulate=2", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "goes on after step 4" in done.stderr
+    before = load_state(tmp_path / "whole" / "checkpoints" / "previous.pt")[1]["distiller"]
+    own, other = (load_file(tmp_path / name / "student.safetensors") for name in ("run", "whole"))
+    trained = [key for key in other if "running" not in key and "num_batches" not in key]
+    moved = sum(float((other[key] - before[f"student.{key}"]).square().sum()) for key in trained) ** 0.5
+    apart = sum(float((other[key] - own[key]).square().sum()) for key in trained) ** 0.5
+    assert apart < 0.25 * moved, (apart, moved)
+    written = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert [line["step"] for line in written if line["kind"] == "train"] == [*range(1, 9)]
+
+
+STARVED = """
+import resource, sys
+from pathlib import Path
+import torch
+import segdistill
+from segdistill.errors import SegdistillError
+
+(torch.ones(2, 2, requires_grad=True) @ torch.ones(2, 2)).sum().backward()  # the threads are there
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + int(sys.argv[1]) * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    segdistill.train(*sys.argv[3:], resume=sys.argv[2] == "resume", quiet=True)
+except SegdistillError as error:
+    print("Error:", error)
+"""
+
+
+def test_out_of_memory_names_a_number_of_micro_batches_that_fits(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    words = [*tiny, "data.size=[256,256]", "augment.crop=[256,256]", "batch_size=16", "steps=1"]
+    words += ["student.output_stride=8", f"run={tmp_path / 'run'}"]
+
+    def starved(how: str, *more: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", STARVED, "500", how, *words, *more],
+            env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+    told = starved("new")
+    assert told.startswith("Error: Out of memory while training: tried to allocate")
+    found = re.search(r"accumulate=([0-9]+) --resume", told)
+    assert found, told
+    assert starved("resume", f"accumulate={found.group(1)}") == ""
+    assert (tmp_path / "run" / "student.safetensors").is_file()
+
+
+@pytest.mark.parametrize("curves", [False, True])
+def test_no_space_for_the_journal_is_told(curves: bool, tiny: tuple[str, ...], tmp_path: Path, start: Start) -> None:
+    """Only the journal, or only the curves beside it, grow beyond what the limit on the size of a file allows."""
+    words = [*tiny, "steps=300", "checkpoint_every=300", "validate_every=300", f"run={tmp_path / 'run'}"]
+    process = start("train", *words)
+    wait(lambda: lines(tmp_path / "run" / "metrics.jsonl") >= 2, process)
+    files = list((tmp_path / "run" / "tensorboard").iterdir()) if curves else [tmp_path / "run" / "metrics.jsonl"]
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (files[0].stat().st_size + 10,) * 2)
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 1, output
+    assert "Can't save" in output
+    assert "Traceback" not in output

@@ -1,0 +1,192 @@
+"""A run keeps two states; it goes on from the newest that verifies, to the very bits of an uninterrupted run."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import segdistill
+from segdistill.errors import CheckpointError, TrainingError
+from segdistill.training.checkpoint import NoStateError, Progress, load_state, save_state
+from segdistill.training.folder import RunFolder
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
+
+STATES = {"net": {"weight": torch.arange(500.0)}, "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}}
+EVERY = ("steps=12", "checkpoint_every=4", "validate_every=4", "keep=best")
+
+
+@pytest.fixture(scope="module")
+def whole(tiny: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    segdistill.train(*tiny, *EVERY, run=folder, quiet=True)
+    return folder
+
+
+@pytest.fixture
+def stopped(whole: Path, tmp_path: Path) -> RunFolder:
+    """A copy of it as it was before its weights were handed over."""
+    shutil.copytree(whole, tmp_path / "run")
+    for file in (tmp_path / "run").glob("student.*"):
+        file.unlink()
+    return RunFolder(tmp_path / "run")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def zeros(path: Path) -> None:
+    """As a file system may leave a file whose content was not on the disk when the power went."""
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [cut, flip, zeros, empty, Path.unlink])
+def test_the_state_before_is_taken_where_the_newest_does_not_verify(
+    damage: Callable[[Path], None], stopped: RunFolder, whole: Path, tiny: tuple[str, ...], segdistill: Run
+) -> None:
+    damage(stopped.last)
+    done = segdistill("train", *tiny, *EVERY, f"run={stopped.path}", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "goes on after step 8" in done.stderr
+    assert "previous.pt" in done.stderr
+    assert ("passed over" in done.stderr) == (damage is not Path.unlink)
+    assert (stopped.path / "student.safetensors").read_bytes() == (whole / "student.safetensors").read_bytes()
+    assert _steps(stopped) == _steps(RunFolder(whole))
+    assert [load_state(path)[0].step for path in stopped.states()] == [12, 8]
+
+
+def test_the_newest_state_is_taken_where_it_verifies(stopped: RunFolder, whole: Path, tiny: tuple[str, ...]) -> None:
+    cut(stopped.previous)
+    segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
+    assert (stopped.path / "student.safetensors").read_bytes() == (whole / "student.safetensors").read_bytes()
+    assert _steps(stopped) == _steps(RunFolder(whole))
+
+
+def test_without_a_state_that_verifies_both_are_named_and_nothing_is_lost(
+    stopped: RunFolder, tiny: tuple[str, ...]
+) -> None:
+    for path in stopped.states():
+        flip(path)
+    before = {path: path.read_bytes() for path in stopped.states()}
+    with pytest.raises(NoStateError, match=r"last\.pt.*previous\.pt.*Delete the run folder"):
+        segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
+    assert {path: path.read_bytes() for path in stopped.states()} == before
+
+
+def test_a_state_of_an_earlier_version_resumes(stopped: RunFolder, whole: Path, tiny: tuple[str, ...]) -> None:
+    """One state, that knows of no validation that is still due."""
+    content = torch.load(stopped.previous, weights_only=True)
+    del content["progress"]["validating"]
+    stopped.previous.unlink()
+    torch.save(content, stopped.last)
+    segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
+    own, other = (segdistill.load_model(folder).state_dict() for folder in (stopped.path, whole))
+    assert all(torch.equal(own[key], other[key]) for key in other)
+
+
+@pytest.mark.parametrize("lost", ["student.yaml", "student.safetensors", "cut"])
+def test_half_of_a_finished_network_is_not_taken_for_it(
+    lost: str, whole: Path, tmp_path: Path, tiny: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    if lost == "cut":
+        cut(folder / "student.safetensors")
+    else:
+        (folder / lost).unlink()
+    assert not RunFolder(folder).finished("student")
+    segdistill.train(*tiny, *EVERY, run=folder, resume=True, quiet=True)
+    assert (folder / "student.safetensors").read_bytes() == (whole / "student.safetensors").read_bytes()
+
+
+def test_the_best_weights_that_are_damaged_are_told(stopped: RunFolder, tiny: tuple[str, ...]) -> None:
+    progress, states = load_state(stopped.last)
+    progress.validating = False  # or they would be written again
+    save_state(stopped.last, progress, states)
+    cut(stopped.best)
+    with pytest.raises(CheckpointError, match=r"best\.safetensors"):
+        segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
+
+
+def test_the_state_of_another_network_is_told(stopped: RunFolder, tiny: tuple[str, ...]) -> None:
+    save_state(stopped.last, Progress(step=4), STATES)
+    with pytest.raises(TrainingError, match=r"last\.pt holds the state of another network"):
+        segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
+
+
+def test_any_damaged_bit_is_found_or_does_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    save_state(path, Progress(step=3), STATES)
+    content, found = path.read_bytes(), 0
+    random.seed(0)
+    for place in range(0, len(content), 11):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << random.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            progress, states = load_state(path)
+        except CheckpointError:
+            found += 1
+        else:
+            assert progress == Progress(step=3)
+            assert torch.equal(states["net"]["weight"], STATES["net"]["weight"])  # type: ignore[arg-type]
+            assert states["optimizer"] == STATES["optimizer"]
+    assert found > len(range(0, len(content), 11)) / 2
+
+
+class _Attack:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.mark,)
+
+
+def test_a_state_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    torch.save({"progress": vars(Progress()), "states": _Attack(tmp_path / "owned")}, tmp_path / "last.pt")
+    with pytest.raises(CheckpointError, match="Can't resume"):
+        load_state(tmp_path / "last.pt")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_clock_that_jumps_changes_no_duration(
+    tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = time.time, [0]
+
+    def jumping() -> float:
+        calls[0] += 1
+        return real() + (-1) ** calls[0] * 86_400
+
+    monkeypatch.setattr(time, "time", jumping)
+    began = time.perf_counter()
+    done = segdistill.train(*tiny, run=tmp_path / "run", quiet=True)
+    assert 0 < done.seconds <= round(time.perf_counter() - began, 1)
+    assert calls[0]  # TensorBoard stamps its curves with the time of day
+
+
+def _steps(folder: RunFolder) -> list[tuple[str, int]]:
+    lines = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    return [(line["kind"], line["step"]) for line in lines]
