@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from segdistill.comparison.result import ALONE, ClassGain, Gain, Outcome, Spread, Summary
 
@@ -23,7 +23,7 @@ def gain(values: Sequence[float]) -> Gain:
     own = spread(values)
     low = high = None
     if own.std is not None:
-        half = float(student_t.ppf((1 + _CONFIDENCE) / 2, len(values) - 1)) * own.std / len(values) ** 0.5
+        half = float(stdtrit(len(values) - 1, (1 + _CONFIDENCE) / 2)) * own.std / len(values) ** 0.5
         low, high = own.mean - half, own.mean + half
     return Gain(own.mean, own.std, own.values, low, high)
 
@@ -54,7 +54,8 @@ def _summary(
 ) -> Summary:
     pairs = [(outcome, alone[outcome.seed]) for outcome in own if outcome.seed in alone and label != ALONE]
     by_miou = _gains(pairs, lambda outcome: outcome.miou)
-    cost = statistics.mean(o.step_seconds / a.step_seconds for o, a in pairs) if pairs else None
+    timed = bool(pairs) and all(other.step_seconds > 0 for _, other in pairs)
+    cost = statistics.mean(one.step_seconds / other.step_seconds for one, other in pairs) if timed else None
     return Summary(
         label=label,
         method=method,
