@@ -162,7 +162,10 @@ def sums(rows: Tensor, order: Tensor, start: Tensor) -> Tensor:
 
 
 def published(group: Tensor, start: Tensor, pixel: Tensor) -> Tensor:
-    """In place of a class's j-th pixel the image's j-th, as in CIRKD's code: its queues hold pixels of any class."""
+    """In place of a class's j-th pixel the image's j-th, as in CIRKD's code: its queues hold pixels of any class.
+
+    Counted from the image's first pixel.
+    """
     raster = group.argsort(stable=True)
     within = torch.arange(len(group), device=group.device) - start.flatten()[group[raster]]
     return torch.empty_like(raster).scatter_(0, raster, within)[pixel]
