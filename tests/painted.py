@@ -29,6 +29,15 @@ def paint(root: Path, count: int = 10) -> Path:
     return root
 
 
+def paint_one_plain(root: Path) -> Path:
+    """Eight images for training, of which a3 is of one colour, and two for validation."""
+    paint(root)
+    Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(root / "images" / "a3.png")
+    (root / "train.txt").write_text("".join(f"a{index}\n" for index in range(8)))
+    (root / "val.txt").write_text("a8\na9\n")
+    return root
+
+
 class Nearest(nn.Module):
     """Scores the nearest colour, normalised as ImageNet's: 2 c x - c c, which orders as -|x - c|^2.
 

@@ -24,7 +24,15 @@ SHELL = ("sh", "bash", "console")
 SHOWN = ("text", "{toctree}", "{eval-rst}", "{include}")
 """Fences that hold nothing to run; `text` is for output and for the form of a command."""
 
-SMALL = ("steps=2", "teacher.train.steps=2", "batch_size=2", "accumulate=1", "workers=0", "augment.crop=[32,48]")
+SMALL = (
+    "steps=2",
+    "teacher.train.steps=2",
+    "teacher.check=false",
+    "batch_size=2",
+    "accumulate=1",
+    "workers=0",
+    "augment.crop=[32,48]",
+)
 """Recipe words put behind those of the page, so that a run takes a second."""
 
 SMALL_NETWORKS = {

@@ -10,19 +10,15 @@ from typing import Annotated, Literal
 import typer
 from rich.table import Table
 
-from segdistill import cli_weights, verbs
+from segdistill import cli_studies, cli_weights, verbs
 from segdistill.composition import key_values
 from segdistill.errors import RecipeError, SegdistillError
 from segdistill.published_rows import published_rows
-from segdistill.report.answer import answer
 from segdistill.report.diagnosis import diagnosis_notes, diagnosis_tables
 from segdistill.report.preparation import preparation_notes, preparation_table
-from segdistill.report.published_table import long_table, published_tables, reproduction_notes, reproduction_table
+from segdistill.report.published_table import long_table, published_tables
 from segdistill.report.score_table import score_lines, score_table
-from segdistill.report.study_table import notes as study_notes
-from segdistill.report.study_table import terminal as study_table
-from segdistill.reproduction import reproduce as reproduce_row
-from segdistill.terminal import AsJson, print_json, results
+from segdistill.terminal import AsJson, Resume, print_json, results
 from segdistill.training.display import console as messages
 from segdistill.training.interruption import Interrupted
 
@@ -39,7 +35,6 @@ Parts = Annotated[
         help="Fragments and published rows (see `list`), data sets, methods, .yaml files and key=value, left to right."
     ),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that the folder holds.")]
 How = Annotated[
     list[str] | None, typer.Option("--set", help="How images are run, as inference.flip=true; may come repeatedly.")
 ]
@@ -72,60 +67,9 @@ def distill(parts: Parts, resume: Resume = False, as_json: AsJson = False) -> No
         results.print(f"Pictures: {done.folder / 'grid.png'}   Student: {done.folder / 'student.safetensors'}")
 
 
-@app.command()
-def compare(
-    parts: Annotated[
-        list[str],
-        typer.Argument(
-            help="Recipe parts without methods, and budget=steps:2000 or minutes:30, executor=local, ray or slurm, "
-            "processes=N; or the folder of a study to go on with."
-        ),
-    ],
-    methods: Annotated[
-        str, typer.Option(help="As none,kd,cwd,bpkd_light,kd+at or 'kd4={name: kd, temperature: 4}'.")
-    ] = "",
-    seeds: Annotated[str, typer.Option(help="As 0,1,2, which is the default.")] = "",
-    job: Annotated[str | None, typer.Option(help="Only this run of the study, as kd-0; for executors.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Compare methods with the student alone, over seeds, at equal cost; stopped, the same command goes on."""
-    if job is not None:
-        one = verbs.compare_one(parts[0], job, quiet=as_json)
-        if as_json:
-            print_json(None if one is None else asdict(one))
-        return
-    done = verbs.compare(*parts, methods=methods, seeds=seeds, quiet=as_json)
-    if as_json:
-        print_json(done.as_dict())
-    else:
-        for line in answer(done).lines():
-            results.print(line, soft_wrap=True, markup=False)
-        results.print(study_table(done))
-        results.print(study_notes(done), soft_wrap=True, markup=False)
-    if done.failures:
-        raise typer.Exit(1)
-
-
-@app.command()
-def reproduce(
-    row: Annotated[
-        str, typer.Argument(help="A published row, as bpkd/cityscapes/pspnet_r18/bpkd; see `list recipes`.")
-    ],
-    parts: Annotated[
-        list[str] | None,
-        typer.Argument(help="Recipe parts over the row's own: data.root=..., teacher.run=..., steps=..."),
-    ] = None,
-    resume: Resume = False,
-    as_json: AsJson = False,
-) -> None:
-    """Run a row of a published table and show what it measures beside what was printed."""
-    done = reproduce_row(row, *(parts or ()), resume=resume, quiet=as_json)
-    if as_json:
-        print_json(done.as_dict())
-        return
-    results.print(reproduction_table(done))
-    for line in reproduction_notes(done):
-        results.print(line, soft_wrap=True, markup=False)
+app.command()(cli_studies.compare)
+app.command()(cli_studies.report)
+app.command()(cli_studies.reproduce)
 
 
 @app.command()
@@ -192,25 +136,6 @@ def show(
         return
     for path in made:
         results.print(path, soft_wrap=True)
-
-
-@app.command()
-def report(
-    folder: Annotated[Path, typer.Argument(help="A study, or the folder of a distillation.")],
-    parts: Annotated[list[str] | None, typer.Argument(help="Recipe parts over the runs', as data.root=...")] = None,
-    images: Annotated[str, typer.Option(help="Names or numbers of validation images, with commas.")] = "",
-    out: Annotated[Path | None, typer.Option(help="The file; default FOLDER/report.html.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Write one self-contained page: what was gained, at what cost, how sure, and the images to see it on."""
-    chosen = [word for word in images.split(",") if word]
-    done = verbs.report(folder, *(parts or ()), images=chosen, out=out, quiet=as_json)
-    if as_json:
-        print_json(done.as_dict())
-        return
-    results.print(f"{done.file} ({done.megabytes:.1f} MB): {done.answer}", soft_wrap=True, markup=False)
-    for remark in done.remarks:
-        results.print(f"- {remark}", soft_wrap=True, markup=False)
 
 
 @app.command()

@@ -16,8 +16,8 @@ from segdistill.recipe import Recipe, load_recipe
 
 _FREE = frozenset({
     "run", "seed", "workers", "log_every", "checkpoint_every", "channels_last", "baseline", "teacher.run", "data.root",
-    "data.masks", "inference.batch", "inference.store", "inference.max_elements", "student.backbone_weights",
-    "teacher.network.backbone_weights",
+    "data.masks", "teacher.check", "inference.batch", "inference.store", "inference.max_elements",
+    "student.backbone_weights", "teacher.network.backbone_weights",
 })  # fmt: skip
 """Keys that a table does not print or that don't touch the result; what starts the networks is looked at by itself."""
 

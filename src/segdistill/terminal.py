@@ -13,6 +13,7 @@ from rich.console import Console
 results = Console(highlight=False, quiet=os.environ.get("RANK", "0") != "0")
 """Results go to standard output, from the main process only."""
 
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that the folder holds.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 

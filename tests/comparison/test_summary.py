@@ -59,6 +59,11 @@ def test_cost_and_the_gap_closed_are_relative_to_the_student_alone() -> None:
     assert worse_teacher.gap_closed is None
 
 
+def test_runs_too_short_to_be_timed_have_no_cost() -> None:
+    outcomes = [outcome(ALONE, 0, 40, seconds=0.0), outcome("kd", 0, 45, seconds=0.1)]
+    assert summarise(outcomes, {"kd": []}, (), None)[1].cost is None
+
+
 def test_classes_are_ordered_by_gain_and_absent_ones_left_out() -> None:
     outcomes = [outcome(ALONE, 0, 40, iou=(10, None, 30)), outcome("kd", 0, 45, iou=(11, 5, 40))]
     row = summarise(outcomes, {"kd": []}, ("sky", "tree", "car"), None)[1]

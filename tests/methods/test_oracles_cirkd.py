@@ -54,7 +54,7 @@ class _Recorded(nn.Module):
 
     def uniform(self, *shape: int) -> Tensor:
         """Priorities that put each class's pixels in the order of its permutation."""
-        priority = torch.ones(self.label.shape, dtype=torch.float64)
+        priority = torch.zeros(self.label.shape, dtype=torch.float64)
         for image, label in enumerate(self.label):
             for k in label.unique().tolist():
                 if k != VOID:

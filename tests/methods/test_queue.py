@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from segdistill.methods import Method, create_method
-from segdistill.methods.queue import Queue, by_class, chosen, published, sums
+from segdistill.methods.queue import Queue, by_group, chosen, published, sums
 from segdistill.outputs import SegOutput
 
 VOID = 255
@@ -45,27 +45,23 @@ def test_a_queue_goes_on_at_the_front_and_takes_only_what_counts() -> None:
 
 
 def test_a_class_is_given_its_own_pixels() -> None:
-    slot = torch.tensor([[0, 0, 1, 2, 1, 1, 0, 2]])  # of two classes; 2 is void
-    priority = torch.tensor([[0.9, 0.1, 0.5, 0.0, 0.2, 0.3, 0.4, 0.0]])
-    order, start = by_class(slot, priority, 2)
+    group = torch.tensor([0, 0, 1, 2, 1, 1, 0, 2, 4, 3, 4, 3])  # two images of two classes; 2 and 5 are void
+    priority = torch.tensor([0.9, 0.1, 0.5, 0.0, 0.2, 0.3, 0.4, 0.0, 0.6, 0.5, 0.4, 0.3])
+    order, begins = by_group(group, priority, 6)
+    start = begins.view(2, 3)
     pixel = chosen(order, start, 2)
-    assert pixel.tolist() == [[[1, 6], [4, 5]]]
-    assert start.tolist() == [[0, 3, 6]]
-    assert published(slot, start, pixel).tolist() == [[[1, 2], [1, 2]]]  # counted from the image's first pixel
+    assert pixel.tolist() == [[[1, 6], [4, 5]], [[11, 9], [10, 8]]]
+    assert start.tolist() == [[0, 3, 6], [8, 10, 12]]
+    in_image = published(group, start, pixel)
+    assert in_image.tolist() == [[[1, 2], [1, 2]], [[1, 0], [1, 0]]]  # counted from the image's first pixel
 
 
 def test_the_sums_of_classes_leave_void_out() -> None:
-    slot = torch.tensor([[0, 2, 2, 1, 0], [2, 1, 1, 2, 1]])  # of two classes; 2 is void; class 0 is not in the second
+    group = torch.tensor([0, 2, 2, 1, 0, 5, 4, 4, 5, 4])  # of two classes; 2 and 5 are void; 3 is not there
     rows = torch.arange(20.0).view(10, 2)
-    order, start = by_class(slot, torch.rand(2, 5), 2)
-    before = 5 * torch.arange(2)[:, None]
-    want = torch.stack(
-        [
-            torch.stack([rows[(slot == k).flatten() & (torch.arange(10) // 5 == n)].sum(0) for k in (0, 1)])
-            for n in (0, 1)
-        ]
-    )
-    assert sums(rows, order + before, start + before).equal(want)
+    order, start = by_group(group, torch.rand(10), 6)
+    want = torch.stack([rows[group == g].sum(0) for g in (0, 1, 3, 4)]).view(2, 2, 2)
+    assert sums(rows, order, start.view(2, 3)).equal(want)
 
 
 @pytest.mark.parametrize("name", ["cirkd", "cirkdv2"])

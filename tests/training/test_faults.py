@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from painted import SIZE, paint
+from painted import SIZE, paint_one_plain
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -28,11 +28,7 @@ FORWARD, BACKWARD = 0.0, 1e-5
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Eight images for training, of which a3 is of one colour: every fourth step has it on average."""
-    root = paint(tmp_path / "data")
-    Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(root / "images" / "a3.png")
-    (root / "train.txt").write_text("".join(f"a{index}\n" for index in range(8)))
-    (root / "val.txt").write_text("a8\na9\n")
-    return root
+    return paint_one_plain(tmp_path / "data")
 
 
 def train(data: Path, run: str, epsilon: float, *more: str, resume: bool = False) -> Path:

@@ -9,11 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from painted import SIZE, paint
-from PIL import Image
+from painted import paint_one_plain
 
 import segdistill
 from segdistill.errors import CheckpointError, RecipeError, TrainingError
@@ -27,11 +25,7 @@ PLAIN = (
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Eight images for training, of which a3 is of one colour."""
-    root = paint(tmp_path / "data")
-    Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(root / "images" / "a3.png")
-    (root / "train.txt").write_text("".join(f"a{index}\n" for index in range(8)))
-    (root / "val.txt").write_text("a8\na9\n")
-    return root
+    return paint_one_plain(tmp_path / "data")
 
 
 def stopped(data: Path, *more: str, epsilon: float = 0.0, run: str = "run") -> Path:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from segdistill.comparison.jobs import finished
+from segdistill.comparison.jobs import finished, teacher_of
 from segdistill.comparison.measure import costs, measure, outcome, teacher_outcome
 from segdistill.comparison.plan import TEACHER, Job, Plan
 from segdistill.comparison.result import Failure, NetworkCost, Outcome, Study
 from segdistill.comparison.summary import summarise
 from segdistill.data import create_dataset
-from segdistill.models.files import open_model
 from segdistill.report.study_table import comma_separated, markdown
 from segdistill.storage import write_text
 from segdistill.training.folder import describe_environment
-from segdistill.training.pairing import Pairing, pair
 
 
 def collect(plan: Plan, folder: Path, failures: Sequence[Failure] = (), *, quiet: bool = False) -> Study:
@@ -23,7 +21,8 @@ def collect(plan: Plan, folder: Path, failures: Sequence[Failure] = (), *, quiet
     data = create_dataset(plan.recipe.data, "val")
     done = [job for job in plan.jobs() if finished(folder, job)]
     outcomes = tuple(outcome(job.label, folder / job.name, folder) for job in done)
-    pairing = _teacher(plan, folder)
+    taught = not plan.trains_teacher() or finished(folder, Job(TEACHER, plan.recipe.seed))
+    pairing = teacher_of(plan, folder) if taught else None
     teacher: Outcome | None = None
     if pairing is not None and not pairing.obstacle and done:
         scores = folder / "teacher-scores.json"
@@ -61,12 +60,3 @@ def collect(plan: Plan, folder: Path, failures: Sequence[Failure] = (), *, quiet
 
 def _pending(plan: Plan, ended: set[tuple[str, int]]) -> Iterator[str]:
     return (str(job) for job in plan.jobs() if (job.label, job.seed) not in ended)
-
-
-def _teacher(plan: Plan, folder: Path) -> Pairing | None:
-    """The one teacher, as it taught; None before it is trained."""
-    if plan.trains_teacher() and not finished(folder, Job(TEACHER, plan.recipe.seed)):
-        return None
-    return pair(
-        open_model(plan.teacher(folder)), plan.recipe.teacher, create_dataset(plan.recipe.data, "train").classes
-    )

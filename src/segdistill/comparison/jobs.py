@@ -12,6 +12,7 @@ from segdistill.models.files import open_model
 from segdistill.training import runs
 from segdistill.training.checkpoint import NoStateError
 from segdistill.training.folder import RunFolder
+from segdistill.training.pairing import Pairing, pair
 
 
 def finished(folder: Path, job: Job) -> bool:
@@ -51,6 +52,12 @@ def _put_aside(run: Path) -> bool:
         number += 1
     run.rename(aside)
     return True
+
+
+def teacher_of(plan: Plan, folder: Path) -> Pairing:
+    """The one teacher of all runs, as it teaches."""
+    classes = create_dataset(plan.recipe.data, "val").classes
+    return pair(open_model(plan.teacher(folder)), plan.recipe.teacher, classes)
 
 
 def find(plan: Plan, name: str) -> Job:

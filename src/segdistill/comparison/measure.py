@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from segdistill.comparison.result import NetworkCost, Outcome
+from segdistill.comparison.result import NetworkCost, Outcome, made_on
 from segdistill.data.base import SegmentationDataset
 from segdistill.errors import DataError
 from segdistill.evaluation.cost import gflops, milliseconds, parameters
@@ -70,11 +70,7 @@ def _outcome(label: str, trained: dict[str, Any], scores: Path, environment: dic
             body_miou=boundary["body_miou"],
             boundary_miou=boundary["boundary_miou"],
             iou=tuple(reached["iou"]),
-            machine=environment["machine"],
-            threads=environment["threads"],
-            device=environment["device"],
-            torch=environment["packages"]["torch"],
-            commit=environment["commit"],
+            **made_on(environment),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(

@@ -74,7 +74,8 @@ class Job:
 
 
 class Plan(BaseModel):
-    """A study before it has run. methods: entries of a recipe by label; steps: of every label.
+    """A study before it has run. methods: entries of a recipe by label. steps: by label, where the
+    budget is minutes; else all make the recipe's.
 
     study.yaml holds it, so that a study goes on from its folder alone.
     """

@@ -58,6 +58,12 @@ class Outcome:
         return self.seconds / self.steps
 
 
+def made_on(environment: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an `Outcome` that say where it was made, from a run's environment.json."""
+    kept = {key: environment[key] for key in ("machine", "threads", "device", "commit")}
+    return {**kept, "torch": environment["packages"]["torch"]}
+
+
 @dataclass(frozen=True)
 class Spread:
     """A value over seeds, in the order of the summary's seeds. std: of the sample, None for a single seed."""

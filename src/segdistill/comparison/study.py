@@ -8,7 +8,7 @@ from typing import Any
 
 from segdistill.comparison import execution
 from segdistill.comparison.collecting import collect
-from segdistill.comparison.jobs import do, find, finished
+from segdistill.comparison.jobs import do, find, finished, teacher_of
 from segdistill.comparison.measure import outcome
 from segdistill.comparison.plan import TEACHER, Job, Plan, load_plan, plan_file, read_budget, read_methods
 from segdistill.comparison.result import ALONE, Failure, Outcome, Study
@@ -16,10 +16,8 @@ from segdistill.comparison.trial import measured_steps
 from segdistill.composition import key_values
 from segdistill.data import create_dataset
 from segdistill.errors import RecipeError
-from segdistill.models.files import open_model
 from segdistill.recipe import load_recipe
 from segdistill.training.display import console
-from segdistill.training.pairing import pair
 from segdistill.training.runs import check_teacher
 
 _OWN_WORDS = ("budget", "executor", "processes")
@@ -57,9 +55,7 @@ def compare(
             "budget=minutes needs one machine that times every method before it runs; with executor=slurm set steps."
         )
     if not plan_file(folder).is_file() and not plan.trains_teacher() and plan.recipe.teacher.check:
-        validation = create_dataset(plan.recipe.data, "val")
-        teacher = pair(open_model(plan.teacher(folder)), plan.recipe.teacher, validation.classes)
-        check_teacher(plan.recipe, teacher, validation)
+        check_teacher(plan.recipe, teacher_of(plan, folder), create_dataset(plan.recipe.data, "val"))
     plan.save(folder)
     if executor == "slurm":
         _write_slurm(plan, folder, quiet)
@@ -69,12 +65,14 @@ def compare(
 
 def compare_one(folder: str | Path, job: str, *, quiet: bool = False) -> Outcome | None:
     """Do the one run `job`, as "kd-0" or "teacher", of the study in `folder`: what executors call on other machines."""
-    plan, chosen = load_plan(Path(folder)), None
+    study = Path(folder)
+    plan = load_plan(study)
     chosen = find(plan, job)
-    if chosen.label != TEACHER:
-        plan = _with_steps(plan, Path(folder), quiet)
-    do(plan, Path(folder), chosen, quiet=quiet)
-    return None if chosen.label == TEACHER else outcome(chosen.label, Path(folder) / chosen.name, Path(folder))
+    if chosen.label == TEACHER:
+        do(plan, study, chosen, quiet=quiet)
+        return None
+    do(_with_steps(plan, study, quiet), study, chosen, quiet=quiet)
+    return outcome(chosen.label, study / chosen.name, study)
 
 
 def _own_words(parts: Sequence[str | Path]) -> tuple[list[str | Path], dict[str, Any]]:
@@ -169,13 +167,11 @@ def _say(text: str, quiet: bool) -> None:
 
 
 def _with_steps(plan: Plan, folder: Path, quiet: bool) -> Plan:
-    """The plan with the steps of every label: the budget's, or as many as its minutes allow, measured once."""
+    """The plan; where the budget is minutes, with the steps that every label makes in them, measured once."""
     missing = [label for label in (ALONE, *plan.methods) if label not in plan.steps]
-    if missing:
-        if plan.budget.steps is not None:
-            steps = dict.fromkeys(missing, plan.budget.steps)
-        else:
-            steps = dict(measured_steps(plan, folder, missing, lambda text: _say(text, quiet)))
-        plan = plan.model_copy(update={"steps": {**plan.steps, **steps}})
-        plan.save(folder)
+    if plan.budget.minutes is None or not missing:
+        return plan
+    steps = dict(measured_steps(plan, folder, missing, lambda text: _say(text, quiet)))
+    plan = plan.model_copy(update={"steps": {**plan.steps, **steps}})
+    plan.save(folder)
     return plan

@@ -54,7 +54,8 @@ def _summary(
 ) -> Summary:
     pairs = [(outcome, alone[outcome.seed]) for outcome in own if outcome.seed in alone and label != ALONE]
     by_miou = _gains(pairs, lambda outcome: outcome.miou)
-    cost = statistics.mean(o.step_seconds / a.step_seconds for o, a in pairs) if pairs else None
+    timed = bool(pairs) and all(other.step_seconds > 0 for _, other in pairs)
+    cost = statistics.mean(one.step_seconds / other.step_seconds for one, other in pairs) if timed else None
     return Summary(
         label=label,
         method=method,

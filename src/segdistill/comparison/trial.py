@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from segdistill.comparison.jobs import teacher_of
 from segdistill.comparison.plan import Job, Plan
-from segdistill.data import create_dataset
 from segdistill.diagnosis.rehearsal import rehearse
-from segdistill.models.files import open_model
-from segdistill.training.pairing import pair
 from segdistill.training.runs import prepare_task
 
 _STEPS = 8
@@ -23,12 +21,11 @@ def measured_steps(
     All runs are trained to these numbers, whatever else slows the machine later, so that a study can go on.
     """
     assert plan.budget.minutes is not None
-    classes = create_dataset(plan.recipe.data, "train").classes
     for label in labels:
         recipe = plan.recipe_of(Job(label, plan.seeds[0]), folder)
         teacher, obstacle = None, ""
         if recipe.method:
-            pairing = pair(open_model(plan.teacher(folder)), recipe.teacher, classes)
+            pairing = teacher_of(plan, folder)
             teacher, obstacle = pairing.model.network, pairing.obstacle
         task = prepare_task(recipe, "student", teacher=teacher, obstacle=obstacle)
         seconds = rehearse(label, task, recipe.augment, steps=_STEPS, images=recipe.batch_size).step_seconds

@@ -119,50 +119,53 @@ class ClassMemory(nn.Module):
         images, pixels = label.shape
         priority = self.chance.uniform(number * images, pixels).to(features.device)  # for the joint batch
         mine = priority[rank * images : (rank + 1) * images]
-        slot = torch.where(label < self.classes, label, self.classes)
-        order, start = by_class(slot, mine, self.classes)
+        first = (self.classes + 1) * torch.arange(images, device=label.device)[:, None]
+        group = (first + torch.where(label < self.classes, label, self.classes)).flatten()
+        order, start = by_group(group, mine.flatten(), images * (self.classes + 1))
+        start = start.view(images, -1)
         count = start.diff(dim=1)
         pixel = chosen(order, start, self.per_image)
         if as_published:
-            pixel = published(slot, start, pixel)
+            pixel = published(group, start, pixel) + pixels * torch.arange(images, device=label.device)[:, None, None]
         flat = features.flatten(0, 1)
-        before = pixels * torch.arange(images, device=label.device)[:, None]
-        rows = flat.index_select(0, (pixel + before[..., None]).flatten()).view(*pixel.shape, -1)
-        mean = F.normalize(sums(flat, order + before, start + before) / count.clamp_min(1)[..., None], dim=2)
+        rows = flat.index_select(0, pixel.flatten()).view(*pixel.shape, -1)
+        mean = F.normalize(sums(flat, order, start) / count.clamp_min(1)[..., None], dim=2)
         for new, centre, found in zip(ranks.gather(rows), ranks.gather(mean), ranks.gather(count), strict=True):
             self.pixels.push(new, found.clamp_max(self.per_image))
             self.regions.push(centre[:, None], found.clamp_max(1))
 
 
-def by_class(slot: Tensor, priority: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Positions (N,n) of the pixels by class, then by priority, and where each class begins and the last ends (N,K+1).
+def by_group(group: Tensor, priority: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    """Positions (M,) of a batch's pixels by group, then by priority, and where each group begins among them (G,).
 
-    slot: (N,n) class or, for void, K. priority: (N,n) in [0,1).
+    A group is an image's pixels of one class or, as its last one, void. priority: (M,) in [0,1).
     """
-    key = (slot << _PRIORITY_BITS) + (priority * (1 << _PRIORITY_BITS)).long()
-    ordered, order = key.sort(dim=1, stable=True)
-    first = torch.arange(classes + 1, device=slot.device) << _PRIORITY_BITS
-    return order, torch.searchsorted(ordered, first.expand(len(slot), -1).contiguous())
+    ordered, order = ((group << _PRIORITY_BITS) + (priority * (1 << _PRIORITY_BITS)).long()).sort(stable=True)
+    return order, torch.searchsorted(ordered, torch.arange(groups, device=group.device) << _PRIORITY_BITS)
 
 
 def chosen(order: Tensor, start: Tensor, limit: int) -> Tensor:
-    """Positions (N,K,limit) of each class's first pixels; those beyond the class's number are of other classes."""
+    """The first pixels (N,K,limit) of each class of an image; those beyond the class's number are of other groups.
+
+    start: (N,K+1), void being last.
+    """
     place = start[:, :-1, None] + torch.arange(limit, device=order.device)
-    return order.gather(1, place.clamp_max(order.shape[1] - 1).flatten(1)).view_as(place)
+    return order[place.clamp_max(len(order) - 1)]
 
 
 def sums(rows: Tensor, order: Tensor, start: Tensor) -> Tensor:
-    """Sums (N,K,C) of the rows (M,C) of each image's classes: those at order[n, start[n,k] : start[n,k+1]] of all M.
+    """Sums (N,K,C) of the rows (M,C) of each image's classes.
 
-    Here start counts from the first image's first pixel, so the void of an image lies between its last class and the
-    next image's first. One pass over the rows, in a fixed order on all devices, which index_add_ does not promise.
+    One pass over the rows, in a fixed order on all devices, which index_add_ does not promise.
     """
-    bags = F.embedding_bag(order.flatten(), rows, start.flatten(), mode="sum")
-    return bags.view(*start.shape, -1)[:, :-1]
+    return F.embedding_bag(order, rows, start.flatten(), mode="sum").view(*start.shape, -1)[:, :-1]
 
 
-def published(slot: Tensor, start: Tensor, pixel: Tensor) -> Tensor:
-    """In place of a class's j-th pixel the image's j-th, as in CIRKD's code: its queues hold pixels of any class."""
-    raster = slot.argsort(dim=1, stable=True)
-    within = torch.arange(slot.shape[1], device=slot.device) - start.gather(1, slot.gather(1, raster))
-    return torch.empty_like(raster).scatter_(1, raster, within).gather(1, pixel.flatten(1)).view_as(pixel)
+def published(group: Tensor, start: Tensor, pixel: Tensor) -> Tensor:
+    """In place of a class's j-th pixel the image's j-th, as in CIRKD's code: its queues hold pixels of any class.
+
+    Counted from the image's first pixel.
+    """
+    raster = group.argsort(stable=True)
+    within = torch.arange(len(group), device=group.device) - start.flatten()[group[raster]]
+    return torch.empty_like(raster).scatter_(0, raster, within)[pixel]

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from segdistill.comparison.result import ALONE, NetworkCost, Outcome, Study
+from segdistill.comparison.result import ALONE, NetworkCost, Outcome, Study, made_on
 from segdistill.comparison.summary import summarise
 from segdistill.errors import DataError
 from segdistill.models.files import read_description
@@ -88,11 +88,7 @@ def _outcome(
         body_miou=near.get("body_miou"),
         boundary_miou=near.get("boundary_miou"),
         iou=tuple(scores["iou"]),
-        machine=environment["machine"],
-        threads=environment["threads"],
-        device=environment["device"],
-        torch=environment["packages"]["torch"],
-        commit=environment["commit"],
+        **made_on(environment),
     )
 
 
