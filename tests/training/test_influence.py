@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from segdistill.methods import create_method
 from segdistill.models.zoo import create_model, probe
 from segdistill.recipe import Recipe, load_recipe
 from segdistill.training import loop, runs
+from segdistill.training.display import Display
 from segdistill.training.distiller import Distiller
 from segdistill.training.influence import MethodSchedule
 from segdistill.training.interruption import Interrupted
@@ -122,9 +124,14 @@ def test_a_resumed_run_with_schedules_is_bit_identical(tiny: tuple[str, ...], tm
         return load_recipe(*parts, run=str(tmp_path / name), checkpoint_every=1)
 
     runs.distill(recipe("whole"), quiet=True)
-    asked = iter([0, 0, 0, 0, 15])  # two steps of the teacher, then SIGTERM after the third of the student
+
+    class Ended(Display):
+        def step(self, done: int, terms: dict[str, float]) -> None:
+            if done == 3:  # the teacher has two
+                signal.raise_signal(signal.SIGTERM)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_agree", lambda received, accelerator: next(asked, 0))
+        patch.setattr(loop, "Display", Ended)
         with pytest.raises(Interrupted, match="after step 3 of 6"):
             runs.distill(recipe("parts"), quiet=True)
     runs.distill(recipe("parts"), resume=True, quiet=True)
