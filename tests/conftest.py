@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from forked import Forked
 from layouts import all_layouts
 
 TINY = (
@@ -58,51 +59,26 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return all_layouts(tmp_path_factory.mktemp("data"))
 
 
-def command(*words: object) -> list[str]:
-    return [sys.executable, "-m", "segdistill", *map(str, words)]
-
-
 def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
 @pytest.fixture
 def segdistill() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command line to its end; `limit_kilobytes` is the largest file it may write."""
+    """Run the command line to its end, in a process of its own; the options are those of `Forked`."""
 
-    def run(*words: object, limit_kilobytes: int | None = None) -> subprocess.CompletedProcess[str]:
-        def limit() -> None:
-            if limit_kilobytes is not None:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (1024 * limit_kilobytes,) * 2)
-
-        return subprocess.run(
-            command(*words),
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-            preexec_fn=limit,
-        )
+    def run(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        process = Forked(*words, **options)
+        output, errors = process.communicate()
+        return subprocess.CompletedProcess(words, process.wait(), output, errors)
 
     return run
 
 
 @pytest.fixture
-def start() -> Callable[..., subprocess.Popen[str]]:
+def start() -> Callable[..., Forked]:
     """Start the command line, in a process group of its own, and leave it running."""
-
-    def run(*words: object) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            command(*words),
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    return run
+    return partial(Forked, joined=True)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

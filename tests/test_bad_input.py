@@ -152,7 +152,7 @@ def test_no_space_while_saving_keeps_the_last_checkpoint(own_data: Path, segdist
     """A limit on the size of a file fails a write in its middle, as a full disk does."""
     run = own_data.parent / "run"
     words = ["train", "folder", NETWORK, *SHORT, f"data.root={own_data}", f"run={run}", "workers=0"]
-    first = segdistill(*words, limit_kilobytes=200)
+    first = segdistill(*words, file_bytes=200 * 1024)
     assert first.returncode == 1
     assert "Can't save" in first.stderr
     assert "--resume" in first.stderr

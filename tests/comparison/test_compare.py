@@ -16,13 +16,14 @@ import pytest
 import ray
 import yaml
 from conftest import environment
+from forked import Forked
 
 from segdistill import compare
 from segdistill.comparison.result import Study, load_study
 from segdistill.errors import RecipeError, TrainingError
 from segdistill.training.folder import RunFolder
 
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Forked]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 SHORT = ("budget=steps:3", "teacher.train.steps=2", "checkpoint_every=1")

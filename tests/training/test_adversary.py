@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import Forked
 
 from segdistill.methods import create_method
 from segdistill.models.zoo import create_model, probe
 from segdistill.training.distiller import Distiller
 from segdistill.training.schedule import OptimizerConfig, make_optimizer, own_optimizers, parameters_of
 
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Forked]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 

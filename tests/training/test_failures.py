@@ -8,17 +8,17 @@ import re
 import resource
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forked import Forked, ranks
 from safetensors.torch import load_file
 
 from segdistill.training.checkpoint import load_state
 
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Forked]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 LONG = ("steps=300", "checkpoint_every=3", "validate_every=300")
@@ -29,7 +29,7 @@ def lines(metrics: Path) -> int:
     return len(metrics.read_text().splitlines()) if metrics.exists() else 0
 
 
-def wait(until: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+def wait(until: Callable[[], bool], process: Forked) -> None:
     deadline = time.monotonic() + 120
     while not until():
         assert process.poll() is None, process.communicate()[0]
@@ -37,14 +37,14 @@ def wait(until: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
-def children(process: subprocess.Popen[str]) -> list[int]:
+def children(process: Forked) -> list[int]:
     return [int(word) for word in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
 def test_a_killed_loader_worker_is_told_and_the_run_goes_on(
     tiny: tuple[str, ...], tmp_path: Path, start: Start, segdistill: Run
 ) -> None:
-    words = [*tiny, *LONG, "steps=60", "validate_every=60", "workers=1", f"run={tmp_path / 'run'}"]
+    words = [*tiny, *LONG, "steps=20", "validate_every=20", "workers=1", f"run={tmp_path / 'run'}"]
     process = start("train", *words)
     wait(lambda: lines(tmp_path / "run" / "metrics.jsonl") >= 5, process)
     os.kill(children(process)[-1], signal.SIGKILL)
@@ -57,17 +57,6 @@ def test_a_killed_loader_worker_is_told_and_the_run_goes_on(
     done = segdistill("train", *words, "workers=0", "--resume")
     assert done.returncode == 0, done.stderr
     assert "goes on after step" in done.stderr
-
-
-def torchrun(words: list[str], port: int) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [
-            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}",
-            "-m", "segdistill", *words,
-        ],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
 
 
 def test_a_killed_process_ends_the_run_and_one_process_goes_on_with_it(
@@ -83,17 +72,18 @@ def test_a_killed_process_ends_the_run_and_one_process_goes_on_with_it(
     ]
     # Batch norm of few values is chaotic, and void pixels weigh by process or by micro-batch.
     short += ["data.size=[96,96]", "augment.crop=[96,96]", "augment.scale=[1,1]"]
-    whole = torchrun(["train", *short, f"run={tmp_path / 'whole'}"], 29541)
-    assert whole.wait(timeout=200) == 0, whole.communicate()[0]
+    whole = ranks("train", *short, f"run={tmp_path / 'whole'}")
+    assert [process.wait() for process in whole] == [0, 0], whole[0].output
 
     metrics = tmp_path / "run" / "metrics.jsonl"
     words = ["train", *short, f"run={tmp_path / 'run'}"]
-    process = torchrun(words, 29543)
-    wait(lambda: lines(metrics) >= 5, process)
-    second = [pid for pid in children(process) if b"\0RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes()]
-    os.kill(second[0], signal.SIGKILL)
-    output = process.communicate(timeout=120)[0]  # the first process must not wait for ever
-    assert process.returncode != 0, output
+    first, second = ranks(*words)
+    wait(lambda: lines(metrics) >= 5, first)
+    second.kill()
+    output = first.communicate(timeout=120)[0]  # it must not wait for ever
+    assert first.returncode == 1, output
+    assert "Another process of this run has ended" in output
+    assert "Traceback" not in output
 
     # Two micro-batches hold the same images as two processes did, so that batch norm sees the same batches.
     done = segdistill(*words, "accumulate=2", "--resume")
@@ -109,40 +99,18 @@ def test_a_killed_process_ends_the_run_and_one_process_goes_on_with_it(
     assert [line["step"] for line in written if line["kind"] == "train"] == [*range(1, 9)]
 
 
-STARVED = """
-import resource, sys
-from pathlib import Path
-import torch
-import segdistill
-from segdistill.errors import SegdistillError
-
-(torch.ones(2, 2, requires_grad=True) @ torch.ones(2, 2)).sum().backward()  # the threads are there
-pages = int(Path("/proc/self/statm").read_text().split()[0])
-limit = pages * resource.getpagesize() + int(sys.argv[1]) * 2**20
-resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-try:
-    segdistill.train(*sys.argv[3:], resume=sys.argv[2] == "resume", quiet=True)
-except SegdistillError as error:
-    print("Error:", error)
-"""
-
-
-def test_out_of_memory_names_a_number_of_micro_batches_that_fits(tiny: tuple[str, ...], tmp_path: Path) -> None:
+def test_out_of_memory_names_a_number_of_micro_batches_that_fits(
+    tiny: tuple[str, ...], tmp_path: Path, segdistill: Run
+) -> None:
     words = [*tiny, "data.size=[256,256]", "augment.crop=[256,256]", "batch_size=16", "steps=1"]
     words += ["student.output_stride=8", f"run={tmp_path / 'run'}"]
 
-    def starved(how: str, *more: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", STARVED, "500", how, *words, *more],
-            env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=True,
-        )  # fmt: skip
-        return done.stdout
-
-    told = starved("new")
-    assert told.startswith("Error: Out of memory while training: tried to allocate")
+    told = segdistill("train", *words, more_bytes=500 * 2**20).stderr
+    assert "Error: Out of memory while training: tried to allocate" in told
     found = re.search(r"accumulate=([0-9]+) --resume", told)
     assert found, told
-    assert starved("resume", f"accumulate={found.group(1)}") == ""
+    done = segdistill("train", *words, f"accumulate={found.group(1)}", "--resume", more_bytes=500 * 2**20)
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "student.safetensors").is_file()
 
 

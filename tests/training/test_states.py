@@ -20,7 +20,6 @@ from segdistill.training.checkpoint import NoStateError, Progress, load_state, s
 from segdistill.training.folder import RunFolder
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-Start = Callable[..., subprocess.Popen[str]]
 
 STATES = {"net": {"weight": torch.arange(500.0)}, "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}}
 EVERY = ("steps=12", "checkpoint_every=4", "validate_every=4", "keep=best")
