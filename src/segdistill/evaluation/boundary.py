@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segdistill.data.base import IGNORE_INDEX
-from segdistill.evaluation.metrics import Absent, mean, percent, scores_of
+from segdistill.evaluation.metrics import Absent, iou_of, mean, percent
 from segdistill.evaluation.settings import MetricsConfig
 from segdistill.windows import inner_window
 
 _PIXELS = 1 << 20  # worked on at once
+_GATHERED = 1 << 20  # bytes at a time, of pixels whose windows hold many classes
 
 
 @dataclass(frozen=True)
@@ -49,19 +50,16 @@ class BoundaryCounts:
         self.num_classes, self.config = num_classes, config
         self.radii = sorted({*config.trimap_radii, config.edge_radius})
 
-        def zeros(*shape: int) -> Tensor:
-            return torch.zeros(*shape, dtype=torch.int64, device=device)
-
-        self.zones = zeros(len(self.radii) + 1, num_classes, num_classes)
-        """Label against prediction in the trimap of each radius without those of smaller ones, and in the rest."""
-        self.by_label = zeros(num_classes, 16)
-        """Pixels of a label class by four bits: in its band, and the prediction's; on its contour, and it is found."""
-        self.by_prediction = zeros(num_classes, 8)
-        """Pixels of a predicted class by three bits: in its band; on its contour, and that is right."""
+        zones = 1 << len(self.radii).bit_length()  # a power of two, for `_count`; those beyond the rest stay empty
+        self.by_label = torch.zeros(num_classes, zones, 32, dtype=torch.int64, device=device)
+        """Pixels of a label class by the smallest trimap they are in, or none, and five bits: predicted right; in the
+        class's band, and in the prediction's, too; on its contour, and it is found."""
+        self.by_prediction = torch.zeros(num_classes, zones, 8, dtype=torch.int64, device=device)
+        """Pixels of a predicted class by that trimap and three bits: in its band; on its contour, and that is right."""
 
     def tensors(self) -> list[Tensor]:
         """All counts."""
-        return [self.zones, self.by_label, self.by_prediction]
+        return [self.by_label, self.by_prediction]
 
     def update(self, predicted: Tensor, label: Tensor) -> None:
         """Add predictions and labels (N,H,W), uint8; images of one size, huge ones row by row."""
@@ -73,7 +71,8 @@ class BoundaryCounts:
         reach = max(band, tolerance + 1, self.radii[-1])
         for seen, counted in _pieces(height, reach, max(1, _PIXELS // (len(label) * width))):
             known = label[:, seen]
-            said = torch.where(known == IGNORE_INDEX, known, predicted[:, seen].to(known.dtype))
+            void = (known + 1).clamp_max_(1) - 1  # 255 where it is; bytes wrap around, and are fast so
+            said = predicted[:, seen].to(known.dtype) | void
             border = _outermost(height, width, band, seen, label.device)
             self._add(
                 _Neighbourhood(known, max(band, self.radii[-1])),
@@ -89,8 +88,6 @@ class BoundaryCounts:
     ) -> None:
         label, prediction = known.label, said.label
         contour, said_contour = known.mixed(1), said.mixed(1)
-        # A byte less one is void where it was 0, and changes no class where it was 1.
-        found, right = _matched(label | (contour - 1), prediction | (said_contour - 1), tolerance)
         zone = torch.full_like(label, len(self.radii))
         bands: Tensor | None = None
         for radius in sorted({*self.radii, band}):
@@ -101,28 +98,21 @@ class BoundaryCounts:
                 zone -= mixed
         assert bands is not None
         said_bands = said.mixed(band) | border
-        both = bands & said_bands & (label == prediction).byte()
-        by_label = _flags(label, bands, both, contour, contour & found)[:, inside]
-        by_prediction = _flags(prediction, said_bands, said_contour, said_contour & right)[:, inside]
-        self.by_label += torch.bincount(by_label.flatten(), minlength=256 * 16).view(256, 16)[: self.num_classes]
-        counted = torch.bincount(by_prediction.flatten(), minlength=256 * 8).view(256, 8)
-        self.by_prediction += counted[: self.num_classes]
-        self._add_zones(label[:, inside], prediction[:, inside], zone[:, inside])
-
-    def _add_zones(self, label: Tensor, prediction: Tensor, zone: Tensor) -> None:
-        classes = self.num_classes
-        places = (zone.int() * (classes + 1) + label.clamp_max(classes)) * (classes + 1) + prediction.clamp_max(classes)
-        counts = torch.bincount(places.flatten(), minlength=len(self.zones) * (classes + 1) ** 2)
-        self.zones += counts.view(-1, classes + 1, classes + 1)[:, :classes, :classes]
+        hit = (label == prediction).byte()
+        found = _matched(label, contour, prediction, said_contour, tolerance)
+        right = _matched(prediction, said_contour, label, contour, tolerance)
+        _count(self.by_label, label, inside, zone, hit, bands, bands & said_bands & hit, contour, found)
+        _count(self.by_prediction, prediction, inside, zone, said_bands, said_contour, right)
 
     def scores(self, absent: Absent = "nan") -> BoundaryScores:
         """The metrics of everything counted so far."""
-        trimaps = self.zones.cumsum(0)
-        miou = {radius: scores_of(matrix, absent).miou for radius, matrix in zip(self.radii, trimaps, strict=False)}
-        edge = self.radii.index(self.config.edge_radius)
-        body = scores_of(trimaps[-1] - trimaps[edge], absent)
-        bands, both, contour, found = _unflag(self.by_label)
-        said_bands, said_contour, right = _unflag(self.by_prediction)
+        _, bands, both, contour, found = _unflag(self.by_label.sum(1))
+        said_bands, said_contour, right = _unflag(self.by_prediction.sum(1))
+        # By class, of each trimap without those of smaller radius, and of the rest; the first bit of a label is a hit.
+        zones = torch.stack([self.by_label[..., 1::2].sum(2), self.by_label.sum(2), self.by_prediction.sum(2)]).double()
+        trimaps = zones.cumsum(2).unbind(2)
+        miou = {radius: mean(iou_of(*counts), absent) for radius, counts in zip(self.radii, trimaps, strict=False)}
+        body = trimaps[-1] - trimaps[self.radii.index(self.config.edge_radius)]
         iou = both / (bands + said_bands - both)
         # 2PR / (P + R) with P = right / said, R = found / contour: 0 / 0 only where neither map has the class's contour
         precision, recall = right / said_contour, found / contour
@@ -132,7 +122,7 @@ class BoundaryCounts:
             boundary_miou=mean(iou, absent),
             boundary_mf1=mean(f1, absent),
             edge_miou=miou[self.config.edge_radius],
-            body_miou=body.miou,
+            body_miou=mean(iou_of(*body), absent),
             trimap_miou={radius: miou[radius] for radius in sorted(set(self.config.trimap_radii))},
             boundary_iou=percent(iou),
             boundary_f1=percent(f1),
@@ -153,48 +143,61 @@ class _Neighbourhood:
     def __init__(self, label: Tensor, reach: int) -> None:
         self.label = label
         self._left = reach
-        highest = torch.where(label == IGNORE_INDEX, label, IGNORE_INDEX - 1 - label)  # lowest where the class is high
+        highest = IGNORE_INDEX - 1 - label  # lowest where the class is high; of void, void: bytes wrap around
         self._extremes = F.pad(torch.stack([label, highest]), (reach,) * 4, value=IGNORE_INDEX)
         self._reach = reach
 
-    def mixed(self, radius: int) -> Tensor:
-        """1 where the window of that radius holds more than one class, else 0; (N,H,W), uint8."""
+    def extremes(self, radius: int) -> tuple[Tensor, Tensor]:
+        """Of the window of that radius the lowest class, and 254 less the highest; both void if it holds none."""
         more = radius - (self._reach - self._left)
         if more > 0:
             self._extremes = inner_window(self._extremes, more, torch.minimum)
             self._left -= more
         height, width = self.label.shape[-2:]
-        inside = self._extremes[..., self._left : self._left + height, self._left : self._left + width]
+        lowest, highest = self._extremes[..., self._left : self._left + height, self._left : self._left + width]
+        return lowest, highest
+
+    def mixed(self, radius: int) -> Tensor:
+        """1 where the window of that radius holds more than one class, else 0; (N,H,W), uint8."""
+        lowest, highest = self.extremes(radius)
         # Zero only if they are equal, or all is void: 255 + 255 is 254, too.
-        return (inside[0] + inside[1]).bitwise_xor_(IGNORE_INDEX - 1).clamp_max_(1)
+        return (lowest + highest).bitwise_xor_(IGNORE_INDEX - 1).clamp_max_(1)
 
 
-def _matched(one: Tensor, other: Tensor, radius: int) -> tuple[Tensor, Tensor]:
-    """For maps (N,H,W) of classes on contours, void elsewhere: 1 where the other map has the pixel's class in the
-    pixel's window, else 0; anything off the contours. Both ways, uint8.
+def _matched(label: Tensor, contour: Tensor, other: Tensor, other_contour: Tensor, radius: int) -> Tensor:
+    """1 where a pixel of a label map is on its contour and its window holds the other map's contour of its class.
 
-    A shift of one map against the other tells both at once; bytes are compared so fast that (2 radius + 1)^2 shifts
-    cost less than windows over a bit for each class.
+    All (N,H,W), uint8. Nearly everywhere a window holds contours of two classes at most, the lowest and the highest;
+    pixels of further classes are looked at one by one.
     """
-    height, width = one.shape[-2:]
-    found, right, same = (torch.zeros_like(one, dtype=torch.bool) for _ in range(3))
-    for down in range(-min(radius, height - 1), min(radius, height - 1) + 1):
-        for across in range(-min(radius, width - 1), min(radius, width - 1) + 1):
-            y, x = max(0, -down), max(0, -across)
-            here = (..., slice(y, height - max(0, down)), slice(x, width - max(0, across)))
-            there = (..., slice(y + down, height + min(0, down)), slice(x + across, width + min(0, across)))
-            equal = torch.eq(one[here], other[there], out=same[here])
-            found[here].bitwise_or_(equal)
-            right[there].bitwise_or_(equal)
-    return found.view(torch.uint8), right.view(torch.uint8)
+    lines = other | (other_contour - 1)  # void off the contours: a byte less one is void where it was 0
+    lowest, highest = _Neighbourhood(lines, radius).extremes(radius)
+    one = label * contour  # 0 is never between
+    mirrored = IGNORE_INDEX - 1 - one
+    found = ((one == lowest) | (mirrored == highest)).byte()
+    around = F.pad(lines, (radius,) * 4, value=IGNORE_INDEX)
+    rows, width = around.shape[-2:]
+    side = torch.arange(2 * radius + 1, device=one.device)
+    window = (side[:, None] * width + side).flatten()
+    between = ((one > lowest) & (mirrored > highest)).nonzero()
+    for some in between.split(max(1, _GATHERED // len(window))):
+        image, y, x = some.unbind(1)
+        places = ((image * rows + y) * width + x)[:, None] + window
+        found[image, y, x] = (around.flatten()[places] == one[image, y, x][:, None]).any(1).byte()
+    return found & contour
 
 
-def _flags(label: Tensor, *bits: Tensor) -> Tensor:
-    """Class and bits in one number: label * 2^n + bits, the first the lowest."""
-    flags = bits[0].clone()
-    for place, bit in enumerate(bits[1:], start=1):
-        flags |= bit << place
-    return (label.short() << len(bits)) | flags
+def _count(counts: Tensor, classes: Tensor, inside: slice, zone: Tensor, *bits: Tensor) -> None:
+    """Add to counts (K,Z,2^n) the pixels (N,H,W) of these rows by class, zone and n bits, the first the lowest."""
+    number = counts[0].numel()
+    flags = zone[:, inside].to(torch.uint8 if number <= 256 else torch.int32)
+    for bit in reversed(bits):
+        flags = (flags << 1) | bit[:, inside]
+    every = (IGNORE_INDEX + 1) * number
+    places = classes[:, inside].to(torch.int16 if every <= 1 << 15 else torch.int32)
+    places = (places << number.bit_length() - 1).bitwise_or_(flags)
+    found = torch.bincount(places.flatten(), minlength=every)
+    counts += found.view(-1, *counts.shape[1:])[: len(counts)]
 
 
 def _unflag(counts: Tensor) -> list[Tensor]:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from segdistill.outputs import linear_taps
 
-_FEW = (1, 2, 4, 8)  # able classes of a cell; those of about equal number are done together
+_FEW = (1, 2, 4, 8, 32)  # able classes of a cell; those of about equal number are done together
+_SEVERAL = 8  # with so few classes in all, all of them are
 _WORTH = 0.12  # share of all classes of all cells from which strips of all scores are faster
 _CACHED = 1 << 18  # interpolated scores at a time
 
@@ -26,15 +27,17 @@ def largest(logits: Tensor, size: tuple[int, int], *, align_corners: bool = Fals
     rows, columns = (_axis(h, H, align_corners) for h, H in zip(logits.shape[1:], size, strict=True))
     floor = _over_corners(logits, torch.minimum).amax(0)
     able = _over_corners(logits, torch.maximum) >= floor
+    held = (rows.held[:, None] & columns.held).to(logits.device)
     number = able.sum(0, dtype=torch.int16)
-    groups = [((number > fewer) & (number <= most), min(most, len(logits))) for fewer, most in pairwise(_FEW)]
-    groups.append(((number > _FEW[-1]) | (number == 0), len(logits)))  # none: scores that are no numbers
+    groups = [((number > fewer) & (number <= most) & held, min(most, len(logits))) for fewer, most in pairwise(_FEW)]
+    groups.append((((number > _FEW[-1]) | (number == 0)) & held, len(logits)))  # none: scores that are no numbers
     work = torch.stack([cells.float().mean() * most for cells, most in groups]).sum()
-    if not work <= _WORTH * max(len(logits), _FEW[-1]):
+    if not work <= _WORTH * max(len(logits), _SEVERAL):
         return None
     places = torch.arange(len(logits), 0, -1, dtype=torch.int16, device=logits.device)[:, None, None]
     alone = len(logits) - (able * places).amax(0)
-    found = alone.to(index_type(len(logits)))[rows.low.to(logits.device)[:, None], columns.low.to(logits.device)]
+    across = alone.to(index_type(len(logits))).index_select(1, columns.low.to(logits.device))
+    found = across.index_select(0, rows.low.to(logits.device))  # whole rows are copied
     for cells, most in groups:
         chosen = cells.flatten().nonzero()[:, 0]
         _contest(found, logits.flatten(1), able.flatten(1), chosen, most, rows, columns)
@@ -47,15 +50,18 @@ def index_type(classes: int) -> torch.dtype:
 
 
 class _Axis:
-    """For each of `target` places its cell `low`; for each cell the places in it, padded, and their weights."""
+    """For each of `target` places its cell `low`; for each cell the places in it and their weights.
+
+    The first place of a cell is repeated up to the number that the largest has; `held` tells which cells have any.
+    """
 
     def __init__(self, source: int, target: int, align_corners: bool) -> None:
         self.low, _, rest = linear_taps(source, target, align_corners=align_corners)
         count = torch.bincount(self.low, minlength=source)
         first = count.cumsum(0) - count
-        places = first[:, None] + torch.arange(int(count.max()))
-        self.inside = places < (first + count)[:, None]
-        self.places = places.clamp_max(target - 1)
+        at = torch.arange(int(count.max()))
+        self.held = count > 0
+        self.places = (first[:, None] + at * (at < count[:, None])).clamp_max(target - 1)
         self.rest = rest[self.places].float()
 
 
@@ -89,13 +95,24 @@ def _contest(
         right, lower = (x + 1).clamp_max(width - 1), (y + 1).clamp_max(height - 1)
         corners = [(row * width + column)[:, None] for row in (y, lower) for column in (x, right)]
         lowest = torch.finfo(logits.dtype).min
-        scores = [logits[classes, corner].masked_fill_(~wins.gather(1, classes), lowest) for corner in corners]
+        scores = [
+            logits[classes, corner].masked_fill_(~wins.gather(1, classes), lowest).T[..., None] for corner in corners
+        ]
         y, x = y.cpu(), x.cpu()
-        across, down = columns.rest[x].to(device)[:, :, None], rows.rest[y].to(device)[:, :, None, None]
-        top, bottom = (torch.lerp(scores[i][:, None], scores[i + 1][:, None], across)[:, None] for i in (0, 2))
-        pixels = torch.lerp(top, bottom, down)
-        winner = pixels.argmax(3)
+        across, down = columns.rest[x].to(device), rows.rest[y].to(device)[:, :, None]
+        top, bottom = (torch.lerp(scores[i], scores[i + 1], across)[:, :, None] for i in (0, 2))
+        winner = _first_largest(torch.lerp(top, bottom, down))
         won = classes.gather(1, winner.flatten(1)).view_as(winner).to(found.dtype)
-        inside = (rows.inside[y][:, :, None] & columns.inside[x][:, None]).to(device)
         places = rows.places[y][:, :, None] * found.shape[1] + columns.places[x][:, None]
-        found.view(-1)[places.to(device)[inside]] = won[inside]
+        found.put_(places.to(device), won)
+
+
+def _first_largest(scores: Tensor) -> Tensor:
+    """argmax(0), which of a few maps is faster map by map."""
+    if len(scores) > _FEW[-1]:
+        return scores.argmax(0)
+    best, winner = scores[0], torch.zeros_like(scores[0], dtype=torch.int64)
+    for number, one in enumerate(scores[1:], start=1):
+        winner.masked_fill_(one > best, number)
+        best = torch.maximum(best, one)
+    return scores.argmax(0) if best.isnan().any() else winner  # what is no number wins there

@@ -53,7 +53,7 @@ def scores_of(matrix: Tensor, absent: Absent = "nan") -> Scores:
     """The scores of a confusion matrix (K,K) of label (rows) against prediction (columns)."""
     counts = matrix.double()
     hit, labelled, predicted = counts.diag(), counts.sum(1), counts.sum(0)
-    iou = hit / (labelled + predicted - hit)  # 0 / 0 = NaN: a class that is neither labelled nor predicted
+    iou = iou_of(hit, labelled, predicted)
     dice = 2 * hit / (labelled + predicted)
     accuracy = hit / labelled
     return Scores(
@@ -65,6 +65,11 @@ def scores_of(matrix: Tensor, absent: Absent = "nan") -> Scores:
         accuracy=percent(accuracy),
         dice=percent(dice),
     )
+
+
+def iou_of(hit: Tensor, labelled: Tensor, predicted: Tensor) -> Tensor:
+    """Of each class (K,); NaN for one that is neither labelled nor predicted."""
+    return hit / (labelled + predicted - hit)
 
 
 def mean(values: Tensor, absent: Absent = "nan") -> float:
