@@ -44,7 +44,7 @@ def children(process: Forked) -> list[int]:
 def test_a_killed_loader_worker_is_told_and_the_run_goes_on(
     tiny: tuple[str, ...], tmp_path: Path, start: Start, segdistill: Run
 ) -> None:
-    words = [*tiny, *LONG, "steps=20", "validate_every=20", "workers=1", f"run={tmp_path / 'run'}"]
+    words = [*tiny, *LONG, "steps=80", "validate_every=80", "workers=1", f"run={tmp_path / 'run'}"]
     process = start("train", *words)
     wait(lambda: lines(tmp_path / "run" / "metrics.jsonl") >= 5, process)
     os.kill(children(process)[-1], signal.SIGKILL)

@@ -82,7 +82,7 @@ def test_a_signal_saves_says_how_to_go_on_and_leaves(
 def test_ctrl_c_in_a_terminal_reaches_the_loader_workers_too(
     tiny: tuple[str, ...], tmp_path: Path, start: Start
 ) -> None:
-    recipe = [*tiny, "steps=400", "validate_every=400", "workers=2", f"run={tmp_path / 'run'}"]
+    recipe = [*tiny, "steps=4000", "validate_every=4000", "workers=2", f"run={tmp_path / 'run'}"]
     process = start("train", *recipe)
     wait_for_step(process, tmp_path / "run" / "metrics.jsonl", 3)
     process.kill_group(signal.SIGINT)
