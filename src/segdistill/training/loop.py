@@ -14,8 +14,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from segdistill.data.base import SegmentationDataset
-from segdistill.data.loading import Share, Stream, training_batches
-from segdistill.errors import CheckpointError, RecipeError, TrainingError
+from segdistill.data.loading import Stream, training_batches
+from segdistill.errors import CheckpointError, TrainingError
 from segdistill.evaluation.metrics import Scores
 from segdistill.evaluation.scoring import count
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
@@ -29,7 +29,7 @@ from segdistill.training.failures import explained
 from segdistill.training.faults import Faults, Memory, first_not_finite, read
 from segdistill.training.folder import Journal, RunFolder
 from segdistill.training.interruption import Interrupted, StopNow, StopRequest
-from segdistill.training.processes import start_accelerator
+from segdistill.training.processes import own_batches, start_accelerator
 from segdistill.training.schedule import make_optimizer, own_optimizers, parameters_of, set_rate
 from segdistill.training.step import forward_backward
 from segdistill.training.unreadable import Unreadable
@@ -58,7 +58,7 @@ class Fit:
         config = self.config
         until = self.until or config.steps
         accelerator = start_accelerator()
-        share = _share(config, accelerator)
+        share = own_batches(config)
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.distiller.to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
         for teacher in self.distiller.teacher:
@@ -216,16 +216,6 @@ class Fit:
             if accelerator.is_main_process:
                 save_weights(self.folder.best, self.distiller.student.state_dict())
         return scores
-
-
-def _share(config: TrainingConfig, accelerator: Accelerator) -> Share:
-    pieces = accelerator.num_processes * config.accumulate
-    if config.batch_size % pieces:
-        raise RecipeError(
-            f"batch_size {config.batch_size} can't be shared by {accelerator.num_processes} processes in "
-            f"{config.accumulate} micro-batches; choose a multiple of {pieces}."
-        )
-    return Share(config.batch_size, accelerator.process_index, accelerator.num_processes, config.accumulate)
 
 
 def _norm(parameters: Iterable[nn.Parameter]) -> Tensor:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from accelerate import Accelerator, PartialState
 from torch import Tensor
+
+from segdistill.data.loading import Share
+from segdistill.errors import RecipeError
+from segdistill.recipe import Recipe, TrainingConfig
+from segdistill.training.failures import explained
+from segdistill.training.slurm import as_ranks
 
 
 def start_accelerator() -> Accelerator:
     """Accelerate's view of devices and processes."""
     _state()
-    return Accelerator()
+    return Accelerator(mixed_precision="no")  # the recipe's precision counts, whatever `accelerate launch` was told
 
 
 def is_main() -> bool:
@@ -25,7 +33,8 @@ def is_alone() -> bool:
 
 def wait_for_all() -> None:
     """Let no process go on before all are here: what the main one wrote is then there for the others to read."""
-    _state().wait_for_everyone()
+    with explained("waiting for another process"):
+        _state().wait_for_everyone()
 
 
 def own_device() -> torch.device:
@@ -41,6 +50,31 @@ def own_share(length: int) -> range:
     return range(_state().process_index, length, _state().num_processes)
 
 
+def own_batches(config: TrainingConfig) -> Share:
+    """This process's share of every global batch."""
+    state = _state()
+    _require_even(config.batch_size, config.accumulate, state.num_processes, "batch_size")
+    return Share(config.batch_size, state.process_index, state.num_processes, config.accumulate)
+
+
+def require_shares(recipe: Recipe, processes: int | None = None) -> None:
+    """Refuse batches, the student's and the teacher's, that so many processes (default: these) can't share equally."""
+    processes = _state().num_processes if processes is None else processes
+    _require_even(recipe.batch_size, recipe.accumulate, processes, "batch_size")
+    if recipe.teacher.run is None and recipe.teacher.network is not None:
+        config = recipe.teacher_training()
+        _require_even(config.batch_size, config.accumulate, processes, "teacher.train.batch_size")
+
+
+def _require_even(batch_size: int, accumulate: int, processes: int, key: str) -> None:
+    pieces = processes * accumulate
+    if batch_size % pieces:
+        raise RecipeError(
+            f"{key} {batch_size} can't be shared by {processes} processes in {accumulate} micro-batches; choose a "
+            f"multiple of {pieces}."
+        )
+
+
 def total(counts: Tensor) -> Tensor:
     """The sum of `counts` over all processes, in place."""
     if _state().num_processes > 1:
@@ -49,5 +83,6 @@ def total(counts: Tensor) -> Tensor:
 
 
 def _state() -> PartialState:
+    os.environ.update(as_ranks(os.environ))
     # Without cpu=True, Accelerate takes processes that have only CPUs for runs of their own.
     return PartialState(cpu=not torch.accelerator.is_available())
