@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
@@ -17,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from segdistill.composition import compose
+from segdistill.composition import Origin, compose
 from segdistill.data import DatasetConfig
 from segdistill.data.augment import Augment
 from segdistill.discovery import check_options, explain
@@ -98,6 +99,9 @@ class TrainingConfig(BaseModel):
     it and halve the learning rate for the rest of the run. nonfinite_limit: steps that may be skipped in all; one more
     stops. on_unreadable: what a training sample that can't be read does: "stop" the run, or "skip": another one takes
     its place. unreadable_limit: share of the training samples that may be replaced, at least one; more stop.
+    sync_bn: whether the batch norms of several processes (student's and methods') read the joint batch; null: on CUDA.
+    auto_scale_lr: whether the rate that a fragment or published row brings is scaled linearly when batch_size is not
+    the one that came with it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -122,6 +126,8 @@ class TrainingConfig(BaseModel):
     nonfinite_limit: int = Field(10, ge=1)
     on_unreadable: Literal["stop", "skip"] = "stop"
     unreadable_limit: float = Field(0.01, gt=0, le=1)
+    sync_bn: bool | None = None
+    auto_scale_lr: bool = False
 
 
 def _class_map(value: Any) -> Any:
@@ -194,6 +200,12 @@ class Recipe(TrainingConfig):
     baseline: str = "train"
     inference: InferenceConfig = InferenceConfig()
     metrics: MetricsConfig = MetricsConfig()
+    _remark: str = PrivateAttr("")
+
+    @property
+    def remark(self) -> str:
+        """What people should know about the learning rate of this batch size, or nothing."""
+        return self._remark
 
     def with_method(self) -> Recipe:
         """The recipe itself, or with the default method if it names none."""
@@ -214,7 +226,13 @@ class Recipe(TrainingConfig):
     @model_serializer(mode="wrap")
     def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
-        for key in ("inference", "metrics", "task_loss"):  # recipes of runs that know none of them stay the same
+        for key in (
+            "inference",
+            "metrics",
+            "task_loss",
+            "sync_bn",
+            "auto_scale_lr",
+        ):  # recipes of runs that know none of them stay the same
             if getattr(self, key) == type(self).model_fields[key].default:
                 written.pop(key, None)
         return written
@@ -250,6 +268,22 @@ def load_recipe(*parts: str | Path, **overrides: Any) -> Recipe:
         raise RecipeError("\n".join(line + origin.of(line) for line in explain(error, Recipe))) from error
     except RecipeError as error:
         raise RecipeError("\n".join(line + origin.of(line) for line in str(error).splitlines())) from error
+    return _with_rate(recipe, origin)
+
+
+def _with_rate(recipe: Recipe, origin: Origin) -> Recipe:
+    """The recipe with the rate scaled for its batch if it asks for that, else with a remark that it is not."""
+    tuned = origin.tuned_batch()
+    if not tuned or tuned == recipe.batch_size:
+        return recipe
+    rate = recipe.optimizer.lr
+    scaled = float(f"{rate * recipe.batch_size / tuned:.6g}")
+    what = f"batch_size is {recipe.batch_size}, and the learning rate {rate:g} came with one of {tuned}"
+    if not recipe.auto_scale_lr:
+        recipe._remark = f"{what}. It is left as it is; auto_scale_lr=true would make it {scaled:g}."
+        return recipe
+    recipe = recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"lr": scaled})})
+    recipe._remark = f"{what}. It is scaled to {scaled:g}."
     return recipe
 
 

@@ -15,7 +15,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from segdistill.errors import RecipeError, SegdistillError
 from segdistill.recipe import load_recipe
 from segdistill.training.interruption import Interrupted
-from segdistill.training.processes import require_shares
+from segdistill.training.processes import require_possible
 from segdistill.training.slurm import as_ranks
 
 _SECONDS_TO_SAVE = "600"
@@ -39,7 +39,7 @@ def launch(nproc: int | None, parts: Sequence[str] = ()) -> bool:
     if nproc is None or not _wanted(nproc):
         return False
     if parts:
-        require_shares(load_recipe(*parts), nproc)
+        require_possible(load_recipe(*parts), nproc)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // nproc)))
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", _SECONDS_TO_SAVE)
     logging.disable(logging.ERROR)  # processes speak for themselves

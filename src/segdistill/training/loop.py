@@ -29,6 +29,7 @@ from segdistill.training.failures import explained
 from segdistill.training.faults import Faults, Memory, first_not_finite, read
 from segdistill.training.folder import Journal, RunFolder
 from segdistill.training.interruption import Interrupted, StopNow, StopRequest
+from segdistill.training.norms import synchronise_norms
 from segdistill.training.processes import own_batches, start_accelerator
 from segdistill.training.schedule import make_optimizer, own_optimizers, parameters_of, set_rate
 from segdistill.training.step import forward_backward
@@ -59,6 +60,7 @@ class Fit:
         until = self.until or config.steps
         accelerator = start_accelerator()
         share = own_batches(config)
+        synchronise_norms(self.distiller, config.sync_bn, accelerator.device, accelerator.num_processes)
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.distiller.to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
         for teacher in self.distiller.teacher:

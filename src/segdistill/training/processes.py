@@ -57,9 +57,14 @@ def own_batches(config: TrainingConfig) -> Share:
     return Share(config.batch_size, state.process_index, state.num_processes, config.accumulate)
 
 
-def require_shares(recipe: Recipe, processes: int | None = None) -> None:
-    """Refuse batches, the student's and the teacher's, that so many processes (default: these) can't share equally."""
+def require_possible(recipe: Recipe, processes: int | None = None) -> None:
+    """Refuse what so many processes (default: these) can't do: share an odd batch, norm over processors."""
     processes = _state().num_processes if processes is None else processes
+    if recipe.sync_bn and processes > 1 and not torch.accelerator.is_available():
+        raise RecipeError(
+            "sync_bn=true: torch synchronises batch norm on GPUs only, and this run would train on processors. Leave "
+            "sync_bn out."
+        )
     _require_even(recipe.batch_size, recipe.accumulate, processes, "batch_size")
     if recipe.teacher.run is None and recipe.teacher.network is not None:
         config = recipe.teacher_training()

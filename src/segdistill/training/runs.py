@@ -30,7 +30,7 @@ from segdistill.training.folder import RunFolder
 from segdistill.training.loop import Fit
 from segdistill.training.memory import advice
 from segdistill.training.pairing import Pairing, pair, recorded, require_readable, require_same_classes
-from segdistill.training.processes import is_main, own_device, require_shares, wait_for_all
+from segdistill.training.processes import is_main, own_device, require_possible, wait_for_all
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def train(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Run:
     resume: continue the run of that folder; without it a folder in use is an error.
     """
     folder = run_folder(recipe)
-    require_shares(recipe)
+    require_possible(recipe)
     task = prepare_task(recipe, recipe.role, teacher=None)
     with folder.held():
         folder.open(recipe.model_dump(mode="json"), resume=resume)
@@ -73,7 +73,7 @@ def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Dis
     anything is trained.
     """
     folder = run_folder(recipe)
-    require_shares(recipe)
+    require_possible(recipe)
     if not recipe.method:
         recipe = recipe.with_method()
         if not quiet and is_main():
