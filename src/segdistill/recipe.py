@@ -28,6 +28,7 @@ from segdistill.methods.base import method_class
 from segdistill.models.adapters import is_adapted
 from segdistill.models.class_map import check_mapping
 from segdistill.models.files import Role
+from segdistill.models.teacher import Precision
 from segdistill.models.zoo import NetworkSpec, resolve_spec
 from segdistill.training.influence import MethodSchedule
 from segdistill.training.schedule import OptimizerConfig, ScheduleConfig
@@ -115,7 +116,7 @@ class TrainingConfig(BaseModel):
     task_loss: TaskLossConfig = TaskLossConfig()
     class_balance: float = Field(0.0, ge=0, le=1)
     clip_grad: float | None = Field(None, gt=0)
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     channels_last: bool = True
     workers: int = Field(2, ge=0)
     validate_every: int | None = Field(None, ge=1)
@@ -152,7 +153,9 @@ class TeacherConfig(BaseModel):
     class_map: for a teacher in `run` that knows other classes: "names", a .yaml file or a mapping of `teacher class:
     class of the data set`; see `models/class_map.py`. input_scale: the teacher sees the image at this many times its
     size. check: whether a teacher in `run` is tried on a few validation images first, and refused if it does no better
-    than guessing.
+    than guessing. precision: what it computes in and keeps its matrices and kernels in; null: it computes as the run
+    does, from weights in fp32. shard: whether several processes keep a part of a teacher in `run` each (FSDP), for
+    one that does not fit on a device.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -163,12 +166,15 @@ class TeacherConfig(BaseModel):
     class_map: ClassMapSource = None
     input_scale: float = Field(1.0, ge=0.125, le=8)
     check: bool = True
+    precision: Precision | None = None
+    shard: bool = False
 
     @model_serializer(mode="wrap")
     def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
-        if self.check:  # recipes of runs that know no check stay the same
-            written.pop("check", None)
+        for key in ("check", "precision", "shard"):  # recipes of runs that know none of them stay the same
+            if getattr(self, key) == type(self).model_fields[key].default:
+                written.pop(key, None)
         return written
 
     @model_validator(mode="after")
@@ -226,13 +232,8 @@ class Recipe(TrainingConfig):
     @model_serializer(mode="wrap")
     def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
-        for key in (
-            "inference",
-            "metrics",
-            "task_loss",
-            "sync_bn",
-            "auto_scale_lr",
-        ):  # recipes of runs that know none of them stay the same
+        # Recipes of runs that know none of them stay the same.
+        for key in ("inference", "metrics", "task_loss", "sync_bn", "auto_scale_lr"):
             if getattr(self, key) == type(self).model_fields[key].default:
                 written.pop(key, None)
         return written
