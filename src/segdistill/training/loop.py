@@ -32,6 +32,7 @@ from segdistill.training.interruption import Interrupted, StopNow, StopRequest
 from segdistill.training.norms import synchronise_norms
 from segdistill.training.processes import own_batches, start_accelerator
 from segdistill.training.schedule import make_optimizer, own_optimizers, parameters_of, set_rate
+from segdistill.training.sharding import place
 from segdistill.training.step import forward_backward
 from segdistill.training.unreadable import Unreadable
 
@@ -64,7 +65,7 @@ class Fit:
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.distiller.to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
         for teacher in self.distiller.teacher:
-            teacher.to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
+            place(teacher, accelerator.device, layout)
         own = own_optimizers(self.distiller.methods)
         optimizer = make_optimizer(config.optimizer, self.distiller.student, self.distiller.methods, own)
         scaler = torch.amp.GradScaler(accelerator.device.type, enabled=config.precision == "fp16")
