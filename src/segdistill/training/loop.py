@@ -142,11 +142,11 @@ class Fit:
                 progress.step += 1
                 progress.seconds += time.perf_counter() - began
 
-                display.step(progress.step, found.terms)
+                display.step(progress.step, found.joint)
                 last = progress.step == config.steps
                 logged = not found.faults and (last or progress.step % config.log_every == 0)
                 if journal is not None and logged:
-                    journal.write("train", progress.step, {**found.terms, "lr": rate, "seconds": progress.seconds})
+                    journal.write("train", progress.step, {**found.joint, "lr": rate, "seconds": progress.seconds})
                 progress.validating = last or progress.step % validate_every == 0
                 if last or progress.step % checkpoint_every == 0:  # a validation that is cut short is made again
                     self._save(progress, parts, accelerator)

@@ -6,7 +6,9 @@ import torch
 from timm.layers import BatchNormAct2d, convert_sync_batchnorm
 from torch import nn
 
-_OWN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, BatchNormAct2d)
+from segdistill.models.layers import BatchNorm
+
+_USUAL = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, BatchNormAct2d, BatchNorm)
 """Exactly these: a method's norm that leaves void out sums over the processes by itself."""
 
 
@@ -22,5 +24,5 @@ def synchronise_norms(model: nn.Module, wanted: bool | None, device: torch.devic
         return
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
-            if type(child) in _OWN:
+            if type(child) in _USUAL:
                 setattr(parent, name, convert_sync_batchnorm(child))

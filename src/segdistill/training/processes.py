@@ -26,9 +26,14 @@ def is_main() -> bool:
     return bool(_state().is_main_process)
 
 
+def number_of_processes() -> int:
+    """Of this run; 1 alone."""
+    return int(_state().num_processes)
+
+
 def is_alone() -> bool:
     """Whether the run has no other process."""
-    return bool(_state().num_processes == 1)
+    return number_of_processes() == 1
 
 
 def wait_for_all() -> None:
