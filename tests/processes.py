@@ -13,6 +13,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+import segdistill
+
 _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload(["segdistill.verbs", "pytest", "torch.distributed.fsdp"])
 
@@ -39,3 +41,8 @@ def _one(rank: int, port: int, work: Callable[..., Any], arguments: tuple[Any, .
     finally:
         dist.destroy_process_group()  # or the other would wait for this one
     return written.getvalue()
+
+
+def trained_by(rank: int, words: list[str]) -> None:
+    """`segdistill train WORDS` as one of the processes."""
+    segdistill.train(*words, quiet=True)

@@ -19,7 +19,7 @@ from segdistill.data import create_dataset
 from segdistill.data.loading import Stream, training_batches
 from segdistill.methods import create_method
 from segdistill.models.teacher import Teacher
-from segdistill.models.zoo import NetworkSpec, build, probe
+from segdistill.models.zoo import NetworkSpec, build, create_model, probe
 from segdistill.recipe import load_recipe
 from segdistill.training.distiller import Distiller
 from segdistill.training.norms import synchronise_norms
@@ -93,7 +93,7 @@ def _distil(rank: int, kind: str, accumulate: int = 1) -> dict[str, Any]:
 
 def _normed(rank: int) -> list[str]:
     """The kinds of batch norm of a student and a method after they are to be synchronised, and that names stay."""
-    student = build(NetworkSpec(**SMALL), 3)
+    student = create_model("mobilenetv2_035_fcn", 3, channels=8)
     teacher = build(NetworkSpec(**SMALL), 3).eval()
     example = {"student": probe(student), "teacher": probe(teacher)}
     distiller = Distiller(student, [create_method("cirkd", **example, num_classes=3)], teacher)
