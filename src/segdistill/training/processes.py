@@ -5,20 +5,28 @@ from __future__ import annotations
 import os
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import Accelerator, DistributedType, PartialState
 from torch import Tensor
 
 from segdistill.data.loading import Share
-from segdistill.errors import RecipeError
+from segdistill.errors import RecipeError, TrainingError
 from segdistill.recipe import Recipe, TrainingConfig
 from segdistill.training.failures import explained
 from segdistill.training.slurm import as_ranks
+
+_NOT_OURS = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 
 
 def start_accelerator() -> Accelerator:
     """Accelerate's view of devices and processes."""
     _state()
-    return Accelerator(mixed_precision="no")  # the recipe's precision counts, whatever `accelerate launch` was told
+    accelerator = Accelerator(mixed_precision="no")  # the recipe's precision counts, whatever `accelerate launch` says
+    if accelerator.distributed_type in _NOT_OURS:
+        raise TrainingError(
+            f"`accelerate launch` asks for {accelerator.distributed_type.value}; the student is trained by "
+            "DistributedDataParallel only. Launch without it; for a large teacher set teacher.shard=true."
+        )
+    return accelerator
 
 
 def is_main() -> bool:
