@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import segdistill
 from segdistill.errors import RecipeError
 from segdistill.published_rows import published_rows
 from segdistill.recipe import load_recipe
@@ -107,13 +108,16 @@ def test_a_rate_that_came_with_another_batch_is_told_or_scaled(tmp_path: Path) -
 
 def test_a_rate_and_a_batch_that_belong_together_are_left_alone() -> None:
     words = ["batch_size=8", "auto_scale_lr=true"]
-    for parts in (
-        ["cirkd_40k", "optimizer.lr=0.5"],
-        ["cirkd_40k", "optimizer={name: sgd, lr: 0.5}"],
-        ["optimizer.lr=0.5"],
-    ):
+    own = (["cirkd_40k", "optimizer.lr=0.5"], ["cirkd_40k", "optimizer={name: sgd, lr: 0.5}"], ["optimizer.lr=0.5"])
+    for parts in own:
         recipe = load_recipe("streets", *parts, *words)
         assert (recipe.optimizer.lr, recipe.remark) == (0.5, "")
     plain = load_recipe("streets", *words)  # no fragment says what batch the usual rate is for
     assert (plain.optimizer.lr, plain.remark) == (0.01, "")
     assert {load_recipe(row, "data.root=/x").remark for row in published_rows()} == {""}
+
+
+def test_training_says_so(tiny: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (file := tmp_path / "tuned.yaml").write_text("{batch_size: 16, optimizer: {lr: 0.02}}")
+    segdistill.train(file, *tiny, "steps=1", run=tmp_path / "run")
+    assert capsys.readouterr().err.count("came with one of 16") == 1
