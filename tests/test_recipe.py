@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
+import segdistill
 from segdistill.errors import RecipeError
+from segdistill.published_rows import published_rows
 from segdistill.recipe import load_recipe
 
 
@@ -84,3 +87,37 @@ def test_an_error_in_a_file_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("data: [")
     with pytest.raises(RecipeError, match=r"broken\.yaml is not valid YAML"):
         load_recipe(tmp_path / "broken.yaml")
+
+
+def test_a_rate_that_came_with_another_batch_is_told_or_scaled(tmp_path: Path) -> None:
+    row = ["cirkd/cityscapes/deeplabv3_r18/cirkd", "data.root=/x"]  # SGD 0.02 with a batch of 16
+    assert load_recipe(*row).remark == ""
+    left = load_recipe(*row, "batch_size=8")
+    assert left.optimizer.lr == 0.02
+    assert "batch_size is 8, and the learning rate 0.02 came with one of 16" in left.remark
+    assert "auto_scale_lr=true would make it 0.01" in left.remark
+    scaled = load_recipe(*row, "batch_size=8", "auto_scale_lr=true")
+    assert scaled.optimizer.lr == 0.01
+    assert "scaled to 0.01" in scaled.remark
+    assert load_recipe(*row, batch_size=8, auto_scale_lr=True).optimizer.lr == 0.01
+    # A run's own recipe is not scaled once more.
+    (file := tmp_path / "recipe.yaml").write_text(yaml.safe_dump(scaled.model_dump(mode="json")))
+    again = load_recipe(file)
+    assert (again.optimizer.lr, again.remark) == (0.01, "")
+
+
+def test_a_rate_and_a_batch_that_belong_together_are_left_alone() -> None:
+    words = ["batch_size=8", "auto_scale_lr=true"]
+    own = (["cirkd_40k", "optimizer.lr=0.5"], ["cirkd_40k", "optimizer={name: sgd, lr: 0.5}"], ["optimizer.lr=0.5"])
+    for parts in own:
+        recipe = load_recipe("streets", *parts, *words)
+        assert (recipe.optimizer.lr, recipe.remark) == (0.5, "")
+    plain = load_recipe("streets", *words)  # no fragment says what batch the usual rate is for
+    assert (plain.optimizer.lr, plain.remark) == (0.01, "")
+    assert {load_recipe(row, "data.root=/x").remark for row in published_rows()} == {""}
+
+
+def test_training_says_so(tiny: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (file := tmp_path / "tuned.yaml").write_text("{batch_size: 16, optimizer: {lr: 0.02}}")
+    segdistill.train(file, *tiny, "steps=1", run=tmp_path / "run")
+    assert capsys.readouterr().err.count("came with one of 16") == 1

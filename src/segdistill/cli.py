@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -18,9 +19,10 @@ from segdistill.report.diagnosis import diagnosis_notes, diagnosis_tables
 from segdistill.report.preparation import preparation_notes, preparation_table
 from segdistill.report.published_table import long_table, published_tables
 from segdistill.report.score_table import score_lines, score_table
-from segdistill.terminal import AsJson, Resume, print_json, results
+from segdistill.terminal import AsJson, Processes, Resume, print_json, results
 from segdistill.training.display import console as messages
 from segdistill.training.interruption import Interrupted
+from segdistill.training.launching import ProcessFailedError, launch
 
 app = typer.Typer(
     help="Distil a big segmentation network into a small one, and see what that was worth.",
@@ -42,8 +44,10 @@ Weights = Annotated[Path, typer.Argument(help="A run folder, a .safetensors file
 
 
 @app.command()
-def train(parts: Parts, resume: Resume = False, as_json: AsJson = False) -> None:
+def train(parts: Parts, resume: Resume = False, nproc: Processes = None, as_json: AsJson = False) -> None:
     """Train the student, or with role=teacher the teacher, without distillation."""
+    if launch(nproc, parts):
+        return
     done = verbs.train(*parts, resume=resume, quiet=as_json)
     if as_json:
         print_json({**asdict(done), "folder": str(done.folder), "scores": done.scores.as_dict()})
@@ -57,8 +61,10 @@ def train(parts: Parts, resume: Resume = False, as_json: AsJson = False) -> None
 
 
 @app.command()
-def distill(parts: Parts, resume: Resume = False, as_json: AsJson = False) -> None:
+def distill(parts: Parts, resume: Resume = False, nproc: Processes = None, as_json: AsJson = False) -> None:
     """Distil the student and show teacher, student alone and distilled student in one table."""
+    if launch(nproc, parts):
+        return
     done = verbs.distill(*parts, resume=resume, quiet=as_json)
     if as_json:
         print_json({"folder": str(done.folder), **done.proof.as_dict()})
@@ -83,9 +89,12 @@ def evaluate(
         ),
     ] = None,
     split: Annotated[Literal["train", "val", "test"], typer.Option(help="Which part of the data set.")] = "val",
+    nproc: Processes = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a network on a data set, class by class."""
+    if launch(nproc):
+        return
     done = verbs.evaluate(weights, *(parts or ()), split=split, quiet=as_json)
     if as_json:
         print_json(done.as_dict())
@@ -270,8 +279,13 @@ def main() -> None:
     try:
         app()
     except Interrupted as stop:
-        messages.print(str(stop), soft_wrap=True, markup=False)
+        if not results.quiet:
+            messages.print(str(stop), soft_wrap=True, markup=False)
         sys.exit(stop.code)
+    except ProcessFailedError as error:  # it has said why
+        messages.print(str(error), soft_wrap=True, markup=False)
+        sys.exit(error.code)
     except SegdistillError as error:
-        messages.print(f"Error: {error}", style="red", soft_wrap=True, markup=False)
+        which = f" in process {os.environ['RANK']}" if results.quiet else ""
+        messages.print(f"Error{which}: {error}", style="red", soft_wrap=True, markup=False)
         sys.exit(1)

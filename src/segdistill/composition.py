@@ -16,15 +16,25 @@ from segdistill.errors import RecipeError, nearest
 from segdistill.plain_yaml import AbsurdYamlError, load_yaml, read_yaml
 from segdistill.published_rows import FOLDER, published_rows, row_words
 
+_RATE = "optimizer.lr"
+
 
 @dataclass
 class Origin:
-    """Which fragment or word set each key."""
+    """Which fragment or word set each key.
+
+    tuned: the batch size that came with the learning rate of a fragment or row, and what set that rate.
+    """
 
     sources: dict[str, str] = field(default_factory=dict)
+    tuned: tuple[Any, str] | None = None
 
     def note(self, path: str, source: str) -> None:
         self.sources[path] = source
+
+    def tuned_batch(self) -> Any:
+        """The batch size that the learning rate came with; None if nothing says so, or a word has set the rate."""
+        return self.tuned[0] if self.tuned and self.tuned[1] == self.sources.get(_RATE) else None
 
     def of(self, line: str) -> str:
         """`" (set in ...)"` for the key that the error line quotes, or its nearest parent."""
@@ -66,15 +76,19 @@ def compose(*parts: str | Path, **overrides: Any) -> tuple[dict[str, Any], Origi
     """
     merged: dict[str, Any] = {}
     origin = Origin()
-    for part in (word for given in parts for word in row_words(str(given)) or (str(given),)):
-        if is_assignment(part):
-            _assign(merged, part, origin)
-        else:
-            tree, source = _fragment(part)
-            joined = [*_list(merged.get("method")), *_list(tree.get("method"))]
-            _merge(merged, tree, "", source, origin)
-            if joined:
-                merged["method"] = joined
+    for given in map(str, parts):
+        rate = origin.sources.get(_RATE)
+        for part in row_words(given) or (given,):
+            if is_assignment(part):
+                _assign(merged, part, origin)
+            else:
+                tree, source = _fragment(part)
+                joined = [*_list(merged.get("method")), *_list(tree.get("method"))]
+                _merge(merged, tree, "", source, origin)
+                if joined:
+                    merged["method"] = joined
+        if not is_assignment(given) and (own := origin.sources.get(_RATE, rate)) != rate:
+            origin.tuned = merged.get("batch_size"), str(own)
     _merge(merged, overrides, "", "the call's keyword arguments", origin)
     return merged, origin
 

@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
@@ -17,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from segdistill.composition import compose
+from segdistill.composition import Origin, compose
 from segdistill.data import DatasetConfig
 from segdistill.data.augment import Augment
 from segdistill.discovery import check_options, explain
@@ -27,6 +28,7 @@ from segdistill.methods.base import method_class
 from segdistill.models.adapters import is_adapted
 from segdistill.models.class_map import check_mapping
 from segdistill.models.files import Role
+from segdistill.models.teacher import Precision
 from segdistill.models.zoo import NetworkSpec, resolve_spec
 from segdistill.training.influence import MethodSchedule
 from segdistill.training.schedule import OptimizerConfig, ScheduleConfig
@@ -98,6 +100,9 @@ class TrainingConfig(BaseModel):
     it and halve the learning rate for the rest of the run. nonfinite_limit: steps that may be skipped in all; one more
     stops. on_unreadable: what a training sample that can't be read does: "stop" the run, or "skip": another one takes
     its place. unreadable_limit: share of the training samples that may be replaced, at least one; more stop.
+    sync_bn: whether the batch norms of several processes (student's and methods') read the joint batch; null: on CUDA.
+    auto_scale_lr: whether the rate that a fragment or published row brings is scaled linearly when batch_size is not
+    the one that came with it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -111,7 +116,7 @@ class TrainingConfig(BaseModel):
     task_loss: TaskLossConfig = TaskLossConfig()
     class_balance: float = Field(0.0, ge=0, le=1)
     clip_grad: float | None = Field(None, gt=0)
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     channels_last: bool = True
     workers: int = Field(2, ge=0)
     validate_every: int | None = Field(None, ge=1)
@@ -122,6 +127,8 @@ class TrainingConfig(BaseModel):
     nonfinite_limit: int = Field(10, ge=1)
     on_unreadable: Literal["stop", "skip"] = "stop"
     unreadable_limit: float = Field(0.01, gt=0, le=1)
+    sync_bn: bool | None = None
+    auto_scale_lr: bool = False
 
 
 def _class_map(value: Any) -> Any:
@@ -146,7 +153,9 @@ class TeacherConfig(BaseModel):
     class_map: for a teacher in `run` that knows other classes: "names", a .yaml file or a mapping of `teacher class:
     class of the data set`; see `models/class_map.py`. input_scale: the teacher sees the image at this many times its
     size. check: whether a teacher in `run` is tried on a few validation images first, and refused if it does no better
-    than guessing.
+    than guessing. precision: what it computes in and keeps its matrices and kernels in; null: it computes as the run
+    does, from weights in fp32. shard: whether several processes keep a part of a teacher in `run` each (FSDP), for
+    one that does not fit on a device.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -157,12 +166,15 @@ class TeacherConfig(BaseModel):
     class_map: ClassMapSource = None
     input_scale: float = Field(1.0, ge=0.125, le=8)
     check: bool = True
+    precision: Precision | None = None
+    shard: bool = False
 
     @model_serializer(mode="wrap")
     def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
-        if self.check:  # recipes of runs that know no check stay the same
-            written.pop("check", None)
+        for key in ("check", "precision", "shard"):  # recipes of runs that know none of them stay the same
+            if getattr(self, key) == type(self).model_fields[key].default:
+                written.pop(key, None)
         return written
 
     @model_validator(mode="after")
@@ -194,6 +206,12 @@ class Recipe(TrainingConfig):
     baseline: str = "train"
     inference: InferenceConfig = InferenceConfig()
     metrics: MetricsConfig = MetricsConfig()
+    _remark: str = PrivateAttr("")
+
+    @property
+    def remark(self) -> str:
+        """What people should know about the learning rate of this batch size, or nothing."""
+        return self._remark
 
     def with_method(self) -> Recipe:
         """The recipe itself, or with the default method if it names none."""
@@ -214,7 +232,8 @@ class Recipe(TrainingConfig):
     @model_serializer(mode="wrap")
     def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
-        for key in ("inference", "metrics", "task_loss"):  # recipes of runs that know none of them stay the same
+        # Recipes of runs that know none of them stay the same.
+        for key in ("inference", "metrics", "task_loss", "sync_bn", "auto_scale_lr"):
             if getattr(self, key) == type(self).model_fields[key].default:
                 written.pop(key, None)
         return written
@@ -250,6 +269,22 @@ def load_recipe(*parts: str | Path, **overrides: Any) -> Recipe:
         raise RecipeError("\n".join(line + origin.of(line) for line in explain(error, Recipe))) from error
     except RecipeError as error:
         raise RecipeError("\n".join(line + origin.of(line) for line in str(error).splitlines())) from error
+    return _with_rate(recipe, origin)
+
+
+def _with_rate(recipe: Recipe, origin: Origin) -> Recipe:
+    """The recipe with the rate scaled for its batch if it asks for that, else with a remark that it is not."""
+    tuned = origin.tuned_batch()
+    if not tuned or tuned == recipe.batch_size:
+        return recipe
+    rate = recipe.optimizer.lr
+    scaled = float(f"{rate * recipe.batch_size / tuned:.6g}")
+    what = f"batch_size is {recipe.batch_size}, and the learning rate {rate:g} came with one of {tuned}"
+    if not recipe.auto_scale_lr:
+        recipe._remark = f"{what}. It is left as it is; auto_scale_lr=true would make it {scaled:g}."
+        return recipe
+    recipe = recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"lr": scaled})})
+    recipe._remark = f"{what}. It is scaled to {scaled:g}."
     return recipe
 
 

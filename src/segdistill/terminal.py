@@ -10,10 +10,16 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-results = Console(highlight=False, quiet=os.environ.get("RANK", "0") != "0")
+from segdistill.training.slurm import as_ranks
+
+results = Console(highlight=False, quiet={**os.environ, **as_ranks(os.environ)}.get("RANK", "0") != "0")
 """Results go to standard output, from the main process only."""
 
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that the folder holds.")]
+Processes = Annotated[
+    int | None,
+    typer.Option("--nproc", help="How many processes of this machine share the work, as one a GPU."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 

@@ -35,7 +35,7 @@ from segdistill.reporting import report
 from segdistill.showing import show
 from segdistill.submitting import check_zip, submit
 from segdistill.training import runs
-from segdistill.training.display import counting
+from segdistill.training.display import console, counting
 from segdistill.training.folder import RunFolder
 from segdistill.training.pairing import comparable_teacher, require_same_classes
 from segdistill.training.processes import is_main, own_device, own_share, total
@@ -109,7 +109,7 @@ def train(*parts: str | Path, resume: bool = False, quiet: bool = False, **overr
 
     Parts and overrides are those of `load_recipe`. resume: continue the run that the folder holds.
     """
-    recipe = load_recipe(*parts, **overrides)
+    recipe = _told(load_recipe(*parts, **overrides), quiet)
     recipe = _with_folder(recipe, recipe.role)
     run = runs.train(recipe, resume=resume, quiet=quiet)
     done = evaluate(run.folder.path, quiet=quiet, boundary=False, calibration=False, agreement=False)
@@ -126,7 +126,7 @@ def distill(*parts: str | Path, resume: bool = False, quiet: bool = False, **ove
     `teacher` and `alone` get the runs of the teacher (unless `teacher.run` names one) and of the student alone
     (unless `baseline` is "none" or names one).
     """
-    recipe = load_recipe(*parts, **overrides)
+    recipe = _told(load_recipe(*parts, **overrides), quiet)
     recipe = _with_folder(recipe, "-".join(method.name for method in recipe.with_method().method))
     done = runs.distill(recipe, resume=resume, quiet=quiet)
     contenders = [Contender("teacher", done.teacher.model, note=done.teacher.note)]
@@ -282,6 +282,13 @@ def _metrics_key(part: str | Path) -> str | Path:
     if found and key.isidentifier() and key not in Recipe.model_fields:
         raise RecipeError(f"Unknown key '{key}'.{nearest(key, {*MetricsConfig.model_fields, *Recipe.model_fields})}")
     return part
+
+
+def _told(recipe: Recipe, quiet: bool) -> Recipe:
+    """The recipe itself, after what people should know about it was said."""
+    if recipe.remark and not quiet and is_main():
+        console.print(recipe.remark, soft_wrap=True, markup=False)
+    return recipe
 
 
 def _with_folder(recipe: Recipe, what: str) -> Recipe:

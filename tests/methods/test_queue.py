@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import copy
-import os
-import socket
-from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
+from processes import in_two
 from torch import Tensor
 
 from segdistill.methods import Method, create_method
 from segdistill.methods.queue import Queue, by_group, chosen, published, sums
 from segdistill.outputs import SegOutput
 
+NAMES = ("cirkd", "cirkdv2")
 VOID = 255
 SMALL = {"pixel_queue": 30, "region_queue": 6, "pixel_keys": 20, "region_keys": 8, "pixels_per_image": 4}
 
@@ -64,7 +63,7 @@ def test_the_sums_of_classes_leave_void_out() -> None:
     assert sums(rows, order, start.view(2, 3)).equal(want)
 
 
-@pytest.mark.parametrize("name", ["cirkd", "cirkdv2"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_resumed_run_draws_and_files_as_an_uninterrupted_one(name: str) -> None:
     method = _method(name)
     method(*_batch(1))
@@ -78,9 +77,12 @@ def test_a_resumed_run_draws_and_files_as_an_uninterrupted_one(name: str) -> Non
     assert resumed(*_batch(2)) == want
 
 
-def _rank(rank: int, port: int, name: str, folder: str) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+def _halves(rank: int) -> dict[str, Any]:
+    """What a rank, which has half of each batch, says: terms, gradients and states by method."""
+    return {name: _half(rank, name) for name in NAMES}
+
+
+def _half(rank: int, name: str) -> Any:
     method = _method(name)
     for seed in (1, 2):
         student, teacher, label = _batch(seed)
@@ -94,18 +96,17 @@ def _rank(rank: int, port: int, name: str, folder: str) -> None:
         )
         torch.stack(list(terms.values())).sum().backward()
     grads = {n: p.grad for n, p in method.named_parameters()}
-    values = {key: value.detach() for key, value in terms.items()}
-    torch.save((values, f_s.grad, grads, method.state_dict()), Path(folder) / f"{rank}.pt")
-    dist.destroy_process_group()
+    return {key: value.detach() for key, value in terms.items()}, f_s.grad, grads, method.state_dict()
 
 
-@pytest.mark.parametrize("name", ["cirkd", "cirkdv2"])
-def test_two_ranks_equal_one_with_the_joint_batch(name: str, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_rank, (port, name, str(tmp_path)), nprocs=2)
-    (a, a_s, a_p, a_state), (b, b_s, b_p, b_state) = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+@pytest.fixture(scope="module")
+def halves() -> list[dict[str, Any]]:
+    return in_two(_halves)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_ranks_equal_one_with_the_joint_batch(name: str, halves: list[dict[str, Any]]) -> None:
+    (a, a_s, a_p, a_state), (b, b_s, b_p, b_state) = (each[name] for each in halves)
     method = _method(name)
     for seed in (1, 2):
         student, teacher, label = _batch(seed)

@@ -6,17 +6,14 @@ one has more void than the other, or nothing else.
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 import torch
-import torch.distributed as dist
 from batches import VOID, Options, all_maps, blocks, call, changed, double, make, pair, variants
+from processes import in_two
 from torch import Tensor, nn
 
 from segdistill.outputs import SegOutput
@@ -92,25 +89,15 @@ def _draws(images: slice) -> Callable[..., Tensor]:
     return draw
 
 
-def _rank(rank: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+def _rank(rank: int) -> dict[tuple[str, str], Said]:
     images = slice(2 * rank, 2 * rank + 2)
-    said = {(_name(*setting), which): _say(*setting, which, images) for setting in SETTINGS for which in LABELS}
-    torch.save(said, Path(folder) / f"{rank}.pt")
-    dist.destroy_process_group()
+    return {(_name(*setting), which): _say(*setting, which, images) for setting in SETTINGS for which in LABELS}
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> list[dict[tuple[str, str], Said]]:
+def said() -> list[dict[tuple[str, str], Said]]:
     """What each of two processes says, about all methods."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("ranks")
-    torch.multiprocessing.spawn(_rank, (port, str(folder)), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
+    return in_two(_rank)
 
 
 @pytest.mark.parametrize("which", LABELS)

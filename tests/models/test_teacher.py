@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,7 @@ import torch.nn.functional as F
 from segdistill.evaluation.cost import gflops, parameters
 from segdistill.models.class_map import ClassMap
 from segdistill.models.segmenter import SegmentationNetwork
-from segdistill.models.teacher import Teacher
+from segdistill.models.teacher import Precision, Teacher
 from segdistill.models.zoo import create_model
 
 CLASSES = ClassMap(("a", "b", "c", "d"), ("x", "y"), (1, 0, None, 1))
@@ -47,6 +49,22 @@ def test_scores_are_mapped_and_maps_are_not(network: SegmentationNetwork) -> Non
     assert torch.equal(taught.logits, CLASSES(own.logits))
     assert torch.equal(taught.embedding, own.embedding)
     assert Teacher(network, class_map=CLASSES).num_classes == 2
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("precision", "error"), [("fp32", 0.0), ("bf16", 0.1), ("fp16", 0.02)])
+def test_it_computes_in_its_own_precision(network: SegmentationNetwork, precision: Precision, error: float) -> None:
+    own = network(IMAGE)
+    teacher = Teacher(copy.deepcopy(network), precision=precision).eval()
+    alone = teacher(IMAGE)
+    with torch.autocast("cpu", torch.bfloat16):
+        within = teacher(IMAGE)
+    assert torch.equal(alone.logits, within.logits)
+    assert alone.logits.dtype == torch.float32
+    assert (alone.logits - own.logits).abs().max() <= error * own.logits.abs().max()
+    size, whole = (sum(each.nbytes for each in net.parameters()) for net in (teacher, network))
+    assert size < (0.6 if error else 1.01) * whole
+    assert torch.equal(teacher.mean, network.mean)  # images are normalised in full precision
 
 
 def test_auxiliary_scores_are_mapped_too(network: SegmentationNetwork) -> None:

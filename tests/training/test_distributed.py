@@ -1,26 +1,37 @@
-"""Two processes train one network: one log, and validation shared between them counts every image once."""
+"""Processes that share a run: one log, each image counted once, stopped and gone on with together."""
 
 from __future__ import annotations
 
 import json
-import os
+import signal
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from processes import in_two
+
+import segdistill
+from segdistill.errors import RecipeError
+from segdistill.recipe import load_recipe
+from segdistill.training.launching import launch
+from segdistill.training.processes import require_possible
+
+from .test_resume import steps_logged, wait_for_step
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+def _distil(rank: int, words: list[str]) -> dict[str, Any]:
+    return segdistill.distill(*words, quiet=True).proof.as_dict()
 
 
 def test_two_processes_share_the_work_and_write_one_run(tiny: tuple[str, ...], tmp_path: Path) -> None:
     words = [*tiny, "steps=3", "teacher.train.steps=2", "kd", "validate_every=3", "baseline=none"]
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29517",
-            "-m", "segdistill", "distill", *words, f"run={tmp_path / 'two'}",
-        ],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    words += ["teacher.precision=bf16", f"run={tmp_path / 'two'}"]
+    proofs = in_two(_distil, words)
     lines = [json.loads(line) for line in (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3]
     # The last validation was split between the processes; the table scores the whole split in one.
@@ -29,3 +40,49 @@ def test_two_processes_share_the_work_and_write_one_run(tiny: tuple[str, ...], t
     assert [shared[key] for key in ("miou", "macc", "aacc")] == pytest.approx(
         [whole[key] for key in ("miou", "macc", "aacc")], abs=0.02
     )
+    # A teacher that was trained here is kept in parts as a given one is, and is whole again for the table.
+    again = in_two(_distil, [*words, f"teacher.run={tmp_path / 'two' / 'teacher'}", "teacher.shard=true",
+                             f"run={tmp_path / 'sharded'}"])  # fmt: skip
+    assert [row["scores"] for row in again[0]["rows"]] == [row["scores"] for row in proofs[0]["rows"]]
+
+
+def test_launched_processes_are_stopped_together_and_one_goes_on(
+    tiny: tuple[str, ...], tmp_path: Path, start: Start
+) -> None:
+    words = [*tiny, "steps=60", "validate_every=60", f"run={tmp_path / 'run'}"]
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    process = start("train", *words, "--nproc", "2")
+    wait_for_step(process, metrics, 1)
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert output.count("--resume") == 1, output
+    assert "Traceback" not in output
+    stopped = steps_logged(metrics)[-1]
+    assert stopped < 60
+    segdistill.train(*words, resume=True, quiet=True)
+    assert steps_logged(metrics) == list(range(1, 61))
+
+
+def test_numbers_of_processes_that_cannot_be_are_refused(
+    tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RecipeError, match="--nproc is 0; expected"):
+        launch(0)
+    with pytest.raises(RecipeError, match=r"batch_size 4 can't be shared by 3 processes .* multiple of 3"):
+        launch(3, tiny)
+    with pytest.raises(RecipeError, match=r"teacher.train.batch_size 6 can't be shared by 4 processes"):
+        launch(4, [*tiny, "teacher.train.batch_size=6"])
+    with pytest.raises(RecipeError, match="torch synchronises batch norm on GPUs only"):
+        require_possible(load_recipe(*tiny, "sync_bn=true"), 2)
+    with pytest.raises(RecipeError, match=r"teacher.shard=true: .* --nproc N"):
+        segdistill.distill(*tiny, "kd", "steps=1", "teacher.shard=true", "baseline=none", quiet=True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(RecipeError, match="there are 1 CUDA devices"):
+        launch(2)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(RecipeError, match="already started 4 processes"):
+        launch(2)
+    assert not launch(4)

@@ -70,7 +70,7 @@ def test_a_killed_process_ends_the_run_and_one_process_goes_on_with_it(
         "checkpoint_every=4",
         "validate_every=8",
     ]
-    # Batch norm of few values is chaotic, and void pixels weigh by process or by micro-batch.
+    # Batch norm of few values is chaotic.
     short += ["data.size=[96,96]", "augment.crop=[96,96]", "augment.scale=[1,1]"]
     whole = ranks("train", *short, f"run={tmp_path / 'whole'}")
     assert [process.wait() for process in whole] == [0, 0], whole[0].output

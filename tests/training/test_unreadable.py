@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 from painted import SIZE, paint
 from PIL import Image
+from processes import in_two, trained_by
 
 import segdistill
 from segdistill.errors import DataError
@@ -108,16 +107,7 @@ def test_processes_agree_on_what_is_skipped(data: Path) -> None:
         "student={name: 'module:fragile:Fragile'}", f"run={data.parent / 'two'}",
     )  # fmt: skip
     recipe = [word for word in recipe if "mobilenet" not in word]
-    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29519",
-            "-m", "segdistill", "train", *recipe,
-        ],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    in_two(trained_by, recipe)
     folder = data.parent / "two"
     skipped = [line["step"] for line in journal(folder, "fault")]
     assert skipped

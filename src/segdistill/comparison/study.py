@@ -56,6 +56,8 @@ def compare(
         )
     if not plan_file(folder).is_file() and not plan.trains_teacher() and plan.recipe.teacher.check:
         check_teacher(plan.recipe, teacher_of(plan, folder), create_dataset(plan.recipe.data, "val"))
+    if plan.recipe.remark:
+        _say(plan.recipe.remark, quiet)
     plan.save(folder)
     if executor == "slurm":
         _write_slurm(plan, folder, quiet)

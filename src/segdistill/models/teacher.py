@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from segdistill.models.class_map import ClassMap
 from segdistill.models.segmenter import Part, SegmentationNetwork
 from segdistill.outputs import SegOutput
+
+Precision = Literal["fp32", "bf16", "fp16"]
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_MATRICES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 
 
 class Teacher(SegmentationNetwork):
@@ -19,10 +25,17 @@ class Teacher(SegmentationNetwork):
     antialiased when shrinking). Every map stays on the network's own grid; methods bring grids together. Logits and
     auxiliary logits go through `class_map` (None: they are the student's classes already). Embedding and features are
     the network's own.
+    precision: what the network computes in, whatever autocast says around it. Its matrices and kernels are then kept in
+    it, all else (norms, biases of norms, embeddings) in float32; logits are float32, the other maps as they come out.
     """
 
     def __init__(
-        self, network: SegmentationNetwork, *, class_map: ClassMap | None = None, input_scale: float = 1.0
+        self,
+        network: SegmentationNetwork,
+        *,
+        class_map: ClassMap | None = None,
+        input_scale: float = 1.0,
+        precision: Precision | None = None,
     ) -> None:
         mean, std = (values.flatten().tolist() for values in (network.mean, network.std))
         num_classes = network.num_classes if class_map is None else len(class_map.student)
@@ -31,16 +44,31 @@ class Teacher(SegmentationNetwork):
         self.class_map = class_map
         self.input_scale = input_scale
         self.keeps_tensors = network.keeps_tensors
+        self.precision = precision
+        if precision is not None:
+            for module in network.modules():
+                if isinstance(module, _MATRICES):
+                    module.to(DTYPES[precision])
 
     def part_of(self, parameter: str) -> Part:
         return self.network.part_of(parameter.removeprefix("network."))
 
     def forward(self, image: Tensor) -> SegOutput:
-        output: SegOutput = self.network(rescale(image, self.input_scale))
+        output = self._computed(rescale(image, self.input_scale))
         if self.class_map is None:
             return output
         auxiliary = None if output.auxiliary is None else self.class_map(output.auxiliary)
         return replace(output, logits=self.class_map(output.logits), auxiliary=auxiliary)
+
+    def _computed(self, image: Tensor) -> SegOutput:
+        if self.precision is None:
+            output: SegOutput = self.network(image)
+            return output
+        dtype = DTYPES[self.precision]
+        with torch.autocast(image.device.type, dtype, enabled=dtype is not torch.float32):
+            output = self.network(image)
+        auxiliary = None if output.auxiliary is None else output.auxiliary.float()
+        return replace(output, logits=output.logits.float(), auxiliary=auxiliary)
 
 
 def rescale(image: Tensor, scale: float) -> Tensor:

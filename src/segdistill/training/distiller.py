@@ -19,7 +19,7 @@ class Distiller(nn.Module):
     """Student and methods as one module, so that one wrapper distributes both; the teacher stays outside of it.
 
     forward: image uint8 (N,3,H,W), label uint8 (N,H,W), step -> {"task": .., "auxiliary": .., "<method>": ..}, scalars
-    whose sum is the loss.
+    whose sum is the loss. share: of a micro-batch, see `micro_batch_shares`.
 
     factors: per method, what its terms are multiplied with at a step (see `MethodSchedule`); none for 1 throughout.
     task: how the task loss is taken.
@@ -58,12 +58,14 @@ class Distiller(nn.Module):
         modules = self.named_modules()
         return tuple(f"{name}." for name, module in modules if getattr(module, "equal_on_all_ranks", False))
 
-    def forward(self, image: Tensor, label: Tensor, step: int = 0) -> dict[str, Tensor]:
+    def forward(self, image: Tensor, label: Tensor, step: int = 0, share: Tensor | None = None) -> dict[str, Tensor]:
         pixels, label = as_input(image), label.long()
         output: SegOutput = self.student(pixels)
         terms = {"task": self._task_loss(output.logits, label)}
         if output.auxiliary is not None:
             terms["auxiliary"] = self._task.auxiliary_weight * self._task_loss(output.auxiliary, label)
+        if share is not None and self._task.divisor == "labelled":
+            terms = {name: share * value for name, value in terms.items()}
         for teacher in self.teacher:
             active = [(method, factor(step)) for method, factor in zip(self.methods, self._factors, strict=True)]
             if any(factor for _, factor in active):

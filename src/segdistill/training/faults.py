@@ -18,7 +18,7 @@ from segdistill.recipe import TrainingConfig
 from segdistill.storage import write_aside
 from segdistill.training.checkpoint import Progress
 from segdistill.training.distiller import Distiller
-from segdistill.training.processes import total
+from segdistill.training.processes import number_of_processes, total
 
 _KEPT = 3  # faults of a run whose batch is saved: each file is as large as the weights
 _NAMED = 16  # samples in a message
@@ -26,9 +26,11 @@ _NAMED = 16  # samples in a message
 
 @dataclass(frozen=True)
 class Reading:
-    """A step's numbers. terms: by name. norms: of the gradients. faults: how many are not finite, in all processes."""
+    """A step's numbers. terms: by name, and joint: their means over the processes, which are the joint batch's. norms:
+    of the gradients. faults: how many are not finite, in all processes."""
 
     terms: dict[str, float]
+    joint: dict[str, float]
     norms: tuple[float, ...]
     faults: int
 
@@ -36,9 +38,12 @@ class Reading:
 def read(terms: Mapping[str, Tensor], norms: Sequence[Tensor] = ()) -> Reading:
     """Fetch the scalars from the device, all at once; the processes agree on the number of faults."""
     numbers = torch.stack([*terms.values(), *(norm.to(next(iter(terms.values()))) for norm in norms)])
-    faults = total((~numbers.isfinite()).sum())
-    *values, count = torch.cat([numbers, faults[None].to(numbers.dtype)]).tolist()
-    return Reading(dict(zip(terms, values, strict=False)), tuple(values[len(terms) :]), int(count))
+    faults = (~numbers.isfinite()).sum()
+    summed = total(torch.cat([numbers[: len(terms)], faults[None].to(numbers.dtype)]))
+    *values, count = torch.cat([numbers, summed]).tolist()
+    own, norms_read, sums = values[: len(terms)], values[len(terms) : len(numbers)], values[len(numbers) :]
+    joint = {name: value / number_of_processes() for name, value in zip(terms, sums, strict=True)}
+    return Reading(dict(zip(terms, own, strict=True)), joint, tuple(norms_read), int(count))
 
 
 class Memory:

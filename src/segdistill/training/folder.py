@@ -148,7 +148,7 @@ class RunFolder:
 
 def changed_keys(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """A line for each recipe key that touches the weights and differs."""
-    earlier, now = (_without_check(recipe) for recipe in (earlier, now))
+    earlier, now = (_without_harmless(recipe) for recipe in (earlier, now))
     return [
         f"{key}: {earlier.get(key)!r} then, {now.get(key)!r} now"
         for key in sorted({*earlier, *now})
@@ -156,11 +156,11 @@ def changed_keys(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
     ]
 
 
-def _without_check(recipe: dict[str, Any]) -> dict[str, Any]:
+def _without_harmless(recipe: dict[str, Any]) -> dict[str, Any]:
     teacher = recipe.get("teacher")
     if not isinstance(teacher, dict):
         return recipe
-    return {**recipe, "teacher": {key: value for key, value in teacher.items() if key != "check"}}
+    return {**recipe, "teacher": {key: value for key, value in teacher.items() if key not in ("check", "shard")}}
 
 
 class Journal:

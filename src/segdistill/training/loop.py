@@ -14,8 +14,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from segdistill.data.base import SegmentationDataset
-from segdistill.data.loading import Share, Stream, training_batches
-from segdistill.errors import CheckpointError, RecipeError, TrainingError
+from segdistill.data.loading import Stream, training_batches
+from segdistill.errors import CheckpointError, TrainingError
 from segdistill.evaluation.metrics import Scores
 from segdistill.evaluation.scoring import count
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
@@ -29,8 +29,10 @@ from segdistill.training.failures import explained
 from segdistill.training.faults import Faults, Memory, first_not_finite, read
 from segdistill.training.folder import Journal, RunFolder
 from segdistill.training.interruption import Interrupted, StopNow, StopRequest
-from segdistill.training.processes import start_accelerator
+from segdistill.training.norms import synchronise_norms
+from segdistill.training.processes import own_batches, start_accelerator
 from segdistill.training.schedule import make_optimizer, own_optimizers, parameters_of, set_rate
+from segdistill.training.sharding import place
 from segdistill.training.step import forward_backward
 from segdistill.training.unreadable import Unreadable
 
@@ -58,11 +60,12 @@ class Fit:
         config = self.config
         until = self.until or config.steps
         accelerator = start_accelerator()
-        share = _share(config, accelerator)
+        share = own_batches(config)
+        synchronise_norms(self.distiller, config.sync_bn, accelerator.device, accelerator.num_processes)
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.distiller.to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
         for teacher in self.distiller.teacher:
-            teacher.to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
+            place(teacher, accelerator.device, layout)
         own = own_optimizers(self.distiller.methods)
         optimizer = make_optimizer(config.optimizer, self.distiller.student, self.distiller.methods, own)
         scaler = torch.amp.GradScaler(accelerator.device.type, enabled=config.precision == "fp16")
@@ -139,11 +142,11 @@ class Fit:
                 progress.step += 1
                 progress.seconds += time.perf_counter() - began
 
-                display.step(progress.step, found.terms)
+                display.step(progress.step, found.joint)
                 last = progress.step == config.steps
                 logged = not found.faults and (last or progress.step % config.log_every == 0)
                 if journal is not None and logged:
-                    journal.write("train", progress.step, {**found.terms, "lr": rate, "seconds": progress.seconds})
+                    journal.write("train", progress.step, {**found.joint, "lr": rate, "seconds": progress.seconds})
                 progress.validating = last or progress.step % validate_every == 0
                 if last or progress.step % checkpoint_every == 0:  # a validation that is cut short is made again
                     self._save(progress, parts, accelerator)
@@ -216,16 +219,6 @@ class Fit:
             if accelerator.is_main_process:
                 save_weights(self.folder.best, self.distiller.student.state_dict())
         return scores
-
-
-def _share(config: TrainingConfig, accelerator: Accelerator) -> Share:
-    pieces = accelerator.num_processes * config.accumulate
-    if config.batch_size % pieces:
-        raise RecipeError(
-            f"batch_size {config.batch_size} can't be shared by {accelerator.num_processes} processes in "
-            f"{config.accumulate} micro-batches; choose a multiple of {pieces}."
-        )
-    return Share(config.batch_size, accelerator.process_index, accelerator.num_processes, config.accumulate)
 
 
 def _norm(parameters: Iterable[nn.Parameter]) -> Tensor:

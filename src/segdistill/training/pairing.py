@@ -53,7 +53,9 @@ def pair(model: LoadedModel, config: TeacherConfig, data: Classes) -> Pairing:
         notes.append(f"it knows other classes ({_few(model.classes)}), so its scores are neither used nor measured")
     if config.input_scale != 1:
         notes.append(f"it sees images at {config.input_scale:g} times their size")
-    network = Teacher(model.network, class_map=mapped, input_scale=config.input_scale)
+    if config.precision not in (None, "fp32"):
+        notes.append(f"it computes in {config.precision}")
+    network = Teacher(model.network, class_map=mapped, input_scale=config.input_scale, precision=config.precision)
     comparable = mapped is not None or not obstacle
     taught = replace(model, network=network.eval(), classes=data if comparable else model.classes)
     return Pairing(taught, mapped, "; ".join(notes), obstacle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -12,6 +13,7 @@ from torch import nn
 
 from segdistill.data import SegmentationDataset, create_dataset
 from segdistill.data.balance import class_weights
+from segdistill.data.base import Classes
 from segdistill.data.loading import Stream
 from segdistill.diagnosis.agreement import require_better_than_chance
 from segdistill.errors import CheckpointError, RecipeError
@@ -30,7 +32,8 @@ from segdistill.training.folder import RunFolder
 from segdistill.training.loop import Fit
 from segdistill.training.memory import advice
 from segdistill.training.pairing import Pairing, pair, recorded, require_readable, require_same_classes
-from segdistill.training.processes import is_main, own_device, wait_for_all
+from segdistill.training.processes import is_main, own_device, require_possible, wait_for_all
+from segdistill.training.sharding import shard
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ def train(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Run:
     resume: continue the run of that folder; without it a folder in use is an error.
     """
     folder = run_folder(recipe)
+    require_possible(recipe)
     task = prepare_task(recipe, recipe.role, teacher=None)
     with folder.held():
         folder.open(recipe.model_dump(mode="json"), resume=resume)
@@ -72,6 +76,7 @@ def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Dis
     anything is trained.
     """
     folder = run_folder(recipe)
+    require_possible(recipe)
     if not recipe.method:
         recipe = recipe.with_method()
         if not quiet and is_main():
@@ -82,7 +87,7 @@ def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Dis
                 markup=False,
             )
     classes = create_dataset(recipe.data, "train").classes
-    teacher = pair(open_model(recipe.teacher.run), recipe.teacher, classes) if recipe.teacher.run is not None else None
+    teacher = _opened(recipe.teacher.run, recipe, classes) if recipe.teacher.run is not None else None
     alone = open_model(recipe.baseline) if recipe.baseline not in ("train", "none") else None
     if alone is not None:
         require_same_classes(alone, classes)
@@ -125,7 +130,7 @@ def _in_turn(
 
     if teacher is None:
         classes = create_dataset(recipe.data, "train").classes
-        teacher = pair(part("teacher", role="teacher"), recipe.teacher, classes)
+        teacher = _opened(part("teacher", role="teacher").path, recipe, classes)
     if teacher.note and not quiet and is_main():
         console.print(f"teacher: {teacher.note}", soft_wrap=True, markup=False)
     if recipe.baseline == "train":
@@ -133,7 +138,18 @@ def _in_turn(
     # Made again: the methods must meet the trained teacher, and the student must start from its seed.
     task = prepare_task(recipe, "student", teacher=teacher.model.network, obstacle=teacher.obstacle)
     student = _fit(recipe, task, folder, title="+".join(method.name for method in recipe.method), quiet=quiet)
+    if recipe.teacher.shard:  # from here on each process uses it by itself
+        source = teacher.model.path if recipe.teacher.run is None else recipe.teacher.run
+        teacher = pair(open_model(source), recipe.teacher, create_dataset(recipe.data, "train").classes)
     return Distillation(student, teacher, alone)
+
+
+def _opened(source: str | Path | NetworkSpec, recipe: Recipe, classes: Classes) -> Pairing:
+    """The trained teacher, with a part of it on every process if the recipe asks for that."""
+    pairing = pair(open_model(source), recipe.teacher, classes)
+    if recipe.teacher.shard:
+        shard(pairing.model.network)
+    return pairing
 
 
 def run_folder(recipe: Recipe) -> RunFolder:

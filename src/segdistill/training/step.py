@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from segdistill.data.loading import Batch
-
-Precision = Literal["fp32", "bf16", "fp16"]
-DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+from segdistill.models.teacher import DTYPES, Precision
+from segdistill.training.task_loss import micro_batch_shares
 
 
 def forward_backward(
@@ -30,10 +28,11 @@ def forward_backward(
     """
     dtype = DTYPES[precision]
     sums: dict[str, Tensor] = {}
-    for number, batch in enumerate(batches):
+    shares = micro_batch_shares([batch.label for batch in batches]) if len(batches) > 1 else [None]
+    for number, (batch, share) in enumerate(zip(batches, shares, strict=True)):
         with contextlib.nullcontext() if number == len(batches) - 1 else unsynced():
             with torch.autocast(batch.image.device.type, dtype, enabled=dtype is not torch.float32):
-                terms: dict[str, Tensor] = model(batch.image, batch.label, step)
+                terms: dict[str, Tensor] = model(batch.image, batch.label, step, share)
             loss = torch.stack(list(terms.values())).sum()
             scaler.scale(loss / len(batches)).backward()
         for name, value in terms.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from segdistill.constraints import NonNegative
 from segdistill.data.base import IGNORE_INDEX
-from segdistill.methods.ranks import mean_count
+from segdistill.methods import ranks
 from segdistill.outputs import linear_taps, resize
 
 _SCORES = {"cpu": 1 << 18}  # scores in a strip: on a processor about what its cache holds
@@ -62,7 +63,14 @@ def task_loss(
         total: Tensor = _RowwiseCrossEntropy.apply(scores, label, class_weights, align_corners, wanted)
         if divisor == "all":
             return total / label.numel()
-        return total / mean_count((label != IGNORE_INDEX).sum())
+        return total / ranks.mean_count((label != IGNORE_INDEX).sum())
+
+
+def micro_batch_shares(labels: Sequence[Tensor]) -> list[Tensor]:
+    """What the task loss of each micro-batch, of labels (N,H,W), counts in the mean over a step's: labelled pixels over
+    their mean, of all ranks together. The mean is then the joint batch's, wherever void falls."""
+    counts = ranks.total(torch.stack([(label != IGNORE_INDEX).sum() for label in labels]).float())
+    return list(counts / counts.mean().clamp_min(1))
 
 
 class _RowwiseCrossEntropy(torch.autograd.Function):

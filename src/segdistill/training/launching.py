@@ -1,0 +1,78 @@
+"""Several processes on this machine, started by torch's own launcher; each runs the command that was given."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import torch
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from segdistill.errors import RecipeError, SegdistillError
+from segdistill.recipe import load_recipe
+from segdistill.training.interruption import Interrupted
+from segdistill.training.processes import require_possible
+from segdistill.training.slurm import as_ranks
+
+_SECONDS_TO_SAVE = "600"
+"""How long processes that were told to stop may take to save before the launcher kills them."""
+
+
+class ProcessFailedError(SegdistillError):
+    """A process of a launched command has failed and said why itself. code: its exit status."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def launch(nproc: int | None, parts: Sequence[str] = ()) -> bool:
+    """Run this command as `nproc` processes and wait for them; whether it did, for then all is done.
+
+    It does not for None and 1, nor in a process that was started so. SIGINT and SIGTERM are handed to all processes,
+    which save and leave. parts: of the recipe that is trained, refused here if they can't be.
+    """
+    if nproc is None or not _wanted(nproc):
+        return False
+    if parts:
+        require_possible(load_recipe(*parts), nproc)
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // nproc)))
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", _SECONDS_TO_SAVE)
+    logging.disable(logging.ERROR)  # processes speak for themselves
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=nproc, max_restarts=0,
+        run_id=str(os.getpid()), rdzv_backend="c10d", rdzv_endpoint="127.0.0.1:0", local_addr="127.0.0.1",
+    )  # fmt: skip
+    try:
+        elastic_launch(config, sys.executable)("-m", "segdistill", *sys.argv[1:])
+    except SignalException as stop:
+        raise Interrupted("All processes have been stopped.", 128 + stop.sigval) from None
+    except ChildFailedError as error:
+        first = min(error.failures.values(), key=lambda failure: failure.timestamp)
+        code = first.exitcode if first.exitcode > 0 else 128 - first.exitcode
+        raise ProcessFailedError(
+            f"Process {first.local_rank} of {nproc} ended first, with status {first.exitcode}.", code
+        ) from None
+    return True
+
+
+def _wanted(nproc: int) -> bool:
+    """Whether processes are to be started; a number that can't be is refused."""
+    environment = {**as_ranks(os.environ), **os.environ}
+    there = int(environment.get("LOCAL_WORLD_SIZE", environment.get("WORLD_SIZE", "1")))
+    if "RANK" in environment:  # a process that was started already, by --nproc itself or by another launcher
+        if there != nproc:
+            raise RecipeError(
+                f"--nproc is {nproc}, but a launcher has already started {there} processes here. Leave --nproc out."
+            )
+        return False
+    if nproc < 1:
+        raise RecipeError(f"--nproc is {nproc}; expected how many processes share the work, 1 or more.")
+    devices = torch.cuda.device_count() if torch.cuda.is_available() else nproc
+    if nproc > devices:
+        raise RecipeError(f"--nproc is {nproc}, but there are {devices} CUDA devices here. Set --nproc {devices}.")
+    return nproc > 1

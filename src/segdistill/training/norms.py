@@ -1,0 +1,28 @@
+"""Batch norm over the joint batch of all processes."""
+
+from __future__ import annotations
+
+import torch
+from timm.layers import BatchNormAct2d, convert_sync_batchnorm
+from torch import nn
+
+from segdistill.models.layers import BatchNorm
+
+_USUAL = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, BatchNormAct2d, BatchNorm)
+"""Exactly these: a method's norm that leaves void out sums over the processes by itself."""
+
+
+def synchronise_norms(model: nn.Module, wanted: bool | None, device: torch.device, processes: int) -> None:
+    """Let the batch norms of `model` take mean and variance of all processes' batches, where `wanted` (None: on CUDA).
+
+    They keep their names, weights and statistics, so what is saved is an ordinary network. One process has the joint
+    batch already. Torch knows no such norm for processors.
+    """
+    if wanted is None:
+        wanted = device.type == "cuda"
+    if not wanted or processes == 1:
+        return
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) in _USUAL:
+                setattr(parent, name, convert_sync_batchnorm(child))

@@ -1,0 +1,48 @@
+"""Two processes that are one gloo group, from a server that has imported torch already: they start in no time."""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+import segdistill
+
+_FORKED = multiprocessing.get_context("forkserver")
+_FORKED.set_forkserver_preload(["segdistill.verbs", "pytest", "torch.distributed.fsdp"])
+
+
+def in_two(work: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """What `work(rank, *arguments)` returns in each of the processes; `work` is a function of a module."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with ProcessPoolExecutor(2, mp_context=_FORKED) as both:
+        running = [both.submit(_one, rank, port, work, arguments) for rank in (0, 1)]
+        return [torch.load(io.BytesIO(each.result()), weights_only=False) for each in running]
+
+
+def _one(rank: int, port: int, work: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes:
+    torch.set_num_threads(1)
+    own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+    os.environ.update({"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in own.items()}})
+    dist.init_process_group("gloo")
+    written = io.BytesIO()
+    try:
+        torch.save(work(rank, *arguments), written)
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()  # or the other would wait for this one
+    return written.getvalue()
+
+
+def trained_by(rank: int, words: list[str]) -> None:
+    """`segdistill train WORDS` as one of the processes."""
+    segdistill.train(*words, quiet=True)
