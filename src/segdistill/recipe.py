@@ -138,6 +138,11 @@ ClassMapSource = Annotated[
 ]
 
 
+def _off(value: Any) -> Any:
+    """YAML takes a bare `off` for false."""
+    return "off" if value is False else value
+
+
 class TeacherConfig(BaseModel):
     """The teacher. network: what it is, to train it here. run: what to take instead, a run folder, a weight file,
     or the name of a trained network of another library, such as hf:FOLDER, taken as it is with its own classes.
@@ -146,7 +151,9 @@ class TeacherConfig(BaseModel):
     class_map: for a teacher in `run` that knows other classes: "names", a .yaml file or a mapping of `teacher class:
     class of the data set`; see `models/class_map.py`. input_scale: the teacher sees the image at this many times its
     size. check: whether a teacher in `run` is tried on a few validation images first, and refused if it does no better
-    than guessing.
+    than guessing. cache: "logits" asks the teacher once for each whole training image and cuts the student's crop out
+    of its logits, an approximation that saves its part of every step (docs/speed.md). cache_folder: where they are
+    kept for other runs to share, null for the run folder.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -157,12 +164,15 @@ class TeacherConfig(BaseModel):
     class_map: ClassMapSource = None
     input_scale: float = Field(1.0, ge=0.125, le=8)
     check: bool = True
+    cache: Annotated[Literal["off", "logits"], BeforeValidator(_off)] = "off"
+    cache_folder: Path | None = None
 
     @model_serializer(mode="wrap")
     def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
-        if self.check:  # recipes of runs that know no check stay the same
-            written.pop("check", None)
+        for key in ("check", "cache", "cache_folder"):  # recipes of runs that know none of them stay the same
+            if getattr(self, key) == type(self).model_fields[key].default:
+                written.pop(key, None)
         return written
 
     @model_validator(mode="after")

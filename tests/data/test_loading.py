@@ -191,7 +191,7 @@ def test_another_sample_takes_the_place_of_one_that_cannot_be_read(workers: int)
             continue
         (name,) = batch.names
         assert name != "4"
-        image, label, _ = whole.taking(int(name), place)
+        image, label, *_ = whole.taking(int(name), place)
         assert torch.equal(batch.image[0], image)
         assert torch.equal(batch.label[0], label)
         assert batch.unreadable == ((4, "Can't read image 4.png"),)

@@ -19,7 +19,7 @@ class Distiller(nn.Module):
     """Student and methods as one module, so that one wrapper distributes both; the teacher stays outside of it.
 
     forward: image uint8 (N,3,H,W), label uint8 (N,H,W), step -> {"task": .., "auxiliary": .., "<method>": ..}, scalars
-    whose sum is the loss.
+    whose sum is the loss. target: the teacher's logits (N,K,h,w), known already; it is then not asked.
 
     factors: per method, what its terms are multiplied with at a step (see `MethodSchedule`); none for 1 throughout.
     task: how the task loss is taken.
@@ -58,7 +58,7 @@ class Distiller(nn.Module):
         modules = self.named_modules()
         return tuple(f"{name}." for name, module in modules if getattr(module, "equal_on_all_ranks", False))
 
-    def forward(self, image: Tensor, label: Tensor, step: int = 0) -> dict[str, Tensor]:
+    def forward(self, image: Tensor, label: Tensor, step: int = 0, target: Tensor | None = None) -> dict[str, Tensor]:
         pixels, label = as_input(image), label.long()
         output: SegOutput = self.student(pixels)
         terms = {"task": self._task_loss(output.logits, label)}
@@ -67,18 +67,28 @@ class Distiller(nn.Module):
         for teacher in self.teacher:
             active = [(method, factor(step)) for method, factor in zip(self.methods, self._factors, strict=True)]
             if any(factor for _, factor in active):
-                asked = any("auxiliary" in getattr(method, "needs", ()) for method in self.methods)
-                with torch.no_grad(), auxiliary_given(teacher) if asked else contextlib.nullcontext():
-                    target: SegOutput = teacher(pixels)
+                taught = self._ask(teacher, pixels) if target is None else _only(target)
             for method, factor in active:
-                for name, value in (method(output, target, label) if factor else _idle(method)).items():
+                for name, value in (method(output, taught, label) if factor else _idle(method)).items():
                     value = factor * value
                     terms[name] = terms[name] + value if name in terms else value
         return terms
 
+    @torch.no_grad()
+    def _ask(self, teacher: nn.Module, pixels: Tensor) -> SegOutput:
+        asked = any("auxiliary" in getattr(method, "needs", ()) for method in self.methods)
+        with auxiliary_given(teacher) if asked else contextlib.nullcontext():
+            output: SegOutput = teacher(pixels)
+        return output
+
     def _task_loss(self, logits: Tensor, label: Tensor) -> Tensor:
         how = self._task
         return task_loss(logits, label, self.class_weights, align_corners=how.align_corners, divisor=how.divisor)
+
+
+def _only(logits: Tensor) -> SegOutput:
+    """An output of which nothing but the logits is known."""
+    return SegOutput(logits=logits.float(), embedding=logits.new_zeros(len(logits), 0, *logits.shape[2:]), features=())
 
 
 def _always(step: int) -> float:

@@ -40,7 +40,8 @@ class RunFolder:
     """Paths of a run and the rule that a folder holds one run.
 
     recipe.yaml, environment.json, metrics.jsonl, tensorboard/, checkpoints/{last.pt, previous.pt,
-    best.safetensors}, <role>.safetensors + <role>.yaml when it is finished, result.json when it is measured.
+    best.safetensors}, teacher_logits/ where they are cached, <role>.safetensors + <role>.yaml when it is finished,
+    result.json when it is measured.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,6 +52,7 @@ class RunFolder:
         self.last = path / "checkpoints" / "last.pt"
         self.previous = path / "checkpoints" / "previous.pt"
         self.best = path / "checkpoints" / "best.safetensors"
+        self.teacher_logits = path / "teacher_logits"
 
     def states(self) -> list[Path]:
         """The files of states that there are, the newest first."""
@@ -148,7 +150,7 @@ class RunFolder:
 
 def changed_keys(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """A line for each recipe key that touches the weights and differs."""
-    earlier, now = (_without_check(recipe) for recipe in (earlier, now))
+    earlier, now = (_without_harmless(recipe) for recipe in (earlier, now))
     return [
         f"{key}: {earlier.get(key)!r} then, {now.get(key)!r} now"
         for key in sorted({*earlier, *now})
@@ -156,11 +158,11 @@ def changed_keys(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
     ]
 
 
-def _without_check(recipe: dict[str, Any]) -> dict[str, Any]:
+def _without_harmless(recipe: dict[str, Any]) -> dict[str, Any]:
     teacher = recipe.get("teacher")
     if not isinstance(teacher, dict):
         return recipe
-    return {**recipe, "teacher": {key: value for key, value in teacher.items() if key != "check"}}
+    return {**recipe, "teacher": {key: value for key, value in teacher.items() if key not in ("check", "cache_folder")}}
 
 
 class Journal:

@@ -33,7 +33,7 @@ def forward_backward(
     for number, batch in enumerate(batches):
         with contextlib.nullcontext() if number == len(batches) - 1 else unsynced():
             with torch.autocast(batch.image.device.type, dtype, enabled=dtype is not torch.float32):
-                terms: dict[str, Tensor] = model(batch.image, batch.label, step)
+                terms: dict[str, Tensor] = model(batch.image, batch.label, step, batch.target)
             loss = torch.stack(list(terms.values())).sum()
             scaler.scale(loss / len(batches)).backward()
         for name, value in terms.items():
