@@ -91,9 +91,10 @@ class TrainingConfig(BaseModel):
     steps: optimiser steps. batch_size: images a step over all processes and micro-batches. accumulate: micro-batches
     a step. clip_grad: largest gradient norm, null for no limit. validate_every, checkpoint_every: steps, null for a
     tenth of the run. keep: which weights the run hands over, the last or those of the best validation mIoU (the best
-    is chosen on the validation images, so its score flatters). workers: loader processes. task_loss: how the
-    cross-entropy is taken. class_balance: exponent b of its class weights, share^-b; 0 is plain cross-entropy, 0.5
-    helps thin and rare classes.
+    is chosen on the validation images, so its score flatters). compile: whether networks are compiled (torch.compile)
+    while they train; "auto" tries it at the start of a run and takes what is faster. workers: loader processes.
+    task_loss: how the cross-entropy is taken. class_balance: exponent b of its class weights, share^-b; 0 is plain
+    cross-entropy, 0.5 helps thin and rare classes.
     on_nonfinite: what a loss or gradient that is not finite does: "stop" the run, "skip" the step, or "back_off": skip
     it and halve the learning rate for the rest of the run. nonfinite_limit: steps that may be skipped in all; one more
     stops. on_unreadable: what a training sample that can't be read does: "stop" the run, or "skip": another one takes
@@ -113,6 +114,7 @@ class TrainingConfig(BaseModel):
     clip_grad: float | None = Field(None, gt=0)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = True
+    compile: Literal["auto"] | bool = False
     workers: int = Field(2, ge=0)
     validate_every: int | None = Field(None, ge=1)
     checkpoint_every: int | None = Field(None, ge=1)
@@ -224,7 +226,7 @@ class Recipe(TrainingConfig):
     @model_serializer(mode="wrap")
     def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
-        for key in ("inference", "metrics", "task_loss"):  # recipes of runs that know none of them stay the same
+        for key in ("inference", "metrics", "task_loss", "compile"):  # recipes of runs that know none stay the same
             if getattr(self, key) == type(self).model_fields[key].default:
                 written.pop(key, None)
         return written

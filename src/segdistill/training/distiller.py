@@ -45,6 +45,7 @@ class Distiller(nn.Module):
         queues = self.queue_names()
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers() if name.startswith(queues)]
         self._factors = tuple(factors) or (_always,) * len(self.methods)
+        self._compiled: dict[str, Callable[[Tensor], SegOutput]] = {}
         # In a tuple the teacher is no submodule: not trained, not synchronised, not saved, not set to training mode.
         self._teacher = (teacher.eval().requires_grad_(False),) if teacher is not None else ()
 
@@ -53,6 +54,11 @@ class Distiller(nn.Module):
         """The teacher, or nothing."""
         return self._teacher
 
+    def compile_networks(self, *, student: bool, teacher: bool) -> None:
+        """Run these networks compiled from now on, in here alone; the networks themselves stay as they are."""
+        networks = {"student": (self.student,) if student else (), "teacher": self.teacher if teacher else ()}
+        self._compiled = {role: torch.compile(each, dynamic=False) for role, one in networks.items() for each in one}
+
     def queue_names(self) -> tuple[str, ...]:
         """How the names of those tensors begin."""
         modules = self.named_modules()
@@ -60,7 +66,7 @@ class Distiller(nn.Module):
 
     def forward(self, image: Tensor, label: Tensor, step: int = 0, target: Tensor | None = None) -> dict[str, Tensor]:
         pixels, label = as_input(image), label.long()
-        output: SegOutput = self.student(pixels)
+        output: SegOutput = self._compiled.get("student", self.student)(pixels)
         terms = {"task": self._task_loss(output.logits, label)}
         if output.auxiliary is not None:
             terms["auxiliary"] = self._task.auxiliary_weight * self._task_loss(output.auxiliary, label)
@@ -78,7 +84,7 @@ class Distiller(nn.Module):
     def _ask(self, teacher: nn.Module, pixels: Tensor) -> SegOutput:
         asked = any("auxiliary" in getattr(method, "needs", ()) for method in self.methods)
         with auxiliary_given(teacher) if asked else contextlib.nullcontext():
-            output: SegOutput = teacher(pixels)
+            output: SegOutput = self._compiled.get("teacher", teacher)(pixels)
         return output
 
     def _task_loss(self, logits: Tensor, label: Tensor) -> Tensor:

@@ -119,6 +119,14 @@ class RunFolder:
             self._claim(recipe, resume=resume)
         wait_for_all()
 
+    def note(self, key: str, value: Any) -> None:
+        """Add to environment.json what was found out about the machine."""
+        if is_main():
+            known: dict[str, Any] = {}
+            with contextlib.suppress(OSError, ValueError):
+                known = json.loads(self.environment.read_text(encoding="utf-8"))
+            write_json(self.environment, {**known, key: value})
+
     def _recorded(self) -> dict[str, Any]:
         try:
             recorded: dict[str, Any] = read_yaml(self.recipe)

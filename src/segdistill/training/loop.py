@@ -20,6 +20,7 @@ from segdistill.recipe import TrainingConfig
 from segdistill.seeds import mix
 from segdistill.training.allocator import keep_freed_memory
 from segdistill.training.checkpoint import Progress, save_state
+from segdistill.training.compiling import compile_networks
 from segdistill.training.display import Display
 from segdistill.training.distiller import Distiller
 from segdistill.training.faults import Faults, Memory, first_not_finite, read
@@ -70,6 +71,10 @@ class Fit:
         memory = Memory(self.distiller, queues=config.on_nonfinite != "stop")
         rank, world = accelerator.process_index, accelerator.num_processes
         faults = Faults(self.folder.path, self.distiller, config, rank, world)
+        quiet = self.quiet or not accelerator.is_main_process
+        display = Display(self.title, start=progress.step, steps=config.steps, quiet=quiet)
+        asked = self.stream.targets is None
+        compile_networks(self.distiller, config, self.folder, self.stream.augment.crop, display.say, teacher=asked)
         model = accelerator.prepare_model(self.distiller)
         unreadable = Unreadable(config, len(self.stream.data), world)
         batches = training_batches(
@@ -79,12 +84,11 @@ class Fit:
             self.folder, self.distiller.student, self.validation,
             inference=self.inference, metrics=self.metrics, workers=config.workers, accelerator=accelerator,
         )  # fmt: skip
-        quiet = self.quiet or not accelerator.is_main_process
         validate_every = config.validate_every or max(1, config.steps // 10)
         checkpoint_every = config.checkpoint_every or max(1, config.steps // 10)
         with (
             StopRequest() as stop,
-            Display(self.title, start=progress.step, steps=config.steps, quiet=quiet) as display,
+            display,
             Journal(self.folder, progress) if accelerator.is_main_process else contextlib.nullcontext() as journal,
             self._saving_when_stopped(progress, parts, stop, accelerator),
         ):

@@ -234,9 +234,8 @@ def _from_checkpoint(
             return [], [f"A lower learning rate was not tried: the teacher's cached logits are gone from {kept}."]
     task.distiller.zero_grad(set_to_none=True)  # what the trials before left
     never = config.steps + 1
-    quiet = config.model_copy(
-        update={"validate_every": never, "checkpoint_every": never, "on_nonfinite": "stop", "workers": 0}
-    )
+    changes = {"validate_every": never, "checkpoint_every": never, "on_nonfinite": "stop", "workers": 0}
+    quiet = config.model_copy(update={**changes, "compile": False})
     what = f"with {_LOWER:g} of the learning rate from step {progress.step} on"
     with tempfile.TemporaryDirectory() as place:
         aside = RunFolder(Path(place))
