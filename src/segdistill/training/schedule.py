@@ -68,8 +68,8 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """One optimiser over the student and the trained parts of the methods (`extra`) that `own` ones don't have.
 
-    Its step is torch's fused one where there is one, with the very bits of the plain one. On a processor it takes for
-    granted that a gradient lies in memory as its parameter does, which is how autograd makes gradients.
+    Its step is torch's fused one where there is one, which differs from the plain one by rounding. On a processor it
+    takes for granted that a gradient lies in memory as its parameter does, which is how autograd makes gradients.
     """
     taken = set(parameters_of(own))
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
