@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,17 +16,16 @@ from segdistill.data.loading import Share, Stream, training_batches
 from segdistill.errors import CheckpointError, RecipeError, TrainingError
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.recipe import TrainingConfig
-from segdistill.seeds import mix
 from segdistill.training.allocator import keep_freed_memory
 from segdistill.training.checkpoint import Progress, save_state
 from segdistill.training.compiling import compile_networks
 from segdistill.training.display import Display
 from segdistill.training.distiller import Distiller
-from segdistill.training.faults import Faults, Memory, first_not_finite, read
+from segdistill.training.faults import Faults, Memory, first_not_finite
 from segdistill.training.folder import Journal, RunFolder
 from segdistill.training.interruption import Interrupted, StopNow, StopRequest
 from segdistill.training.processes import agree, start_accelerator
-from segdistill.training.step import forward_backward
+from segdistill.training.stepper import Stepper
 from segdistill.training.unreadable import Unreadable
 from segdistill.training.update import Update
 from segdistill.training.validation import Validation
@@ -61,21 +59,19 @@ class Fit:
             keep_freed_memory()
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.distiller.to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
-        for teacher in self.distiller.teacher if self.stream.targets is None else ():
+        asked = self.stream.targets is None  # else all that the teacher has to say is known
+        for teacher in self.distiller.teacher if asked else ():
             teacher.to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
         update = Update(self.distiller, config, accelerator.device)
         parts: dict[str, Any] = {"distiller": self.distiller, **update.parts()}
         progress, whence = self.folder.restore(parts)
         self._saved = progress.step
         _require_equal(progress.step, accelerator)
-        memory = Memory(self.distiller, queues=config.on_nonfinite != "stop")
-        rank, world = accelerator.process_index, accelerator.num_processes
-        faults = Faults(self.folder.path, self.distiller, config, rank, world)
         quiet = self.quiet or not accelerator.is_main_process
         display = Display(self.title, start=progress.step, steps=config.steps, quiet=quiet)
-        asked = self.stream.targets is None
         compile_networks(self.distiller, config, self.folder, self.stream.augment.crop, display.say, teacher=asked)
         model = accelerator.prepare_model(self.distiller)
+        rank, world = accelerator.process_index, accelerator.num_processes
         unreadable = Unreadable(config, len(self.stream.data), world)
         batches = training_batches(
             self.stream, share, start=progress.step, stop=until, workers=config.workers, skip=unreadable.skips
@@ -93,6 +89,12 @@ class Fit:
             self._saving_when_stopped(progress, parts, stop, accelerator),
         ):
             write = journal.write if journal is not None else _nowhere
+            step = Stepper(
+                config, self.distiller, model, accelerator, share, update,
+                memory=Memory(self.distiller, queues=config.on_nonfinite != "stop"),
+                faults=Faults(self.folder.path, self.distiller, config, rank, world),
+                unreadable=unreadable, say=display.say, write=write,
+            )  # fmt: skip
             if whence:
                 display.say(whence)
             if world == 1:  # of several, no one may leave while the others wait for it
@@ -104,33 +106,7 @@ class Fit:
                     write("validation", progress.step, scores.as_dict())
                     progress.validating = False
                     continue
-                began = time.perf_counter()
-                rate = update.set_rate(progress.step, progress.rate)
-                torch.manual_seed(mix(config.seed, progress.step, rank))
-                memory.keep()
-                self.distiller.train()
-                parts_read = [next(batches).to(accelerator.device) for _ in range(config.accumulate)]
-                for index, why in unreadable.note(parts_read, progress).items():
-                    display.say(f"replaced by another sample: {why}")
-                    write("unreadable", progress.step + 1, {"sample": index, "why": why})
-                losses = forward_backward(
-                    model, parts_read, progress.step, precision=config.precision, scaler=update.scaler,
-                    unsynced=lambda: accelerator.no_sync(model),
-                )  # fmt: skip
-                norms = update.norms()
-                found = read(losses, norms)
-                if found.faults:
-                    memory.restore()
-                    places = share.positions(progress.step)
-                    told = faults.answer(found, parts_read, places, progress, update.scaler.get_scale())
-                    display.say(told)
-                    write("fault", progress.step + 1, {"told": told, "lr_factor": progress.rate})
-                else:
-                    update.apply(norms)
-                update.clear()
-                progress.step += 1
-                progress.seconds += time.perf_counter() - began
-
+                found, rate = step(batches, progress)
                 display.step(progress.step, found.terms)
                 last = progress.step == config.steps
                 logged = not found.faults and (last or progress.step % config.log_every == 0)
