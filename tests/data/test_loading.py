@@ -68,7 +68,7 @@ def test_a_position_does_not_depend_on_what_was_read_before() -> None:
     fresh, used = _stream(), _stream()
     for position in (3, 25, 0):
         _ = used[position]
-    image, label, name = fresh[17]
+    image, label, name, *_ = fresh[17]
     again = used[17]
     assert torch.equal(image, again[0])
     assert torch.equal(label, again[1])
