@@ -20,6 +20,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,13 @@ def main() -> None:
     file = RESULTS / "step.json"
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     for name in options.measure:
-        rows = parts[name](options)
         environment = {**describe_environment(), "command": ["benchmarks/step.py", "--measure", name]}
+        rows: list[dict[str, Any]] = []
         found[name] = {"rows": rows, "steps": options.steps, "rounds": options.rounds, "environment": environment}
-        write_json(file, found)
-        write_text(RESULTS / "step.md", page(found))
+        for row in parts[name](options):  # written one by one: all of them take long
+            rows.append(row)
+            write_json(file, found)
+            write_text(RESULTS / "step.md", page(found))
     print(page(found))
 
 
@@ -75,17 +78,17 @@ def child(words: list[str], *, method: str, steps: int, switch: str = "", kind: 
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def methods(options: argparse.Namespace) -> list[dict[str, Any]]:
-    return [{"method": name, **child(options.words, method=name, steps=options.steps)} for name in options.methods]
+def methods(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    for name in options.methods:
+        yield {"method": name, **child(options.words, method=name, steps=options.steps)}
 
 
-def switches(options: argparse.Namespace) -> list[dict[str, Any]]:
+def switches(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Each switch beside the run as it is, round by round."""
     taken: dict[str, list[dict[str, Any]]] = {name: [] for name in ("", *SWITCHES)}
     for _ in range(options.rounds):
         for name, runs in taken.items():
             runs.append(child(options.words, method="kd", steps=options.steps, switch=name))
-    rows = []
     for name, runs in taken.items():
         row: dict[str, Any] = {"switch": name or "as it is"}
         for clock in ("wall", "processor"):
@@ -93,19 +96,18 @@ def switches(options: argparse.Namespace) -> list[dict[str, Any]]:
             base = [sum(run[clock].values()) for run in taken[""]]
             row[clock] = statistics.median(totals)
             row[f"{clock}_ratio"] = statistics.median(own / plain for own, plain in zip(totals, base, strict=True))
-        rows.append(row)
-    rows.append({"switch": "compile=auto", **child(options.words, method="kd", steps=1, kind="compile")})
-    return rows
+        yield row
+    yield {"switch": "compile=auto", **child(options.words, method="kd", steps=1, kind="compile")}
 
 
-def loading(options: argparse.Namespace) -> list[dict[str, Any]]:
-    return [child(options.words, method="kd", steps=options.steps, kind="loading")]
+def loading(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    yield child(options.words, method="kd", steps=options.steps, kind="loading")
 
 
-def memory(options: argparse.Namespace) -> list[dict[str, Any]]:
-    small = child(list(TINY), method="kd", steps=2000, kind="memory")
+def memory(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    yield {"run": "2,000 small steps", **child(list(TINY), method="kd", steps=2000, kind="memory")}
     real = child(options.words, method="kd", steps=options.long, kind="memory")
-    return [{"run": "2,000 small steps", **small}, {"run": f"{options.long} steps of the recipe", **real}]
+    yield {"run": f"{options.long} steps of the recipe", **real}
 
 
 def page(found: dict[str, Any]) -> str:
