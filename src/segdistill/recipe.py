@@ -93,9 +93,10 @@ class TrainingConfig(BaseModel):
     steps: optimiser steps. batch_size: images a step over all processes and micro-batches. accumulate: micro-batches
     a step. clip_grad: largest gradient norm, null for no limit. validate_every, checkpoint_every: steps, null for a
     tenth of the run. keep: which weights the run hands over, the last or those of the best validation mIoU (the best
-    is chosen on the validation images, so its score flatters). workers: loader processes. task_loss: how the
-    cross-entropy is taken. class_balance: exponent b of its class weights, share^-b; 0 is plain cross-entropy, 0.5
-    helps thin and rare classes.
+    is chosen on the validation images, so its score flatters). compile: whether networks are compiled (torch.compile)
+    while they train; "auto" tries it at the start of a run and takes what is faster. workers: loader processes.
+    task_loss: how the cross-entropy is taken. class_balance: exponent b of its class weights, share^-b; 0 is plain
+    cross-entropy, 0.5 helps thin and rare classes.
     on_nonfinite: what a loss or gradient that is not finite does: "stop" the run, "skip" the step, or "back_off": skip
     it and halve the learning rate for the rest of the run. nonfinite_limit: steps that may be skipped in all; one more
     stops. on_unreadable: what a training sample that can't be read does: "stop" the run, or "skip": another one takes
@@ -118,6 +119,7 @@ class TrainingConfig(BaseModel):
     clip_grad: float | None = Field(None, gt=0)
     precision: Precision = "fp32"
     channels_last: bool = True
+    compile: Literal["auto"] | bool = False
     workers: int = Field(2, ge=0)
     validate_every: int | None = Field(None, ge=1)
     checkpoint_every: int | None = Field(None, ge=1)
@@ -145,6 +147,11 @@ ClassMapSource = Annotated[
 ]
 
 
+def _off(value: Any) -> Any:
+    """YAML takes a bare `off` for false."""
+    return "off" if value is False else value
+
+
 class TeacherConfig(BaseModel):
     """The teacher. network: what it is, to train it here. run: what to take instead, a run folder, a weight file,
     or the name of a trained network of another library, such as hf:FOLDER, taken as it is with its own classes.
@@ -155,7 +162,9 @@ class TeacherConfig(BaseModel):
     size. check: whether a teacher in `run` is tried on a few validation images first, and refused if it does no better
     than guessing. precision: what it computes in and keeps its matrices and kernels in; null: it computes as the run
     does, from weights in fp32. shard: whether several processes keep a part of a teacher in `run` each (FSDP), for
-    one that does not fit on a device.
+    one that does not fit on a device. cache: "logits" asks the teacher once for each whole training image and cuts
+    the student's crop out of its logits, an approximation that saves its part of every step (docs/speed.md).
+    cache_folder: where they are kept for other runs to share, null for the run folder.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -168,11 +177,14 @@ class TeacherConfig(BaseModel):
     check: bool = True
     precision: Precision | None = None
     shard: bool = False
+    cache: Annotated[Literal["off", "logits"], BeforeValidator(_off)] = "off"
+    cache_folder: Path | None = None
 
     @model_serializer(mode="wrap")
     def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
-        for key in ("check", "precision", "shard"):  # recipes of runs that know none of them stay the same
+        # Recipes of runs that know none of them stay the same.
+        for key in ("check", "precision", "shard", "cache", "cache_folder"):
             if getattr(self, key) == type(self).model_fields[key].default:
                 written.pop(key, None)
         return written
@@ -233,7 +245,7 @@ class Recipe(TrainingConfig):
     def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
         # Recipes of runs that know none of them stay the same.
-        for key in ("inference", "metrics", "task_loss", "sync_bn", "auto_scale_lr"):
+        for key in ("inference", "metrics", "task_loss", "sync_bn", "auto_scale_lr", "compile"):
             if getattr(self, key) == type(self).model_fields[key].default:
                 written.pop(key, None)
         return written

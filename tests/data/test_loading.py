@@ -68,7 +68,7 @@ def test_a_position_does_not_depend_on_what_was_read_before() -> None:
     fresh, used = _stream(), _stream()
     for position in (3, 25, 0):
         _ = used[position]
-    image, label, name = fresh[17]
+    image, label, name, *_ = fresh[17]
     again = used[17]
     assert torch.equal(image, again[0])
     assert torch.equal(label, again[1])
@@ -191,7 +191,7 @@ def test_another_sample_takes_the_place_of_one_that_cannot_be_read(workers: int)
             continue
         (name,) = batch.names
         assert name != "4"
-        image, label, _ = whole.taking(int(name), place)
+        image, label, *_ = whole.taking(int(name), place)
         assert torch.equal(batch.image[0], image)
         assert torch.equal(batch.label[0], label)
         assert batch.unreadable == ((4, "Can't read image 4.png"),)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -37,3 +39,25 @@ def test_groups_give_the_head_its_rate_and_spare_norms_from_decay() -> None:
         rate = 0.05 if name.startswith("backbone.") else 0.5
         assert settings[parameter] == (rate, 0.5 if parameter.ndim > 1 else 0.0), name
     assert len(settings) == len(list(network.parameters())) + 2
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_step_is_that_of_the_plain_optimiser_however_weights_lie_in_memory(name: str) -> None:
+    config = OptimizerConfig(name=name, lr=0.01, weight_decay=0.1)  # type: ignore[arg-type]  # one of the two
+    torch.manual_seed(0)
+    network = create_model("mobilenetv2_035_fcn", 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network(torch.rand(2, 3, 32, 32)).logits.square().mean().backward()
+    gradients = [each.grad for each in network.parameters()]
+    stepped = []
+    for fused in (None, False):
+        twin = copy.deepcopy(network)
+        optimizer = make_optimizer(config, twin, None)
+        for group in optimizer.param_groups:
+            group["fused"] = group["fused"] if fused is None else fused
+        for _ in range(3):
+            for each, gradient in zip(twin.parameters(), gradients, strict=True):
+                each.grad = None if gradient is None else gradient.clone()
+            optimizer.step()
+        stepped.append(twin)
+    for (key, own), plain in zip(stepped[0].named_parameters(), stepped[1].parameters(), strict=True):
+        torch.testing.assert_close(own, plain, rtol=1e-5, atol=1e-6, msg=key)

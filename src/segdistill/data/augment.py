@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 from segdistill.constraints import Count
 from segdistill.data.base import IGNORE_INDEX, Sample
 from segdistill.data.photometric import Distortion, Picture
+from segdistill.data.views import View
 
 _CROP_TRIES = 10
 
@@ -48,6 +49,11 @@ class Augment(BaseModel):
 
     def __call__(self, sample: Sample, generator: Generator) -> tuple[Tensor, Tensor]:
         """`sample` -> image uint8 (3,h,w), label uint8 (h,w)."""
+        image, label, _ = self.viewed(sample, generator)
+        return image, label
+
+    def viewed(self, sample: Sample, generator: Generator) -> tuple[Tensor, Tensor, View]:
+        """The same, and which part of the sample it is."""
         picture = np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy())
         size = self._size((sample.label.shape[0], sample.label.shape[1]), self._factor(generator))
         label = self._resized_label(sample.label.numpy(), size)
@@ -55,11 +61,12 @@ class Augment(BaseModel):
         height, width = (min(crop, side) for crop, side in zip(self.crop, size, strict=True))
         label = label[top : top + height, left : left + width]
         picture = self._resized(picture, size)[top : top + height, left : left + width]
-        if self.flip and torch.rand((), generator=generator) < 0.5:
+        flipped = self.flip and bool(torch.rand((), generator=generator) < 0.5)
+        if flipped:
             picture, label = cast(Picture, cv2.flip(picture, 1)), cast(NDArray[np.uint8], cv2.flip(label, 1))
         if self.photometric:
             picture = Distortion.draw(generator)(np.ascontiguousarray(picture))
-        return self._padded(picture, label)
+        return *self._padded(picture, label), View(size, (top, left), (height, width), self.crop, flipped)
 
     def _factor(self, generator: Generator) -> float:
         low, high = self.scale

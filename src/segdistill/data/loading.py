@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segdistill.data.augment import Augment
-from segdistill.data.base import SegmentationDataset
+from segdistill.data.base import Sample, SegmentationDataset
+from segdistill.data.views import View
 from segdistill.errors import DataError, SegdistillError
 from segdistill.seeds import mix
 
@@ -25,20 +26,42 @@ _ATTEMPTS = 20  # samples that are tried for a position
 class Batch:
     """image: uint8 (N,3,H,W) RGB. label: uint8 (N,H,W), 255 is void. names: the N file stems.
 
-    unreadable: samples that others took the place of, by their index in the data set, and why.
+    unreadable: samples that others took the place of, by their index in the data set, and why. target: what `Targets`
+    gives for them, (N,K,h,w), if the stream has such.
     """
 
     image: Tensor
     label: Tensor
     names: tuple[str, ...]
     unreadable: tuple[tuple[int, str], ...] = ()
+    target: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        image, label = (part.to(device, non_blocking=True) for part in (self.image, self.label))
-        return replace(self, image=image, label=label)
+        return self._with(lambda part: part.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        return replace(self, image=self.image.pin_memory(), label=self.label.pin_memory())
+        return self._with(lambda part: part.pin_memory())
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        target = None if self.target is None else change(self.target)
+        return replace(self, image=change(self.image), label=change(self.label), target=target)
+
+
+class Taken(NamedTuple):
+    """One augmented sample: image uint8 (3,H,W), label uint8 (H,W), name; its target (K,h,w) if the stream has such,
+    and the samples it took the place of, by index, and why."""
+
+    image: Tensor
+    label: Tensor
+    name: str
+    target: Tensor | None = None
+    failed: tuple[tuple[int, str], ...] = ()
+
+
+class Targets(Protocol):
+    """What the student is to imitate in the view of the sample at an index, (K,h,w)."""
+
+    def __call__(self, index: int, sample: Sample, view: View) -> Tensor: ...
 
 
 @functools.lru_cache(maxsize=4)
@@ -46,13 +69,16 @@ def _order(seed: int, epoch: int, count: int) -> tuple[int, ...]:
     return tuple(np.random.default_rng([seed, epoch]).permutation(count).tolist())
 
 
-class Stream(Dataset[tuple[Tensor, Tensor, str]]):
-    """The endless augmented training sequence: position p gives sample p mod n of epoch p div n, shuffled by epoch."""
+class Stream(Dataset[Taken]):
+    """The endless augmented training sequence: position p gives sample p mod n of epoch p div n, shuffled by epoch.
 
-    def __init__(self, data: SegmentationDataset, augment: Augment, seed: int) -> None:
-        self.data, self.augment, self.seed = data, augment, seed
+    targets: what each sample is handed out with, in the same crop.
+    """
 
-    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, str]:
+    def __init__(self, data: SegmentationDataset, augment: Augment, seed: int, targets: Targets | None = None) -> None:
+        self.data, self.augment, self.seed, self.targets = data, augment, seed, targets
+
+    def __getitem__(self, position: int) -> Taken:
         return self.taking(self.index(position), position)
 
     def index(self, position: int, attempt: int = 0) -> int:
@@ -62,12 +88,13 @@ class Stream(Dataset[tuple[Tensor, Tensor, str]]):
         epoch, place = divmod(position, len(self.data))
         return _order(self.seed, epoch, len(self.data))[place]
 
-    def taking(self, index: int, position: int) -> tuple[Tensor, Tensor, str]:
+    def taking(self, index: int, position: int) -> Taken:
         """The sample `index`, augmented as the position asks for."""
         sample = self.data[index]
         generator = torch.Generator().manual_seed(mix(self.seed, position))
-        image, label = self.augment(sample, generator)
-        return image, label, sample.name
+        image, label, view = self.augment.viewed(sample, generator)
+        target = None if self.targets is None else self.targets(index, sample, view)
+        return Taken(image, label, sample.name, target)
 
 
 @dataclass(frozen=True)
@@ -109,7 +136,7 @@ def training_batches(
         prefetch_factor=4 if workers else None,
         # A loader draws a number when it starts; from a generator of its own, or a resumed run's dropout would differ.
         generator=torch.Generator(),
-        worker_init_fn=_leave_the_group,
+        worker_init_fn=leave_the_group,
     )
     return unguarded(iter(loader))
 
@@ -128,7 +155,7 @@ class Guarded(Dataset[Any]):
 
 
 class Replacing(Dataset[Any]):
-    """The stream with another sample in the place of one that can't be read, and why, as its last part.
+    """The stream with another sample in the place of one that can't be read, and why.
 
     Which one depends on seed and position alone, so workers, processes and a resumed run take the same.
     """
@@ -143,7 +170,7 @@ class Replacing(Dataset[Any]):
             if index in failed:
                 continue
             try:
-                return *self.stream.taking(index, position), tuple(failed.items())
+                return self.stream.taking(index, position)._replace(failed=tuple(failed.items()))
             except DataError as error:
                 failed[index] = str(error)
             except SegdistillError as error:
@@ -166,7 +193,7 @@ def unguarded(values: Iterator[Any]) -> Iterator[Any]:
         del value, values  # the error's traceback would keep the loader and its workers alive
 
 
-def _leave_the_group(worker: int) -> None:
+def leave_the_group(worker: int) -> None:
     """Take a worker out of the process group: Ctrl-C is for the run, which needs its workers to save and leave."""
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
@@ -174,11 +201,16 @@ def _leave_the_group(worker: int) -> None:
 
 def collate(samples: Sequence[Any]) -> Batch | SegdistillError:
     """Samples of one size, of `Stream` or `Replacing`, as a `Batch`; or the first error among them."""
-    good: list[Any] = []
+    good: list[Taken] = []
     for sample in samples:
         if isinstance(sample, SegdistillError):
             return sample
         good.append(sample)
-    images, labels, names, *failed = zip(*good, strict=True)
-    unreadable = tuple(each for sample in (failed[0] if failed else ()) for each in sample)
-    return Batch(torch.stack(images), torch.stack(labels), names, unreadable)
+    targets = [sample.target for sample in good if sample.target is not None]
+    return Batch(
+        torch.stack([sample.image for sample in good]),
+        torch.stack([sample.label for sample in good]),
+        tuple(sample.name for sample in good),
+        tuple(each for sample in good for each in sample.failed),
+        torch.stack(targets) if targets else None,
+    )

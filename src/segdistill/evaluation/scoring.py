@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from segdistill.data.base import IGNORE_INDEX, Sample, SegmentationDataset
-from segdistill.data.loading import Batch, Guarded, unguarded
+from segdistill.data.loading import Batch, Guarded, leave_the_group, unguarded
 from segdistill.evaluation.boundary import BoundaryCounts, BoundaryScores
 from segdistill.evaluation.calibration import Calibration
 from segdistill.evaluation.inference import infer
@@ -103,18 +103,21 @@ def count(
     indices: Sequence[int] | None = None,
     batch_size: int = 4,
     workers: int = 0,
+    loader: Iterable[Any] | None = None,
     on_images: Callable[[int], object] | None = None,
 ) -> Counts:
     """Everything that `metrics` asks for, of `network` over `data` (or the `indices` of it), run as `inference` says.
 
     teacher: the network whose classes `metrics.agreement` compares with. batch_size: images of one size that share a
-    pass, fewer if their scores are more than `inference.max_elements`. on_images is called with the number of images
-    whenever some are done.
+    pass, fewer if their scores are more than `inference.max_elements`. loader: the caller's own `sample_loader`, in
+    place of one with so many workers. on_images is called with the number of images whenever some are done.
     """
     device = next(network.parameters()).device
     counts = Counts(len(data.classes), metrics, device)
     most = inference.max_elements // len(data.classes)
-    for batch in _batches(data, indices, batch_size, most, workers):
+    if loader is None:
+        loader = sample_loader(data, indices, workers)
+    for batch in _batches(loader, batch_size, most):
         moved = batch.to(device)
         found = infer(network, moved.image, inference, confidence=metrics.calibration)
         other = None
@@ -128,16 +131,23 @@ def count(
     return counts
 
 
-def _batches(
-    data: SegmentationDataset, indices: Sequence[int] | None, batch_size: int, most_pixels: int, workers: int
-) -> Iterator[Batch]:
-    """Samples in order; neighbours of one size share a batch as long as it has no more than `most_pixels`."""
-    loader: DataLoader[Any] = DataLoader(
+def sample_loader(
+    data: SegmentationDataset, indices: Sequence[int] | None = None, workers: int = 0, *, lasting: bool = False
+) -> DataLoader[Any]:
+    """Loads samples in order, all or those of the indices. lasting: its workers stay for the next time through."""
+    return DataLoader(
         Guarded(data),
         batch_size=None,
         sampler=range(len(data)) if indices is None else indices,
         num_workers=workers,
+        persistent_workers=lasting and workers > 0,
+        generator=torch.Generator(),  # a loader draws a number when it starts, which must not be one of the caller's
+        worker_init_fn=leave_the_group,
     )
+
+
+def _batches(loader: Iterable[Any], batch_size: int, most_pixels: int) -> Iterator[Batch]:
+    """Samples in order; neighbours of one size share a batch as long as it has no more than `most_pixels`."""
     waiting: list[Sample] = []
     for sample in unguarded(iter(loader)):
         if waiting:

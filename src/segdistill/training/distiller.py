@@ -19,7 +19,8 @@ class Distiller(nn.Module):
     """Student and methods as one module, so that one wrapper distributes both; the teacher stays outside of it.
 
     forward: image uint8 (N,3,H,W), label uint8 (N,H,W), step -> {"task": .., "auxiliary": .., "<method>": ..}, scalars
-    whose sum is the loss. share: of a micro-batch, see `micro_batch_shares`.
+    whose sum is the loss. target: the teacher's logits (N,K,h,w), known already; it is then not asked. share: of a
+    micro-batch, see `micro_batch_shares`.
 
     factors: per method, what its terms are multiplied with at a step (see `MethodSchedule`); none for 1 throughout.
     task: how the task loss is taken.
@@ -45,6 +46,7 @@ class Distiller(nn.Module):
         queues = self.queue_names()
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers() if name.startswith(queues)]
         self._factors = tuple(factors) or (_always,) * len(self.methods)
+        self._compiled: dict[str, Callable[[Tensor], SegOutput]] = {}
         # In a tuple the teacher is no submodule: not trained, not synchronised, not saved, not set to training mode.
         self._teacher = (teacher.eval().requires_grad_(False),) if teacher is not None else ()
 
@@ -53,14 +55,21 @@ class Distiller(nn.Module):
         """The teacher, or nothing."""
         return self._teacher
 
+    def compile_networks(self, *, student: bool, teacher: bool) -> None:
+        """Run these networks compiled from now on, in here alone; the networks themselves stay as they are."""
+        networks = {"student": (self.student,) if student else (), "teacher": self.teacher if teacher else ()}
+        self._compiled = {role: torch.compile(each, dynamic=False) for role, one in networks.items() for each in one}
+
     def queue_names(self) -> tuple[str, ...]:
         """How the names of those tensors begin."""
         modules = self.named_modules()
         return tuple(f"{name}." for name, module in modules if getattr(module, "equal_on_all_ranks", False))
 
-    def forward(self, image: Tensor, label: Tensor, step: int = 0, share: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, image: Tensor, label: Tensor, step: int = 0, target: Tensor | None = None, share: Tensor | None = None
+    ) -> dict[str, Tensor]:
         pixels, label = as_input(image), label.long()
-        output: SegOutput = self.student(pixels)
+        output: SegOutput = self._compiled.get("student", self.student)(pixels)
         terms = {"task": self._task_loss(output.logits, label)}
         if output.auxiliary is not None:
             terms["auxiliary"] = self._task.auxiliary_weight * self._task_loss(output.auxiliary, label)
@@ -69,18 +78,28 @@ class Distiller(nn.Module):
         for teacher in self.teacher:
             active = [(method, factor(step)) for method, factor in zip(self.methods, self._factors, strict=True)]
             if any(factor for _, factor in active):
-                asked = any("auxiliary" in getattr(method, "needs", ()) for method in self.methods)
-                with torch.no_grad(), auxiliary_given(teacher) if asked else contextlib.nullcontext():
-                    target: SegOutput = teacher(pixels)
+                taught = self._ask(teacher, pixels) if target is None else _only(target)
             for method, factor in active:
-                for name, value in (method(output, target, label) if factor else _idle(method)).items():
+                for name, value in (method(output, taught, label) if factor else _idle(method)).items():
                     value = factor * value
                     terms[name] = terms[name] + value if name in terms else value
         return terms
 
+    @torch.no_grad()
+    def _ask(self, teacher: nn.Module, pixels: Tensor) -> SegOutput:
+        asked = any("auxiliary" in getattr(method, "needs", ()) for method in self.methods)
+        with auxiliary_given(teacher) if asked else contextlib.nullcontext():
+            output: SegOutput = self._compiled.get("teacher", teacher)(pixels)
+        return output
+
     def _task_loss(self, logits: Tensor, label: Tensor) -> Tensor:
         how = self._task
         return task_loss(logits, label, self.class_weights, align_corners=how.align_corners, divisor=how.divisor)
+
+
+def _only(logits: Tensor) -> SegOutput:
+    """An output of which nothing but the logits is known."""
+    return SegOutput(logits=logits.float(), embedding=logits.new_zeros(len(logits), 0, *logits.shape[2:]), features=())
 
 
 def _always(step: int) -> float:

@@ -60,6 +60,8 @@ class Memory:
     def keep(self) -> None:
         """Copy it."""
         trained = {name for name, _ in self._distiller.named_parameters()}
+        old: list[Tensor] = []
+        new: list[Tensor] = []
         for name, value in self._distiller.state_dict().items():
             if name in trained or name.startswith(self._left_out):
                 continue
@@ -69,7 +71,10 @@ class Memory:
             elif before is None or before.shape != value.shape:
                 self._state[name] = value.clone()
             else:  # new memory at every step would take twice as long
-                before.copy_(value)
+                old.append(before)
+                new.append(value)
+        if old:
+            torch._foreach_copy_(old, new)  # all of them in a few launches on a device
 
     def restore(self) -> None:
         """Put the copy back."""
@@ -163,6 +168,7 @@ class Faults:
             "names": [list(batch.names) for batch in batches],
             "images": [batch.image.cpu() for batch in batches],
             "labels": [batch.label.cpu() for batch in batches],
+            "targets": [None if batch.target is None else batch.target.cpu() for batch in batches],
             "distils": bool(len(self.distiller.methods)),
             "class_weights": self.distiller.class_weights,
             "state": self.distiller.state_dict(),

@@ -40,7 +40,8 @@ class RunFolder:
     """Paths of a run and the rule that a folder holds one run.
 
     recipe.yaml, environment.json, metrics.jsonl, tensorboard/, checkpoints/{last.pt, previous.pt,
-    best.safetensors}, <role>.safetensors + <role>.yaml when it is finished, result.json when it is measured.
+    best.safetensors}, teacher_logits/ where they are cached, <role>.safetensors + <role>.yaml when it is finished,
+    result.json when it is measured.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,6 +52,7 @@ class RunFolder:
         self.last = path / "checkpoints" / "last.pt"
         self.previous = path / "checkpoints" / "previous.pt"
         self.best = path / "checkpoints" / "best.safetensors"
+        self.teacher_logits = path / "teacher_logits"
 
     def states(self) -> list[Path]:
         """The files of states that there are, the newest first."""
@@ -117,6 +119,14 @@ class RunFolder:
             self._claim(recipe, resume=resume)
         wait_for_all()
 
+    def note(self, key: str, value: Any) -> None:
+        """Add to environment.json what was found out about the machine."""
+        if is_main():
+            known: dict[str, Any] = {}
+            with contextlib.suppress(OSError, ValueError):
+                known = json.loads(self.environment.read_text(encoding="utf-8"))
+            write_json(self.environment, {**known, key: value})
+
     def _recorded(self) -> dict[str, Any]:
         try:
             recorded: dict[str, Any] = read_yaml(self.recipe)
@@ -160,7 +170,8 @@ def _without_harmless(recipe: dict[str, Any]) -> dict[str, Any]:
     teacher = recipe.get("teacher")
     if not isinstance(teacher, dict):
         return recipe
-    return {**recipe, "teacher": {key: value for key, value in teacher.items() if key not in ("check", "shard")}}
+    harmless = ("check", "shard", "cache_folder")
+    return {**recipe, "teacher": {key: value for key, value in teacher.items() if key not in harmless}}
 
 
 class Journal:

@@ -10,6 +10,7 @@ import torch
 
 from segdistill.data.augment import Augment
 from segdistill.errors import SegdistillError
+from segdistill.training.allocator import give_freed_memory_back
 from segdistill.training.failures import explained
 from segdistill.training.processes import is_alone
 
@@ -77,5 +78,6 @@ def _fits(task: Task, augment: Augment, accumulate: int) -> bool:
 def _forget(task: Task) -> None:
     task.distiller.zero_grad(set_to_none=True)
     gc.collect()
+    give_freed_memory_back()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

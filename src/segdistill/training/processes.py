@@ -100,6 +100,15 @@ def total(counts: Tensor) -> Tensor:
     return counts
 
 
+def agree(received: int | None, accelerator: Accelerator) -> int:
+    """The signal that any process received, or 0; all processes then stop after the same step."""
+    number = received or 0
+    if accelerator.num_processes == 1:
+        return number
+    numbers = accelerator.gather(torch.tensor([number], device=accelerator.device))
+    return int(numbers.max())
+
+
 def _state() -> PartialState:
     os.environ.update(as_ranks(os.environ))
     # Without cpu=True, Accelerate takes processes that have only CPUs for runs of their own.

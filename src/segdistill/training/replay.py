@@ -17,6 +17,7 @@ from segdistill.data import create_dataset
 from segdistill.data.loading import Batch, Stream
 from segdistill.errors import CheckpointError, RecipeError, TrainingError
 from segdistill.methods.base import on_grid
+from segdistill.models.teacher import Teacher
 from segdistill.outputs import SegOutput
 from segdistill.recipe import Recipe, TrainingConfig, load_recipe
 from segdistill.seeds import mix
@@ -28,6 +29,7 @@ from segdistill.training.pairing import run_teacher
 from segdistill.training.processes import own_device
 from segdistill.training.runs import Task, prepare_task
 from segdistill.training.step import forward_backward
+from segdistill.training.teacher_cache import cached_logits
 from segdistill.training.tracing import Spot, Trace, traced
 
 _FAR = 200  # steps since the last checkpoint that are run again at most
@@ -201,8 +203,9 @@ def _again(task: Task, config: TrainingConfig, saved: dict[str, Any], what: str)
     distiller.train()
     device = own_device()
     names = [tuple(part) for part in saved["names"]]
-    parts = zip(saved["images"], saved["labels"], names, strict=True)
-    batches = [Batch(image, label, name).to(device) for image, label, name in parts]
+    targets = saved.get("targets") or [None] * len(names)
+    parts = zip(saved["images"], saved["labels"], names, targets, strict=True)
+    batches = [Batch(image, label, name, target=target).to(device) for image, label, name, target in parts]
     torch.manual_seed(mix(saved["config"]["seed"], saved["step"], saved["rank"]))
     fp16 = config.precision == "fp16"
     scaler = torch.amp.GradScaler(device.type, init_scale=saved["scale"] if fp16 else 1.0, enabled=fp16)
@@ -223,18 +226,23 @@ def _from_checkpoint(
             f"A lower learning rate was not tried: the checkpoint is of step {progress.step}, and it would have to be "
             f"1 to {_FAR} steps before this one."
         ]
+    targets = None
+    if recipe.teacher.cache != "off" and isinstance(teacher := next(iter(task.distiller.teacher), None), Teacher):
+        kept = recipe.teacher.cache_folder or folder.teacher_logits
+        targets = cached_logits(teacher, task.data, config, kept)
+        if targets is None:
+            return [], [f"A lower learning rate was not tried: the teacher's cached logits are gone from {kept}."]
     task.distiller.zero_grad(set_to_none=True)  # what the trials before left
     never = config.steps + 1
-    quiet = config.model_copy(
-        update={"validate_every": never, "checkpoint_every": never, "on_nonfinite": "stop", "workers": 0}
-    )
+    changes = {"validate_every": never, "checkpoint_every": never, "on_nonfinite": "stop", "workers": 0}
+    quiet = config.model_copy(update={**changes, "compile": False})
     what = f"with {_LOWER:g} of the learning rate from step {progress.step} on"
     with tempfile.TemporaryDirectory() as place:
         aside = RunFolder(Path(place))
         save_state(aside.last, replace(progress, rate=progress.rate * _LOWER), states)
         fit = Fit(
             title="replay", folder=aside, distiller=task.distiller,
-            stream=Stream(task.data, recipe.augment, config.seed), validation=task.validation, config=quiet,
+            stream=Stream(task.data, recipe.augment, config.seed, targets), validation=task.validation, config=quiet,
             inference=recipe.inference, metrics=recipe.metrics, quiet=True, until=saved["step"] + 1,
         )  # fmt: skip
         try:

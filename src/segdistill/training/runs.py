@@ -14,7 +14,7 @@ from torch import nn
 from segdistill.data import SegmentationDataset, create_dataset
 from segdistill.data.balance import class_weights
 from segdistill.data.base import Classes
-from segdistill.data.loading import Stream
+from segdistill.data.loading import Stream, Targets
 from segdistill.diagnosis.agreement import require_better_than_chance
 from segdistill.errors import CheckpointError, RecipeError
 from segdistill.methods import Method, create_method
@@ -34,6 +34,7 @@ from segdistill.training.memory import advice
 from segdistill.training.pairing import Pairing, pair, recorded, require_readable, require_same_classes
 from segdistill.training.processes import is_main, own_device, require_possible, wait_for_all
 from segdistill.training.sharding import shard
+from segdistill.training.teacher_cache import cache_logits, require_logits_only
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,7 @@ def _steps(recipe: Recipe, task: Task, folder: RunFolder, *, title: str, quiet: 
         title=title,
         folder=folder,
         distiller=task.distiller,
-        stream=Stream(task.data, recipe.augment, task.config.seed),
+        stream=Stream(task.data, recipe.augment, task.config.seed, _targets(recipe, task, folder, quiet=quiet)),
         validation=task.validation,
         config=task.config,
         inference=recipe.inference,
@@ -250,6 +251,15 @@ def _steps(recipe: Recipe, task: Task, folder: RunFolder, *, title: str, quiet: 
     raise OutOfMemoryError(f"{told} {advice(task, recipe.augment)}", what)
 
 
+def _targets(recipe: Recipe, task: Task, folder: RunFolder, *, quiet: bool) -> Targets | None:
+    """What the teacher says about the training images, if the recipe has it cached and the task has one."""
+    for teacher in task.distiller.teacher:
+        if recipe.teacher.cache != "off" and isinstance(teacher, SegmentationNetwork):
+            place = recipe.teacher.cache_folder or folder.teacher_logits
+            return cache_logits(teacher, task.data, task.config, place, quiet=quiet)
+    return None
+
+
 def _methods(recipe: Recipe, student: nn.Module, teacher: nn.Module, num_classes: int, obstacle: str) -> list[Method]:
     """The recipe's methods for the pair; refused if they read logits that an `obstacle` makes unreadable."""
     example = {"student": probe(student), "teacher": probe(teacher)}
@@ -260,5 +270,8 @@ def _methods(recipe: Recipe, student: nn.Module, teacher: nn.Module, num_classes
     methods = [
         create_method(method.name, **example, num_classes=num_classes, **method.options) for method in recipe.method
     ]
-    require_readable(methods, [method.name for method in recipe.method], obstacle)
+    names = [method.name for method in recipe.method]
+    require_readable(methods, names, obstacle)
+    if recipe.teacher.cache != "off":
+        require_logits_only(methods, names)
     return methods

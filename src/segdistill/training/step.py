@@ -32,7 +32,7 @@ def forward_backward(
     for number, (batch, share) in enumerate(zip(batches, shares, strict=True)):
         with contextlib.nullcontext() if number == len(batches) - 1 else unsynced():
             with torch.autocast(batch.image.device.type, dtype, enabled=dtype is not torch.float32):
-                terms: dict[str, Tensor] = model(batch.image, batch.label, step, share)
+                terms: dict[str, Tensor] = model(batch.image, batch.label, step, batch.target, share)
             loss = torch.stack(list(terms.values())).sum()
             scaler.scale(loss / len(batches)).backward()
         for name, value in terms.items():

@@ -1,0 +1,35 @@
+"""Which part of an image a training sample shows, and the same part of a map of that image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class View:
+    """An image resized to `size` (h,w), from which `content` (h,w) pixels were cut at `corner` (top, left), flipped
+    sideways if so, and padded at the bottom and on the right to `crop` (h,w)."""
+
+    size: tuple[int, int]
+    corner: tuple[int, int]
+    content: tuple[int, int]
+    crop: tuple[int, int]
+    flipped: bool
+
+    def of(self, maps: Tensor, out: tuple[int, int]) -> Tensor:
+        """The view of maps (C,h,w) that cover the whole image, as (C,*out) that cover the crop; bilinear, float32.
+
+        Cells of both are areas of equal size, as with align_corners false. Beyond the image its border goes on, which
+        no loss sees: labels there are void.
+        """
+        rows, columns = ((torch.arange(n) + 0.5) * (side / n) for n, side in zip(out, self.crop, strict=True))
+        if self.flipped:
+            columns = self.content[1] - columns
+        y = 2 * (rows + self.corner[0]) / self.size[0] - 1
+        x = 2 * (columns + self.corner[1]) / self.size[1] - 1
+        grid = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], -1)
+        return F.grid_sample(maps.float()[None], grid[None], padding_mode="border", align_corners=False)[0]

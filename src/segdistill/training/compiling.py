@@ -1,0 +1,140 @@
+"""Whether the networks of a run are compiled while they train: as the recipe says, or as a short trial finds."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segdistill.evaluation.cost import wait
+from segdistill.evaluation.inference import as_input
+from segdistill.models.teacher import DTYPES
+from segdistill.outputs import SegOutput
+from segdistill.recipe import TrainingConfig
+from segdistill.training.distiller import Distiller
+from segdistill.training.faults import Memory
+from segdistill.training.folder import RunFolder
+
+_ROUNDS = 3
+_WORTH = 0.95  # of the time as it is; less of a gain is within what two timings differ by
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """Which networks run compiled, and for people why."""
+
+    student: bool = False
+    teacher: bool = False
+    told: tuple[str, ...] = ()
+
+
+def compile_networks(
+    distiller: Distiller,
+    config: TrainingConfig,
+    folder: RunFolder,
+    crop: tuple[int, int],
+    say: Callable[[str], object],
+    *,
+    teacher: bool,
+) -> None:
+    """Let the distiller run its networks as `config.compile` says, and say what was found.
+
+    What is chosen is written to the run's environment.json, and a resumed run takes it from there: compiled and plain
+    networks differ by rounding. crop: (h,w) of the images. teacher: whether it is asked at all.
+    """
+    if config.compile is False:
+        return
+    choice = _recorded(folder)
+    if choice is None:
+        say("compiling the networks, which can take minutes")
+        choice = _agreed(_choose(distiller, config, crop, teacher=teacher))
+        folder.note("compile", {"student": choice.student, "teacher": choice.teacher, "why": choice.told})
+        for each in choice.told:
+            say(each)
+    distiller.compile_networks(student=choice.student, teacher=choice.teacher)
+
+
+def _recorded(folder: RunFolder) -> Compiled | None:
+    try:
+        known = json.loads(folder.environment.read_text(encoding="utf-8"))["compile"]
+        return Compiled(bool(known["student"]), bool(known["teacher"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _agreed(choice: Compiled) -> Compiled:
+    """The main process's choice, for all."""
+    if not torch.distributed.is_initialized():
+        return choice
+    shared: list[Any] = [choice]
+    torch.distributed.broadcast_object_list(shared, src=0)
+    chosen: Compiled = shared[0]
+    return chosen
+
+
+def _choose(distiller: Distiller, config: TrainingConfig, crop: tuple[int, int], *, teacher: bool) -> Compiled:
+    device = next(distiller.student.parameters()).device
+    generator = torch.Generator().manual_seed(0)
+    images = max(1, config.batch_size // (config.accumulate * _processes()))
+    pixels = as_input(torch.randint(256, (images, 3, *crop), dtype=torch.uint8, generator=generator).to(device))
+    memory = Memory(distiller, queues=False)
+    memory.keep()
+    distiller.train()
+    choice = Compiled()
+    networks: dict[str, nn.Module] = {"student": distiller.student}
+    if teacher and distiller.teacher:
+        networks["teacher"] = distiller.teacher[0]
+    for role, network in networks.items():
+        better, told = _pays(network, pixels, config, trains=role == "student")
+        choice = replace(choice, told=(*choice.told, f"the {role} {told}"), **{role: better})
+    distiller.zero_grad(set_to_none=True)
+    memory.restore()
+    return choice
+
+
+def _pays(network: nn.Module, pixels: Tensor, config: TrainingConfig, *, trains: bool) -> tuple[bool, str]:
+    """Whether to compile the network, and why, as the end of a sentence."""
+    call: Callable[[Tensor], SegOutput] = torch.compile(network, dynamic=False)
+    began = time.perf_counter()
+    try:
+        _pass(call, pixels, config, trains=trains)
+    except Exception as error:  # whatever a compiler does with somebody's network
+        return False, f"can't be compiled here and runs as it is ({type(error).__name__}: {_first_line(error)})"
+    spent = time.perf_counter() - began
+    if config.compile is True:
+        return True, f"is compiled, in {spent:.0f} s"
+    _pass(network, pixels, config, trains=trains)
+    times = [[_pass(form, pixels, config, trains=trains) for form in (network, call)] for _ in range(_ROUNDS)]
+    plain, compiled = (statistics.median(one) for one in zip(*times, strict=True))
+    better = compiled < _WORTH * plain
+    verb = "is compiled" if better else "runs as it is"
+    return better, f"{verb}: {1e3 * compiled:.0f} ms compiled (in {spent:.0f} s), {1e3 * plain:.0f} ms as it is"
+
+
+def _pass(call: Callable[[Tensor], SegOutput], pixels: Tensor, config: TrainingConfig, *, trains: bool) -> float:
+    """Seconds of one pass; backward, too, if the network trains."""
+    wait(pixels.device)
+    began = time.perf_counter()
+    dtype = DTYPES[config.precision]
+    with torch.autocast(pixels.device.type, dtype, enabled=dtype is not torch.float32), torch.set_grad_enabled(trains):
+        output = call(pixels)
+        maps = (output.logits, output.embedding, output.auxiliary, *output.features)
+        values = [each.float().mean() for each in maps if each is not None]
+    if trains:
+        torch.stack(values).sum().backward()
+    wait(pixels.device)
+    return time.perf_counter() - began
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:200]
+
+
+def _processes() -> int:
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1

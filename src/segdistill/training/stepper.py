@@ -1,0 +1,70 @@
+"""One optimiser step of a run: from its batches to new weights, or to what stood in the way and is left out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from segdistill.data.loading import Batch, Share
+from segdistill.recipe import TrainingConfig
+from segdistill.seeds import mix
+from segdistill.training.checkpoint import Progress
+from segdistill.training.distiller import Distiller
+from segdistill.training.faults import Faults, Memory, Reading, read
+from segdistill.training.step import forward_backward
+from segdistill.training.unreadable import Unreadable
+from segdistill.training.update import Update
+
+
+@dataclass(frozen=True)
+class Stepper:
+    """model: the distiller as it is distributed. say: tells people. write: a line of the journal."""
+
+    config: TrainingConfig
+    distiller: Distiller
+    model: nn.Module
+    accelerator: Accelerator
+    share: Share
+    update: Update
+    memory: Memory
+    faults: Faults
+    unreadable: Unreadable
+    say: Callable[[str], object]
+    write: Callable[[str, int, dict[str, Any]], object]
+
+    def __call__(self, batches: Iterator[Batch], progress: Progress) -> tuple[Reading, float]:
+        """Take the step after `progress`; what was read of it, and its learning rate."""
+        config, update = self.config, self.update
+        began = time.perf_counter()
+        rate = update.set_rate(progress.step, progress.rate)
+        torch.manual_seed(mix(config.seed, progress.step, self.accelerator.process_index))
+        self.memory.keep()
+        self.distiller.train()
+        parts = [next(batches).to(self.accelerator.device) for _ in range(config.accumulate)]
+        for index, why in self.unreadable.note(parts, progress).items():
+            self.say(f"replaced by another sample: {why}")
+            self.write("unreadable", progress.step + 1, {"sample": index, "why": why})
+        losses = forward_backward(
+            self.model, parts, progress.step, precision=config.precision, scaler=update.scaler,
+            unsynced=lambda: self.accelerator.no_sync(self.model),
+        )  # fmt: skip
+        norms = update.norms()
+        found = read(losses, norms)  # the one place where a step waits for the device: weights must not change before
+        if found.faults:
+            self.memory.restore()
+            places = self.share.positions(progress.step)
+            told = self.faults.answer(found, parts, places, progress, update.scaler.get_scale())
+            self.say(told)
+            self.write("fault", progress.step + 1, {"told": told, "lr_factor": progress.rate})
+        else:
+            update.apply(norms)
+        update.clear()
+        progress.step += 1
+        progress.seconds += time.perf_counter() - began
+        return found, rate

@@ -1,0 +1,204 @@
+"""The teacher's logits of whole training images, made once and kept on disk: a step then reads instead of asking it.
+
+An approximation, see docs/speed.md: the teacher has seen the image whole, at its own size and in its own colours, and
+not the crop that the student sees.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+import time
+import zlib
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+
+from segdistill.data.base import Sample, SegmentationDataset
+from segdistill.data.views import View
+from segdistill.errors import DataError, RecipeError, SegdistillError, TrainingError
+from segdistill.evaluation.inference import as_input
+from segdistill.evaluation.scoring import sample_loader
+from segdistill.methods import Method
+from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.teacher import DTYPES
+from segdistill.outputs import SegOutput
+from segdistill.recipe import TrainingConfig
+from segdistill.storage import write_aside, write_json
+from segdistill.training.allocator import keep_freed_memory
+from segdistill.training.display import console, counting
+from segdistill.training.failures import explained
+from segdistill.training.processes import is_main, own_device, wait_for_all
+
+_READ = frozenset({"logits", "label"})
+_BYTES = 2  # of a score
+_LARGEST = torch.finfo(torch.float16).max
+
+
+class TeacherLogits:
+    """Reads a folder that `cache_logits` wrote: `logits.bin` holds float16 maps (K,h,w) one after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        self.folder = folder
+        self._shapes: list[list[int]] = index["shapes"]
+        self._checksums: list[int | None] = index["checksums"]
+        self._starts = [0, *accumulate(map(math.prod, self._shapes))]
+        if (folder / "logits.bin").stat().st_size != _BYTES * self._starts[-1]:
+            raise ValueError("logits.bin is not as long as index.json says")
+
+    def __call__(self, index: int, sample: Sample, view: View) -> Tensor:
+        """The teacher's logits of a view of the sample, (K,h,w) float16, at the stride they have on the whole image."""
+        if _checksum(sample.image) != self._checksums[index]:
+            raise TrainingError(
+                f"Image '{sample.name}' has changed since the teacher's logits in {self.folder} were made. Delete that "
+                "folder and run the same command with --resume: they are then made again."
+            )
+        count, start = math.prod(self._shapes[index]), self._starts[index]
+        stored = np.fromfile(self.folder / "logits.bin", np.float16, count, offset=_BYTES * start)
+        maps = torch.from_numpy(stored).view(self._shapes[index])
+        height, width = (
+            max(1, round(side * cells / whole))
+            for side, cells, whole in zip(view.crop, maps.shape[1:], sample.label.shape, strict=True)
+        )
+        return view.of(maps, (height, width)).half()
+
+
+def require_logits_only(methods: Sequence[Method], names: Sequence[str]) -> None:
+    """Refuse a cache for methods (called `names`) that read more of the teacher than its logits."""
+    more = [f"{name} reads its {', '.join(sorted(method.needs - _READ))}"
+            for method, name in zip(methods, names, strict=True) if method.needs - _READ]  # fmt: skip
+    if more:
+        raise RecipeError(
+            f"'teacher.cache': only the teacher's logits are cached, and {'; '.join(more)}. Leave teacher.cache out or "
+            "choose methods that read logits alone, such as kd, bpkd or dist."
+        )
+
+
+def cache_logits(
+    teacher: SegmentationNetwork, data: SegmentationDataset, config: TrainingConfig, place: Path, *, quiet: bool = False
+) -> TeacherLogits:
+    """The teacher's logits of all images of `data`, made now unless they are in the folder `place` already.
+
+    There they have a folder of their own, named after the teacher's weights and the images' names. It is whole or is
+    made anew; of several processes the main one makes it.
+    """
+    folder = place / _key(teacher, data, config.precision)
+    if is_main():
+        place.mkdir(parents=True, exist_ok=True)
+        with FileLock(place / f".{folder.name}.lock"):
+            if _opened(folder) is None:
+                _make(folder, teacher, data, config, quiet=quiet)
+    wait_for_all()
+    made = _opened(folder)
+    if made is None:
+        raise TrainingError(f"The teacher's logits in {folder} can't be read. Delete that folder, and --resume.")
+    return made
+
+
+def cached_logits(
+    teacher: SegmentationNetwork, data: SegmentationDataset, config: TrainingConfig, place: Path
+) -> TeacherLogits | None:
+    """What `cache_logits` made, if it is still there."""
+    return _opened(place / _key(teacher, data, config.precision))
+
+
+def _opened(folder: Path) -> TeacherLogits | None:
+    try:
+        return TeacherLogits(folder)
+    except (OSError, ValueError, KeyError):  # none, or not whole
+        return None
+
+
+def _key(teacher: SegmentationNetwork, data: SegmentationDataset, precision: str) -> str:
+    """What the logits depend on, but for the images' contents, which have a checksum each."""
+    known: Any = hashlib.sha256(f"1 {precision} {teacher}".encode())
+    normalisers = (part for part in teacher.modules() if isinstance(part, SegmentationNetwork))
+    known.update(repr([(part.mean.tolist(), part.std.tolist(), part.bgr) for part in normalisers]).encode())
+    known.update(repr((getattr(teacher, "input_scale", 1), getattr(teacher, "class_map", None))).encode())
+    for name, value in teacher.state_dict().items():
+        known.update(name.encode())
+        known.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    known.update("\n".join(data.name(index) for index in range(len(data))).encode())
+    return str(known.hexdigest()[:16])
+
+
+def _make(
+    folder: Path, teacher: SegmentationNetwork, data: SegmentationDataset, config: TrainingConfig, *, quiet: bool
+) -> None:
+    """`logits.bin`, then `index.json`, without which the folder counts as empty."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.iterdir():  # by a process that was killed
+        left.unlink()
+    shapes: list[list[int]] = []
+    checksums: list[int | None] = []
+    began = time.perf_counter()
+    device = own_device()
+    if device.type == "cpu":
+        keep_freed_memory()
+    teacher.to(device).eval()
+
+    def write(aside: Path) -> None:
+        with (
+            aside.open("wb") as file,
+            explained("asking the teacher"),
+            counting("teacher", len(data), quiet=quiet) as done,
+        ):
+            for value in sample_loader(data, workers=config.workers):
+                if isinstance(value, DataError) and config.on_unreadable == "skip":
+                    shapes.append([0, 0, 0])
+                    checksums.append(None)
+                elif isinstance(value, SegdistillError):
+                    raise value
+                else:
+                    shapes.append(_write_one(file, teacher, value.image, device, config))
+                    checksums.append(_checksum(value.image))
+                if len(shapes) == 1:
+                    _require_space(folder, math.prod(shapes[0]) * _BYTES, len(data))
+                done(1)
+
+    write_aside(folder / "logits.bin", write)
+    write_json(folder / "index.json", {"shapes": shapes, "checksums": checksums})
+    teacher.to("cpu")
+    if not quiet:
+        size = (folder / "logits.bin").stat().st_size / 1e6
+        console.print(
+            f"teacher: its logits of {len(data)} images are in {folder}, {size:.0f} MB, made in "
+            f"{time.perf_counter() - began:.0f} s",
+            soft_wrap=True,
+            markup=False,
+        )
+
+
+@torch.no_grad()
+def _write_one(
+    file: BinaryIO, teacher: nn.Module, image: Tensor, device: torch.device, config: TrainingConfig
+) -> list[int]:
+    """Append the logits of one image; their shape."""
+    dtype = DTYPES[config.precision]
+    with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
+        output: SegOutput = teacher(as_input(image[None].to(device)))
+    maps = output.logits[0].float().clamp(-_LARGEST, _LARGEST).half().cpu()
+    file.write(maps.contiguous().numpy().data)
+    return list(maps.shape)
+
+
+def _require_space(folder: Path, one: int, images: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if one * images > free:
+        raise TrainingError(
+            f"The teacher's logits of {images} images would take about {one * images / 1e9:.1f} GB in {folder}, where "
+            f"{free / 1e9:.1f} GB are free. Make room, choose another teacher.cache_folder, or leave teacher.cache out."
+        )
+
+
+def _checksum(image: Tensor) -> int:
+    return zlib.crc32(image.contiguous().numpy().data)

@@ -1,0 +1,62 @@
+"""From gradients to new weights: the run's optimiser, those of methods that have their own, clipping and scaling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segdistill.recipe import TrainingConfig
+from segdistill.training.distiller import Distiller
+from segdistill.training.schedule import make_optimizer, own_optimizers, parameters_of, set_rate
+
+
+class Update:
+    """What changes the weights after a backward pass. scaler: of the loss, in fp16."""
+
+    def __init__(self, distiller: Distiller, config: TrainingConfig, device: torch.device) -> None:
+        self._config = config
+        self._own = own_optimizers(distiller.methods)
+        self._optimizer = make_optimizer(config.optimizer, distiller.student, distiller.methods, self._own)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
+        self._taken = parameters_of(self._own)
+        taken = set(self._taken)
+        self._shared = [parameter for parameter in distiller.parameters() if parameter not in taken]
+
+    def parts(self) -> dict[str, Any]:
+        """Everything with a state, by the name it is saved under."""
+        own = {f"own_optimizer{number}": each for number, each in enumerate(self._own)}
+        return {"optimizer": self._optimizer, "scaler": self.scaler, **own}
+
+    def set_rate(self, step: int, factor: float) -> float:
+        """The learning rate of the schedule at the step, times a factor."""
+        return set_rate(self._optimizer, factor * self._config.schedule.factor(step, self._config.steps))
+
+    def norms(self) -> list[Tensor]:
+        """Of the gradients, the run's optimiser's first; none in fp16.
+
+        There gradients that are not finite are usual: the scaler looks for them, leaves the step out, and scales less.
+        """
+        return [] if self.scaler.is_enabled() else [_norm(each) for each in (self._shared, self._taken) if each]
+
+    def apply(self, norms: list[Tensor]) -> None:
+        """Take the step, with the gradients clipped if the recipe asks for it."""
+        if self._config.clip_grad is not None:
+            self.scaler.unscale_(self._optimizer)
+            norm = norms[0] if norms else _norm(self._shared)
+            nn.utils.clip_grads_with_norm_(self._shared, self._config.clip_grad, norm)
+        for each in (self._optimizer, *self._own):
+            self.scaler.step(each)
+        self.scaler.update()
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        for each in (self._optimizer, *self._own):
+            each.zero_grad(set_to_none=True)
+
+
+def _norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """The 2-norm of all gradients together."""
+    return nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])

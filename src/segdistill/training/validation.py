@@ -1,0 +1,64 @@
+"""Validation of a run's student: shared between the processes, with a loader that lives as long as the run."""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+from accelerate import Accelerator
+
+from segdistill.data.base import SegmentationDataset
+from segdistill.evaluation.metrics import Scores
+from segdistill.evaluation.scoring import count, sample_loader
+from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
+from segdistill.models.files import save_weights
+from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.training.checkpoint import Progress
+from segdistill.training.failures import explained
+from segdistill.training.folder import RunFolder
+from segdistill.training.interruption import StopNow, StopRequest
+from segdistill.training.processes import agree
+
+
+class Validation:
+    """Scores of the student on the validation images; the weights of the best are kept in the folder.
+
+    workers: processes that load images. They start with the first validation and then wait for the next.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        student: SegmentationNetwork,
+        data: SegmentationDataset,
+        *,
+        inference: InferenceConfig,
+        metrics: MetricsConfig,
+        workers: int,
+        accelerator: Accelerator,
+    ) -> None:
+        self._folder, self._student, self._data = folder, student, data
+        self._inference, self._metrics, self._accelerator = inference, metrics.confusion_only(), accelerator
+        indices = range(accelerator.process_index, len(data), accelerator.num_processes)
+        self._loader = sample_loader(data, indices, workers, lasting=True)
+
+    def __call__(self, progress: Progress, stop: StopRequest) -> Scores:
+        accelerator = self._accelerator
+        if accelerator.num_processes > 1:  # running statistics differ by process; the main one's are handed over
+            for buffer in self._student.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+        counts = None
+        alone = accelerator.num_processes == 1  # of several, each must tell the others
+        left = contextlib.nullcontext() if alone else contextlib.suppress(StopNow)
+        with explained("validating"), left, stop.at_once():
+            counts = count(
+                self._student, self._data, inference=self._inference, metrics=self._metrics, loader=self._loader
+            )
+        if agree(stop.received, accelerator) or counts is None:
+            raise StopNow
+        scores = counts.sum_over(accelerator.reduce).quality().scores
+        if scores.miou > progress.best_miou:
+            progress.best_miou, progress.best_step = scores.miou, progress.step
+            if accelerator.is_main_process:
+                save_weights(self._folder.best, self._student.state_dict())
+        return scores
