@@ -65,7 +65,10 @@ class Forked:
 
     def kill_group(self, number: int = signal.SIGKILL) -> None:
         """The process and all that it has started."""
-        os.killpg(self.pid, number)
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:  # it has no group yet
+            self.send_signal(number)
 
     def wait(self, timeout: float = 300) -> int:
         self._process.join(timeout)

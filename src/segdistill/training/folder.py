@@ -23,7 +23,7 @@ from torch.utils.tensorboard import SummaryWriter
 from segdistill.errors import CheckpointError, TrainingError
 from segdistill.models.checkpoints.reading import names_in
 from segdistill.plain_yaml import read_yaml
-from segdistill.storage import cannot_save, write_json, write_text, write_yaml
+from segdistill.storage import cannot_save, clear_aside, write_json, write_text, write_yaml
 from segdistill.training.checkpoint import Progress, newest_state, restore
 from segdistill.training.processes import is_main, wait_for_all
 
@@ -97,6 +97,8 @@ class RunFolder:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
                 lock.acquire()
+                if self.recipe.exists():  # or it is not ours
+                    clear_aside(self.path)
             except Timeout as error:
                 raise TrainingError(
                     f"Another process is training in {self.path}. Wait until it ends, or stop it; or choose another "
