@@ -45,7 +45,7 @@ def run(item: Item, work: Path) -> None:
     draw = random.Random(item.seed)
     item.kind = _CYCLE[item.seed % len(_CYCLE)]
     number, words = KINDS[item.kind]
-    whole, seconds = _uninterrupted(item.kind, work)
+    whole, seconds = uninterrupted(item.kind, work)
     folder = work / f"kills-{item.seed}"
     shutil.rmtree(folder, ignore_errors=True)
     changed = "then" in item.kind
@@ -96,9 +96,10 @@ def _kill(processes: list[Forked], draw: random.Random, item: Item) -> None:
             item.add(f"ranks left over that needed {name}")
 
 
-def _uninterrupted(kind: str, work: Path) -> tuple[Path, float]:
-    """The run that nothing happened to, and how long it took; made once."""
-    folder, record = work / "whole" / kind.replace(", ", "-").replace(" ", "-"), work / f"whole-{kind}.json"
+def uninterrupted(kind: str, work: Path) -> tuple[Path, float]:
+    """The run that nothing happened to, and how long it took; made once, in the folder `made_in`."""
+    name = kind.replace(", ", "-").replace(" ", "-")
+    kept, folder, record = work / "whole" / name, made_in(work, work / "whole" / name), work / f"whole-{kind}.json"
     number, words = KINDS[kind]
     if not record.exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -108,8 +109,16 @@ def _uninterrupted(kind: str, work: Path) -> tuple[Path, float]:
         text = finish(processes)
         if any(process.returncode for process in processes):
             raise Failure(f"the uninterrupted run fails: {text[-1000:]}")
-        record.write_text(json.dumps(time.perf_counter() - began))
-    return folder, float(json.loads(record.read_text()))
+        seconds = time.perf_counter() - began
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(folder, kept)
+        record.write_text(json.dumps(seconds))
+    return kept, float(json.loads(record.read_text()))
+
+
+def made_in(work: Path, whole: Path) -> Path:
+    """Where the uninterrupted run was made: a study names its folder, so that a copy goes on only there."""
+    return work / "made" / whole.name
 
 
 def _compare(item: Item, folder: Path, whole: Path, *, exact: bool) -> None:
