@@ -26,8 +26,8 @@ from segdistill.training.folder import describe_environment
 
 RESULTS = Path(__file__).parent / "results"
 PARTS: dict[str, tuple[Callable[[Item, Path], None], int]] = {
-    "kills": (kills.run, 50),
-    "disk": (disk.run, 60),
+    "kills": (kills.run, 30),
+    "disk": (disk.run, 48),
     "inputs": (inputs.run, 600),
 }
 """What does an item of a part, and how many items there are."""
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--only", help="One item, as kills:17; nothing is written.")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "segdistill-faults")
+    parser.add_argument("--minutes", type=float, default=1e9, help="Stop a part after this time.")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     if options.only:
@@ -45,7 +46,7 @@ def main() -> None:
         print(json.dumps(asdict(done(part, int(seed), options.work)), indent=2))
         return
     for part in options.parts.split(","):
-        campaign(part, options.work)
+        campaign(part, options.work, options.minutes)
     page()
 
 
@@ -60,25 +61,28 @@ def done(part: str, seed: int, work: Path) -> Item:
     return item
 
 
-def campaign(part: str, work: Path) -> None:
+def campaign(part: str, work: Path, minutes: float) -> None:
     """All items of a part that are not done yet, and then its record in the results."""
     journal = work / f"{part}.jsonl"
     environment = describe_environment()
     lines = [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
     items: list[dict[str, Any]] = [line for line in lines if line["commit"] == environment["commit"]]
     finished = {item["seed"] for item in items}
+    until = time.monotonic() + 60 * minutes
     for seed in range(PARTS[part][1]):
-        if seed in finished:
+        if seed in finished or time.monotonic() > until:
             continue
         items.append({**asdict(done(part, seed, work)), "commit": environment["commit"]})
         with journal.open("a", encoding="utf-8") as file:
             file.write(json.dumps(items[-1]) + "\n")
         failure = items[-1]["failure"]
-        if failure or seed % 20 == 19:
+        if failure or seed % 10 == 9:
             print(f"{part}:{seed} {failure or 'good'}", flush=True)
     file = RESULTS / "faults.json"
     results = json.loads(file.read_text()) if file.exists() else {}
-    results[part] = summary(items, environment)
+    # Rounds at other commits are kept: what they found has been mended since.
+    rounds = [each for each in results.get(part, []) if each["environment"]["commit"] != environment["commit"]]
+    results[part] = [*rounds, summary(items, environment)]
     write_json(file, results)
 
 
@@ -108,7 +112,8 @@ def summary(items: list[dict[str, Any]], environment: dict[str, Any]) -> dict[st
 def page() -> None:
     """results/faults.md, of what results/faults.json holds."""
     lines = ["# The fault campaign", "", "Made by `benchmarks/faults.py`; seeds repeat an item.", ""]
-    for part, found in json.loads((RESULTS / "faults.json").read_text()).items():
+    results = json.loads((RESULTS / "faults.json").read_text())
+    for part, found in ((part, each) for part, rounds in results.items() for each in rounds):
         where = found["environment"]
         totals: Counter[str] = Counter()
         for counts in found["kinds"].values():

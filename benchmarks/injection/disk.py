@@ -17,19 +17,19 @@ from injection import kills
 from injection.common import Failure, Forked, Item, finish, weights
 from injection.kills import KINDS
 
-_VERBS = ("train, 1 rank", "distill, 1 rank", "compare")
+_VERBS = ("train, 1 rank", "distill, 1 rank", "train, 1 rank", "compare")
 
 
 def run(item: Item, work: Path) -> None:
     """One item: its kind goes by its seed."""
     draw = random.Random(1000 + item.seed)
-    verb = _VERBS[item.seed % 3]
+    verb = _VERBS[item.seed // 4 % 4]
     whole, _ = kills.uninterrupted(verb, work)
     words = KINDS[verb][1]
     folder = work / f"disk-{item.seed}"
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    how = ("full tmpfs", "limited file size", "torn while stopped", "torn when finished")[item.seed // 3 % 4]
+    folder.mkdir(exist_ok=True)
+    how = ("full tmpfs", "limited file size", "torn while stopped", "torn when finished")[item.seed % 4]
     item.kind = f"{how}, {verb.partition(',')[0]}"
     if how == "full tmpfs":
         _full(item, words, folder, whole, draw)
@@ -43,6 +43,8 @@ def run(item: Item, work: Path) -> None:
 
 
 def _full(item: Item, words: tuple[str, ...], folder: Path, whole: Path, draw: random.Random) -> None:
+    if folder.is_mount():  # of a campaign that was killed
+        subprocess.run(["umount", str(folder)], check=True)
     needed = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
     kilobytes = int(draw.uniform(0.005, 1.1) * needed / 1024) + 8
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "none", str(folder)], check=True)
