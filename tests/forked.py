@@ -26,8 +26,8 @@ _PRELOADED = ["segdistill.cli", "accelerate.state", "torch._dynamo", "torch.dist
 class Forked:
     """`segdistill WORDS...`, started. What it prints to both streams goes into files, or into one.
 
-    environment: added to that of this process. file_bytes, more_bytes: limits on the size of a file it writes, and on
-    the memory it takes beyond what a fresh process has.
+    environment: added to that of this process. folder: where it works. file_bytes, more_bytes: limits on the size of a
+    file it writes, and on the memory it takes beyond what a fresh process has.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class Forked:
         environment: Mapping[str, str] | None = None,
         file_bytes: int | None = None,
         more_bytes: int | None = None,
+        folder: Path | None = None,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory()
         self._files = [Path(self._folder.name) / name for name in ("out", "out" if joined else "err")]
@@ -45,7 +46,8 @@ class Forked:
             _FORK.set_forkserver_preload(_PRELOADED)
             forkserver.ensure_running()
             self._process = _FORK.Process(
-                target=_main, args=([str(word) for word in words], self._files, given, file_bytes, more_bytes)
+                target=_main,
+                args=([str(word) for word in words], self._files, given, file_bytes, more_bytes, folder or Path.cwd()),
             )
             self._process.start()
         self.pid = self._process.pid or 0
@@ -65,7 +67,10 @@ class Forked:
 
     def kill_group(self, number: int = signal.SIGKILL) -> None:
         """The process and all that it has started."""
-        os.killpg(self.pid, number)
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:  # it has no group yet
+            self.send_signal(number)
 
     def wait(self, timeout: float = 300) -> int:
         self._process.join(timeout)
@@ -97,9 +102,15 @@ def ranks(*words: object, number: int = 2) -> list[Forked]:
 
 
 def _main(
-    words: list[str], files: list[Path], environment: dict[str, str], file_bytes: int | None, more_bytes: int | None
+    words: list[str],
+    files: list[Path],
+    environment: dict[str, str],
+    file_bytes: int | None,
+    more_bytes: int | None,
+    folder: Path,
 ) -> None:
     os.setsid()
+    os.chdir(folder)
     multiprocessing.set_start_method("fork", force=True)  # as in a process that was started anew: loaders fork workers
     for stream, path in zip((1, 2), files, strict=True):
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -21,6 +21,7 @@ from segdistill.report.published_table import long_table, published_tables
 from segdistill.report.score_table import score_lines, score_table
 from segdistill.terminal import AsJson, Processes, Resume, print_json, results
 from segdistill.training.display import console as messages
+from segdistill.training.failures import explained
 from segdistill.training.interruption import Interrupted
 from segdistill.training.launching import ProcessFailedError, launch
 
@@ -277,7 +278,8 @@ def replay(
 def main() -> None:
     """Run the command line; what a user can put right is printed without a traceback."""
     try:
-        app()
+        with explained("working"):
+            app()
     except Interrupted as stop:
         if not results.quiet:
             messages.print(str(stop), soft_wrap=True, markup=False)

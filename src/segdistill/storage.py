@@ -15,13 +15,15 @@ from safetensors import SafetensorError
 
 from segdistill.errors import SegdistillError, tells_of_a_dead_worker
 
+_ASIDE = ".part"
+
 
 def write_aside(path: Path, write: Callable[[Path], object], *, before: Path | None = None) -> None:
     """Let `write` fill a file beside `path`, flush it to disk, then rename it; a failure leaves `path` as it was.
 
     before: what `path` was until now is kept under this name. Between the two renames there may be no `path`.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside = path.with_name(f".{path.name}.{os.getpid()}{_ASIDE}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(aside)
@@ -38,6 +40,13 @@ def write_aside(path: Path, write: Callable[[Path], object], *, before: Path | N
     finally:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
+
+
+def clear_aside(folder: Path) -> None:
+    """Remove what killed processes were writing in a folder, which nobody else may be writing to."""
+    for left in folder.rglob(f".*{_ASIDE}"):
+        with contextlib.suppress(OSError):
+            left.unlink()
 
 
 def _flush_names(folder: Path) -> None:

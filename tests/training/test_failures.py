@@ -9,14 +9,17 @@ import resource
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from forked import Forked, ranks
 from safetensors.torch import load_file
 
+from segdistill.data.loading import unguarded
+from segdistill.errors import TrainingError
 from segdistill.training.checkpoint import load_state
+from segdistill.training.failures import explained
 
 Start = Callable[..., Forked]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -57,6 +60,15 @@ def test_a_killed_loader_worker_is_told_and_the_run_goes_on(
     done = segdistill("train", *words, "workers=0", "--resume")
     assert done.returncode == 0, done.stderr
     assert "goes on after step" in done.stderr
+
+
+def test_a_loader_process_that_dies_while_it_hands_over_is_told() -> None:
+    def handed_over() -> Iterator[object]:
+        raise ConnectionResetError(104, "Connection reset by peer")
+        yield
+
+    with pytest.raises(TrainingError, match="process that loads images"), explained("training"):
+        next(unguarded(handed_over()))
 
 
 def test_a_killed_process_ends_the_run_and_one_process_goes_on_with_it(

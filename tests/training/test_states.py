@@ -77,10 +77,15 @@ def test_the_state_before_is_taken_where_the_newest_does_not_verify(
 
 
 def test_the_newest_state_is_taken_where_it_verifies(stopped: RunFolder, whole: Path, tiny: tuple[str, ...]) -> None:
+    """And what a kill may have left or kept from being written is put in order."""
     cut(stopped.previous)
+    (stopped.path / "checkpoints" / ".last.pt.1.part").write_bytes(b"half")
+    stopped.environment.unlink()
     segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
     assert (stopped.path / "student.safetensors").read_bytes() == (whole / "student.safetensors").read_bytes()
     assert _steps(stopped) == _steps(RunFolder(whole))
+    assert not list(stopped.path.rglob(".*.part"))
+    assert json.loads(stopped.environment.read_text())["machine"]
 
 
 def test_without_a_state_that_verifies_both_are_named_and_nothing_is_lost(
@@ -105,14 +110,14 @@ def test_a_state_of_an_earlier_version_resumes(stopped: RunFolder, whole: Path, 
     assert all(torch.equal(own[key], other[key]) for key in other)
 
 
-@pytest.mark.parametrize("lost", ["student.yaml", "student.safetensors", "cut"])
+@pytest.mark.parametrize("lost", ["student.yaml", "student.safetensors", "cut", "flip"])
 def test_half_of_a_finished_network_is_not_taken_for_it(
     lost: str, whole: Path, tmp_path: Path, tiny: tuple[str, ...]
 ) -> None:
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
-    if lost == "cut":
-        cut(folder / "student.safetensors")
+    if lost in ("cut", "flip"):
+        {"cut": cut, "flip": flip}[lost](folder / "student.safetensors")
     else:
         (folder / lost).unlink()
     assert not RunFolder(folder).finished("student")
@@ -124,7 +129,7 @@ def test_the_best_weights_that_are_damaged_are_told(stopped: RunFolder, tiny: tu
     progress, states = load_state(stopped.last)
     progress.validating = False  # or they would be written again
     save_state(stopped.last, progress, states)
-    cut(stopped.best)
+    flip(stopped.best)
     with pytest.raises(CheckpointError, match=r"best\.safetensors"):
         segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
 

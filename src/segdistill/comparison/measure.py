@@ -39,7 +39,14 @@ def scores_file(run: Path) -> Path:
 
 def outcome(label: str, run: Path, study: Path) -> Outcome:
     """The finished and measured run of a study."""
-    environment = json.loads(RunFolder(run).environment.read_text(encoding="utf-8"))
+    file = RunFolder(run).environment
+    try:
+        environment = json.loads(file.read_text(encoding="utf-8"))
+        made_on(environment)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(
+            f"{file} does not say where the run was made: {error!r}. Delete {run} to make it again."
+        ) from error
     trained = trained_record(next(run.glob("*.safetensors")))
     return _outcome(label, trained, scores_file(run), environment, run.relative_to(study).as_posix())
 

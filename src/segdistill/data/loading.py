@@ -189,6 +189,8 @@ def unguarded(values: Iterator[Any]) -> Iterator[Any]:
             if isinstance(value, SegdistillError):
                 raise value
             yield value
+    except (ConnectionError, EOFError) as error:  # torch's own words where it is not quick enough to see that it died
+        raise RuntimeError(f"DataLoader worker has gone: {error}") from error
     finally:
         del value, values  # the error's traceback would keep the loader and its workers alive
 

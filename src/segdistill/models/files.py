@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import yaml
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -29,6 +31,7 @@ from segdistill.storage import write_aside, write_yaml
 
 Role = Literal["student", "teacher"]
 _ROLES: tuple[Role, ...] = ("student", "teacher")
+_CHECKSUM = "crc32"
 
 
 @dataclass
@@ -41,9 +44,30 @@ class LoadedModel:
 
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
-    """`weights` as a .safetensors file, complete or absent."""
+    """`weights` as a .safetensors file with their checksum in its header, complete or absent."""
     tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
-    write_aside(path, lambda aside: save_file(tensors, aside))
+    write_aside(path, lambda aside: save_file(tensors, aside, metadata={_CHECKSUM: _checksum(tensors)}))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """What `save_weights` wrote, verified by its checksum; files of before there was one are taken as they are."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            told = (file.metadata() or {}).get(_CHECKSUM)
+        found = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"Can't read {path}: {error}. Expected a .safetensors file of this library.") from error
+    if told is not None and told != _checksum(found):
+        raise CheckpointError(f"Can't read {path}: it is damaged, its checksum is not that of its tensors.")
+    return found
+
+
+def _checksum(tensors: dict[str, Tensor]) -> str:
+    """CRC-32 of the tensors' bytes, by name."""
+    crc = 0
+    for key in sorted(tensors):
+        crc = zlib.crc32(tensors[key].reshape(-1).view(torch.uint8).numpy().data, crc)
+    return f"{crc:08x}"
 
 
 def save_model(
@@ -165,10 +189,7 @@ def load_checkpoint(model: nn.Module, path: str | Path, *, part: Part = "student
     if is_published(Path(path)):
         return _load_published(model, path, part)
     file = _weights_file(Path(path))
-    try:
-        found = load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"Can't read {file}: {error}. Expected a .safetensors file of this library.") from error
+    found = read_weights(file)
     wanted = model.state_dict()
     faults = [f"missing {key}" for key in sorted(wanted.keys() - found.keys())]
     faults += [f"surplus {key}" for key in sorted(found.keys() - wanted.keys())]

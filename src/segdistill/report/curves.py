@@ -17,11 +17,25 @@ _NO_TERMS = ("kind", "step", "seconds")
 
 
 def journal(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl."""
+    """The lines of a run's metrics.jsonl; of a run that was killed the last one may be half, and is left out."""
     file = RunFolder(run).metrics
     if not file.is_file():
         raise DataError(f"No {file}: {run} is no run folder, or its training has not logged a step yet.")
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    entries = []
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            if not (isinstance(entry["kind"], str) and isinstance(entry["step"], int)):
+                raise TypeError("its kind is no word, or its step no number")
+            if entry["kind"] == "validation":
+                float(entry["miou"])
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            if number < len(lines):
+                raise DataError(f"Line {number} of {file} is damaged: {error!r}. Delete that line.") from error
+            continue
+        entries.append(entry)
+    return entries
 
 
 def save_curves(path: Path, runs: Mapping[str, Path]) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from segdistill.data.reading import IMAGE_SUFFIXES, read_image
 from segdistill.errors import DataError
 from segdistill.evaluation.inference import infer
@@ -42,7 +44,15 @@ def predict_files(
         # Two inputs of one stem would overwrite each other's results; then the folder's name goes in front.
         stem = file.stem if stems.count(file.stem) == 1 else f"{file.parent.name}-{file.stem}-{file.suffix[1:]}"
         image = read_image(file)
-        label = infer(network, image[None].to(device), inference).classes[0].cpu()
+        try:
+            label = infer(network, image[None].to(device), inference).classes[0].cpu()
+        except (ValueError, RuntimeError) as error:
+            if "size" not in str(error) or isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise DataError(
+                f"{model.path} can't be run on {file}, {image.shape[2]}x{image.shape[1]} pixels (width x height): "
+                f"{error}. It may be too small: enlarge it, or take --set inference.scales=[2]."
+            ) from error
         prediction = Prediction(file, out / f"{stem}_mask.png", out / f"{stem}_overlay.png")
         save_mask(prediction.mask, label, model.classes)
         pixels = overlay(image, label, model.classes, alpha=alpha)

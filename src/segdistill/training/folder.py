@@ -21,9 +21,9 @@ from filelock import FileLock, Timeout
 from torch.utils.tensorboard import SummaryWriter
 
 from segdistill.errors import CheckpointError, TrainingError
-from segdistill.models.checkpoints.reading import names_in
+from segdistill.models.files import read_description, read_weights
 from segdistill.plain_yaml import read_yaml
-from segdistill.storage import cannot_save, write_json, write_text, write_yaml
+from segdistill.storage import cannot_save, clear_aside, write_json, write_text, write_yaml
 from segdistill.training.checkpoint import Progress, newest_state, restore
 from segdistill.training.processes import is_main, wait_for_all
 
@@ -64,7 +64,8 @@ class RunFolder:
         if not weights.is_file() or not (self.path / f"{role}.yaml").is_file():
             return False
         try:
-            names_in(weights)  # the header's sizes must be those of the file
+            read_weights(weights)
+            read_description(weights)
         except CheckpointError:
             return False
         return True
@@ -99,6 +100,8 @@ class RunFolder:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
                 lock.acquire()
+                if self.recipe.exists():  # or it is not ours
+                    clear_aside(self.path)
             except Timeout as error:
                 raise TrainingError(
                     f"Another process is training in {self.path}. Wait until it ends, or stop it; or choose another "
@@ -117,6 +120,8 @@ class RunFolder:
         """Claim the folder for `recipe`: a new one, or with `resume` the one that holds this very recipe."""
         if is_main():
             self._claim(recipe, resume=resume)
+            if not self.environment.exists():  # a run that was killed in between has none
+                write_json(self.environment, describe_environment())
         wait_for_all()
 
     def note(self, key: str, value: Any) -> None:
@@ -130,18 +135,18 @@ class RunFolder:
     def _recorded(self) -> dict[str, Any]:
         try:
             recorded: dict[str, Any] = read_yaml(self.recipe)
-        except (OSError, yaml.YAMLError) as error:
+            return {**recorded}
+        except (OSError, yaml.YAMLError, TypeError) as error:
             raise TrainingError(
-                f"Can't read {self.recipe}, the recipe of the run: {error}. Choose another run=FOLDER."
+                f"Can't read {self.recipe}, the recipe of the run: {error}. If you are sure that the run had this very "
+                "recipe, delete that file and go on with --resume; else choose another run=FOLDER."
             ) from error
-        return recorded
 
     def _claim(self, recipe: dict[str, Any], *, resume: bool) -> None:
         if not self.recipe.exists():
             if self.path.is_dir() and {path.name for path in self.path.iterdir()} - {_LOCK} and not resume:
                 raise TrainingError(f"{self.path} exists, is not empty and holds no run. Choose another run=FOLDER.")
             write_yaml(self.recipe, recipe)
-            write_json(self.environment, describe_environment())
             return
         if not resume:
             raise TrainingError(
@@ -229,11 +234,12 @@ def _lines_up_to(path: Path, progress: Progress) -> list[str]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
         try:
             entry = json.loads(line)
-        except ValueError:  # the last line of a process that was killed while writing
+            kind, step = entry["kind"], entry["step"]
+            repeated = progress.validating and step == progress.step and kind == "validation"
+            if step <= progress.step and not repeated:
+                kept.append(line)
+        except (ValueError, TypeError, KeyError):  # cut short by a kill, or damaged
             continue
-        repeated = progress.validating and entry["step"] == progress.step and entry["kind"] == "validation"
-        if entry["step"] <= progress.step and not repeated:
-            kept.append(line)
     return kept
 
 

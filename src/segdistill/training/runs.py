@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from segdistill.data import SegmentationDataset, create_dataset
@@ -18,7 +16,7 @@ from segdistill.data.loading import Stream, Targets
 from segdistill.diagnosis.agreement import require_better_than_chance
 from segdistill.errors import CheckpointError, RecipeError
 from segdistill.methods import Method, create_method
-from segdistill.models.files import LoadedModel, Role, open_model, save_model
+from segdistill.models.files import LoadedModel, Role, open_model, read_weights, save_model
 from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.models.teacher import Teacher
 from segdistill.models.zoo import NetworkSpec, build, probe
@@ -198,10 +196,10 @@ def _fit(recipe: Recipe, task: Task, folder: RunFolder, *, title: str, quiet: bo
     progress = _steps(recipe, task, folder, title=title, quiet=quiet)
     if task.config.keep == "best":
         try:
-            task.network.load_state_dict(load_file(folder.best))
-        except (SafetensorError, OSError) as error:
+            task.network.load_state_dict(read_weights(folder.best))
+        except CheckpointError as error:
             raise CheckpointError(
-                f"Can't read the weights of the best validation, {folder.best}: {error}. The run is done but for them: "
+                f"{error} These are the weights of the best validation. The run is done but for them: "
                 "put the file back, or delete the run folder to start again."
             ) from error
     trained = {
