@@ -65,7 +65,7 @@ def test_launched_processes_are_stopped_together_and_one_goes_on(
 
 
 def test_numbers_of_processes_that_cannot_be_are_refused(
-    tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(RecipeError, match="--nproc is 0; expected"):
         launch(0)
@@ -76,7 +76,8 @@ def test_numbers_of_processes_that_cannot_be_are_refused(
     with pytest.raises(RecipeError, match="torch synchronises batch norm on GPUs only"):
         require_possible(load_recipe(*tiny, "sync_bn=true"), 2)
     with pytest.raises(RecipeError, match=r"teacher.shard=true: .* --nproc N"):
-        segdistill.distill(*tiny, "kd", "steps=1", "teacher.shard=true", "baseline=none", quiet=True)
+        segdistill.distill(*tiny, "kd", "teacher.shard=true", run=tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(RecipeError, match="there are 1 CUDA devices"):

@@ -31,7 +31,7 @@ from segdistill.training.loop import Fit
 from segdistill.training.memory import advice
 from segdistill.training.pairing import Pairing, pair, recorded, require_readable, require_same_classes
 from segdistill.training.processes import is_main, own_device, require_possible, wait_for_all
-from segdistill.training.sharding import shard
+from segdistill.training.sharding import require_several, shard
 from segdistill.training.teacher_cache import cache_logits, require_logits_only
 
 
@@ -76,6 +76,8 @@ def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Dis
     """
     folder = run_folder(recipe)
     require_possible(recipe)
+    if recipe.teacher.shard:
+        require_several()
     if not recipe.method:
         recipe = recipe.with_method()
         if not quiet and is_main():

@@ -13,6 +13,15 @@ from segdistill.training.processes import is_alone, own_device
 _LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
+def require_several() -> None:
+    """Refuse to share a teacher with no one."""
+    if is_alone():
+        raise RecipeError(
+            "teacher.shard=true: a teacher is shared by several processes, and this is one. Start them with --nproc N "
+            "or torchrun, or leave teacher.shard out."
+        )
+
+
 def shard(teacher: nn.Module) -> None:
     """Keep of every weight of the frozen `teacher` one part a process, on its device, in place.
 
@@ -20,11 +29,7 @@ def shard(teacher: nn.Module) -> None:
     together, each is gathered just before its turn and let go after it: a device holds its parts and one whole block.
     Errors: one process alone.
     """
-    if is_alone():
-        raise RecipeError(
-            "teacher.shard=true: a teacher is shared by several processes, and this is one. Start them with --nproc N "
-            "or torchrun, or leave teacher.shard out."
-        )
+    require_several()
     device = own_device()
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
     teacher.eval().requires_grad_(False)
