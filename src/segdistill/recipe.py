@@ -198,6 +198,15 @@ class TeacherConfig(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _cached_by_one(self) -> TeacherConfig:
+        if self.shard and self.cache != "off":
+            raise ValueError(
+                "shard keeps the teacher in parts, and cache asks the whole one in a single process: leave one of them "
+                "out. A cache that another run made with cache_folder can't be used with shard, either"
+            )
+        return self
+
 
 class Recipe(TrainingConfig):
     """A run. Data, networks, methods and, as keys of its own, the training of `TrainingConfig`.

@@ -123,7 +123,8 @@ def _key(teacher: SegmentationNetwork, data: SegmentationDataset, precision: str
     known: Any = hashlib.sha256(f"1 {precision} {teacher}".encode())
     normalisers = (part for part in teacher.modules() if isinstance(part, SegmentationNetwork))
     known.update(repr([(part.mean.tolist(), part.std.tolist(), part.bgr) for part in normalisers]).encode())
-    known.update(repr((getattr(teacher, "input_scale", 1), getattr(teacher, "class_map", None))).encode())
+    own = [getattr(teacher, key, None) for key in ("input_scale", "class_map", "precision")]
+    known.update(repr(own).encode())
     for name, value in teacher.state_dict().items():
         known.update(name.encode())
         known.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
