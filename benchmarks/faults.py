@@ -94,7 +94,7 @@ def summary(items: list[dict[str, Any]], environment: dict[str, Any]) -> dict[st
     largest: dict[str, float] = {}
     for item in items:
         counts = kinds.setdefault(item["kind"], Counter())
-        counts.update({"items": 1, **item["counts"], "failures": bool(item["failure"])})
+        counts.update({"items": 1, **item["counts"], "failures": int(bool(item["failure"]))})
         for name, value in item["measured"].items():
             largest[name] = max(value, largest.get(name, 0.0))
     return {
