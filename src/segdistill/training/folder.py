@@ -145,10 +145,8 @@ class RunFolder:
         changed = changed_keys(self._recorded(), recipe)
         if changed:
             raise TrainingError(
-                f"{self.path} holds a run of another recipe, by its {self.recipe.name}; it can't be continued with this "
-                "one:\n  "
-                + "\n  ".join(changed)
-                + "\nUse the same keys, or choose another run=FOLDER."
+                f"{self.path} holds a run of another recipe, by its {self.recipe.name}; it can't be continued with "
+                "this one:\n  " + "\n  ".join(changed) + "\nUse the same keys, or choose another run=FOLDER."
             )
 
 
