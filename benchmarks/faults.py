@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--only", help="One item, as kills:17; nothing is written.")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "segdistill-faults")
+    parser.add_argument("--seeds", help="Only these, as 0:100; several processes may share a part, then --minutes 0.")
     parser.add_argument("--minutes", type=float, default=1e9, help="Stop a part after this time.")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
@@ -46,7 +47,8 @@ def main() -> None:
         print(json.dumps(asdict(done(part, int(seed), options.work)), indent=2))
         return
     for part in options.parts.split(","):
-        campaign(part, options.work, options.minutes)
+        first, last = map(int, (options.seeds or f"0:{PARTS[part][1]}").split(":"))
+        campaign(part, options.work, range(first, last), options.minutes)
     page()
 
 
@@ -61,7 +63,7 @@ def done(part: str, seed: int, work: Path) -> Item:
     return item
 
 
-def campaign(part: str, work: Path, minutes: float) -> None:
+def campaign(part: str, work: Path, seeds: range, minutes: float) -> None:
     """All items of a part that are not done yet, and then its record in the results."""
     journal = work / f"{part}.jsonl"
     environment = describe_environment()
@@ -69,7 +71,7 @@ def campaign(part: str, work: Path, minutes: float) -> None:
     items: list[dict[str, Any]] = [line for line in lines if line["commit"] == environment["commit"]]
     finished = {item["seed"] for item in items}
     until = time.monotonic() + 60 * minutes
-    for seed in range(PARTS[part][1]):
+    for seed in seeds:
         if seed in finished or time.monotonic() > until:
             continue
         items.append({**asdict(done(part, seed, work)), "commit": environment["commit"]})
@@ -92,7 +94,7 @@ def summary(items: list[dict[str, Any]], environment: dict[str, Any]) -> dict[st
     largest: dict[str, float] = {}
     for item in items:
         counts = kinds.setdefault(item["kind"], Counter())
-        counts.update({"items": 1, **item["counts"], "failures": bool(item["failure"])})
+        counts.update({"items": 1, **item["counts"], "failures": int(bool(item["failure"]))})
         for name, value in item["measured"].items():
             largest[name] = max(value, largest.get(name, 0.0))
     return {

@@ -122,6 +122,8 @@ def run(item: Item, work: Path) -> None:
     elif whole and "prepare" not in kind.words:  # a data set of one archive is not whole
         raise Failure(f"not read, though it is as it was: {flat[-600:]}")
     elif process.returncode in (1, 2):
+        if item.kind.startswith("Hugging Face"):
+            named = [*named, f"{file.parent}"]  # the folder is the input
         if kind.words.startswith("prepare"):
             named = [f"{target}/"]  # what it misses there
         if not any(name in flat for name in (file.name, file.stem, *named)):

@@ -69,7 +69,10 @@ def split_by_lists(images: Mapping[str, Path], root: Path, listed: Mapping[str, 
     """The names on the list of a split, or those that the other split's list leaves."""
     resolve = _resolver(images, root)
     if split in listed:
-        return resolve(listed[split])
+        names = resolve(listed[split])
+        if not names:
+            raise DataError(f"The list file {listed[split]} is empty; expected one image of the {split} split a line.")
+        return names
     (other,) = listed.values()
     taken = set(resolve(other))
     return [name for name in images if name not in taken]

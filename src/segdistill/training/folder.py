@@ -155,9 +155,8 @@ class RunFolder:
         changed = changed_keys(self._recorded(), recipe)
         if changed:
             raise TrainingError(
-                f"{self.path} holds a run of another recipe; it can't be continued with this one:\n  "
-                + "\n  ".join(changed)
-                + "\nUse the same keys, or choose another run=FOLDER."
+                f"{self.path} holds a run of another recipe, by its {self.recipe.name}; it can't be continued with "
+                "this one:\n  " + "\n  ".join(changed) + "\nUse the same keys, or choose another run=FOLDER."
             )
 
 
@@ -189,10 +188,9 @@ class Journal:
         with _saving(folder.metrics):
             folder.path.mkdir(parents=True, exist_ok=True)
             self._file = folder.metrics.open("a", encoding="utf-8")
+        _silence_the_writer()
         with _saving(self._curves):
             self._board = SummaryWriter(str(self._curves), purge_step=progress.step + 1)
-        self._report = threading.excepthook
-        threading.excepthook = self._hear  # the thread that writes the curves hands its error over, and prints it, too
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """One line of JSON; single numbers become TensorBoard curves `<kind>/<name>`."""
@@ -204,10 +202,6 @@ class Journal:
                 if isinstance(value, int | float):
                     self._board.add_scalar(f"{kind}/{name}", value, step)
 
-    def _hear(self, told: threading.ExceptHookArgs) -> None:
-        if not issubclass(told.exc_type, OSError) or type(told.thread).__module__.partition(".")[0] != "tensorboard":
-            self._report(told)
-
     def __enter__(self) -> Journal:
         return self
 
@@ -218,7 +212,20 @@ class Journal:
             self._file.close()
         with contextlib.suppress(OSError) if error is not None else _saving(self._curves):
             self._board.close()
-        threading.excepthook = self._report
+
+
+def _silence_the_writer() -> None:
+    """The thread that writes the curves hands an OSError over, and would print it, too: even after all is closed."""
+    if getattr(threading.excepthook, "silent", False):
+        return
+    report = threading.excepthook
+
+    def hear(told: threading.ExceptHookArgs) -> None:
+        if not issubclass(told.exc_type, OSError) or type(told.thread).__module__.partition(".")[0] != "tensorboard":
+            report(told)
+
+    hear.silent = True  # type: ignore[attr-defined]
+    threading.excepthook = hear
 
 
 @contextlib.contextmanager
