@@ -121,3 +121,8 @@ def test_training_says_so(tiny: tuple[str, ...], tmp_path: Path, capsys: pytest.
     (file := tmp_path / "tuned.yaml").write_text("{batch_size: 16, optimizer: {lr: 0.02}}")
     segdistill.train(file, *tiny, "steps=1", run=tmp_path / "run")
     assert capsys.readouterr().err.count("came with one of 16") == 1
+
+
+def test_a_teacher_in_parts_is_not_cached() -> None:
+    with pytest.raises(RecipeError, match="shard keeps the teacher in parts"):
+        load_recipe("streets", "tiny_pair", "kd", "teacher.shard=true", "teacher.cache=logits")

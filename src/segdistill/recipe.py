@@ -202,8 +202,8 @@ class TeacherConfig(BaseModel):
     def _cached_by_one(self) -> TeacherConfig:
         if self.shard and self.cache != "off":
             raise ValueError(
-                "shard keeps the teacher in parts, and cache asks the whole one in a single process: leave one of them "
-                "out. A cache that another run made with cache_folder can't be used with shard, either"
+                "shard keeps the teacher in parts, and cache asks the whole one in a single process: leave one of the "
+                "two out"
             )
         return self
 

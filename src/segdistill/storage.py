@@ -26,7 +26,10 @@ def write_aside(path: Path, write: Callable[[Path], object], *, before: Path | N
     aside = path.with_name(f".{path.name}.{os.getpid()}{_ASIDE}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        aside.touch()
+        usual = aside.stat().st_mode
         write(aside)
+        aside.chmod(usual)  # safetensors takes the file's group its right to read
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
         if before is not None and path.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import torch
 
 import segdistill
 from segdistill.errors import CheckpointError, TrainingError
+from segdistill.models.files import save_weights
 from segdistill.training.checkpoint import NoStateError, Progress, load_state, save_state
 from segdistill.training.folder import RunFolder
 
@@ -132,6 +134,15 @@ def test_the_best_weights_that_are_damaged_are_told(stopped: RunFolder, tiny: tu
     flip(stopped.best)
     with pytest.raises(CheckpointError, match=r"best\.safetensors"):
         segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
+
+
+def test_what_is_saved_can_be_read_by_those_who_may(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        save_weights(tmp_path / "w.safetensors", {"a": torch.zeros(1)})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "w.safetensors").stat().st_mode & 0o777 == 0o640
 
 
 def test_the_state_of_another_network_is_told(stopped: RunFolder, tiny: tuple[str, ...]) -> None:
