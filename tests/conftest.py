@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +75,18 @@ def segdistill() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture
-def start() -> Callable[..., Forked]:
-    """Start the command line, in a process group of its own, and leave it running."""
-    return partial(Forked, joined=True)
+def start() -> Iterator[Callable[..., Forked]]:
+    """Start the command line, in a process group of its own, and leave it running until the test is over."""
+    started: list[Forked] = []
+
+    def run(*words: object, **options: Any) -> Forked:
+        started.append(Forked(*words, joined=True, **options))
+        return started[-1]
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill_group()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import struct
-import subprocess
 import time
 import zlib
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forked import Forked
 from PIL import Image
 
 import segdistill
@@ -173,12 +173,13 @@ def test_the_command_line_names_all_and_fails(root: Path, segdistill: Callable[.
     assert segdistill("doctor", "folder", f"data.root={root}", "--images", "some").returncode == 1
 
 
-def test_ctrl_c_hands_over_what_was_found(tmp_path: Path, start: Callable[..., subprocess.Popen[str]]) -> None:
+def test_ctrl_c_hands_over_what_was_found(tmp_path: Path, start: Callable[..., Forked]) -> None:
     """A large generated set, which takes minutes to read."""
     running = start("doctor", "streets", "data.size=[512,768]", "data.count=20000", "--images", "all")
-    assert running.stdout is not None
-    assert "reading 20000 of 20000" in running.stdout.readline()
-    time.sleep(5)
+    while "reading 20000 of 20000" not in running.output:
+        assert running.poll() is None, running.output
+        time.sleep(0.05)
+    time.sleep(3)
     running.send_signal(signal.SIGINT)
     out, _ = running.communicate(timeout=60)
     assert running.returncode == 130
