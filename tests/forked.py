@@ -20,7 +20,15 @@ from pathlib import Path
 from unittest import mock
 
 _FORK = multiprocessing.get_context("forkserver")
-_PRELOADED = ["segdistill.cli", "accelerate.state", "torch._dynamo", "torch.distributed"]
+_PRELOADED = ["segdistill.cli", "accelerate.state", "torch._dynamo", "torch.distributed.fsdp", "pytest"]
+
+
+def context() -> multiprocessing.context.ForkServerContext:
+    """Of processes from the server, which runs from now on: with one thread, and with the same imports for all."""
+    with mock.patch.dict(os.environ, {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}):  # both are read by imports
+        _FORK.set_forkserver_preload(_PRELOADED)
+        forkserver.ensure_running()
+    return _FORK
 
 
 class Forked:
@@ -42,14 +50,11 @@ class Forked:
         self._folder = tempfile.TemporaryDirectory()
         self._files = [Path(self._folder.name) / name for name in ("out", "out" if joined else "err")]
         given = {**os.environ, **(environment or {})}
-        with mock.patch.dict(os.environ, {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}):  # both are read by imports
-            _FORK.set_forkserver_preload(_PRELOADED)
-            forkserver.ensure_running()
-            self._process = _FORK.Process(
-                target=_main,
-                args=([str(word) for word in words], self._files, given, file_bytes, more_bytes, folder or Path.cwd()),
-            )
-            self._process.start()
+        self._process = context().Process(
+            target=_main,
+            args=([str(word) for word in words], self._files, given, file_bytes, more_bytes, folder or Path.cwd()),
+        )
+        self._process.start()
         self.pid = self._process.pid or 0
 
     @property

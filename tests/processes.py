@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import multiprocessing
 import os
 import socket
 from collections.abc import Callable
@@ -12,11 +11,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from forked import context
 
 import segdistill
-
-_FORKED = multiprocessing.get_context("forkserver")
-_FORKED.set_forkserver_preload(["segdistill.verbs", "pytest", "torch.distributed.fsdp"])
 
 
 def in_two(work: Callable[..., Any], *arguments: Any) -> list[Any]:
@@ -24,7 +21,7 @@ def in_two(work: Callable[..., Any], *arguments: Any) -> list[Any]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with ProcessPoolExecutor(2, mp_context=_FORKED) as both:
+    with ProcessPoolExecutor(2, mp_context=context()) as both:
         running = [both.submit(_one, rank, port, work, arguments) for rank in (0, 1)]
         return [torch.load(io.BytesIO(each.result()), weights_only=False) for each in running]
 

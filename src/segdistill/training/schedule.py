@@ -65,11 +65,15 @@ def make_optimizer(
     student: SegmentationNetwork,
     extra: nn.Module | None,
     own: Iterable[torch.optim.Optimizer] = (),
+    *,
+    scaled: bool = False,
 ) -> torch.optim.Optimizer:
     """One optimiser over the student and the trained parts of the methods (`extra`) that `own` ones don't have.
 
     Its step is torch's fused one where there is one, which differs from the plain one by rounding. On a processor it
     takes for granted that a gradient lies in memory as its parameter does, which is how autograd makes gradients.
+    scaled: whether a scaler may leave steps out, as in fp16. If that is the first step, torch's fused SGD (2.14) goes
+    on with momentum from memory that nobody has written; so the step is the plain one.
     """
     taken = set(parameters_of(own))
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
@@ -89,7 +93,9 @@ def make_optimizer(
         }
         for (rate, decays), parameters in groups.items()
     ]
-    fused = all(each.device.type in ("cpu", "cuda") and each.is_floating_point() for each in chain(*groups.values()))
+    fused = not scaled and all(
+        each.device.type in ("cpu", "cuda") and each.is_floating_point() for each in chain(*groups.values())
+    )
     if config.name == "adamw":
         return torch.optim.AdamW(settings, fused=fused)
     return torch.optim.SGD(settings, momentum=config.momentum, fused=fused)

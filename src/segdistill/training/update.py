@@ -19,8 +19,10 @@ class Update:
     def __init__(self, distiller: Distiller, config: TrainingConfig, device: torch.device) -> None:
         self._config = config
         self._own = own_optimizers(distiller.methods)
-        self._optimizer = make_optimizer(config.optimizer, distiller.student, distiller.methods, self._own)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
+        scaled = config.precision == "fp16"
+        self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
+        networks = distiller.student, distiller.methods
+        self._optimizer = make_optimizer(config.optimizer, *networks, self._own, scaled=scaled)
         self._taken = parameters_of(self._own)
         taken = set(self._taken)
         self._shared = [parameter for parameter in distiller.parameters() if parameter not in taken]
