@@ -98,7 +98,7 @@ class BoundaryCounts:
                 zone -= mixed
         assert bands is not None
         said_bands = said.mixed(band) | border
-        hit = (label == prediction).byte()
+        hit = (label == prediction).view(torch.uint8)
         found = _matched(label, contour, prediction, said_contour, tolerance)
         right = _matched(prediction, said_contour, label, contour, tolerance)
         _count(self.by_label, label, inside, zone, hit, bands, bands & said_bands & hit, contour, found)
@@ -174,16 +174,18 @@ def _matched(label: Tensor, contour: Tensor, other: Tensor, other_contour: Tenso
     lowest, highest = _Neighbourhood(lines, radius).extremes(radius)
     one = label * contour  # 0 is never between
     mirrored = IGNORE_INDEX - 1 - one
-    found = ((one == lowest) | (mirrored == highest)).byte()
-    around = F.pad(lines, (radius,) * 4, value=IGNORE_INDEX)
-    rows, width = around.shape[-2:]
-    side = torch.arange(2 * radius + 1, device=one.device)
-    window = (side[:, None] * width + side).flatten()
-    between = ((one > lowest) & (mirrored > highest)).nonzero()
-    for some in between.split(max(1, _GATHERED // len(window))):
-        image, y, x = some.unbind(1)
-        places = ((image * rows + y) * width + x)[:, None] + window
-        found[image, y, x] = (around.flatten()[places] == one[image, y, x][:, None]).any(1).byte()
+    found = ((one == lowest) | (mirrored == highest)).view(torch.uint8)
+    between = ((one > lowest) & (mirrored > highest)).flatten().nonzero()[:, 0]
+    if len(between):
+        around = F.pad(lines, (radius,) * 4, value=IGNORE_INDEX)
+        height, width = one.shape[-2:]
+        side = torch.arange(2 * radius + 1, device=one.device)
+        window = (side[:, None] * around.shape[-1] + side).flatten()
+        for some in between.split(max(1, _GATHERED // len(window))):
+            row = some // width  # of all images; those before it are padded above and below
+            first = (row + row // height * 2 * radius) * around.shape[-1] + some % width
+            near = around.flatten()[first[:, None] + window]
+            found.view(-1)[some] = (near == one.flatten()[some][:, None]).any(1).byte()
     return found & contour
 
 
