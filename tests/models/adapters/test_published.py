@@ -288,6 +288,18 @@ def test_files_that_are_not_there_are_clear(
         segdistill.load_model("hf:nobody/nothing")
 
 
+def test_a_config_that_was_meddled_with_is_named(tmp_path: Path) -> None:
+    hf = pytest.importorskip("transformers")
+    config = hf.SegformerConfig(
+        hidden_sizes=[4, 8, 8, 8], depths=[1] * 4, num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=12
+    )
+    hf.SegformerForSemanticSegmentation(config).save_pretrained(tmp_path)
+    told = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**told, "mlp_ratios": [4]}))
+    with pytest.raises(CheckpointError, match=f"Can't load 'hf:{tmp_path}'"):
+        segdistill.load_model(f"hf:{tmp_path}")
+
+
 def test_a_backbone_alone_starts_a_student_but_is_no_teacher(tmp_path: Path) -> None:
     hf = pytest.importorskip("transformers")
     config = hf.SegformerConfig(

@@ -183,8 +183,8 @@ class HuggingFace(Adapter):
             return cls.from_pretrained(str(Path(source).expanduser()), trust_remote_code=False, **arguments)
         except ImportError as error:
             raise _missing(self.name, error) from error
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            first = str(error).strip().partition("\n")[0]
+        except Exception as error:  # a config that was meddled with breaks a network in any place
+            first = str(error).strip().partition("\n")[0] or type(error).__name__
             where = "" if Path(source).is_dir() else f" There is no folder {source}, so the Hugging Face hub was asked."
             raise CheckpointError(
                 f"Can't load '{self.name}': {first}.{where} Expected a folder written by save_pretrained, or the id of "
