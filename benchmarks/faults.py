@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import tempfile
 import time
 from collections import Counter
@@ -66,7 +67,7 @@ def done(part: str, seed: int, work: Path) -> Item:
 def campaign(part: str, work: Path, seeds: range, minutes: float) -> None:
     """All items of a part that are not done yet, and then its record in the results."""
     journal = work / f"{part}.jsonl"
-    environment = describe_environment()
+    environment = {**describe_environment(), "commit": commit()}
     lines = [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
     items: list[dict[str, Any]] = [line for line in lines if line["commit"] == environment["commit"]]
     finished = {item["seed"] for item in items}
@@ -80,12 +81,25 @@ def campaign(part: str, work: Path, seeds: range, minutes: float) -> None:
         failure = items[-1]["failure"]
         if failure or seed % 10 == 9:
             print(f"{part}:{seed} {failure or 'good'}", flush=True)
+    if not items:
+        return
     file = RESULTS / "faults.json"
     results = json.loads(file.read_text()) if file.exists() else {}
     # Rounds at other commits are kept: what they found has been mended since.
     rounds = [each for each in results.get(part, []) if each["environment"]["commit"] != environment["commit"]]
     results[part] = [*rounds, summary(items, environment)]
     write_json(file, results)
+
+
+def commit() -> str:
+    """Of the code alone, with a + if it has changed: the results that a part has written do not make another of it."""
+    root = Path(__file__).parents[1]
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+
+    changed = git("status", "--porcelain", "--", "src", "tests", "benchmarks", ":!benchmarks/results")
+    return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
 
 
 def summary(items: list[dict[str, Any]], environment: dict[str, Any]) -> dict[str, Any]:

@@ -126,3 +126,8 @@ def test_training_says_so(tiny: tuple[str, ...], tmp_path: Path, capsys: pytest.
 def test_a_teacher_in_parts_is_not_cached() -> None:
     with pytest.raises(RecipeError, match="shard keeps the teacher in parts"):
         load_recipe("streets", "tiny_pair", "kd", "teacher.shard=true", "teacher.cache=logits")
+
+
+def test_a_wrong_choice_names_the_key_and_what_there_is() -> None:
+    with pytest.raises(RecipeError, match="Key 'compile': Input should be 'auto', True or False, found 'maybe'"):
+        load_recipe("streets", "tiny_pair", "compile=maybe")

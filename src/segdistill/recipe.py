@@ -28,8 +28,8 @@ from segdistill.methods.base import method_class
 from segdistill.models.adapters import is_adapted
 from segdistill.models.class_map import check_mapping
 from segdistill.models.files import Role
-from segdistill.models.teacher import Precision
 from segdistill.models.zoo import NetworkSpec, resolve_spec
+from segdistill.precision import Precision
 from segdistill.training.influence import MethodSchedule
 from segdistill.training.schedule import OptimizerConfig, ScheduleConfig
 from segdistill.training.task_loss import TaskLossConfig
@@ -119,7 +119,7 @@ class TrainingConfig(BaseModel):
     clip_grad: float | None = Field(None, gt=0)
     precision: Precision = "fp32"
     channels_last: bool = True
-    compile: Literal["auto"] | bool = False
+    compile: Literal["auto", True, False] = False
     workers: int = Field(2, ge=0)
     validate_every: int | None = Field(None, ge=1)
     checkpoint_every: int | None = Field(None, ge=1)

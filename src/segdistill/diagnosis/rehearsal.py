@@ -19,13 +19,13 @@ from segdistill.errors import SegdistillError
 from segdistill.evaluation.cost import wait
 from segdistill.evaluation.memory import LiveBytes
 from segdistill.evaluation.stages import Stages
+from segdistill.precision import computing_in
 from segdistill.training.processes import own_device
 from segdistill.training.runs import Task
 from segdistill.training.schedule import make_optimizer, own_optimizers
 
 _STEPS = 3  # the first is followed tensor by tensor, the others are timed
 _IMAGES = 2  # a step on the CPU; batch norm needs two
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def rehearse(what: str, task: Task, augment: Augment, *, steps: int = _STEPS, im
         loading.append(time.perf_counter() - began)
         began = time.perf_counter()
         with (
-            torch.autocast(device.type, _DTYPES[config.precision], enabled=config.precision != "fp32"),
+            computing_in(config.precision, device),
             live if step == 0 else contextlib.nullcontext(),
         ):
             terms: dict[str, Tensor] = distiller(batch.image, batch.label, step)

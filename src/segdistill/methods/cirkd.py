@@ -11,9 +11,10 @@ from segdistill.data.base import IGNORE_INDEX
 from segdistill.methods import ranks
 from segdistill.methods.base import Method, on_grid
 from segdistill.methods.projection import ProjectionHead
-from segdistill.methods.queue import ClassMemory, Precision, Queue
+from segdistill.methods.queue import ClassMemory, Queue
 from segdistill.methods.relation import relation_divergence
 from segdistill.outputs import SegOutput, finer
+from segdistill.precision import Precision
 
 
 class CIRKD(Method):

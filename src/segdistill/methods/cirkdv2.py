@@ -16,9 +16,10 @@ from segdistill.methods import ranks
 from segdistill.methods.base import on_grid
 from segdistill.methods.cirkd import CIRKD, pooled
 from segdistill.methods.projection import ConvNorm, ProjectionHead
-from segdistill.methods.queue import Chance, Precision, Queue
+from segdistill.methods.queue import Chance, Queue
 from segdistill.methods.relation import relation_divergence
 from segdistill.outputs import SegOutput, finer
+from segdistill.precision import Precision
 
 
 class CIRKDv2(CIRKD):

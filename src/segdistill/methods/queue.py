@@ -6,18 +6,17 @@ in the same order with the same draws.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.methods import ranks
+from segdistill.precision import DTYPES, Precision
 from segdistill.seeds import mix
 
-Precision = Literal["fp32", "bf16", "fp16"]
 _PRIORITY_BITS = 24  # of a uniform draw in float32
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Chance(nn.Module):
@@ -63,7 +62,7 @@ class Queue(nn.Module):
 
     def __init__(self, queues: int, size: int, channels: int, precision: Precision = "fp32") -> None:
         super().__init__()
-        rows = torch.randn(queues, size, channels, dtype=_DTYPES[precision])
+        rows = torch.randn(queues, size, channels, dtype=DTYPES[precision])
         self.register_buffer("rows", rows.div_(rows.norm(dim=2, keepdim=True)))
         self.register_buffer("pointer", torch.zeros(queues, dtype=torch.int64))
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.models.class_map import ClassMap
 from segdistill.models.segmenter import Part, SegmentationNetwork
 from segdistill.outputs import SegOutput
+from segdistill.precision import DTYPES, Precision, computing_in
 
-Precision = Literal["fp32", "bf16", "fp16"]
-DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _MATRICES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 
 
@@ -64,8 +61,7 @@ class Teacher(SegmentationNetwork):
         if self.precision is None:
             output: SegOutput = self.network(image)
             return output
-        dtype = DTYPES[self.precision]
-        with torch.autocast(image.device.type, dtype, enabled=dtype is not torch.float32):
+        with computing_in(self.precision, image.device):
             output = self.network(image)
         auxiliary = None if output.auxiliary is None else output.auxiliary.float()
         return replace(output, logits=output.logits.float(), auxiliary=auxiliary)

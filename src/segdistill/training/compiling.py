@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from segdistill.evaluation.cost import wait
 from segdistill.evaluation.inference import as_input
-from segdistill.models.teacher import DTYPES
 from segdistill.outputs import SegOutput
+from segdistill.precision import computing_in
 from segdistill.recipe import TrainingConfig
 from segdistill.training.distiller import Distiller
 from segdistill.training.faults import Memory
 from segdistill.training.folder import RunFolder
+from segdistill.training.processes import is_alone, number_of_processes
 
 _ROUNDS = 3
 _WORTH = 0.95  # of the time as it is; less of a gain is within what two timings differ by
@@ -70,7 +71,7 @@ def _recorded(folder: RunFolder) -> Compiled | None:
 
 def _agreed(choice: Compiled) -> Compiled:
     """The main process's choice, for all."""
-    if not torch.distributed.is_initialized():
+    if is_alone():
         return choice
     shared: list[Any] = [choice]
     torch.distributed.broadcast_object_list(shared, src=0)
@@ -81,7 +82,7 @@ def _agreed(choice: Compiled) -> Compiled:
 def _choose(distiller: Distiller, config: TrainingConfig, crop: tuple[int, int], *, teacher: bool) -> Compiled:
     device = next(distiller.student.parameters()).device
     generator = torch.Generator().manual_seed(0)
-    images = max(1, config.batch_size // (config.accumulate * _processes()))
+    images = max(1, config.batch_size // (config.accumulate * number_of_processes()))
     pixels = as_input(torch.randint(256, (images, 3, *crop), dtype=torch.uint8, generator=generator).to(device))
     memory = Memory(distiller, queues=False)
     memory.keep()
@@ -121,8 +122,7 @@ def _pass(call: Callable[[Tensor], SegOutput], pixels: Tensor, config: TrainingC
     """Seconds of one pass; backward, too, if the network trains."""
     wait(pixels.device)
     began = time.perf_counter()
-    dtype = DTYPES[config.precision]
-    with torch.autocast(pixels.device.type, dtype, enabled=dtype is not torch.float32), torch.set_grad_enabled(trains):
+    with computing_in(config.precision, pixels.device), torch.set_grad_enabled(trains):
         output = call(pixels)
         maps = (output.logits, output.embedding, output.auxiliary, *output.features)
         values = [each.float().mean() for each in maps if each is not None]
@@ -134,7 +134,3 @@ def _pass(call: Callable[[Tensor], SegOutput], pixels: Tensor, config: TrainingC
 
 def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:200]
-
-
-def _processes() -> int:
-    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1

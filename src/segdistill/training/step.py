@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from segdistill.data.loading import Batch
-from segdistill.models.teacher import DTYPES, Precision
+from segdistill.precision import Precision, computing_in
 from segdistill.training.task_loss import micro_batch_shares
 
 
@@ -26,12 +26,11 @@ def forward_backward(
 
     unsynced: entered for all micro-batches but the last, where processes need not exchange gradients.
     """
-    dtype = DTYPES[precision]
     sums: dict[str, Tensor] = {}
     shares = micro_batch_shares([batch.label for batch in batches]) if len(batches) > 1 else [None]
     for number, (batch, share) in enumerate(zip(batches, shares, strict=True)):
         with contextlib.nullcontext() if number == len(batches) - 1 else unsynced():
-            with torch.autocast(batch.image.device.type, dtype, enabled=dtype is not torch.float32):
+            with computing_in(precision, batch.image.device):
                 terms: dict[str, Tensor] = model(batch.image, batch.label, step, batch.target, share)
             loss = torch.stack(list(terms.values())).sum()
             scaler.scale(loss / len(batches)).backward()

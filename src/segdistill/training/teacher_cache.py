@@ -29,8 +29,8 @@ from segdistill.evaluation.inference import as_input
 from segdistill.evaluation.scoring import sample_loader
 from segdistill.methods import Method
 from segdistill.models.segmenter import SegmentationNetwork
-from segdistill.models.teacher import DTYPES
 from segdistill.outputs import SegOutput
+from segdistill.precision import computing_in
 from segdistill.recipe import TrainingConfig
 from segdistill.storage import write_aside, write_json
 from segdistill.training.allocator import keep_freed_memory
@@ -184,8 +184,7 @@ def _write_one(
     file: BinaryIO, teacher: nn.Module, image: Tensor, device: torch.device, config: TrainingConfig
 ) -> list[int]:
     """Append the logits of one image; their shape."""
-    dtype = DTYPES[config.precision]
-    with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
+    with computing_in(config.precision, device):
         output: SegOutput = teacher(as_input(image[None].to(device)))
     maps = output.logits[0].float().clamp(-_LARGEST, _LARGEST).half().cpu()
     file.write(maps.contiguous().numpy().data)

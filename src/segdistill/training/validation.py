@@ -17,7 +17,7 @@ from segdistill.training.checkpoint import Progress
 from segdistill.training.failures import explained
 from segdistill.training.folder import RunFolder
 from segdistill.training.interruption import StopNow, StopRequest
-from segdistill.training.processes import agree
+from segdistill.training.processes import agree, own_share
 
 
 class Validation:
@@ -39,8 +39,7 @@ class Validation:
     ) -> None:
         self._folder, self._student, self._data = folder, student, data
         self._inference, self._metrics, self._accelerator = inference, metrics.confusion_only(), accelerator
-        indices = range(accelerator.process_index, len(data), accelerator.num_processes)
-        self._loader = sample_loader(data, indices, workers, lasting=True)
+        self._loader = sample_loader(data, own_share(len(data)), workers, lasting=True)
 
     def __call__(self, progress: Progress, stop: StopRequest) -> Scores:
         accelerator = self._accelerator
