@@ -29,9 +29,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.data.streets import Streets
-from segdistill.evaluation.inference import as_input, infer, predict_classes
+from segdistill.evaluation.inference import infer, predict_classes
 from segdistill.evaluation.scoring import Counts
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
+from segdistill.evaluation.views import as_input
 from segdistill.models.zoo import create_model
 from segdistill.outputs import SegOutput
 from segdistill.storage import write_json, write_text

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from segdistill import create_model, load_recipe
 from segdistill.data.augment import Augment
 from segdistill.data.base import IGNORE_INDEX, Sample
-from segdistill.evaluation.inference import as_input
+from segdistill.evaluation.views import as_input
 
 PAD = torch.tensor([124, 116, 104], dtype=torch.uint8)
 HEIGHT, WIDTH = 40, 60

@@ -18,11 +18,12 @@ import segdistill
 from segdistill.composition import fragments
 from segdistill.data.streets import Streets
 from segdistill.errors import RecipeError
-from segdistill.evaluation.inference import infer, predict_classes, view_sizes
+from segdistill.evaluation.inference import infer, predict_classes
 from segdistill.evaluation.memory import LiveBytes
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.evaluation.sliding import window_starts
 from segdistill.evaluation.stages import Stages
+from segdistill.evaluation.views import view_sizes
 from segdistill.models.files import open_model
 from segdistill.outputs import SegOutput
 from segdistill.recipe import load_inference
@@ -167,13 +168,15 @@ def as_openmmlab_tests(network: nn.Module, image: Tensor, config: InferenceConfi
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("max_elements", [2000, 1 << 25])
 @pytest.mark.parametrize("mode", ["whole", "slide"])
-@pytest.mark.parametrize("size", [(53, 71), (11, 16)], ids=["about as large", "views much larger"])
+@pytest.mark.parametrize(
+    "size", [(53, 71), (11, 16), (9, 700)], ids=["about as large", "views much larger", "many windows wide"]
+)
 def test_scales_and_flip_are_openmmlabs(
     size: tuple[int, int], mode: str, max_elements: int, align_corners: bool
 ) -> None:
     network, image = Convolutions(6, 1, 4), picture(*size, n=2)
     config = InferenceConfig(
-        mode=mode, crop=(32, 36), stride=(20, 24), fit=(64, 64), scales=(0.5, 1.0, 1.75), flip=True, store="cpu",
+        mode=mode, crop=(32, 36), stride=(20, 24), fit=(64, max(64, size[1])), scales=(0.5, 1.0, 1.75), flip=True, store="cpu",
         average="probabilities", upsample="stepwise", align_corners=align_corners, max_elements=max_elements,
     )  # fmt: skip
     expected = as_openmmlab_tests(network, image, config)
@@ -192,16 +195,29 @@ def test_scales_and_flip_are_cirkds() -> None:
     same(infer(network, image, config, confidence=True), total / 6)
 
 
-def test_a_huge_image_is_never_held_as_scores() -> None:
-    network, image = Convolutions(40, 0, 1), picture(768, 512)
+def held(network: nn.Module, image: Tensor, config: InferenceConfig) -> int:
+    """Most bytes of tensors while the image is inferred, its classes left out."""
+    with Stages(network) as stages, LiveBytes(stages) as live:
+        classes = infer(network, image, config).classes
+    return live.peak - classes.nbytes
+
+
+@pytest.mark.parametrize(("stride", "share"), [(1, 0.25), (4, 0.15)])
+def test_a_huge_image_is_never_held_as_scores(stride: int, share: float) -> None:
+    network, image = Convolutions(40, 0, stride), picture(768, 512)
+    slide = InferenceConfig(mode="slide", crop=(64, 64), stride=(48, 48), max_elements=1 << 18)
     scores = 4 * 40 * 768 * 512
-    for config, most in (
-        (InferenceConfig(mode="slide", crop=(64, 64), stride=(48, 48)), 0.3),
-        (InferenceConfig(mode="slide", crop=(64, 64), stride=(48, 48), flip=True), 0.5),
-    ):
-        with Stages(network) as stages, LiveBytes(stages) as live:
-            infer(network, image, config)
-        assert live.peak < most * scores
+    assert held(network, image, slide) < share * scores
+    assert held(network, image, slide.model_copy(update={"flip": True})) < 2 * share * scores
+
+
+@pytest.mark.parametrize("options", [{}, {"flip": True, "scales": (0.75, 1.5)}], ids=["as it is", "scales and flip"])
+def test_what_is_held_depends_on_windows_not_on_the_image(options: Any) -> None:
+    network = Convolutions(40, 0, 2)
+    slide = InferenceConfig(mode="slide", crop=(32, 32), stride=(24, 24), max_elements=1 << 16, **options)
+    small, wide, tall = (held(network, picture(*size), slide) for size in ((160, 320), (160, 2560), (1280, 320)))
+    assert wide < 1.25 * small
+    assert tall < 1.25 * small
 
 
 @pytest.mark.parametrize(

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.evaluation.cells import index_type, largest
 from segdistill.evaluation.settings import InferenceConfig
-from segdistill.evaluation.sliding import SlidingScores
-from segdistill.outputs import SegOutput, linear_taps, resize
-
-Size = tuple[int, int]
+from segdistill.evaluation.sliding import SlidingScores, panels
+from segdistill.evaluation.taps import Taps, lift, taps
+from segdistill.evaluation.views import Size, View, as_input, view_sizes
+from segdistill.outputs import SegOutput, resize
 
 _CACHED = 1 << 17  # scores in a strip: on a processor about what its cache holds
-
-
-def as_input(image: Tensor) -> Tensor:
-    """uint8 (N,3,H,W) -> float32 in [0,1], in the memory layout that convolutions like best."""
-    return (image.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
@@ -59,15 +52,15 @@ def infer(network: nn.Module, image: Tensor, config: InferenceConfig, *, confide
     network.eval()
     n, _, height, width = image.shape
     classes, sure = None, None
-    for i, paths in enumerate(_paths(network, image, config)):
-        for top, found, certain in _classes(paths, (height, width), config, confidence):
+    for i, left, right, paths in _paths(network, image, config):
+        for top, found, certain in _classes(paths, (height, right - left), config, confidence):
             if classes is None:
                 classes = torch.empty(n, height, width, dtype=found.dtype, device=found.device)
                 sure = torch.empty(n, height, width, device=found.device) if confidence else None
-            rows = slice(top, top + len(found))
-            classes[i, rows] = found
+            place = i, slice(top, top + len(found)), slice(left, right)
+            classes[place] = found
             if sure is not None and certain is not None:
-                sure[i, rows] = certain
+                sure[place] = certain
     assert classes is not None
     return Predicted(classes, sure)
 
@@ -75,7 +68,7 @@ def infer(network: nn.Module, image: Tensor, config: InferenceConfig, *, confide
 def _classes(
     paths: list[_Path], size: Size, config: InferenceConfig, confidence: bool
 ) -> Iterator[tuple[int, Tensor, Tensor | None]]:
-    """Classes of the image's rows from a top row on, (R,W), and how sure they are, if asked for."""
+    """Classes of the rows from a top row on, (R,W), and how sure they are, if asked for; `size` is what paths give."""
     if len(paths) == 1 and paths[0].direct is not None and not confidence:
         found = largest(paths[0].direct, size, align_corners=config.align_corners)
         if found is not None:
@@ -133,7 +126,8 @@ class _Whole:
 class _Path:
     """From a view's scores to those of the image: rows go to each of `heights` in turn, columns to each of `widths`.
 
-    direct: the view's logits (K,h,w), if they are coarse and one bilinear step is all between them and the image.
+    columns: the view's columns are part of it, and these make a part of the image of them. direct: the view's logits
+    (K,h,w), if they are coarse and one bilinear step is all between them and the image.
     """
 
     view: _View
@@ -141,6 +135,7 @@ class _Path:
     widths: tuple[int, ...]
     mirrored: bool
     align_corners: bool
+    columns: Taps | None = None
     direct: Tensor | None = None
 
     def strip(self, top: int, bottom: int) -> Tensor:
@@ -150,9 +145,11 @@ class _Path:
         steps = [self.view.height, *self.heights]
         for source, target in reversed(list(pairwise(steps))):
             if source != target:
-                matrix, first, last = _lift(source, target, self.align_corners, first, last)
+                matrix, first, last = lift(source, target, first, last, self.align_corners)
                 lifts.append(matrix)
         scores = _widened(self.view.rows(first, last), self.widths, self.align_corners)
+        if self.columns is not None:
+            scores = self.columns.of(scores, -1)
         for matrix in reversed(lifts):
             scores = (matrix.to(scores) @ scores.flatten(1)).view(-1, *scores.shape[1:])
         return scores.flip(-1) if self.mirrored else scores
@@ -163,22 +160,6 @@ def _widened(rows: Tensor, widths: tuple[int, ...], align_corners: bool) -> Tens
     for width in widths:
         rows = resize(rows[None], (rows.shape[1], width), align_corners=align_corners)[0]
     return rows
-
-
-@lru_cache(maxsize=512)
-def _lift(source: int, target: int, align_corners: bool, top: int, bottom: int) -> tuple[Tensor, int, int]:
-    """The matrix (bottom-top, last-first) that makes rows `top` .. of `target` from rows `first` .. of `source`."""
-    low, high, rest = (taps[top:bottom] for taps in _taps(source, target, align_corners))
-    first, last = int(low[0]), int(high[-1]) + 1
-    matrix = torch.zeros(bottom - top, last - first, dtype=torch.float64)
-    matrix.scatter_add_(1, (low - first)[:, None], (1 - rest)[:, None])
-    matrix.scatter_add_(1, (high - first)[:, None], rest[:, None])
-    return matrix.float(), first, last
-
-
-@lru_cache(maxsize=32)
-def _taps(source: int, target: int, align_corners: bool) -> tuple[Tensor, Tensor, Tensor]:
-    return linear_taps(source, target, align_corners=align_corners)
 
 
 @dataclass(frozen=True)
@@ -206,27 +187,48 @@ def _strips(paths: list[_Path], size: Size, config: InferenceConfig) -> Iterator
         yield _Strip(top, scores, probable)
 
 
-def _paths(network: nn.Module, image: Tensor, config: InferenceConfig) -> Iterator[list[_Path]]:
-    """For each image, the paths of its views; whole views of all images have gone through the network together."""
+def _paths(network: nn.Module, image: Tensor, config: InferenceConfig) -> Iterator[tuple[int, int, int, list[_Path]]]:
+    """For each image, panel by panel: its number, the first column, the one behind the last, the paths of its views.
+
+    Whole views of all images go through the network together.
+    """
     size = (image.shape[-2], image.shape[-1])
     sides = (False, True) if config.flip else (False,)
     views = [(at, mirrored) for at in view_sizes(size, config) for mirrored in sides]
 
     def scores_of(pixels: Tensor) -> Tensor:
-        output: SegOutput = network(as_input(pixels) if pixels.dtype == torch.uint8 else pixels)
+        output: SegOutput = network(pixels)
         return output.logits
 
     if config.mode == "whole":
-        whole = [scores_of(_pixels(image, at, mirrored, config)) for at, mirrored in views]
+        whole = [scores_of(View(image, *view, config).whole()) for view in views]
         for i in range(len(image)):
-            yield [_whole(maps[i].float(), *view, size, config) for maps, view in zip(whole, views, strict=True)]
+            paths = [_whole(maps[i].float(), *view, size, config) for maps, view in zip(whole, views, strict=True)]
+            yield i, 0, size[1], paths
         return
-    for one in image.split(1):
-        windows = [SlidingScores(_pixels(one, at, side, config), scores_of, config) for at, side in views]
-        yield [
-            _Path(view, size[:1], size[1:], side, config.align_corners)
-            for view, (_, side) in zip(windows, views, strict=True)
-        ]
+    for i in range(len(image)):
+        seen = [View(image[i : i + 1], *view, config) for view in views]
+        number = panels(seen, scores_of, size[1], config)
+        for left, right in pairwise(size[1] * step // number for step in range(number + 1)):
+            yield i, left, right, [_slid(view, scores_of, size, (left, right), config) for view in seen]
+
+
+def _slid(
+    view: View, scores_of: Callable[[Tensor], Tensor], size: Size, panel: tuple[int, int], config: InferenceConfig
+) -> _Path:
+    """The path of a view in windows to columns `panel` of an image of `size`."""
+    (height, width), (left, right) = size, panel
+    if view.mirrored:
+        left, right = width - right, width - left
+    columns: Taps | None = None
+    widths: tuple[int, ...] = ()
+    if right - left == width:  # torch's own resizing is faster, but can't make a part
+        left, right, widths = 0, view.size[1], (width,)
+    elif view.size[1] != width:
+        columns = taps(view.size[1], width, left, right, align_corners=config.align_corners)
+        left, right = columns.start, columns.stop
+    windows = SlidingScores(view, scores_of, config, left, right)
+    return _Path(windows, (height,), widths, view.mirrored, config.align_corners, columns)
 
 
 def _whole(logits: Tensor, at: Size, mirrored: bool, size: Size, config: InferenceConfig) -> _Path:
@@ -235,24 +237,4 @@ def _whole(logits: Tensor, at: Size, mirrored: bool, size: Size, config: Inferen
     heights, widths = tuple(height for height, _ in steps), tuple(width for _, width in steps)
     coarse = 4 * logits[0].numel() <= size[0] * size[1] and logits.numel() <= config.max_elements
     direct = logits if coarse and len(steps) == 1 and not mirrored else None
-    return _Path(_Whole(logits, widths, config), heights, (), mirrored, config.align_corners, direct)
-
-
-def view_sizes(size: tuple[int, int], config: InferenceConfig) -> list[tuple[int, int]]:
-    """The size (H,W) of the image of `size` at each of the scales."""
-    sizes = []
-    for scale in config.scales:
-        factor = scale
-        if config.fit is not None:
-            bounds = [int(side * scale) for side in config.fit]
-            factor = min(max(bounds) / max(size), min(bounds) / min(size))
-        sizes.append((max(1, int(size[0] * factor + 0.5)), max(1, int(size[1] * factor + 0.5))))
-    return sizes
-
-
-def _pixels(image: Tensor, size: tuple[int, int], mirrored: bool, config: InferenceConfig) -> Tensor:
-    """The view of `size` of images (uint8): uint8 as long as nothing is resized, else float32 in [0,1]."""
-    if tuple(image.shape[-2:]) != size:
-        resized = F.interpolate(as_input(image), size, mode="bilinear", align_corners=config.align_images)
-        image = resized.contiguous(memory_format=torch.channels_last)
-    return image.flip(-1) if mirrored else image
+    return _Path(_Whole(logits, widths, config), heights, (), mirrored, config.align_corners, direct=direct)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from segdistill.evaluation.settings import InferenceConfig
+from segdistill.evaluation.taps import taps
+from segdistill.evaluation.views import Size, View
 from segdistill.outputs import resize
+
+_WIDE = 4  # windows: a panel is no narrower, as those that two panels share go through the network twice
 
 
 def window_starts(length: int, crop: int, stride: int) -> list[int]:
@@ -20,57 +24,95 @@ def window_starts(length: int, crop: int, stride: int) -> list[int]:
     return [max(min(i * stride, length - crop), 0) for i in range(count)]
 
 
-class SlidingScores:
-    """Scores of one view (1,3,H,W), averaged over the windows that cover a pixel; rows are asked for in order.
+def panels(views: Sequence[View], scores_of: Callable[[Tensor], Tensor], width: int, config: InferenceConfig) -> int:
+    """In how many panels beside each other an image of `width` pixels is gone through; mostly one.
 
-    scores_of: windows (B,3,h,w) -> logits (B,K,..). No more rows are held than a row of windows covers.
+    As many as it takes that the windows of all views that are held at a time have no more than `config.max_elements`
+    logits; but a panel is never narrower than a few windows.
+    """
+    widest = max(views, key=lambda view: view.size[1])
+    crop, (down, right) = _window(widest.size, config), config.window_stride
+    if widest.size[1] <= _WIDE * crop[1]:
+        return 1
+    held = scores_of(widest.window(0, 0, crop)).numel() * len(views) * -(-crop[0] // down)
+    most = max(_WIDE * crop[1], config.max_elements // held * right - crop[1])
+    return min(width, -(-widest.size[1] // most))
+
+
+class SlidingScores:
+    """Scores of columns `left` .. `right` - 1 of a view of one image, averaged over the windows that cover a pixel.
+
+    Rows are asked for in order. scores_of: windows (B,3,h,w) -> logits (B,K,..). Held are the logits, as they leave the
+    network, of windows that cover the rows asked for, and no more than `config.max_elements` scores of pixels.
     """
 
-    def __init__(self, view: Tensor, scores_of: Callable[[Tensor], Tensor], config: InferenceConfig) -> None:
-        assert config.crop is not None
+    def __init__(
+        self, view: View, scores_of: Callable[[Tensor], Tensor], config: InferenceConfig, left: int, right: int
+    ) -> None:
         self._view, self._scores_of, self._config = view, scores_of, config
-        self.height, self.width = view.shape[-2:]
-        self._crop = min(config.crop[0], self.height), min(config.crop[1], self.width)
-        down, right = config.window_stride
-        self._lefts = window_starts(self.width, config.crop[1], right)
-        tops = window_starts(self.height, config.crop[0], down)
-        self._waiting = list(tops)
-        self._shares = 1 / _cover(tops, self._crop[0], self.height), 1 / _cover(self._lefts, self._crop[1], self.width)
+        self._left, self._right = left, right
+        self.height, width = view.size
+        self._crop = _window(view.size, config)
+        tops, lefts = (window_starts(*axis) for axis in zip(view.size, self._crop, config.window_stride, strict=True))
+        self._lefts = [start for start in lefts if start < right and start + self._crop[1] > left]
+        self._waiting = tops
+        self._shares = 1 / _cover(tops, self._crop[0], self.height), 1 / _cover(lefts, self._crop[1], width)[left:right]
+        self._held: list[tuple[int, int, Tensor]] = []  # windows' tops, lefts and logits (K,h,w)
         self._base = 0
-        self._sums: Tensor | None = None  # rows from `base` on, (R,K,W)
+        self._scores: Tensor | None = None  # rows from `base` on, (R,K,right-left)
 
     def rows(self, first: int, last: int) -> Tensor:
-        """The scores (last-first,K,W) of rows `first` .. `last` - 1; rows before `first` are forgotten."""
-        if self._waiting and self._waiting[0] < last:
-            self._add(first, [top for top in self._waiting if top < last])
-        assert self._sums is not None
-        part = self._sums[first - self._base : last - self._base]
-        down, across = (share.to(part) for share in self._shares)
-        return part * down[first:last, None, None] * across
+        """The scores (last-first,K,right-left) of rows `first` .. `last` - 1; rows before `first` are forgotten."""
+        if self._scores is None or last > self._base + len(self._scores):
+            self._scores = None  # before the next are made
+            self._held = [window for window in self._held if window[0] + self._crop[0] > first]
+            self._run([top for top in self._waiting if top < last])
+            self._base, self._scores = first, self._averaged(first, last)
+        return self._scores[first - self._base : last - self._base]
 
-    def _add(self, first: int, tops: list[int]) -> None:
-        """Run the windows of these rows of windows, after letting go of the rows before `first` and before them."""
+    def _run(self, tops: list[int]) -> None:
+        """Hold the logits of these rows of windows as well."""
         self._waiting = self._waiting[len(tops) :]
-        height, width = self._crop
         corners = [(top, left) for top in tops for left in self._lefts]
         for start in range(0, len(corners), self._config.batch):
             chosen = corners[start : start + self._config.batch]
-            windows = torch.cat([self._view[..., y : y + height, x : x + width] for y, x in chosen])
-            logits = self._scores_of(windows).float()
-            scores = resize(logits, self._crop, align_corners=self._config.align_corners).transpose(1, 2)
-            if start == 0:
-                self._make_room(min(first, tops[0]), tops[-1] + height, scores)
-            assert self._sums is not None
-            for (y, x), one in zip(chosen, scores.to(self._sums.device), strict=True):
-                self._sums[y - self._base : y - self._base + height, :, x : x + width] += one
+            logits = self._scores_of(torch.cat([self._view.window(*corner, self._crop) for corner in chosen]))
+            if self._config.store == "cpu":
+                logits = logits.cpu()
+            logits = logits.float().contiguous()  # no part of something larger, which would be held with it
+            self._held += [(*corner, one) for corner, one in zip(chosen, logits, strict=True)]
 
-    def _make_room(self, first: int, last: int, like: Tensor) -> None:
-        device = torch.device("cpu") if self._config.store == "cpu" else like.device
-        sums = torch.zeros(last - first, like.shape[2], self.width, device=device)
-        if self._sums is not None:
-            kept = self._sums[first - self._base :]
-            sums[: len(kept)] = kept
-        self._base, self._sums = first, sums
+    def _averaged(self, first: int, last: int) -> Tensor:
+        """The scores of rows `first` .. `last` - 1, and of those below that no other window covers if they fit."""
+        logits = self._held[0][2]
+        width = self._right - self._left
+        fit = first + self._config.max_elements // (len(logits) * width)
+        last = max(last, min(fit, *self._waiting[:1], self.height))
+        scores = torch.zeros(last - first, len(logits), width, device=logits.device)
+        for top, left, logits in self._held:
+            upper, lower = max(first, top), min(last, top + self._crop[0])
+            near, far = max(self._left, left), min(self._right, left + self._crop[1])
+            if upper < lower:
+                part = self._upsampled(logits, upper - top, lower - top)[..., near - left : far - left]
+                scores[upper - first : lower - first, :, near - self._left : far - self._left] += part
+        down, across = (share.to(scores) for share in self._shares)
+        return scores.mul_(down[first:last, None, None]).mul_(across)
+
+    def _upsampled(self, logits: Tensor, first: int, last: int) -> Tensor:
+        """Rows `first` .. `last` - 1 of a window's logits (K,h,w) at its size, (R,K,W)."""
+        if logits.shape[1] == self._crop[0]:
+            rows = logits[:, first:last].transpose(0, 1)
+        else:
+            align = self._config.align_corners
+            part = taps(logits.shape[1], self._crop[0], first, last, align_corners=align)
+            rows = part.of(logits[:, part.start : part.stop].transpose(0, 1), 0)
+        return resize(rows[None], (rows.shape[1], self._crop[1]), align_corners=self._config.align_corners)[0]
+
+
+def _window(size: Size, config: InferenceConfig) -> Size:
+    """The size of the windows of a view of `size`."""
+    assert config.crop is not None
+    return min(config.crop[0], size[0]), min(config.crop[1], size[1])
 
 
 def _cover(starts: list[int], crop: int, length: int) -> Tensor:

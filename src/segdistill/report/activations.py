@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from segdistill.errors import RecipeError
-from segdistill.evaluation.inference import as_input
+from segdistill.evaluation.views import as_input
 from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.outputs import SegOutput, resize
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from segdistill.data.base import Classes, SegmentationDataset
 from segdistill.errors import DataError, RecipeError
-from segdistill.evaluation.inference import as_input
+from segdistill.evaluation.views import as_input
 from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.outputs import SegOutput, resize
 from segdistill.storage import write_aside

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from segdistill.evaluation.cost import wait
-from segdistill.evaluation.inference import as_input
+from segdistill.evaluation.views import as_input
 from segdistill.outputs import SegOutput
 from segdistill.precision import computing_in
 from segdistill.recipe import TrainingConfig

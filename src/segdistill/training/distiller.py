@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from segdistill.evaluation.inference import as_input
+from segdistill.evaluation.views import as_input
 from segdistill.methods import Method
 from segdistill.models.segmenter import SegmentationNetwork, auxiliary_given
 from segdistill.outputs import SegOutput

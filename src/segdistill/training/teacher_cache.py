@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.views import View
 from segdistill.errors import DataError, RecipeError, SegdistillError, TrainingError
-from segdistill.evaluation.inference import as_input
 from segdistill.evaluation.scoring import sample_loader
+from segdistill.evaluation.views import as_input
 from segdistill.methods import Method
 from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.outputs import SegOutput
