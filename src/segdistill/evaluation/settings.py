@@ -23,7 +23,8 @@ class InferenceConfig(BaseModel):
     go to the image's size "direct", or "stepwise" to the view's size and then to the image's.
 
     batch: windows a pass. store: where the sums of windows are kept, on the network's "device" or on the "cpu".
-    max_elements: most scores (images x classes x H x W) at image size that are held at once.
+    max_elements: most scores (images x classes x H x W) at image size that are held at once, and most logits of windows
+    unless a row of four windows has more.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -27,8 +28,8 @@ def colourise(label: Tensor, classes: Classes) -> Pixels:
 
 def overlay(image: Tensor, label: Tensor, classes: Classes, *, alpha: float = 0.5) -> Pixels:
     """uint8 (3,H,W) with the class colours over it, `alpha` from 0 (image only) to 1 (colours only)."""
-    picture = image.permute(1, 2, 0).cpu().numpy().astype(np.float32)
-    return (picture * (1 - alpha) + colourise(label, classes).astype(np.float32) * alpha).round().astype(np.uint8)
+    pixels = np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
+    return np.asarray(cv2.addWeighted(pixels, 1 - alpha, colourise(label, classes), alpha, 0), np.uint8)
 
 
 def save_mask(path: Path, label: Tensor, classes: Classes) -> None:
