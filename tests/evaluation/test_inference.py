@@ -176,8 +176,9 @@ def test_scales_and_flip_are_openmmlabs(
 ) -> None:
     network, image = Convolutions(6, 1, 4), picture(*size, n=2)
     config = InferenceConfig(
-        mode=mode, crop=(32, 36), stride=(20, 24), fit=(64, max(64, size[1])), scales=(0.5, 1.0, 1.75), flip=True, store="cpu",
-        average="probabilities", upsample="stepwise", align_corners=align_corners, max_elements=max_elements,
+        mode=mode, crop=(32, 36), stride=(20, 24), fit=(64, max(64, size[1])), scales=(0.5, 1.0, 1.75), flip=True,
+        store="cpu", average="probabilities", upsample="stepwise", align_corners=align_corners,
+        max_elements=max_elements,
     )  # fmt: skip
     expected = as_openmmlab_tests(network, image, config)
     same(infer(network, image, config, confidence=True), expected, probable=True)
