@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from io import BytesIO
 from pathlib import Path
 
@@ -23,6 +24,7 @@ LIMIT = "SEGDISTILL_MAX_PIXELS"
 
 if os.environ.get(LIMIT, "").isdecimal():
     Image.MAX_IMAGE_PIXELS = int(os.environ[LIMIT]) // 2  # Pillow warns beyond it and refuses beyond its double
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # what is not refused is welcome
 
 _UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
@@ -114,7 +116,8 @@ def _unreadable(kind: str, path: Path, error: Exception) -> DataError:
     if isinstance(error, Image.DecompressionBombError):
         return DataError(
             f"The {kind} {path} is refused before it is decoded: {_pixels(error)}more than {largest_image()} pixels. "
-            f"Cut it into tiles; or allow more pixels, as {LIMIT}=1000000000 in the environment."
+            f"Cut it into tiles; or allow more pixels, as {LIMIT}=1000000000 in the environment, and take windows "
+            "(inference.mode=slide), whose memory does not grow with the image."
         )
     size = path.stat().st_size
     what = f"{error}" if size else "it is empty"
