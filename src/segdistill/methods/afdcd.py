@@ -10,7 +10,8 @@ from segdistill.constraints import Count, NonNegative, Positive, Share
 from segdistill.errors import RecipeError
 from segdistill.methods.base import Method, labelled, mean_where
 from segdistill.methods.connectors import Source, maps_of
-from segdistill.methods.generation import Mask, MaskedGenerator, squared_gap
+from segdistill.methods.generation import Mask, MaskedGenerator
+from segdistill.methods.squared import squared_distance
 from segdistill.outputs import SegOutput, finer
 
 
@@ -79,7 +80,7 @@ class AfDCD(Method):
         valid = None if self.as_published or label is None else labelled(label, f_s)
         generated = self.generate(f_s, valid)
         return {
-            "afdcd/generation": self.generation_weight * squared_gap(generated, f_t, valid),
+            "afdcd/generation": self.generation_weight / len(f_s) * squared_distance(generated, f_t, valid),
             "afdcd/contrast": self.contrast_weight * self._contrast(generated, f_t, valid),
         }
 
