@@ -79,6 +79,21 @@ def test_value_and_gradient_are_those_of_the_direct_form(
     assert (mine.grad - exact.grad).abs().max() <= tolerance * max(exact.grad.abs().max().item(), 1e-3)
 
 
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize(("size", "label_size"), SIZES)
+def test_wide_scores_give_what_narrow_ones_give(
+    size: tuple[int, int], label_size: tuple[int, int], align_corners: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits, label = scene(2, 5, size, label_size)
+    said = []
+    for narrow in (1000, 0):
+        monkeypatch.setattr(module, "_NARROW", narrow)
+        z = logits.clone().requires_grad_()
+        value = task_loss(z, label, align_corners=align_corners)
+        said.append((value, *torch.autograd.grad(value, z)))
+    torch.testing.assert_close(*said, rtol=1e-12, atol=1e-14)
+
+
 def _cases() -> list[dict[str, str]]:
     with np.load(LOSSES / "task.npz") as file:
         cases: list[dict[str, str]] = json.loads(str(file["meta"]))["cases"]

@@ -65,7 +65,9 @@ class Adversary(Method):
         self.discriminator = Discriminator(num_classes, width)
 
     def own_optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.discriminator.parameters(), self.lr, betas=(0.9, 0.99))
+        parameters = list(self.discriminator.parameters())
+        fused = all(each.device.type in ("cpu", "cuda") for each in parameters)
+        return torch.optim.Adam(parameters, self.lr, betas=(0.9, 0.99), fused=fused)
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         z_s, z_t = finer(student.logits, teacher.logits)
@@ -134,13 +136,16 @@ class SpectralConv(nn.Conv2d):
         self.register_buffer("u", F.normalize(torch.randn(out), dim=0))
 
     def forward(self, x: Tensor) -> Tensor:
-        matrix = self.weight.flatten(1)
+        # In the weight's own order in memory; that of the columns changes no singular value.
+        matrix = (self.weight if self.weight.is_contiguous() else self.weight.permute(0, 2, 3, 1)).flatten(1)
         with torch.no_grad():
             v = F.normalize(matrix.mT @ self.u, dim=0)
             u = F.normalize(matrix @ v, dim=0)
             self.u.copy_(u)  # the graph keeps `u` itself, which the next call doesn't overwrite
-        weight = self.weight / torch.dot(u, matrix @ v)
-        return F.conv2d(x, weight, self.bias, self.stride, self.padding)
+        assert self.bias is not None
+        # The maps are divided in the place of the weight: where it matters they are the far smaller ones.
+        maps = F.conv2d(x, self.weight, None, self.stride, self.padding)
+        return torch.addcmul(self.bias[:, None, None], maps, torch.dot(u, matrix @ v).reciprocal())
 
 
 class SelfAttention(nn.Module):

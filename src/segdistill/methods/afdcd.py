@@ -10,7 +10,8 @@ from segdistill.constraints import Count, NonNegative, Positive, Share
 from segdistill.errors import RecipeError
 from segdistill.methods.base import Method, labelled, mean_where
 from segdistill.methods.connectors import Source, maps_of
-from segdistill.methods.generation import Mask, MaskedGenerator, squared_gap
+from segdistill.methods.generation import Mask, MaskedGenerator
+from segdistill.methods.squared import squared_distance
 from segdistill.outputs import SegOutput, finer
 
 
@@ -79,7 +80,7 @@ class AfDCD(Method):
         valid = None if self.as_published or label is None else labelled(label, f_s)
         generated = self.generate(f_s, valid)
         return {
-            "afdcd/generation": self.generation_weight * squared_gap(generated, f_t, valid),
+            "afdcd/generation": self.generation_weight / len(f_s) * squared_distance(generated, f_t, valid),
             "afdcd/contrast": self.contrast_weight * self._contrast(generated, f_t, valid),
         }
 
@@ -93,8 +94,7 @@ class AfDCD(Method):
         # The own key is always there, so that a row without negatives has the loss 0, not -inf - -inf.
         key = own | ((group[:, None] != group) & known[:, None])
         positive = similarity.diagonal(dim1=1, dim2=2)
-        loss = similarity.masked_fill(~key, -torch.inf).logsumexp(2) - positive
-        return self.groups * mean_where(loss, known)
+        return self.groups * mean_where(_logsumexp(similarity.masked_fill(~key, -torch.inf)) - positive, known)
 
     def _pooled(self, maps: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Maps (N,C,h,w) by max pooling of the positions that are `valid` (N,1,h,w), and which windows held one."""
@@ -102,7 +102,7 @@ class AfDCD(Method):
         if size == 1:
             return torch.where(valid, maps, 0.0), valid
         held = F.max_pool2d(valid.to(maps.dtype), size) > 0
-        return torch.where(held, F.max_pool2d(maps.masked_fill(~valid, -torch.inf), size), 0.0), held
+        return torch.where(held, F.max_pool2d(maps + valid.to(maps.dtype).log(), size), 0.0), held
 
     def _vectors(self, maps: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Maps (N,C,h,w) as vectors (B,V,C/M) of the B patches, group by group; which of them are `valid`: (B,V)."""
@@ -114,3 +114,13 @@ class AfDCD(Method):
             return x.permute(0, 3, 5, 1, 4, 6, 2).flatten(3, 5).flatten(0, 2)  # N,M,C/M,rows,height,columns,width
 
         return patches(maps, self.groups), patches(valid, 1)[..., 0].repeat(1, self.groups)
+
+
+def _logsumexp(x: Tensor) -> Tensor:
+    """Over the last axis; each row has a finite number.
+
+    Most are far below the largest, and a processor takes forty times as long for an exponential that is 0 in float32.
+    Here none is: e^-80 beside 1 is lost as well.
+    """
+    top = x.detach().amax(-1, keepdim=True)
+    return (x - top).clamp_min(-80).exp().sum(-1).log() + top[..., 0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.constraints import NonNegative
@@ -59,12 +58,17 @@ class AttnFD(Method):
             valid = labelled(label, f_s)
         conv, norm = self.connector
         x = norm(conv(self.refine_student(f_s, valid)), valid) * valid
-        y = self.refine_teacher(f_t, valid) * valid
+        y = self.refine_teacher(f_t, valid)
         if self.as_published:
-            gap = F.normalize(x.flatten(), dim=0) - F.normalize(y.flatten(), dim=0)
-            return {"attnfd": self.weight * gap.square().sum() / len(x)}
-        gap = (F.normalize(x.flatten(1)) - F.normalize(y.flatten(1))).square().sum(1)
-        return {"attnfd": self.weight * mean_where(gap, valid.flatten(1).any(1))}
+            return {"attnfd": self.weight * _unit_gap(x, y, (0, 1, 2, 3)) / len(x)}
+        return {"attnfd": self.weight * mean_where(_unit_gap(x, y, (1, 2, 3)), valid.flatten(1).any(1))}
+
+
+def _unit_gap(x: Tensor, y: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """| x / |x| - y / |y| |^2 along `dims`, from three products: neither of the unit vectors is made."""
+    xx, yy, xy = ((a * b).sum(dims) for a, b in ((x, x), (y, y), (x, y)))
+    per_x, per_y = (square.clamp_min(1e-24).rsqrt() for square in (xx, yy))
+    return xx * per_x.square() + yy * per_y.square() - 2 * xy * per_x * per_y
 
 
 class Attention(nn.Module):
@@ -80,7 +84,7 @@ class Attention(nn.Module):
         """valid: bool (N,1,h,w); the others are 0 in the result."""
         maps = maps * valid
         mean = maps.sum((2, 3)) / valid.sum((2, 3)).clamp_min(1)
-        largest = maps.masked_fill(~valid, -torch.inf).amax((2, 3))
+        largest = (maps + valid.to(maps.dtype).log()).amax((2, 3))
         largest = torch.where(largest.isneginf(), 0.0, largest)  # an image that is all void
         maps = maps * torch.sigmoid(self.channel(mean) + self.channel(largest))[..., None, None]
         seen = torch.cat([maps.mean(1, keepdim=True), maps.amax(1, keepdim=True)], 1)
@@ -90,4 +94,4 @@ class Attention(nn.Module):
 
 class _Untouched(nn.Module):
     def forward(self, maps: Tensor, valid: Tensor) -> Tensor:
-        return maps
+        return maps * valid

@@ -18,6 +18,7 @@ from segdistill.methods.cirkd import CIRKD, pooled
 from segdistill.methods.projection import ConvNorm, ProjectionHead
 from segdistill.methods.queue import Chance, Queue
 from segdistill.methods.relation import relation_divergence
+from segdistill.methods.squared import squared_distance
 from segdistill.outputs import SegOutput, finer
 from segdistill.precision import Precision
 
@@ -95,9 +96,7 @@ class CIRKDv2(CIRKD):
     def _fitnet(self, f_s: Tensor, f_t: Tensor, counted: Tensor) -> Tensor:
         if self.connector is None:
             return f_s.new_zeros(())
-        error = ((self.connector(f_s) - f_t) ** 2).mean(1, keepdim=True)
-        loss: Tensor = (error * counted).sum() / ranks.mean_count(counted.sum())
-        return loss
+        return squared_distance(self.connector(f_s), f_t, counted) / (ranks.mean_count(counted.sum()) * f_t.shape[1])
 
     def _channel_terms(self, f_s: Tensor, f_t: Tensor, counted: Tensor) -> dict[str, Tensor]:
         if self.channel_head is None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from segdistill.constraints import NonNegative
-from segdistill.methods.base import Method, labelled, mean_where
+from segdistill.methods import ranks
+from segdistill.methods.base import Method, labelled
 from segdistill.methods.connectors import Source, identity_connector, maps_of
+from segdistill.methods.squared import squared_distance
 from segdistill.outputs import SegOutput, finer
 
 
@@ -47,7 +49,6 @@ class FitNet(Method):
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         f_s, f_t = finer(self.connector(maps_of(student, self.source)), maps_of(teacher, self.source))
-        gap = (f_s - f_t).square()
-        if self.as_published or label is None:
-            return {"fitnet": self.weight * gap.mean()}
-        return {"fitnet": self.weight * mean_where(gap.mean(1, keepdim=True), labelled(label, gap))}
+        valid = labelled(label, f_s) if label is not None and not self.as_published else None
+        count = f_s[:, 0].numel() if valid is None else ranks.mean_count(valid.sum())
+        return {"fitnet": self.weight * squared_distance(f_s, f_t, valid) / (count * f_s.shape[1])}

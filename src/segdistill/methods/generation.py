@@ -44,14 +44,6 @@ class MaskedGenerator(nn.Module):
         return seen
 
 
-def squared_gap(generated: Tensor, target: Tensor, valid: Tensor | None) -> Tensor:
-    """1/N * sum over n, channels, valid positions of (generated - target)^2; maps (N,C,h,w)."""
-    gap = (generated - target).square().sum(1, keepdim=True)
-    if valid is not None:
-        gap = gap * valid
-    return gap.sum() / len(gap)
-
-
 class _Enhanced(nn.Module):
     """a = relu(conv x), b = relu(conv a), (conv a + conv b) / 2."""
 

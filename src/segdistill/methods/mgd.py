@@ -7,7 +7,8 @@ from torch import Tensor
 from segdistill.constraints import NonNegative, Share
 from segdistill.methods.base import Method, labelled
 from segdistill.methods.connectors import Source, maps_of
-from segdistill.methods.generation import MaskedGenerator, squared_gap
+from segdistill.methods.generation import MaskedGenerator
+from segdistill.methods.squared import squared_distance
 from segdistill.outputs import SegOutput, finer
 
 
@@ -48,4 +49,4 @@ class MGD(Method):
         # Resizing a map and mixing its channels commute, and the aligned map may be the wider one.
         f_s, f_t = finer(maps_of(student, self.source), maps_of(teacher, self.source))
         valid = None if self.as_published or label is None else labelled(label, f_s)
-        return {"mgd": self.weight * squared_gap(self.generate(f_s, valid), f_t, valid)}
+        return {"mgd": self.weight / len(f_s) * squared_distance(self.generate(f_s, valid), f_t, valid)}

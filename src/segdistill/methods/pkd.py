@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from segdistill.constraints import NonNegative
 from segdistill.methods import ranks
@@ -51,20 +54,51 @@ class PKD(Method):
 
 
 def standardised_gap(f_s: Tensor, f_t: Tensor, valid: Tensor | None, dims: tuple[int, ...], eps: float) -> Tensor:
-    """Mean square of the difference of (N,C,h,w) maps that are standardised along `dims`.
+    """Mean square of the difference of (N,C,h,w) maps that are standardised along `dims`, over the images of all ranks
+    if 0 is among them.
 
-    Only over positions where `valid` (N,1,h,w) is True; none gives 0.
+    Only over positions where `valid` (N,1,h,w) is True; none gives 0. By f_s alone it can be differentiated, and once.
     """
-    keep = torch.ones_like(f_s[:, :1]) if valid is None else valid.to(f_s.dtype)
-    gap = _standardised(f_s, keep, dims, eps) - _standardised(f_t, keep, dims, eps)
-    return gap.square().sum() / (ranks.mean_count(keep.sum()) * f_s.shape[1])
+    value: Tensor = _StandardisedGap.apply(f_s, f_t, valid, dims, eps)
+    return value
 
 
-def _standardised(f: Tensor, keep: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
-    """(f - mean) / (unbiased std + eps) over the positions to `keep`, 0 at the others."""
-    count = ranks.sum_over(keep, dims)
-    centred = (f - ranks.sum_over(f * keep, dims) / count.clamp_min(1)) * keep
-    # The norm, unlike a square root, has gradient 0 where it is 0: a constant channel.
-    std = ranks.norm_over(centred, dims) / (count - 1).clamp_min(1).sqrt()
-    unit: Tensor = centred / (std + eps)
-    return unit
+class _StandardisedGap(torch.autograd.Function):
+    """The gradient, made in the forward pass, is all that is kept.
+
+    With u = c / (s + eps), c the centred maps and s their standard deviation over n positions, and d = u_s - u_t, that
+    of sum d^2 by f_s is 2 (d / (s + eps) - u_s sum(d u_s) / ((n - 1) s)). It already has the mean 0 that centring would
+    give it. The ranks' gradients of the loss are taken to be equal, as they are in a run.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, f_s: Tensor, f_t: Tensor, valid: Tensor | None, dims: tuple[int, ...], eps: float) -> Tensor:
+        keep = torch.ones_like(f_s[:, :1]) if valid is None else valid.to(f_s.dtype)
+        count = ranks.sum_over(keep, dims)
+        products = torch.empty_like(f_s)  # written over and over: memory that is at hand is the faster one
+        (u_s, std), (u_t, _) = (_standardised(f, keep, count, dims, eps, products) for f in (f_s, f_t))
+        gap = torch.sub(u_s, u_t, out=u_t)
+        divisor = ranks.mean_count(keep.sum()) * f_s.shape[1]
+        value = torch.mul(gap, gap, out=products).sum() / divisor
+        if ctx.needs_input_grad[0]:
+            along = ranks.sum_over(torch.mul(gap, u_s, out=products), dims) / (count - 1).clamp_min(1)
+            along /= std.clamp_min(1e-30)  # in a constant channel u_s is 0, whatever it is multiplied with
+            gradient = u_s.mul_(along * (-2 / divisor)).addcmul_(gap, 2 / divisor / (std + eps))
+            ctx.save_for_backward(gradient)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * upstream, None, None, None, None
+
+
+def _standardised(
+    f: Tensor, keep: Tensor, count: Tensor, dims: tuple[int, ...], eps: float, products: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(f - mean) / (std + eps) over the `count` positions to `keep`, 0 at the others; and the unbiased std."""
+    kept = f * keep
+    centred = kept.addcmul_(ranks.sum_over(kept, dims) / count.clamp_min(1), keep, value=-1)
+    std = (ranks.sum_over(torch.mul(centred, centred, out=products), dims) / (count - 1).clamp_min(1)).sqrt()
+    return centred.div_(std + eps), std

@@ -22,14 +22,15 @@ class KnownBatchNorm(nn.BatchNorm2d):
         sums = ranks.total(torch.cat([x.sum((0, 2, 3)), valid.sum()[None].to(x.dtype)]))
         count = sums[-1].clamp_min(1)
         mean = (sums[:-1] / count)[:, None, None]
-        var = ranks.total((torch.where(valid, x - mean, 0.0) ** 2).sum((0, 2, 3))) / count
+        centred = x + -mean  # the way back of a difference would negate the whole map
+        var = ranks.total((centred * valid).square().sum((0, 2, 3))) / count
         with torch.no_grad():
             momentum = self.momentum * (sums[-1] > 0)
             self.running_mean.lerp_(mean.flatten().to(self.running_mean), momentum.to(self.running_mean))
             unbiased = var * count / (count - 1).clamp_min(1)
             self.running_var.lerp_(unbiased.to(self.running_var), momentum.to(self.running_var))
         scale = (self.weight * (var + self.eps).rsqrt())[:, None, None]
-        return (x - mean) * scale + self.bias[:, None, None]
+        return torch.addcmul(self.bias[:, None, None], centred, scale)
 
 
 class ConvNorm(nn.Sequential):

@@ -55,15 +55,6 @@ def sum_over(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     return total(summed) if 0 in dims else summed
 
 
-def norm_over(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """L2 norm along `dims`, as `sum_over`; unlike that of a square root, its gradient is 0 where it is 0."""
-    length: Tensor = torch.linalg.vector_norm(x, dim=dims, keepdim=True)
-    if 0 not in dims or world()[1] == 1:
-        return length
-    joint: Tensor = torch.linalg.vector_norm(gather(length), dim=0, keepdim=True)
-    return joint
-
-
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_ENTRIES = 1 << 20  # similarities in memory at a time
+_ENTRIES = 1 << 20  # similarities in memory at a time, three times
 
 
 def relation_divergence(
@@ -26,8 +26,9 @@ def relation_divergence(
     """sum over rows a, groups j of row_weight_a group_weight_j KL( p_t || p_s ), p = softmax_m(rows_a . keys_jm / tau).
 
     rows: (A,C), keys: (J,M,C), of student and teacher (C may differ between the two). row_weight: (A,), group_weight:
-    (J,). valid: (J,M) bool, the keys that take part; a group without one must weigh 0. Rows are worked off in chunks,
-    each with its gradient, so that memory grows with A + J M and not with their product. Not twice differentiable.
+    (J,). valid: (J,M) bool, the keys that take part; a group without one must weigh 0. Some rows and one group at a
+    time are worked off, with their gradient, so that memory grows with A + J M and not with their product. Not twice
+    differentiable.
     """
     value: Tensor = _RelationDivergence.apply(rows_s, keys_s, rows_t, keys_t, tau, row_weight, group_weight, valid)
     return value
@@ -47,33 +48,42 @@ class _RelationDivergence(torch.autograd.Function):
         valid: Tensor | None,
     ) -> Tensor:
         groups, size = keys_s.shape[:2]
-        flat_s, flat_t = keys_s.flatten(0, 1), keys_t.flatten(0, 1)
-        # A group that is all invalid keeps its keys, so that its softmax stays finite; its weight is 0.
-        hidden = None if valid is None else ~(valid | ~valid.any(1, keepdim=True))
+        keep = keys_s.new_ones(groups, size)
+        if valid is not None:
+            # A group that is all invalid keeps its keys, so that its softmax stays finite; its weight is 0. In others
+            # the first valid key is compared in the place of an invalid one: the maximum stays, and it is not counted.
+            seen = valid | ~valid.any(1, keepdim=True)
+            keep = seen.to(keys_s.dtype)
+            index = torch.where(seen, torch.arange(size, device=seen.device), seen.byte().argmax(1, keepdim=True))
+            keys_s, keys_t = (keys.take_along_dim(index[..., None], 1) for keys in (keys_s, keys_t))
         for_rows, for_keys = ctx.needs_input_grad[:2]
-        grad_rows = torch.empty_like(rows_s) if for_rows else None
-        grad_keys = torch.zeros_like(flat_s) if for_keys else None
+        counted = keys_s * keep[..., None]
+        grad_rows = torch.zeros_like(rows_s) if for_rows else None
+        grad_keys = torch.zeros_like(keys_s) if for_keys else None
+        rows_s, rows_t = rows_s / tau, rows_t / tau
         total = rows_s.new_zeros(())
-
-        def log_rows(rows: Tensor, keys: Tensor) -> Tensor:
-            scores = (rows @ keys.T).view(-1, groups, size).div_(tau)
-            return F.log_softmax(scores if hidden is None else scores.masked_fill_(hidden, -torch.inf), dim=2)
-
-        step = max(1, _ENTRIES // (groups * size))
-        for start in range(0, len(rows_s), step):
-            part = slice(start, start + step)
-            log_s, log_t = log_rows(rows_s[part], flat_s), log_rows(rows_t[part], flat_t)
-            weight = row_weight[part, None] * group_weight
-            p_t = log_t.exp()
-            gap = log_t.sub_(log_s) if hidden is None else log_t.sub_(log_s).masked_fill_(hidden, 0.0)
-            total += (gap.mul_(p_t).sum(2) * weight).sum()
+        step = max(1, _ENTRIES // size)
+        memory = rows_s.new_empty(3, min(step, len(rows_s)), size)
+        for start, group in product(range(0, len(rows_s), step), range(groups)):
+            part = slice(start, min(start + step, len(rows_s)))
+            x_s, x_t, gap = memory[:, : part.stop - start]
+            torch.mm(rows_s[part], keys_s[group].T, out=x_s)
+            torch.mm(rows_t[part], keys_t[group].T, out=x_t)
+            torch.sub(x_t, x_s, out=gap)
+            top_s, top_t = x_s.amax(1, keepdim=True), x_t.amax(1, keepdim=True)
+            mass_s, mass_t = x_s.sub_(top_s).exp_() @ keep[group], x_t.sub_(top_t).exp_() @ keep[group]
+            shift = (top_s - top_t)[:, 0] + (mass_s / mass_t).log()  # of the logarithms of the softmaxes' divisors
+            weight = row_weight[part] * group_weight[group]
+            total += ((gap.mul_(x_t) @ keep[group] / mass_t + shift) * weight).sum()
             if grad_rows is not None or grad_keys is not None:
-                slope = log_s.exp_().sub_(p_t).mul_(weight[..., None] / tau).flatten(1)
+                slope = x_s.mul_((weight / mass_s)[:, None]).addcmul_(x_t, (weight / mass_t)[:, None], value=-1)
                 if grad_rows is not None:
-                    torch.mm(slope, flat_s, out=grad_rows[part])
+                    grad_rows[part].addmm_(slope, counted[group], alpha=1 / tau)
                 if grad_keys is not None:
-                    grad_keys.addmm_(slope.T, rows_s[part])
-        ctx.save_for_backward(grad_rows, None if grad_keys is None else grad_keys.view_as(keys_s))
+                    grad_keys[group].addmm_(slope.T, rows_s[part])
+        if grad_keys is not None:
+            grad_keys *= keep[..., None]
+        ctx.save_for_backward(grad_rows, grad_keys)
         return total
 
     @staticmethod

@@ -17,6 +17,7 @@ from segdistill.outputs import linear_taps, resize
 
 _SCORES = {"cpu": 1 << 18}  # scores in a strip: on a processor about what its cache holds
 _SCORES_ELSEWHERE = 1 << 25
+_NARROW = 256  # columns: where there are fewer, a product with a matrix is faster than resizing and its way back
 
 Divisor = Literal["labelled", "all"]
 
@@ -58,7 +59,12 @@ def task_loss(
     with torch.autocast(logits.device.type, enabled=False):
         scores = logits if logits.dtype == torch.float64 else logits.float()
         # Rows first, (N,h,K,w): a strip of upsampled rows is then one small matrix times a contiguous slice.
-        scores = resize(scores.transpose(1, 2), (scores.shape[1], label.shape[-1]), align_corners=align_corners)
+        scores, width = scores.transpose(1, 2), label.shape[-1]
+        if scores.shape[-1] < _NARROW:
+            across, _ = _interpolation(scores.shape[-1], width, align_corners)
+            scores = scores @ across.to(scores).T
+        else:
+            scores = resize(scores, (scores.shape[2], width), align_corners=align_corners)
         wanted = torch.is_grad_enabled() and scores.requires_grad
         total: Tensor = _RowwiseCrossEntropy.apply(scores, label, class_weights, align_corners, wanted)
         if divisor == "all":
@@ -85,6 +91,9 @@ class _RowwiseCrossEntropy(torch.autograd.Function):
         lift, ends = _interpolation(height, label.shape[1], align_corners)
         lift = lift.to(scores)
         gradient = torch.zeros_like(scores) if wanted else None
+        # What a pixel weighs by its label; an impossible one finds no class below.
+        weights = scores.new_zeros(IGNORE_INDEX + 1)
+        weights[:classes] = 1 if class_weights is None else class_weights
         rows = max(1, _SCORES.get(scores.device.type, _SCORES_ELSEWHERE) // (classes * width))
         total = scores.new_zeros((), dtype=torch.float64)
         for top in range(0, len(lift), rows):
@@ -92,8 +101,9 @@ class _RowwiseCrossEntropy(torch.autograd.Function):
             part = lift[top : top + rows, first:last]
             for i in range(n):
                 x = (part @ scores[i, first:last].flatten(1)).view(-1, classes, width)
-                target = label[i, top : top + rows]
-                weight, target = _weights(target, class_weights, x)
+                target = label[i, top : top + rows].long()[:, None]
+                weight = weights.index_select(0, target.flatten()).view_as(target)
+                target = target * (target != IGNORE_INDEX)
                 x -= x.amax(1, keepdim=True)
                 own = x.gather(1, target)
                 mass = x.exp_().sum(1, keepdim=True)
@@ -110,14 +120,6 @@ class _RowwiseCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
         return gradient * outer, None, None, None, None
-
-
-def _weights(label: Tensor, class_weights: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
-    """What pixels (R,W) weigh and their class, 0 at void ones, both (R,1,W)."""
-    known = label != IGNORE_INDEX
-    target = label.long().masked_fill(~known, 0)
-    weight = known.to(like.dtype) if class_weights is None else class_weights.to(like)[target] * known
-    return weight[:, None], target[:, None]
 
 
 def _interpolation(source: int, target: int, align_corners: bool) -> tuple[Tensor, list[tuple[int, int]]]:
