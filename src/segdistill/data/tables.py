@@ -21,11 +21,15 @@ from segdistill.errors import DataError
 
 @dataclass(frozen=True)
 class LabelTable:
-    """Classes in index order, the raw values of each (`ids`, the first is the one to write), and the void values."""
+    """Classes in index order, the raw values of each (`ids`, the first is the one to write), and the void values.
+
+    source: for messages, the user's own file that they are from, as "the 3 classes of FILE".
+    """
 
     classes: Classes
     ids: tuple[tuple[int, ...], ...]
     void: Mapping[int, str]
+    source: str = ""
 
     def values(self, *, cause: str = "") -> LabelValues:
         """What raw mask values mean."""
