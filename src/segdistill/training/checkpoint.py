@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 
 from segdistill.errors import CheckpointError, TrainingError, tells_of_a_dead_worker
 from segdistill.storage import write_aside
@@ -40,6 +41,11 @@ class Progress:
     rate: float = 1.0
     unreadable: dict[int, str] = field(default_factory=dict)
     validating: bool = False
+
+
+_PROGRESS = TypeAdapter(Progress)
+_WRONG = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+"""What it may come to where a state holds something else than is looked for."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +78,9 @@ def load_state(path: Path) -> tuple[Progress, dict[str, Any]]:
         if fault := damage(path):
             raise RuntimeError(fault)
         content = torch.load(path, map_location="cpu", weights_only=True)
-        return Progress(**content["progress"]), content["states"]
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        progress = _PROGRESS.validate_python(vars(Progress(**content["progress"])))
+        return progress, dict(content["states"])
+    except (*_WRONG, OSError, EOFError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"Can't resume from {path}: {error}.") from error
 
 
@@ -111,7 +118,7 @@ def restore(parts: Mapping[str, Any], found: State) -> None:
     try:
         for name, part in parts.items():
             part.load_state_dict(found.states[name])
-    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+    except _WRONG as error:
         raise TrainingError(
             f"{found.path} holds the state of another network, method or version of this library: {error}. "
             "Continue with the version that wrote it (environment.json), or delete the run folder to start again."
