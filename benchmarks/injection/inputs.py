@@ -160,7 +160,7 @@ def run(item: Item, work: Path) -> None:
         if item.kind.startswith("Hugging Face") or kind.same == "cached":
             named = [*named, f"{files[0].parent}"]  # the folder is the input
         if kind.words.startswith("prepare"):
-            named = [f"{target}/"]  # what it misses there
+            named = [*named, f"{target}/"]  # what it misses there
         if not any(name in flat for name in named):
             raise Failure(f"refused without a name: {flat[-600:]}")
         item.add("refused by name")
