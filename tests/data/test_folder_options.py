@@ -275,6 +275,14 @@ def test_a_class_list_that_is_too_short_is_named_with_its_length(
         dataset[0]
 
 
+@pytest.mark.parametrize("void", ["x", "{x: 1}", "[[9]]", "[-1]", "1.5"])
+def test_void_values_of_a_class_table_that_are_none_are_refused(void: str, tmp_path: Path) -> None:
+    root = _pair(tmp_path, [0, 1] * 3)
+    (root / "table.yaml").write_text(f"{{classes: [road, car], void: {void}}}")
+    with pytest.raises(DataError, match=_says(root / "table.yaml", "void", "expected a mask value")):
+        _open(root, classes="table.yaml")
+
+
 def test_doctor_names_a_class_list_that_is_too_short(tmp_path: Path) -> None:
     root = _pair(tmp_path, [0, 1, 2] * 2)
     (root / "classes.txt").write_text("road\ncar\n")

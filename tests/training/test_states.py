@@ -162,6 +162,23 @@ def test_a_state_with_other_content_is_refused_by_name(key: str, value: Any, tmp
         load_state(tmp_path / "last.pt")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("momentum", None), ("nesterov", 0.5), ("buffer", None), ("buffer", torch.ones(2, 7))]
+)
+def test_an_optimiser_of_another_kind_is_refused_by_name(
+    key: str, value: Any, stopped: RunFolder, tiny: tuple[str, ...]
+) -> None:
+    stopped.last.unlink()
+    progress, states = load_state(stopped.previous)
+    if key == "buffer":
+        states["optimizer"]["state"][0] = {"momentum_buffer": value}
+    else:
+        states["optimizer"]["param_groups"][0][key] = value
+    save_state(stopped.previous, progress, states)
+    with pytest.raises(TrainingError, match=r"previous\.pt holds the state of another network.*the optimiser's"):
+        segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
+
+
 @pytest.mark.parametrize("wrong", [None, torch.ones(3), 1.5, {"state": {}, "param_groups": [1]}])
 def test_a_state_with_other_parts_is_refused_by_name(wrong: Any, stopped: RunFolder, tiny: tuple[str, ...]) -> None:
     progress, states = load_state(stopped.last)

@@ -64,7 +64,8 @@ def as_table(tree: Any, source: object, column: str = "id") -> LabelTable:
         ids.append(_whole_numbers(row.get(column, index), f"{source}: {column} of '{row['name']}'"))
         shown.append(as_colour(row.get("colour", colours[index]), f"{source}: colour of '{row['name']}'"))
     void = tree.get("void") or {}
-    void = void if isinstance(void, dict) else dict.fromkeys(void, "void")
+    numbers = _whole_numbers(list(void) if isinstance(void, dict) else void, f"{source}: void") if void else ()
+    void = void if isinstance(void, dict) else dict.fromkeys(numbers, "void")
     _refuse_twice(names, ids, void, source)
     return LabelTable(Classes(tuple(names), tuple(shown)), tuple(ids), void)
 

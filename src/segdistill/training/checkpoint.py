@@ -46,6 +46,7 @@ class Progress:
 _PROGRESS = TypeAdapter(Progress)
 _WRONG = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 """What it may come to where a state holds something else than is looked for."""
+_OF_THE_MACHINE = ("foreach", "fused", "capturable")  # options of an optimiser, which differ between kinds of device
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,25 @@ def restore(parts: Mapping[str, Any], found: State) -> None:
     """Load the states into `parts`, everything that trains, by name."""
     try:
         for name, part in parts.items():
+            usual = part.state_dict()
             part.load_state_dict(found.states[name])
+            if isinstance(part, torch.optim.Optimizer):
+                _require_like(usual["param_groups"], part)
     except _WRONG as error:
         raise TrainingError(
             f"{found.path} holds the state of another network, method or version of this library: {error}. "
             "Continue with the version that wrote it (environment.json), or delete the run folder to start again."
         ) from error
+
+
+def _require_like(usual: list[dict[str, Any]], optimizer: torch.optim.Optimizer) -> None:
+    """Refuse options and buffers of another kind, which torch takes and fails over in the next step."""
+    for before, now in zip(usual, optimizer.param_groups, strict=True):
+        for key, value in before.items():
+            kinds = {type(value), type(now.get(key))}
+            if key not in _OF_THE_MACHINE and len(kinds) > 1 and kinds != {int, float}:
+                raise ValueError(f"the optimiser's {key} is {now.get(key)!r}")
+    for parameter, buffers in optimizer.state.items():
+        for key, value in buffers.items():
+            if not isinstance(value, torch.Tensor) or value.shape not in (parameter.shape, ()):
+                raise ValueError(f"the optimiser's {key} is no tensor of the shape {tuple(parameter.shape)}")
