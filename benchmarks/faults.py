@@ -29,7 +29,7 @@ RESULTS = Path(__file__).parent / "results"
 PARTS: dict[str, tuple[Callable[[Item, Path], None], int]] = {
     "kills": (kills.run, 30),
     "disk": (disk.run, 48),
-    "inputs": (inputs.run, 600),
+    "inputs": (inputs.run, 720),
 }
 """What does an item of a part, and how many items there are."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,6 +90,39 @@ def test_an_error_in_a_file_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("data: [")
     with pytest.raises(RecipeError, match=r"broken\.yaml is not valid YAML"):
         load_recipe(tmp_path / "broken.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seed: 1",
+        "method: [kd]",
+        "data: {name: street}",
+        "{data: {name: streets}, method: [kdd]}",
+        "{data: {name: streets}, batch_size: 5, accumulate: 2}",
+        "{data: {name: streets}, student: {3: 4}}",
+        "{data: {name: streets}, inference: whole}",
+        "{data: {name: streets}, 3: 4}",
+    ],
+)
+def test_what_a_recipe_of_a_run_lacks_or_gets_wrong_is_told_with_its_file(text: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=re.escape(str(tmp_path / "recipe.yaml"))):
+        load_recipe(tmp_path / "recipe.yaml", "augment.scale=[1,1]")
+
+
+def test_a_run_whose_recipe_lost_its_data_set_is_told_with_the_file(
+    tiny: tuple[str, ...], tmp_path: Path, segdistill: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    assert segdistill("train", *tiny, "steps=1", f"run={tmp_path}/run").returncode == 0
+    file = tmp_path / "run" / "recipe.yaml"
+    recipe = yaml.safe_load(file.read_text())
+    del recipe["data"]
+    file.write_text(yaml.safe_dump(recipe))
+    told = segdistill("evaluate", tmp_path / "run", "data.count=2")
+    assert told.returncode == 1
+    assert "'data.name' is missing" in told.stderr
+    assert str(file) in " ".join(told.stderr.split())
 
 
 def test_a_rate_that_came_with_another_batch_is_told_or_scaled(tmp_path: Path) -> None:

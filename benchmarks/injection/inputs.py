@@ -1,5 +1,6 @@
 """Mutated inputs, each given to the verb that reads it: done, or refused by name; no traceback, no hang, nothing
-written outside of the target, no memory beyond a limit.
+written outside of the target, no memory beyond a limit. What goes on from mutated files of its own must have the
+bits of a run that nothing happened to.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from injection.common import Failure, Forked, Item, finish
-from injection.mutations import mutate
+from injection.common import Failure, Forked, Item, finish, weights
+from injection.mutations import mutate, repack
 
 _SECONDS = 60
 _BYTES = 3 << 30
@@ -34,17 +35,36 @@ _SHORT = ("augment.crop=[16,16]", "batch_size=2", "steps=1", "validate_every=1",
 
 @dataclass(frozen=True)
 class Kind:
-    """files: which of them one is mutated, below the folder of inputs. words: the command; {i} inputs, {o} target."""
+    """files: patterns, one file of them is mutated. words: the command; {i} inputs, {o} target, {b} what it is of.
+
+    needs: what is copied to the inputs. holds: what the target has from before, which is then what is mutated. each:
+    whether the files of all patterns are mutated. repacked: whether values are changed, and not bytes. same: the folder
+    whose weights must come out. says: what must be told where the run goes on.
+    """
 
     files: tuple[str, ...]
     words: str
-    needs: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    holds: tuple[str, ...] = ()
     text: bool = False
+    each: bool = False
+    repacked: bool = False
+    same: str = ""
+    says: str = ""
 
 
 _RUN = ("run", "data")
 _EVALUATE = "evaluate {i}/run data.root={i}/data"
 _FOLDER = " ".join(("train folder", *_NETWORK, *_SHORT, "data.root={i}/data run={o}/run"))
+_LONGER = ("steps=6", "checkpoint_every=4", "validate_every=3")
+_STATES = ("stopped/checkpoints/last.pt", "stopped/checkpoints/previous.pt")
+_GO_ON = " ".join(("train folder", *_NETWORK, *_SHORT, *_LONGER, "data.root={b}/data run={o}/stopped --resume"))
+_SAYS = "goes on after step"
+_CACHED = " ".join(
+    ("folder kd baseline=none teacher.check=false teacher.cache=logits", *_NETWORK, *_SHORT, "steps=3",
+     "data.root={b}/data teacher.run={b}/run")
+)  # fmt: skip
+_FROM_CACHE = f"distill {_CACHED} teacher.cache_folder={{o}}/cache run={{o}}/run"
 KINDS = {
     "recipe": Kind(
         ("recipe.yaml",),
@@ -83,6 +103,15 @@ KINDS = {
         + " kd baseline=none teacher.check=false teacher.run={i}/run teacher.class_map={i}/map.yaml",
         ("map.yaml", *_RUN), text=True,
     ),
+    "state of a run": Kind(_STATES, _GO_ON, holds=("stopped",), same="whole", says=_SAYS),
+    "both states of a run": Kind(_STATES, _GO_ON, holds=("stopped",), each=True, same="whole", says=_SAYS),
+    "state of a run, repacked": Kind(_STATES[:1], _GO_ON, holds=("stopped",), repacked=True, says=_SAYS),
+    "teacher's logits": Kind(
+        ("cache/*/logits.bin",), _FROM_CACHE, holds=("cache",), same="cached"
+    ),
+    "index of the teacher's logits": Kind(
+        ("cache/*/index.json",), _FROM_CACHE, holds=("cache",), repacked=True, same="cached"
+    ),
 }  # fmt: skip
 
 
@@ -98,16 +127,19 @@ def run(item: Item, work: Path) -> None:
     folder = work / f"inputs-{item.seed}"
     shutil.rmtree(folder, ignore_errors=True)
     inputs, target = folder / "in", folder / "out"
-    target.mkdir(parents=True)
-    for name in kind.needs:
-        copy = shutil.copytree if (base / name).is_dir() else shutil.copy
-        inputs.mkdir(exist_ok=True)
-        copy(base / name, inputs / name)
-    file = inputs / draw.choice(kind.files)
-    named = [] if whole else mutate(file, draw, text=kind.text)
+    for place, names in ((inputs, kind.needs), (target, kind.holds)):
+        place.mkdir(parents=True)
+        for name in names:
+            (shutil.copytree if (base / name).is_dir() else shutil.copy)(base / name, place / name)  # type: ignore[operator]
+    files = [next((target if kind.holds else inputs).glob(pattern)) for pattern in kind.files]
+    files = files if kind.each else [draw.choice(files)]
+    named = [path.name for path in files]
+    for path in () if whole else files:
+        named += repack(path, draw) if kind.repacked else mutate(path, draw, text=kind.text)
+    item.add("unchanged" if whole else "mutated")
     before = _tree(folder, target)
     process = Forked(
-        *kind.words.replace("{i}", str(inputs)).replace("{o}", str(target)).split(" "),
+        *kind.words.format(i=inputs, o=target, b=base).split(" "),
         joined=True,
         more_bytes=_BYTES,
         folder=target,
@@ -116,22 +148,32 @@ def run(item: Item, work: Path) -> None:
     flat = " ".join(text.split())
     if _tree(folder, target) != before:
         raise Failure(f"changed outside of the target: {set(_tree(folder, target).items()) ^ set(before.items())}")
-    item.add("unchanged" if whole else "mutated")
     if process.returncode == 0:
         item.add("read")
+        if kind.says not in flat:
+            raise Failure(f"taken without a word: {flat[-600:]}")
+        if kind.same:
+            _require_same(item, kind, base, target)
     elif whole and "prepare" not in kind.words:  # a data set of one archive is not whole
         raise Failure(f"not read, though it is as it was: {flat[-600:]}")
     elif process.returncode in (1, 2):
-        if item.kind.startswith("Hugging Face"):
-            named = [*named, f"{file.parent}"]  # the folder is the input
+        if item.kind.startswith("Hugging Face") or kind.same == "cached":
+            named = [*named, f"{files[0].parent}"]  # the folder is the input
         if kind.words.startswith("prepare"):
-            named = [f"{target}/"]  # what it misses there
-        if not any(name in flat for name in (file.name, file.stem, *named)):
+            named = [*named, f"{target}/"]  # what it misses there
+        if not any(name in flat for name in named):
             raise Failure(f"refused without a name: {flat[-600:]}")
         item.add("refused by name")
     else:
         raise Failure(f"exit code {process.returncode}: {flat[-600:]}")
     shutil.rmtree(folder)
+
+
+def _require_same(item: Item, kind: Kind, base: Path, target: Path) -> None:
+    made = target / ("stopped" if kind.same == "whole" else "run")
+    if weights(made) != weights(base / kind.same):
+        raise Failure("other bits")
+    item.add("ended bit-identical")
 
 
 def _tree(folder: Path, target: Path) -> dict[str, tuple[int, int]]:
@@ -171,6 +213,9 @@ def _make(base: Path) -> None:
     words = ("folder", *_NETWORK, *_SHORT, f"data.root={base / 'data'}", f"run={base / 'run'}")
     segdistill.train(*words, quiet=True)
     shutil.copy(base / "run" / "recipe.yaml", base / "recipe.yaml")
+    _make_states(base)
+    cached = (*_CACHED.format(b=base).split(" "), f"teacher.cache_folder={base / 'cache'}")
+    segdistill.distill(*cached, run=base / "cached", quiet=True)
     torch.manual_seed(0)
     config = transformers.SegformerConfig(num_labels=3, id2label={0: "road", 1: "car", 2: "sky"})
     transformers.SegformerForSemanticSegmentation(config).save_pretrained(base / "hf")
@@ -195,3 +240,16 @@ def _make(base: Path) -> None:
                 member.size = 2000
                 archive.addfile(member, io.BytesIO(rng.bytes(2000)))
     (base / "made").write_text(json.dumps(sorted(str(path.relative_to(base)) for path in base.rglob("*"))))
+
+
+def _make_states(base: Path) -> None:
+    """`whole`, a run that nothing happened to, and `stopped`, the same with the states of steps 4 and 3."""
+    import segdistill
+
+    words = ("folder", *_NETWORK, *_SHORT, *_LONGER, f"data.root={base / 'data'}")
+    segdistill.train(*words, run=base / "whole", quiet=True)
+    segdistill.train(*words, "checkpoint_every=3", run=base / "other", quiet=True)
+    shutil.copytree(base / "whole", base / "stopped", ignore=shutil.ignore_patterns("student.*"))
+    states = base / "stopped" / "checkpoints"
+    (states / "previous.pt").replace(states / "last.pt")
+    shutil.copy(base / "other" / "checkpoints" / "previous.pt", states)

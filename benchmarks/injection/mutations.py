@@ -1,10 +1,14 @@
-"""Mutations of bytes and of text, drawn by seed."""
+"""Mutations of bytes, of text and of the values in a torch or JSON file, drawn by seed."""
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from pathlib import Path
+from typing import Any
+
+import torch
 
 _NASTY = (
     "null", "-1", "0", "1.0e+308", ".nan", "-.inf", "''", "[]", "{}", "[[]]", "{a: 1}", "true", "99999999999999999999",
@@ -23,6 +27,32 @@ def mutate(path: Path, draw: random.Random, *, text: bool) -> list[str]:
         _bytes(content, draw)
     path.write_bytes(content)
     return []
+
+
+def repack(path: Path, draw: random.Random) -> list[str]:
+    """Change a value of a torch or JSON file, which is whole then; the keys on the way to the value."""
+    tree = json.loads(path.read_text()) if path.suffix == ".json" else torch.load(path, weights_only=True)
+    holder: Any = tree
+    keys: list[Any] = []
+    while True:
+        key = draw.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
+        keys.append(key)
+        if not isinstance(holder[key], dict | list) or not holder[key] or draw.random() < 0.2:
+            break
+        holder = holder[key]
+    value = holder[key]
+    others: list[Any] = [None, -1, 0, 10**12, 1e308, float("nan"), "x", "", [], {}, [[]], {"a": 1}, True]
+    if isinstance(value, torch.Tensor) and value.is_floating_point():
+        others += 4 * [torch.ones(3), value * float("nan"), value[..., None], value.double(), value.to(torch.int8)]
+    if draw.random() < 0.15:
+        del holder[key]
+    else:
+        holder[key] = draw.choice(others)
+    if path.suffix == ".json":
+        path.write_text(json.dumps(tree))
+    else:
+        torch.save(tree, path)
+    return [str(each) for each in keys if len(str(each)) > 2]
 
 
 def _bytes(content: bytearray, draw: random.Random) -> None:

@@ -23,10 +23,12 @@ _RATE = "optimizer.lr"
 class Origin:
     """Which fragment or word set each key.
 
-    tuned: the batch size that came with the learning rate of a fragment or row, and what set that rate.
+    read: the fragments and files that were merged. tuned: the batch size that came with the learning rate of a fragment
+    or row, and what set that rate.
     """
 
     sources: dict[str, str] = field(default_factory=dict)
+    read: list[str] = field(default_factory=list)
     tuned: tuple[Any, str] | None = None
 
     def note(self, path: str, source: str) -> None:
@@ -37,7 +39,7 @@ class Origin:
         return self.tuned[0] if self.tuned and self.tuned[1] == self.sources.get(_RATE) else None
 
     def of(self, line: str) -> str:
-        """`" (set in ...)"` for the key that the error line quotes, or its nearest parent."""
+        """`" (set in ...)"` for the key that the error line quotes, or its parent; else what the recipe is of."""
         quoted = re.search(r"'([^']+)'", line)
         path = quoted.group(1).split(".") if quoted else []
         while path:
@@ -45,7 +47,7 @@ class Origin:
             if source:
                 return f" (set in {source})"
             path.pop()
-        return ""
+        return f" (recipe: {', '.join(self.read)})" if self.read else ""
 
 
 @functools.cache
@@ -83,6 +85,7 @@ def compose(*parts: str | Path, **overrides: Any) -> tuple[dict[str, Any], Origi
                 _assign(merged, part, origin)
             else:
                 tree, source = _fragment(part)
+                origin.read.append(source)
                 joined = [*_list(merged.get("method")), *_list(tree.get("method"))]
                 _merge(merged, tree, "", source, origin)
                 if joined:

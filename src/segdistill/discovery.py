@@ -62,7 +62,7 @@ def check_options(cls: type, options: dict[str, Any], where: str) -> dict[str, A
     """`options` with their types made right; an unknown name or wrong type is a `RecipeError` that names `where`."""
     model = options_of(cls)
     try:
-        checked = model(**options)
+        checked = model.model_validate(options)
     except ValidationError as error:
         raise RecipeError("\n".join(explain(error, model, where))) from error
     return {name: getattr(checked, name) for name in model.model_fields}
@@ -79,6 +79,8 @@ def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> 
             lines.append(f"Unknown key '{key}'.{nearest(path[-1], known)}")
         elif problem["type"] == "missing":
             lines.append(f"Key '{key}' is missing.")
+        elif not key:  # several keys that don't fit together, which the message names
+            lines.append(problem["msg"].removeprefix("Value error, ") + ".")
         else:
             lines.append(f"Key '{key}': {problem['msg']}, found {problem['input']!r}.")
     return lines

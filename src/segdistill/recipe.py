@@ -246,7 +246,7 @@ class Recipe(TrainingConfig):
         """The training keys for the teacher: the recipe's own under those of `teacher.train`."""
         merged = _over(self.training().model_dump(), self.teacher.train)
         try:
-            return TrainingConfig(**merged)
+            return TrainingConfig.model_validate(merged)
         except ValidationError as error:
             raise RecipeError("\n".join(explain(error, TrainingConfig, "teacher.train"))) from error
 
@@ -284,7 +284,7 @@ def load_recipe(*parts: str | Path, **overrides: Any) -> Recipe:
     """
     merged, origin = compose(*parts, **overrides)
     try:
-        recipe = Recipe(**merged)
+        recipe = Recipe.model_validate(merged)
         recipe.teacher_training()
     except ValidationError as error:
         raise RecipeError("\n".join(line + origin.of(line) for line in explain(error, Recipe))) from error
@@ -313,7 +313,7 @@ def load_inference(*parts: str | Path) -> InferenceConfig:
     """The section `inference` of the parts, whatever else they hold; a recipe without it runs images whole."""
     merged, origin = compose(*parts)
     try:
-        return InferenceConfig(**(merged.get("inference") or {}))
+        return InferenceConfig.model_validate(merged.get("inference") or {})
     except ValidationError as error:
         lines = explain(error, InferenceConfig, "inference")
         raise RecipeError("\n".join(line + origin.of(line) for line in lines)) from error

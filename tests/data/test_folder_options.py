@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+import segdistill
 from segdistill.data import DatasetConfig, SegmentationDataset, create_dataset
 from segdistill.errors import DataError
 
@@ -257,6 +258,59 @@ def test_a_class_table(tmp_path: Path) -> None:
     dataset = _open(root, classes="table.yaml")
     assert _row(dataset) == [0, 0, 0, 1, 255, 255]
     assert (dataset.classes.names, dataset.classes.colours) == (("flat", "car"), ((1, 2, 3), (255, 0, 0)))
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("names.txt", "road\ncar\n"), ("table.yaml", "{classes: [road, car], void: [9]}"), ("classes.txt", "road\ncar\n")],
+)
+@pytest.mark.parametrize("values", [[0, 1, 2] * 2, [1, 2] * 3])
+def test_a_class_list_that_is_too_short_is_named_with_its_length(
+    file: str, text: str, values: list[int], tmp_path: Path
+) -> None:
+    root = _pair(tmp_path, values)
+    (root / file).write_text(text)
+    dataset = _open(root, classes=None if file == "classes.txt" else root / file)
+    with pytest.raises(DataError, match=_says("a.png", "value 2", "0..1", "2 classes of", root / file)):
+        dataset[0]
+
+
+@pytest.mark.parametrize("void", ["x", "{x: 1}", "[[9]]", "[-1]", "1.5"])
+def test_void_values_of_a_class_table_that_are_none_are_refused(void: str, tmp_path: Path) -> None:
+    root = _pair(tmp_path, [0, 1] * 3)
+    (root / "table.yaml").write_text(f"{{classes: [road, car], void: {void}}}")
+    with pytest.raises(DataError, match=_says(root / "table.yaml", "void", "expected a mask value")):
+        _open(root, classes="table.yaml")
+
+
+def test_doctor_names_a_class_list_that_is_too_short(tmp_path: Path) -> None:
+    root = _pair(tmp_path, [0, 1, 2] * 2)
+    (root / "classes.txt").write_text("road\ncar\n")
+    found = segdistill.doctor("folder", f"data.root={root}", quiet=True)
+    assert any(f"2 classes of {root / 'classes.txt'}" in problem.text for problem in found.problems)
+
+
+def test_a_class_table_of_painted_masks_is_named(tmp_path: Path) -> None:
+    root = _pair(tmp_path, [(9, 0, 0), (0, 9, 0), (0, 0, 9)] * 2)
+    (root / "table.yaml").write_text("classes: [{name: a, colour: [9, 0, 0]}, {name: b, colour: [0, 9, 0]}]")
+    with pytest.raises(DataError, match=_says("(0, 0, 9)", "2 classes of", root / "table.yaml")):
+        _open(root, classes="table.yaml", mask_colours=True)[0]
+
+
+def test_a_file_is_not_blamed_where_the_values_are_the_recipes(tmp_path: Path) -> None:
+    root = _pair(tmp_path, [0, 1, 5] * 2)
+    (root / "classes.txt").write_text("road\ncar\n")
+    for options in ({"classes": None, "values": {0: 0, 1: 1}}, {"classes": ["a", "b"]}):
+        with pytest.raises(DataError, match="value 5") as caught:
+            _open(root, **options)[0]
+        assert "classes.txt" not in str(caught.value)
+
+
+def test_a_file_of_classes_that_does_not_do_is_named(tmp_path: Path) -> None:
+    root = _pair(tmp_path, [0, 1, 2] * 2)
+    (root / "names.txt").write_text("road\nroad\n")
+    with pytest.raises(DataError, match=_says("'road' twice", root / "names.txt")):
+        _open(root, classes=root / "names.txt")
 
 
 # --- Merging classes ------------------------------------------------------------------------------------------------

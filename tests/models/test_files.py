@@ -157,6 +157,7 @@ def test_weights_without_a_description_are_refused(tmp_path: Path) -> None:
         "network: {spine: x}\nclasses: []",
         "network: {backbone: mobilenetv2_035}\nclasses: [{name: a, colour: [1, 2]}]",
         "network: {backbone: mobilenetv2_035}\nclasses: [{name: a, colour: 7}]",
+        "network: {backbone: mobilenetv2_035}\nclasses: [{name: a, colour: [0, 0, 99999999999999999999]}]",
     ],
 )
 def test_a_description_that_describes_nothing_is_refused(tmp_path: Path, text: str) -> None:

@@ -151,6 +151,53 @@ def test_the_state_of_another_network_is_told(stopped: RunFolder, tiny: tuple[st
         segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("progress", None), ("progress", {"step": "x"}), ("progress", {"stepz": 1}), ("states", None), ("states", [1])],
+)
+def test_a_state_with_other_content_is_refused_by_name(key: str, value: Any, tmp_path: Path) -> None:
+    """Whoever wrote it: its checksums are right."""
+    torch.save({"progress": vars(Progress()), "states": STATES} | {key: value}, tmp_path / "last.pt")
+    with pytest.raises(CheckpointError, match=r"Can't resume from .*last\.pt"):
+        load_state(tmp_path / "last.pt")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("momentum", None), ("nesterov", 0.5), ("buffer", None), ("buffer", torch.ones(2, 7))]
+)
+def test_an_optimiser_of_another_kind_is_refused_by_name(
+    key: str, value: Any, stopped: RunFolder, tiny: tuple[str, ...]
+) -> None:
+    stopped.last.unlink()
+    progress, states = load_state(stopped.previous)
+    if key == "buffer":
+        states["optimizer"]["state"][0] = {"momentum_buffer": value}
+    else:
+        states["optimizer"]["param_groups"][0][key] = value
+    save_state(stopped.previous, progress, states)
+    with pytest.raises(TrainingError, match=r"previous\.pt holds the state of another network.*the optimiser's"):
+        segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
+
+
+@pytest.mark.parametrize("wrong", [None, torch.ones(3), 1.5, {"state": {}, "param_groups": [1]}])
+def test_a_state_with_other_parts_is_refused_by_name(wrong: Any, stopped: RunFolder, tiny: tuple[str, ...]) -> None:
+    progress, states = load_state(stopped.last)
+    save_state(stopped.last, progress, {**states, "optimizer": wrong})
+    with pytest.raises(TrainingError, match=r"last\.pt holds the state of another network"):
+        segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
+
+
+@pytest.mark.parametrize("step", [-1, 13, 10**30])
+def test_a_state_of_a_step_that_the_run_does_not_have_is_refused(
+    step: int, stopped: RunFolder, tiny: tuple[str, ...]
+) -> None:
+    progress, states = load_state(stopped.last)
+    progress.step = step
+    save_state(stopped.last, progress, states)
+    with pytest.raises(CheckpointError, match=rf"checkpoints says that {step} steps are done; the run has 12"):
+        segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
+
+
 def test_any_damaged_bit_is_found_or_does_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     save_state(path, Progress(step=3), STATES)

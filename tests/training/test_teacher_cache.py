@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +86,38 @@ def test_a_run_is_resumed_with_the_same_logits_and_damaged_ones_are_made_anew(
     sample = Sample(torch.zeros(3, 32, 48, dtype=torch.uint8), torch.zeros(32, 48, dtype=torch.uint8), "other")
     with pytest.raises(TrainingError, match="'other' has changed"):
         logits(0, sample, View((32, 48), (0, 0), (32, 48), (32, 48), flipped=False))
+
+
+def test_a_damaged_bit_of_the_logits_is_told_with_their_folder(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    words = [*tiny, *NETWORKS, "kd", "baseline=none", "teacher.cache=logits", "steps=4"]
+    segdistill.distill(*words, run=tmp_path / "run", quiet=True)
+    whole = (tmp_path / "run" / "student.safetensors").read_bytes()
+    (file,) = (tmp_path / "run" / "teacher_logits").rglob("logits.bin")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 4
+    file.write_bytes(content)
+    for left in (tmp_path / "run" / "checkpoints", tmp_path / "run" / "student.safetensors"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    with pytest.raises(TrainingError, match=f"in {re.escape(str(file.parent))} are damaged"):
+        segdistill.distill(*words, run=tmp_path / "run", resume=True, quiet=True)
+    shutil.rmtree(file.parent)  # as it says
+    segdistill.distill(*words, run=tmp_path / "run", resume=True, quiet=True)
+    assert (tmp_path / "run" / "student.safetensors").read_bytes() == whole
+
+
+def test_an_index_that_says_something_else_is_made_anew(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    words = [*tiny, *NETWORKS, "kd", "baseline=none", "teacher.cache=logits", f"teacher.cache_folder={tmp_path / 'c'}"]
+    segdistill.distill(*words, "steps=1", run=tmp_path / "whole", quiet=True)
+    (index,) = (tmp_path / "c").rglob("index.json")
+    made = index.read_bytes()
+    entries = json.loads(made)
+    others = ("", "\xff", "{}", "null", entries[1:], [{**entries[0], "shape": [2]}, *entries[1:]], [*entries, 3])
+    for other in others:
+        index.write_text(other if isinstance(other, str) else json.dumps(other), encoding="latin-1")
+        with pytest.raises((OSError, ValueError)):
+            TeacherLogits(index.parent)
+    segdistill.distill(*words, "steps=1", run=tmp_path / "again", quiet=True)
+    assert index.read_bytes() == made
 
 
 def test_methods_that_read_more_than_logits_are_refused_before_anything_is_trained(

@@ -65,6 +65,7 @@ def merge_classes(table: LabelTable, merge: Mapping[str, str | None]) -> LabelTa
             for target in kept
         ),
         {**table.void, **void},
+        table.source,
     )
 
 
@@ -91,7 +92,8 @@ def own_values(
     if unlisted_is_void:
         size = 256 if max(meaning) < 256 else 65536
         meaning = {**dict.fromkeys(range(size), IGNORE_INDEX), **meaning}
-    return LabelValues(meaning, cause=_CAUSE.format(example="value"))
+    source = table.source if values is None else ""
+    return LabelValues(meaning, cause=_CAUSE.format(example="value"), source=source)
 
 
 def colour_values(
@@ -109,29 +111,36 @@ def colour_values(
         owner[packed(colour)] = name
         target = merge.get(name, name)
         meaning[packed(colour)] = IGNORE_INDEX if target is None else merged.classes.names.index(target)
-    return LabelValues(meaning, cause=_CAUSE.format(example="[r, g, b]"), colours=True)
+    return LabelValues(meaning, cause=_CAUSE.format(example="[r, g, b]"), source=source.source, colours=True)
 
 
 def _read_table(path: Path) -> LabelTable:
     if not path.is_file():
         raise DataError(f"No class table {path} (data.classes).")
     try:
-        return as_table(read_yaml(path), path)
+        table = as_table(read_yaml(path), path)
     except yaml.YAMLError as error:
         raise DataError(f"Class table {path} is not valid YAML: {error}") from error
+    return replace(table, source=f"the {len(table.classes)} classes of {path}")
 
 
 def _named(classes: Sequence[str] | Path | None, root: Path) -> LabelTable:
-    names = read_lines(classes or root / "classes.txt") if classes is None or isinstance(classes, Path) else classes
-    twice = sorted({name for name in names if list(names).count(name) > 1})
+    """The names as a table, in their order; those of a file say where they are from."""
+    file = None
+    if classes is None or isinstance(classes, Path):
+        file = classes or root / "classes.txt"
+        classes = read_lines(file)
+    names = tuple(classes)
+    twice = sorted({name for name in names if names.count(name) > 1})
     if len(names) < 2 or twice:
         found = f"{twice[0]!r} twice" if twice else f"{len(names)} name(s)"
         raise DataError(
-            f"Expected two or more different class names, found {found}. Give "
+            f"Expected two or more different class names, found {found}{f' in {file}' if file else ''}. Give "
             "data.classes=[road,car,...] or one name a line in classes.txt."
         )
     ids = tuple((index,) for index in range(len(names)))
-    return LabelTable(Classes(tuple(names), distinct_colours(len(names))), ids, {})
+    colours = distinct_colours(len(names))
+    return LabelTable(Classes(names, colours), ids, {}, f"the {len(names)} classes of {file}" if file else "")
 
 
 def _index(target: int | str | None, classes: Classes, value: int) -> int:

@@ -21,11 +21,15 @@ from segdistill.errors import DataError
 
 @dataclass(frozen=True)
 class LabelTable:
-    """Classes in index order, the raw values of each (`ids`, the first is the one to write), and the void values."""
+    """Classes in index order, the raw values of each (`ids`, the first is the one to write), and the void values.
+
+    source: for messages, the user's own file that they are from, as "the 3 classes of FILE".
+    """
 
     classes: Classes
     ids: tuple[tuple[int, ...], ...]
     void: Mapping[int, str]
+    source: str = ""
 
     def values(self, *, cause: str = "") -> LabelValues:
         """What raw mask values mean."""
@@ -60,7 +64,8 @@ def as_table(tree: Any, source: object, column: str = "id") -> LabelTable:
         ids.append(_whole_numbers(row.get(column, index), f"{source}: {column} of '{row['name']}'"))
         shown.append(as_colour(row.get("colour", colours[index]), f"{source}: colour of '{row['name']}'"))
     void = tree.get("void") or {}
-    void = void if isinstance(void, dict) else dict.fromkeys(void, "void")
+    numbers = _whole_numbers(list(void) if isinstance(void, dict) else void, f"{source}: void") if void else ()
+    void = void if isinstance(void, dict) else dict.fromkeys(numbers, "void")
     _refuse_twice(names, ids, void, source)
     return LabelTable(Classes(tuple(names), tuple(shown)), tuple(ids), void)
 

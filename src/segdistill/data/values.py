@@ -26,13 +26,14 @@ class LabelValues:
 
     255 is void unless `meaning` says otherwise. Values up to 255 make a table of 256 entries, larger ones one of 65536
     (`deep`: 16-bit masks are then read, too); with `colours` the values are 0xRRGGBB. cause: what a user is told to
-    look at when a mask holds a value that is not known. class_values, void_values: the known values, sorted.
+    look at when a mask holds a value that is not known; source: what says which values are known, as "the 3 classes of
+    FILE". class_values, void_values: the known values, sorted.
     """
 
-    def __init__(self, meaning: Mapping[int, int], *, cause: str = "", colours: bool = False) -> None:
+    def __init__(self, meaning: Mapping[int, int], *, cause: str = "", source: str = "", colours: bool = False) -> None:
         known = dict(meaning) if colours else {IGNORE_INDEX: IGNORE_INDEX, **meaning}
         self.colours, self.deep = colours, not colours and max(known) > IGNORE_INDEX
-        self.cause = cause
+        self.cause, self.source = cause, source
         self.class_values = sorted(value for value, index in known.items() if index != IGNORE_INDEX)
         self.void_values = sorted(value for value, index in known.items() if index == IGNORE_INDEX)
         self._keys = np.array(sorted(known), np.uint32)
@@ -67,9 +68,8 @@ class LabelValues:
         more = f", and {len(values) - 1} other value(s) that mean nothing" if len(values) > 1 else ""
         share = f"in {100 * counts[0] / raw.size:.2g} % of its pixels{more}"
         what = f"the colour {_colour(values[0])}" if self.colours else f"the value {values[0]}"
-        void = f" or void ({self.listed(self.void_values)})" if self.void_values else ""
         cause = self._likely(raw, values) or self.cause
-        return f"Mask {path} holds {what}; expected {self.listed(self.class_values)}{void}. It is {share}. {cause}"
+        return f"Mask {path} holds {what}; expected {self.expected()}. It is {share}. {cause}"
 
     def _likely(self, raw: Raw, values: Raw) -> str:
         """The cause, where the values themselves tell it."""
@@ -86,6 +86,12 @@ class LabelValues:
                 "data.values={1: 0, 2: 1, ...}, raw value: class."
             )
         return ""
+
+    def expected(self) -> str:
+        """The known values, and what says that they are."""
+        source = f" ({self.source})" if self.source else ""
+        void = f" or void ({self.listed(self.void_values)})" if self.void_values else ""
+        return f"{self.listed(self.class_values)}{source}{void}"
 
     def listed(self, values: list[int]) -> str:
         """Values in few words, colours as (r, g, b)."""

@@ -43,15 +43,16 @@ def _file(look: Look, fault: str) -> str:
 def _values(dataset: str, evidence: Evidence, seen: Sequence[Look]) -> Iterator[Finding]:
     """Values without a meaning, and mistakes that the values betray."""
     where, unknown = evidence.split, evidence.unknown()
-    told = recognise(dataset, evidence)
+    told, meaning = recognise(dataset, evidence), evidence.meaning
     files = tuple(look.mask for look in seen if look.mask and look.raw and not set(unknown).isdisjoint(look.raw))
     if told is not None:
-        yield Finding("problem", where, f"Wrong mask values: {told[0]}.", told[1], files)
+        source = f" ({meaning.source})" if meaning.source else ""
+        yield Finding("problem", where, f"Wrong mask values: {told[0]}{source}.", told[1], files)
     elif unknown:
-        meaning, more = evidence.meaning, ", ..." if len(unknown) > _SOFT else ""
+        more = ", ..." if len(unknown) > _SOFT else ""
         text = (
             f"{len(files)} of {evidence.masks} masks hold values that mean nothing: {meaning.listed(unknown[:_SOFT])}"
-            f"{more}; expected {meaning.listed(meaning.class_values)}, or void ({meaning.listed(meaning.void_values)})."
+            f"{more}; expected {meaning.expected()}."
         )
         advice = meaning.cause or "Check the class list and the masks."
         if len(unknown) > _SOFT:

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from segdistill.data.base import Classes, unnamed_classes
-from segdistill.errors import CheckpointError, listed
+from segdistill.data.tables import as_colour
+from segdistill.errors import CheckpointError, DataError, listed
 from segdistill.models.adapters import build_adapted, is_adapted, portable_spec
 from segdistill.models.checkpoints.published import (
     LAYOUTS,
@@ -137,11 +138,11 @@ def _described(file: Path) -> tuple[NetworkSpec, Classes]:
         spec = NetworkSpec(**described["network"])
         classes = Classes(
             names=tuple(str(row["name"]) for row in described["classes"]),
-            colours=tuple((int(r), int(g), int(b)) for r, g, b in (row["colour"] for row in described["classes"])),
+            colours=tuple(as_colour(row["colour"], f"the colour of '{row['name']}'") for row in described["classes"]),
         )
     except OSError as error:
         raise CheckpointError(f"{file} has no {description.name} beside it, which says what network it is.") from error
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, DataError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{description} does not describe a network of this library: {error}") from error
     return spec, classes
 

@@ -86,7 +86,7 @@ def resolve_spec(options: dict[str, Any], where: str = "network") -> NetworkSpec
     if name is not None and not adapted and name not in ZOO:
         raise RecipeError(f"Key '{where}.name': no network is called '{name}'.{nearest(str(name), ZOO)}")
     try:
-        spec = NetworkSpec(**(ZOO[name] if name and not adapted else {}) | options)
+        spec = NetworkSpec.model_validate((ZOO[name] if name and not adapted else {}) | options)
     except ValidationError as error:
         raise RecipeError("\n".join(explain(error, NetworkSpec, where))) from error
     if adapted:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 
 from segdistill.errors import CheckpointError, TrainingError, tells_of_a_dead_worker
 from segdistill.storage import write_aside
@@ -40,6 +41,12 @@ class Progress:
     rate: float = 1.0
     unreadable: dict[int, str] = field(default_factory=dict)
     validating: bool = False
+
+
+_PROGRESS = TypeAdapter(Progress)
+_WRONG = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+"""What it may come to where a state holds something else than is looked for."""
+_OF_THE_MACHINE = ("foreach", "fused", "capturable")  # options of an optimiser, which differ between kinds of device
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,9 @@ def load_state(path: Path) -> tuple[Progress, dict[str, Any]]:
         if fault := damage(path):
             raise RuntimeError(fault)
         content = torch.load(path, map_location="cpu", weights_only=True)
-        return Progress(**content["progress"]), content["states"]
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        progress = _PROGRESS.validate_python(vars(Progress(**content["progress"])))
+        return progress, dict(content["states"])
+    except (*_WRONG, OSError, EOFError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"Can't resume from {path}: {error}.") from error
 
 
@@ -110,9 +118,25 @@ def restore(parts: Mapping[str, Any], found: State) -> None:
     """Load the states into `parts`, everything that trains, by name."""
     try:
         for name, part in parts.items():
+            usual = part.state_dict()
             part.load_state_dict(found.states[name])
-    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            if isinstance(part, torch.optim.Optimizer):
+                _require_like(usual["param_groups"], part)
+    except _WRONG as error:
         raise TrainingError(
             f"{found.path} holds the state of another network, method or version of this library: {error}. "
             "Continue with the version that wrote it (environment.json), or delete the run folder to start again."
         ) from error
+
+
+def _require_like(usual: list[dict[str, Any]], optimizer: torch.optim.Optimizer) -> None:
+    """Refuse options and buffers of another kind, which torch takes and fails over in the next step."""
+    for before, now in zip(usual, optimizer.param_groups, strict=True):
+        for key, value in before.items():
+            kinds = {type(value), type(now.get(key))}
+            if key not in _OF_THE_MACHINE and len(kinds) > 1 and kinds != {int, float}:
+                raise ValueError(f"the optimiser's {key} is {now.get(key)!r}")
+    for parameter, buffers in optimizer.state.items():
+        for key, value in buffers.items():
+            if not isinstance(value, torch.Tensor) or value.shape not in (parameter.shape, ()):
+                raise ValueError(f"the optimiser's {key} is no tensor of the shape {tuple(parameter.shape)}")

@@ -69,6 +69,11 @@ class Fit:
         parts: dict[str, Any] = {"distiller": self.distiller, **update.parts()}
         progress, whence = self.folder.restore(parts)
         self._saved = progress.step
+        if not 0 <= progress.step <= config.steps:
+            raise CheckpointError(
+                f"The state in {self.folder.last.parent} says that {progress.step} steps are done; the run has "
+                f"{config.steps}. Something has changed it: delete the run folder to start again."
+            )
         _require_equal(progress.step, accelerator)
         quiet = self.quiet or not accelerator.is_main_process
         display = Display(self.title, start=progress.step, steps=config.steps, quiet=quiet)

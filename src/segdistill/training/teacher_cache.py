@@ -7,7 +7,6 @@ not the crop that the student sees.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import shutil
 import time
@@ -20,6 +19,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 from filelock import FileLock
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from torch import Tensor, nn
 
 from segdistill.data.base import Sample, SegmentationDataset
@@ -41,30 +42,47 @@ from segdistill.training.processes import is_main, own_device, wait_for_all
 _READ = frozenset({"logits", "label"})
 _BYTES = 2  # of a score
 _LARGEST = torch.finfo(torch.float16).max
+_ANEW = "Delete that folder and run the same command with --resume: they are then made again."
+
+
+class _Entry(BaseModel):
+    """What index.json says of an image: (K,h,w) of its logits, and checksums; one that can't be read has no `image`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    shape: tuple[int, int, int]
+    image: int | None
+    logits: int
+
+
+_INDEX = TypeAdapter(list[_Entry])
 
 
 class TeacherLogits:
     """Reads a folder that `cache_logits` wrote: `logits.bin` holds float16 maps (K,h,w) one after the other."""
 
     def __init__(self, folder: Path) -> None:
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         self.folder = folder
-        self._shapes: list[list[int]] = index["shapes"]
-        self._checksums: list[int | None] = index["checksums"]
-        self._starts = [0, *accumulate(map(math.prod, self._shapes))]
+        self._entries = _INDEX.validate_json((folder / "index.json").read_bytes())
+        self._starts = [0, *accumulate(math.prod(entry.shape) for entry in self._entries)]
         if (folder / "logits.bin").stat().st_size != _BYTES * self._starts[-1]:
             raise ValueError("logits.bin is not as long as index.json says")
 
     def __call__(self, index: int, sample: Sample, view: View) -> Tensor:
         """The teacher's logits of a view of the sample, (K,h,w) float16, at the stride they have on the whole image."""
-        if _checksum(sample.image) != self._checksums[index]:
+        entry = self._entries[index]
+        if _checksum(sample.image) != entry.image:
             raise TrainingError(
-                f"Image '{sample.name}' has changed since the teacher's logits in {self.folder} were made. Delete that "
-                "folder and run the same command with --resume: they are then made again."
+                f"Image '{sample.name}' has changed since the teacher's logits in {self.folder} were made. {_ANEW}"
             )
-        count, start = math.prod(self._shapes[index]), self._starts[index]
+        count, start = math.prod(entry.shape), self._starts[index]
         stored = np.fromfile(self.folder / "logits.bin", np.float16, count, offset=_BYTES * start)
-        maps = torch.from_numpy(stored).view(self._shapes[index])
+        if _checksum_of_logits(stored, entry.shape) != entry.logits:
+            raise TrainingError(
+                f"The teacher's logits of image '{sample.name}' in {self.folder} are damaged: their checksum is wrong. "
+                f"{_ANEW}"
+            )
+        maps = torch.from_numpy(stored).view(entry.shape)
         height, width = (
             max(1, round(side * cells / whole))
             for side, cells, whole in zip(view.crop, maps.shape[1:], sample.label.shape, strict=True)
@@ -114,7 +132,7 @@ def cached_logits(
 def _opened(folder: Path) -> TeacherLogits | None:
     try:
         return TeacherLogits(folder)
-    except (OSError, ValueError, KeyError):  # none, or not whole
+    except (OSError, ValueError):  # none, or not whole
         return None
 
 
@@ -139,8 +157,7 @@ def _make(
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.iterdir():  # by a process that was killed
         left.unlink()
-    shapes: list[list[int]] = []
-    checksums: list[int | None] = []
+    entries: list[_Entry] = []
     began = time.perf_counter()
     device = own_device()
     if device.type == "cpu":
@@ -155,19 +172,17 @@ def _make(
         ):
             for value in sample_loader(data, workers=config.workers):
                 if isinstance(value, DataError) and config.on_unreadable == "skip":
-                    shapes.append([0, 0, 0])
-                    checksums.append(None)
+                    entries.append(_Entry(shape=(0, 0, 0), image=None, logits=0))
                 elif isinstance(value, SegdistillError):
                     raise value
                 else:
-                    shapes.append(_write_one(file, teacher, value.image, device, config))
-                    checksums.append(_checksum(value.image))
-                if len(shapes) == 1:
-                    _require_space(folder, math.prod(shapes[0]) * _BYTES, len(data))
+                    entries.append(_write_one(file, teacher, value.image, device, config))
+                if len(entries) == 1:
+                    _require_space(folder, math.prod(entries[0].shape) * _BYTES, len(data))
                 done(1)
 
     write_aside(folder / "logits.bin", write)
-    write_json(folder / "index.json", {"shapes": shapes, "checksums": checksums})
+    write_json(folder / "index.json", _INDEX.dump_python(entries, mode="json"))
     teacher.to("cpu")
     if not quiet:
         size = (folder / "logits.bin").stat().st_size / 1e6
@@ -182,13 +197,16 @@ def _make(
 @torch.no_grad()
 def _write_one(
     file: BinaryIO, teacher: nn.Module, image: Tensor, device: torch.device, config: TrainingConfig
-) -> list[int]:
-    """Append the logits of one image; their shape."""
+) -> _Entry:
+    """Append the logits of one image."""
     with computing_in(config.precision, device):
         output: SegOutput = teacher(as_input(image[None].to(device)))
     maps = output.logits[0].float().clamp(-_LARGEST, _LARGEST).half().cpu()
-    file.write(maps.contiguous().numpy().data)
-    return list(maps.shape)
+    stored = maps.contiguous().numpy()
+    file.write(stored.data)
+    classes, height, width = stored.shape
+    shape = (classes, height, width)
+    return _Entry(shape=shape, image=_checksum(image), logits=_checksum_of_logits(stored, shape))
 
 
 def _require_space(folder: Path, one: int, images: int) -> None:
@@ -202,3 +220,8 @@ def _require_space(folder: Path, one: int, images: int) -> None:
 
 def _checksum(image: Tensor) -> int:
     return zlib.crc32(image.contiguous().numpy().data)
+
+
+def _checksum_of_logits(stored: NDArray[np.float16], shape: tuple[int, int, int]) -> int:
+    """Of the numbers and of the shape that they are given."""
+    return zlib.crc32(stored.data, zlib.crc32(repr(shape).encode()))

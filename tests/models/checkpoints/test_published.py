@@ -300,6 +300,9 @@ def test_a_broken_file_is_refused(tmp_path: Path) -> None:
     path.write_text("hello\n")
     with pytest.raises(CheckpointError, match=r"Can't read .*file\.pth: its bytes are not those of a torch file"):
         segdistill.inspect(path)
+    path.write_bytes(b"\x80\x02\x87.")  # a tuple of three, of an empty stack
+    with pytest.raises(CheckpointError, match=r"Can't read .*file\.pth: its bytes are not those of a torch file"):
+        segdistill.inspect(path)
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,8 @@ def _read_torch(path: Path) -> dict[Any, Any]:
             f"refused. torch says: {str(error).splitlines()[0]} If you trust where it comes from, open it once in the "
             "environment that wrote it and save it again with torch.save({'state_dict': file['state_dict']}, new_path)."
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        told = str(error) and not isinstance(error, KeyError)  # pickle's own KeyError says a number
+    except Exception as error:  # damaged pickles come to errors of any kind
+        told = str(error) and not isinstance(error, LookupError)  # pickle's own are about its stack
         reason = str(error).splitlines()[0] if told else "its bytes are not those of a torch file"
         raise CheckpointError(f"Can't read {path}: {reason}. Is it a whole torch file?") from error
     if not isinstance(found, dict):
