@@ -208,7 +208,7 @@ def test_one_class_is_refused(tmp_path: Path) -> None:
 
 def test_missing_class_names_are_asked_for(tmp_path: Path) -> None:
     _fill(tmp_path / "train", "a")
-    with pytest.raises(DataError, match=_says(tmp_path / "classes.txt")):
+    with pytest.raises(DataError, match=_says(tmp_path / "classes.txt", "one class a line")):
         _folder(tmp_path, classes=None)
 
 

@@ -141,6 +141,10 @@ def test_what_cannot_be_replayed_is_said(data: Path, tmp_path: Path) -> None:
         segdistill.replay(tmp_path)
     run = stopped(data)
     (file,) = (run / "faults").iterdir()
-    file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match="Can't read the saved step"):
-        segdistill.replay(run)
+    whole = file.read_bytes()
+    broken = bytearray(whole)
+    broken[len(whole) // 2] ^= 1  # of a tensor: torch itself would not see it
+    for content in (whole[:1000], bytes(broken)):
+        file.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"Can't read the saved step .*damaged"):
+            segdistill.replay(run)

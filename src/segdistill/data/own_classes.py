@@ -129,7 +129,7 @@ def _named(classes: Sequence[str] | Path | None, root: Path) -> LabelTable:
     file = None
     if classes is None or isinstance(classes, Path):
         file = classes or root / "classes.txt"
-        classes = read_lines(file)
+        classes = read_lines(file, what="class")
     names = tuple(classes)
     twice = sorted({name for name in names if names.count(name) > 1})
     if len(names) < 2 or twice:

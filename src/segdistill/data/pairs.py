@@ -63,10 +63,10 @@ class FilePairs(SegmentationDataset):
         return Sample(image, torch.from_numpy(self.values(raw, mask_path)), image_path.stem)
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a list file that are not blank."""
+def read_lines(path: Path, *, what: str = "image") -> list[str]:
+    """The lines of a list file that are not blank; each names one `what`."""
     if not path.is_file():
-        raise DataError(f"No list file {path}. Check data.root; the list names one image a line.")
+        raise DataError(f"No list file {path}. Check data.root; the list names one {what} a line.")
     try:
         text = path.read_text(encoding="utf-8-sig")  # Windows editors put a mark before the first line
     except UnicodeDecodeError as error:

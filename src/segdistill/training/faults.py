@@ -59,11 +59,10 @@ class Memory:
 
     def keep(self) -> None:
         """Copy it."""
-        trained = {name for name, _ in self._distiller.named_parameters()}
         old: list[Tensor] = []
         new: list[Tensor] = []
-        for name, value in self._distiller.state_dict().items():
-            if name in trained or name.startswith(self._left_out):
+        for name, value in self._distiller.state_dict(keep_vars=True).items():
+            if isinstance(value, nn.Parameter) or name.startswith(self._left_out):
                 continue
             before = self._state.get(name)
             if not isinstance(value, Tensor):

@@ -21,7 +21,7 @@ from segdistill.models.teacher import Teacher
 from segdistill.outputs import SegOutput
 from segdistill.recipe import Recipe, TrainingConfig, load_recipe
 from segdistill.seeds import mix
-from segdistill.training.checkpoint import load_state, save_state
+from segdistill.training.checkpoint import damage, load_state, save_state
 from segdistill.training.faults import bad_gradients, first_not_finite, read
 from segdistill.training.folder import RunFolder
 from segdistill.training.loop import Fit
@@ -171,6 +171,8 @@ def _file(run: Path, step: int | None) -> Path:
 
 def _load(file: Path) -> dict[str, Any]:
     try:
+        if fault := damage(file):
+            raise RuntimeError(fault)
         content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
         content["state"], content["images"]
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
