@@ -26,6 +26,7 @@ from segdistill.evaluation.inference import infer
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.zoo import create_model
 from segdistill.storage import write_json, write_text
+from segdistill.training.allocator import keep_freed_memory
 from segdistill.training.folder import describe_environment
 
 RESULTS = Path(__file__).parent / "results"
@@ -67,6 +68,7 @@ def main() -> None:
 
 def measure(options: argparse.Namespace, size: int) -> dict[str, Any]:
     """Megabytes and seconds of one image."""
+    keep_freed_memory(torch.device("cpu"))  # as `predict` does
     network = create_model(options.network, num_classes=options.classes)
     config = InferenceConfig(mode="slide", crop=(options.crop, options.crop))
     infer(network, torch.zeros(1, 3, 64, 64, dtype=torch.uint8), config)  # what a first call loads stays

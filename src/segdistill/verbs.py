@@ -35,6 +35,7 @@ from segdistill.reporting import report
 from segdistill.showing import show
 from segdistill.submitting import check_zip, submit
 from segdistill.training import runs
+from segdistill.training.allocator import keep_freed_memory
 from segdistill.training.display import console, counting
 from segdistill.training.folder import RunFolder
 from segdistill.training.pairing import comparable_teacher, require_same_classes
@@ -162,6 +163,7 @@ def evaluate(
     dataset = create_dataset(recipe.data, split)
     require_same_classes(model, dataset.classes)
     device = own_device()
+    keep_freed_memory(device)
     teacher = None
     if recipe.metrics.agreement:
         teacher = comparable_teacher(recipe, folder.path, dataset.classes, "metrics.agreement").network.to(device)

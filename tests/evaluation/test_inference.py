@@ -108,8 +108,11 @@ def test_windows_start_where_openmmlab_starts_them() -> None:
 def test_windows_of_a_network_without_context_give_the_whole(size: tuple[int, int], batch: int) -> None:
     network, image = Convolutions(5, 0, 1), picture(*size, n=2)
     slide = InferenceConfig(mode="slide", crop=(24, 32), stride=(17, 20), batch=batch, max_elements=500)
+    told: list[int] = []
     with torch.no_grad():
-        same(infer(network, image, slide, confidence=True), network(image / 255).logits)
+        same(infer(network, image, slide, confidence=True, on_pixels=told.append), network(image / 255).logits)
+    assert sum(told) == image[:, 0].numel()
+    assert len(told) > 2
 
 
 def test_windows_of_a_network_with_context_give_the_whole_where_no_padding_reaches() -> None:

@@ -42,8 +42,15 @@ class Predicted:
 
 
 @torch.no_grad()
-def infer(network: nn.Module, image: Tensor, config: InferenceConfig, *, confidence: bool = False) -> Predicted:
-    """Classes of `image` (uint8 N,3,H,W) as `config` says; sets evaluation mode.
+def infer(
+    network: nn.Module,
+    image: Tensor,
+    config: InferenceConfig,
+    *,
+    confidence: bool = False,
+    on_pixels: Callable[[int], object] = lambda _: None,
+) -> Predicted:
+    """Classes of `image` (uint8 N,3,H,W) as `config` says; sets evaluation mode. on_pixels: told how many are done.
 
     Where the classes of single whole views are all that is asked for, only the scores of classes that can win are made
     (`cells.py`). Else scores come a strip of rows at a time, so that nothing of the size N K H W is held, and on a
@@ -61,6 +68,7 @@ def infer(network: nn.Module, image: Tensor, config: InferenceConfig, *, confide
             classes[place] = found
             if sure is not None and certain is not None:
                 sure[place] = certain
+            on_pixels(found.numel())
     assert classes is not None
     return Predicted(classes, sure)
 

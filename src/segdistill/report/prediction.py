@@ -14,6 +14,8 @@ from segdistill.evaluation.inference import infer
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.files import LoadedModel
 from segdistill.report.pictures import overlay, save_mask, save_picture, with_legend
+from segdistill.training.allocator import keep_freed_memory
+from segdistill.training.display import counting
 from segdistill.training.processes import own_device
 
 
@@ -37,7 +39,8 @@ def predict_files(
 ) -> Iterable[Prediction]:
     """Predict image files and the images of folders, one by one as the result is read."""
     device = own_device()
-    network = model.network.to(device)
+    keep_freed_memory(device)
+    network, whole = model.network.to(device), inference.mode == "whole"
     files = list(image_files(inputs))
     stems = [file.stem for file in files]
     for file in files:
@@ -45,7 +48,10 @@ def predict_files(
         stem = file.stem if stems.count(file.stem) == 1 else f"{file.parent.name}-{file.stem}-{file.suffix[1:]}"
         image = read_image(file)
         try:
-            label = infer(network, image[None].to(device), inference).classes[0].cpu()
+            # One pass of a network can't tell how far it is; windows of a huge image can take hours.
+            with counting(f"{file.name}, megapixels", image[0].numel() / 1e6, quiet=whole) as done:
+                found = infer(network, image[None].to(device), inference, on_pixels=lambda n: done(n / 1e6))
+            label = found.classes[0].cpu()
         except (ValueError, RuntimeError) as error:
             if "size" not in str(error) or isinstance(error, torch.OutOfMemoryError):
                 raise

@@ -1,4 +1,4 @@
-"""Freed memory is kept for the next step, where the C library would give it back to the system after each."""
+"""Freed memory is kept for the next step or image, where the C library would give it back to the system after each."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import contextlib
 import ctypes
 import platform
 
+import torch
+
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 _KEEP = (-1, 0)
 _USUAL = (128 * 1024, 65536)
 
 
-def keep_freed_memory() -> None:
-    """Tell glibc never to give freed memory back, and to make no mappings of their own for large tensors.
+def keep_freed_memory(device: torch.device) -> None:
+    """Where networks run on a processor: tell glibc never to give freed memory back, and to map no large tensor alone.
 
-    A step on a processor makes and frees the same activations over and over. By default each of them is a mapping of
+    A step, or an image, makes and frees the same activations over and over. By default each of them is a mapping of
     its own, or the top of the heap, and goes back to the system, which fills it with zeros when it is asked for again:
     117,000 page faults a step of `mobile_pair` on CamVid, a sixth of its time. The process keeps its peak instead of
     returning to it. Nothing happens with another C library or allocator.
     """
-    _set(*_KEEP)
+    if device.type == "cpu":
+        _set(*_KEEP)
 
 
 def give_freed_memory_back() -> None:

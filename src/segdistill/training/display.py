@@ -59,9 +59,9 @@ class Display:
 
 
 @contextlib.contextmanager
-def counting(title: str, total: int, *, quiet: bool = False) -> Iterator[Callable[[int], object]]:
-    """A bar on a terminal, nothing elsewhere; call what it gives with the number of images that were done."""
+def counting(title: str, total: float, *, quiet: bool = False) -> Iterator[Callable[[float], object]]:
+    """A bar on a terminal, nothing elsewhere; call what it gives with the number (of images, ..) that were done."""
     columns = TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task(title, total=total)
-        yield lambda images: bar.advance(task, images)
+        yield lambda done: bar.advance(task, done)

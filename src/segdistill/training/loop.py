@@ -58,8 +58,7 @@ class Fit:
         accelerator = start_accelerator()
         share = own_batches(config)
         synchronise_norms(self.distiller, config.sync_bn, accelerator.device, accelerator.num_processes)
-        if accelerator.device.type == "cpu":
-            keep_freed_memory()
+        keep_freed_memory(accelerator.device)
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.distiller.to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
         asked = self.stream.targets is None  # else all that the teacher has to say is known

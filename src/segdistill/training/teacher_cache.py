@@ -160,8 +160,7 @@ def _make(
     entries: list[_Entry] = []
     began = time.perf_counter()
     device = own_device()
-    if device.type == "cpu":
-        keep_freed_memory()
+    keep_freed_memory(device)
     teacher.to(device).eval()
 
     def write(aside: Path) -> None:
