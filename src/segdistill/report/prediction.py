@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from segdistill.data.reading import IMAGE_SUFFIXES, read_image
 from segdistill.errors import DataError
@@ -40,7 +41,7 @@ def predict_files(
     """Predict image files and the images of folders, one by one as the result is read."""
     device = own_device()
     keep_freed_memory(device)
-    network, whole = model.network.to(device), inference.mode == "whole"
+    network = model.network.to(device)
     files = list(image_files(inputs))
     stems = [file.stem for file in files]
     for file in files:
@@ -48,10 +49,7 @@ def predict_files(
         stem = file.stem if stems.count(file.stem) == 1 else f"{file.parent.name}-{file.stem}-{file.suffix[1:]}"
         image = read_image(file)
         try:
-            # One pass of a network can't tell how far it is; windows of a huge image can take hours.
-            with counting(f"{file.name}, megapixels", image[0].numel() / 1e6, quiet=whole) as done:
-                found = infer(network, image[None].to(device), inference, on_pixels=lambda n: done(n / 1e6))
-            label = found.classes[0].cpu()
+            label = _classes(network, image.to(device), inference, file.name)
         except (ValueError, RuntimeError) as error:
             if "size" not in str(error) or isinstance(error, torch.OutOfMemoryError):
                 raise
@@ -64,6 +62,13 @@ def predict_files(
         pixels = overlay(image, label, model.classes, alpha=alpha)
         save_picture(prediction.overlay, with_legend(pixels, label, model.classes) if legend else pixels)
         yield prediction
+
+
+def _classes(network: nn.Module, image: Tensor, inference: InferenceConfig, name: str) -> Tensor:
+    """Class indices (H,W) of an image (uint8 3,H,W); windows, which can take an hour, show how far they are."""
+    with counting(f"{name}, percent", 100, quiet=inference.mode == "whole") as done:
+        each = 100 / image[0].numel()
+        return infer(network, image[None], inference, on_pixels=lambda pixels: done(each * pixels)).classes[0].cpu()
 
 
 def image_files(inputs: Iterable[Path], *, deep: bool = False) -> Iterable[Path]:

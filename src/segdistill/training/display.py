@@ -59,7 +59,7 @@ class Display:
 
 
 @contextlib.contextmanager
-def counting(title: str, total: float, *, quiet: bool = False) -> Iterator[Callable[[float], object]]:
+def counting(title: str, total: int, *, quiet: bool = False) -> Iterator[Callable[[float], object]]:
     """A bar on a terminal, nothing elsewhere; call what it gives with the number (of images, ..) that were done."""
     columns = TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
