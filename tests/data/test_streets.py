@@ -24,10 +24,21 @@ def _same(a: Sample, b: Sample) -> bool:
 
 
 def test_a_scene_is_the_same_each_time_and_in_each_instance() -> None:
-    dataset = Streets(count=8)
+    size = (130, 160)  # one that is drawn each time
+    dataset = Streets(count=8, size=size)
     last = dataset[7]
     assert _same(last, dataset[7])
-    assert _same(last, Streets(count=20)[7]), "neither the count nor the order of access changes a scene"
+    assert _same(last, Streets(count=20, size=size)[7]), "neither the count nor the order of access changes a scene"
+
+
+def test_what_is_done_to_a_sample_does_not_reach_the_next() -> None:
+    first = Streets(size=(32, 48))[7]
+    kept = first.image.clone(), first.label.clone()
+    first.image.zero_()
+    first.label.zero_()
+    again = Streets(size=(32, 48))[7]
+    assert torch.equal(again.image, kept[0])
+    assert torch.equal(again.label, kept[1])
 
 
 def test_seed_split_and_index_all_change_the_scene() -> None:

@@ -10,10 +10,12 @@ puddles mirror the sky, some walls and posters are green, and kerb, pavement and
 
 from __future__ import annotations
 
+import functools
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.scenery.scene import render
@@ -25,6 +27,8 @@ __all__ = ["BUILDING", "CAR", "PERSON", "POLE", "ROAD", "SIDEWALK", "SKY", "TREE
 
 _DEFAULT_COUNT = {"train": 600, "val": 100}
 _MIN_SIDE = 32
+_KEPT = 1024  # small scenes, ready for the next epoch: 50 MB at the default size, 80 at most
+_SMALL = 20_000  # pixels
 
 
 class Streets(SegmentationDataset):
@@ -58,8 +62,15 @@ class Streets(SegmentationDataset):
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self.count:
             raise IndexError(f"There is no scene {index}: the last of {self.count} is {self.count - 1}.")
-        rng = np.random.default_rng([self.seed, list(_DEFAULT_COUNT).index(self.split), index])
-        image, label = render(rng, *self.size)
-        channels_first = np.ascontiguousarray(image.transpose(2, 0, 1))
-        name = f"streets-{self.split}-{index:05d}"
-        return Sample(torch.from_numpy(channels_first), torch.from_numpy(label), name)
+        draw = _drawn_before if self.size[0] * self.size[1] <= _SMALL else _draw
+        image, label = draw(self.seed, self.split, index, self.size)
+        return Sample(torch.tensor(image), torch.tensor(label), f"streets-{self.split}-{index:05d}")
+
+
+def _draw(seed: int, split: str, index: int, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Image (3,H,W) and label (H,W)."""
+    image, label = render(np.random.default_rng([seed, list(_DEFAULT_COUNT).index(split), index]), *size)
+    return np.ascontiguousarray(image.transpose(2, 0, 1)), label
+
+
+_drawn_before = functools.lru_cache(_KEPT)(_draw)
