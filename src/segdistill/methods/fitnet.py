@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from segdistill.constraints import NonNegative
 from segdistill.methods import ranks
 from segdistill.methods.base import Method, labelled
-from segdistill.methods.connectors import Source, identity_connector, maps_of
+from segdistill.methods.connectors import Pointwise, Source, identity_connector, maps_of
 from segdistill.methods.squared import squared_distance
 from segdistill.outputs import SegOutput, finer
 
@@ -43,9 +43,7 @@ class FitNet(Method):
         self.weight = weight
         self.as_published = as_published
         maps = maps_of(student, source), maps_of(teacher, source)
-        self.connector = (
-            nn.Conv2d(maps[0].shape[1], maps[1].shape[1], 1, bias=False) if as_published else identity_connector(*maps)
-        )
+        self.connector = Pointwise(maps[0].shape[1], maps[1].shape[1]) if as_published else identity_connector(*maps)
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         f_s, f_t = finer(self.connector(maps_of(student, self.source)), maps_of(teacher, self.source))
