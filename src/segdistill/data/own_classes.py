@@ -121,7 +121,7 @@ def _read_table(path: Path) -> LabelTable:
         table = as_table(read_yaml(path), path)
     except yaml.YAMLError as error:
         raise DataError(f"Class table {path} is not valid YAML: {error}") from error
-    return replace(table, source=f"the {len(table.classes)} classes of {path}")
+    return _from_file(table, path)
 
 
 def _named(classes: Sequence[str] | Path | None, root: Path) -> LabelTable:
@@ -140,7 +140,12 @@ def _named(classes: Sequence[str] | Path | None, root: Path) -> LabelTable:
         )
     ids = tuple((index,) for index in range(len(names)))
     colours = distinct_colours(len(names))
-    return LabelTable(Classes(names, colours), ids, {}, f"the {len(names)} classes of {file}" if file else "")
+    table = LabelTable(Classes(names, colours), ids, {})
+    return _from_file(table, file) if file else table
+
+
+def _from_file(table: LabelTable, file: Path) -> LabelTable:
+    return replace(table, source=f"the {len(table.classes)} classes of {file}")
 
 
 def _index(target: int | str | None, classes: Classes, value: int) -> int:
