@@ -167,3 +167,11 @@ def test_a_teacher_in_parts_is_not_cached() -> None:
 def test_a_wrong_choice_names_the_key_and_what_there_is() -> None:
     with pytest.raises(RecipeError, match="Key 'compile': Input should be 'auto', True or False, found 'maybe'"):
         load_recipe("streets", "tiny_pair", "compile=maybe")
+
+
+def test_a_key_of_several_types_is_named_once_and_without_their_inner_names() -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("folder", "tiny_pair", "data.root=here", "data.classes=5")
+    assert str(caught.value) == (
+        "Key 'data.classes': Input should be a valid list, or should be a path, found 5. (set in 'data.classes=5')"
+    )

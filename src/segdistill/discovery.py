@@ -70,20 +70,29 @@ def check_options(cls: type, options: dict[str, Any], where: str) -> dict[str, A
 
 def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> list[str]:
     """One plain line for each thing pydantic found wrong, with the key and, if it is unknown, the nearest one."""
-    lines = []
+    lines: dict[str, str] = {}
     for problem in error.errors():
-        path = [str(part) for part in problem["loc"]]
+        path = [part for part in map(str, problem["loc"]) if not _names_a_type(part)]
         key = ".".join([where, *path] if where else path)
         if problem["type"] == "extra_forbidden":
             known = _fields_at(model, path[:-1])
-            lines.append(f"Unknown key '{key}'.{nearest(path[-1], known)}")
+            lines[key] = f"Unknown key '{key}'.{nearest(path[-1], known)}"
         elif problem["type"] == "missing":
-            lines.append(f"Key '{key}' is missing.")
+            lines[key] = f"Key '{key}' is missing."
         elif not key:  # several keys that don't fit together, which the message names
-            lines.append(problem["msg"].removeprefix("Value error, ") + ".")
+            text = problem["msg"].removeprefix("Value error, ") + "."
+            lines[text] = text
         else:
-            lines.append(f"Key '{key}': {problem['msg']}, found {problem['input']!r}.")
-    return lines
+            said = "Input should be a path" if problem["type"] == "path_type" else problem["msg"]
+            if key in lines:  # another of the types that it may have
+                said = f"{lines[key].partition(': ')[2].partition(', found ')[0]}, or {said.removeprefix('Input ')}"
+            lines[key] = f"Key '{key}': {said}, found {problem['input']!r}."
+    return list(lines.values())
+
+
+def _names_a_type(part: str) -> bool:
+    """Whether a part of pydantic's path is no key: of a value with several types it names the one that it tried."""
+    return "[" in part or part in ("str", "int", "float", "bool")
 
 
 def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
