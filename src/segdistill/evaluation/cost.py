@@ -60,7 +60,7 @@ def _trace(network: nn.Module, size: Size, device: torch.device, *, fake: bool) 
     stages = Stages(network)
     macs, live = MacCounter(stages), LiveBytes(stages)
     try:
-        with _contents(fake), stages, macs, live:
+        with _contents(fake and device.type != "meta"), stages, macs, live:
             predict_classes(network, torch.zeros(1, 3, *size, dtype=torch.uint8, device=device))
     finally:
         network.train(training)
