@@ -122,7 +122,8 @@ def test_convolutions_and_matrix_products_are_those_of_torchs_counter(name: str)
     with sdpa_kernel(SDPBackend.MATH):  # torch's counter does not know the fused attention of the CPU
         with FakeTensorMode(allow_non_fake_inputs=True), FlopCounterMode(display=False) as theirs:
             predict_classes(network, torch.zeros(1, 3, 64, 96, dtype=torch.uint8))
-        assert 2 * trace(network, (64, 96), CPU).macs.total("conv") == theirs.get_total_flops()
+        if name in ("segformer_b0", "isanet_r18"):  # those with attention
+            assert 2 * trace(network, (64, 96), CPU).macs.total("conv") == theirs.get_total_flops()
     assert 2 * trace(network, (64, 96), CPU).macs.total("conv") == theirs.get_total_flops()
 
 
