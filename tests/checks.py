@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,12 +21,23 @@ from segdistill.outputs import SegOutput
 CLASSES = 5
 
 
+@functools.lru_cache(maxsize=2)
+def shared(make: Callable[[str, int], Segmenter], name: str) -> Segmenter:
+    """A network of `CLASSES` classes that neighbouring checks share, in evaluation mode."""
+    return make(name, CLASSES).eval()
+
+
 class NetworkChecks:
-    """`names` are networks of the zoo; a subclass may make its own in `network`."""
+    """`names` are networks of the zoo; a subclass may make its own in `make`. `network` is left as it is found."""
 
     names: ClassVar[list[str]]
 
-    def network(self, name: str, num_classes: int = CLASSES) -> Segmenter:
+    @pytest.fixture
+    def network(self, name: str) -> Segmenter:
+        return shared(self.make, name)
+
+    @staticmethod
+    def make(name: str, num_classes: int) -> Segmenter:
         torch.manual_seed(0)
         made = build(resolve_spec({"name": name}), num_classes)
         assert isinstance(made, Segmenter)
@@ -35,12 +48,11 @@ class NetworkChecks:
 
     def run(self, network: Segmenter, image: Tensor) -> SegOutput:
         with torch.no_grad():
-            output: SegOutput = network.eval()(image)
+            output: SegOutput = network(image)
         return output
 
     @pytest.mark.parametrize("size", [(65, 97), (33, 47), (17, 16)], ids=str)
-    def test_any_size(self, name: str, size: tuple[int, int]) -> None:
-        network = self.network(name)
+    def test_any_size(self, network: Segmenter, size: tuple[int, int]) -> None:
         output = self.run(network, self.image(*size, n=2))
         assert output.logits.shape == (2, CLASSES, *output.embedding.shape[-2:])
         assert output.logits.isfinite().all()
@@ -48,8 +60,7 @@ class NetworkChecks:
         heights = [feature.shape[-2] for feature in output.features]
         assert heights == sorted(heights, reverse=True), "finest first"
 
-    def test_strides_and_channels_are_those_it_claims(self, name: str) -> None:
-        network = self.network(name)
+    def test_strides_and_channels_are_those_it_claims(self, network: Segmenter) -> None:
         assert network.spec is not None
         info = network.backbone.feature_info
         output = self.run(network, self.image(128, 192))
@@ -58,9 +69,9 @@ class NetworkChecks:
         assert info.reduction()[-1] == (network.spec.output_stride or 32)
         assert output.embedding.shape[1] == network.head.channels == network.classifier.in_channels
 
-    def test_learns(self, name: str) -> None:
-        network = self.network(name).train()
-        image = self.image(96, 160, n=2)
+    def test_learns(self, network: Segmenter) -> None:
+        network = copy.deepcopy(network).train()
+        image = self.image(64, 96, n=2)
         output = network(image)
         loss = output.logits.square().mean()
         if output.auxiliary is not None:
@@ -70,25 +81,22 @@ class NetworkChecks:
             assert parameter.grad is not None, parameter_name
             assert parameter.grad.isfinite().all(), parameter_name
         assert (output.auxiliary is not None) == (network.auxiliary is not None)
-        before = self.run(copy.deepcopy(network), image).logits
+        before = self.run(network.eval(), image).logits
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter -= 1e-3 * parameter.grad
         assert not torch.equal(self.run(network, image).logits, before)
 
-    def test_says_the_same_twice(self, name: str) -> None:
-        network = self.network(name)
+    def test_says_the_same_twice(self, network: Segmenter) -> None:
         image = self.image(65, 97)
         assert torch.equal(self.run(network, image).logits, self.run(network, image).logits)
 
-    def test_saved_and_loaded_is_the_same(self, name: str, tmp_path: Path) -> None:
-        network = self.network(name)
+    def test_saved_and_loaded_is_the_same(self, network: Segmenter, tmp_path: Path) -> None:
         save_model(tmp_path, "student", network, network.spec, unnamed_classes(CLASSES), None)
         image = self.image(33, 47)
         assert torch.equal(load_model(tmp_path)(image).logits, self.run(network, image).logits)
 
-    def test_half_precision(self, name: str) -> None:
-        network = self.network(name)
+    def test_half_precision(self, network: Segmenter) -> None:
         image = self.image(64, 96)
         full = self.run(network, image).logits
         with torch.autocast("cpu", torch.bfloat16):
@@ -96,15 +104,14 @@ class NetworkChecks:
         assert half.dtype == torch.bfloat16
         assert (half.float() - full).abs().max() < 0.1 * full.abs().max().clamp_min(1e-3)
 
-    def test_exports(self, name: str) -> None:
-        network = self.network(name).eval()
+    def test_exports(self, network: Segmenter) -> None:
         image = self.image(64, 96)
         exported = torch.export.export(_Scores(network), (image,)).module()
         torch.testing.assert_close(exported(image), self.run(network, image).logits, rtol=1e-4, atol=1e-5)
 
     @pytest.mark.parametrize("num_classes", [2, 150])
     def test_any_number_of_classes(self, name: str, num_classes: int) -> None:
-        assert self.run(self.network(name, num_classes), self.image(64, 96)).logits.shape[1] == num_classes
+        assert self.run(self.make(name, num_classes).eval(), self.image(33, 47)).logits.shape[1] == num_classes
 
 
 class _Scores(torch.nn.Module):

@@ -92,4 +92,4 @@ def start() -> Iterator[Callable[..., Forked]]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A class that inherits the checks of `checks.py` runs them on each of its `names`."""
     if "name" in metafunc.fixturenames and hasattr(metafunc.cls, "names"):
-        metafunc.parametrize("name", metafunc.cls.names)
+        metafunc.parametrize("name", metafunc.cls.names, scope="class")  # name by name, so that they can share it

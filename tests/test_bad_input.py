@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -97,8 +98,10 @@ def break_png(root: Path) -> None:
 )
 def test_broken_files_are_named(own_data: Path, damage: Callable[[Path], None], words: list[str], workers: int) -> None:
     damage(own_data)
+    before = set(multiprocessing.active_children())
     with pytest.raises(DataError) as caught:
         train(own_data, "steps=8", workers=workers)
+    assert set(multiprocessing.active_children()) <= before, "loading processes outlive the run"
     assert all(word in str(caught.value) for word in words), caught.value
     assert "Traceback" not in str(caught.value)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from layouts import SMALL
+from shapes import Shapes
 
 from segdistill.composition import fragments
 from segdistill.data.loading import Share, Stream, training_batches
@@ -17,7 +18,9 @@ from segdistill.evaluation.scoring import count
 from segdistill.methods import create_method
 from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.models.teacher import Teacher
-from segdistill.models.zoo import NetworkSpec, build, probe
+from segdistill.models.unfilled import Unfilled
+from segdistill.models.zoo import NetworkSpec, outline, probe
+from segdistill.outputs import SegOutput
 from segdistill.published_rows import published_rows
 from segdistill.recipe import Recipe, load_recipe
 from segdistill.training.runs import prepare_task
@@ -105,25 +108,27 @@ def test_teachers_train_as_they_were_trained(pair: str, student: tuple[Any, ...]
 
 
 @functools.cache
-def _described(spec: str, num_classes: int) -> SegmentationNetwork:
-    with torch.device("meta"):
-        return build(NetworkSpec.model_validate_json(spec), num_classes)
+def _made(spec: str, num_classes: int) -> tuple[SegmentationNetwork, SegOutput]:
+    network = outline(NetworkSpec.model_validate_json(spec), num_classes)
+    with Shapes():
+        return network, probe(network)
 
 
-def on_meta(spec: NetworkSpec | None, num_classes: int) -> SegmentationNetwork:
+def on_meta(spec: NetworkSpec | None, num_classes: int) -> tuple[SegmentationNetwork, SegOutput]:
+    """The network without contents, and its outputs."""
     assert spec is not None
-    return _described(spec.model_dump_json(), num_classes)
+    return _made(spec.model_dump_json(), num_classes)
 
 
 @pytest.mark.parametrize("pair", dict.fromkeys(name.rpartition("/")[0] for name in ROWS))
 def test_the_networks_of_a_pair_are_built_and_go_with_its_methods(pair: str) -> None:
     for name in (name for name in ROWS if name.startswith(f"{pair}/")):
         made, num_classes = recipe(name), classes(name)
-        student, teacher = on_meta(made.student, num_classes), on_meta(made.teacher.network, num_classes)
+        networks = {"student": made.student, "teacher": made.teacher.network}
+        examples = {role: on_meta(spec, num_classes)[1] for role, spec in networks.items()}
         if made.method:
-            examples = {"student": probe(student), "teacher": probe(teacher)}
             assert examples["student"].logits.shape == examples["teacher"].logits.shape
-        with torch.device("meta"):
+        with torch.device("meta"), Unfilled():
             for method in made.method:
                 create_method(method.name, **examples, num_classes=num_classes, **method.options)
 
@@ -132,7 +137,7 @@ def test_the_networks_of_a_pair_are_built_and_go_with_its_methods(pair: str) -> 
 def test_parameters_are_those_that_were_printed(name: str) -> None:
     """The paper's tables print those of the networks for ADE20K, the auxiliary head included."""
     row, made = ROWS[name], recipe(name)
-    network = on_meta(made.teacher.network if row.role == "teacher" else made.student, 150)
+    network, _ = on_meta(made.teacher.network if row.role == "teacher" else made.student, 150)
     assert row.parameters == round(sum(parameter.numel() for parameter in network.parameters()) / 1e6, 2)
 
 

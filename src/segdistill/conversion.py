@@ -14,7 +14,7 @@ from segdistill.models.checkpoints.published import LAYOUTS, Part, as_layout, op
 from segdistill.models.class_map import unnamed
 from segdistill.models.files import Role, is_published, open_model, read_description, save_model, save_weights
 from segdistill.models.segmenter import Segmenter
-from segdistill.models.zoo import NetworkSpec, build, resolve_spec
+from segdistill.models.zoo import NetworkSpec, outline, resolve_spec
 from segdistill.storage import write_aside
 
 OWN = "segdistill"
@@ -102,10 +102,7 @@ def _inspected(
     classes: tuple[str, ...] | None,
     faults: tuple[str, ...],
 ) -> Inspected:
-    with torch.device("meta"):
-        parameters = sum(
-            p.numel() for p in build(spec.model_copy(update={"backbone_weights": None}), num_classes).parameters()
-        )
+    parameters = sum(p.numel() for p in outline(spec, num_classes).parameters())
     made_of = spec.model_dump(mode="json", exclude={"name", "backbone_weights"}, exclude_defaults=True)
     return Inspected(path, layout, spec.name, made_of, num_classes, classes, parameters, faults)
 

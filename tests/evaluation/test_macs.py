@@ -21,10 +21,21 @@ from segdistill.evaluation.macs import MacCounter
 from segdistill.evaluation.stages import Stages
 from segdistill.models.heads import Head
 from segdistill.models.layers import AdaptiveAveragePool, Resize
-from segdistill.models.zoo import build, create_model, resolve_spec
+from segdistill.models.zoo import build, create_model, outline, resolve_spec
 
-CPU = torch.device("cpu")
+CPU, META = torch.device("cpu"), torch.device("meta")
 PUBLISHED: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "fixtures" / "flops.json").read_text())
+BPKD = {
+    "pspnet_r101": "256.89 68.07",
+    "pspnet_r18": "54.53 12.82",
+    "hrnet_w48": "95.64 65.95",
+    "hrnet_w18s": "10.49 3.97",
+    "deeplabv3plus_r101": "255.67 62.68",
+    "deeplabv3plus_mv2": "69.60 15.35",
+    "isanet_r101": "228.21 56.80",
+    "isanet_r18": "54.33 12.46",
+}
+"""BPKD's table (arXiv 2306.08075): GFLOPs and million parameters, as printed."""
 
 
 class _Runs(nn.Module):
@@ -111,7 +122,8 @@ def test_convolutions_and_matrix_products_are_those_of_torchs_counter(name: str)
     with sdpa_kernel(SDPBackend.MATH):  # torch's counter does not know the fused attention of the CPU
         with FakeTensorMode(allow_non_fake_inputs=True), FlopCounterMode(display=False) as theirs:
             predict_classes(network, torch.zeros(1, 3, 64, 96, dtype=torch.uint8))
-        assert 2 * trace(network, (64, 96), CPU).macs.total("conv") == theirs.get_total_flops()
+        if name in ("segformer_b0", "isanet_r18"):  # those with attention
+            assert 2 * trace(network, (64, 96), CPU).macs.total("conv") == theirs.get_total_flops()
     assert 2 * trace(network, (64, 96), CPU).macs.total("conv") == theirs.get_total_flops()
 
 
@@ -126,7 +138,7 @@ def test_counting_without_contents_equals_a_real_run(head: Any) -> None:
     traced = trace(network, (45, 61), CPU).macs
     assert traced.counts == real.counts
     assert gflops(network, image) == real.total() / 1e9
-    assert trace(network.to("meta"), (45, 61), torch.device("meta")).macs.by_kind() == real.by_kind()
+    assert trace(network.to("meta"), (45, 61), META).macs.by_kind() == real.by_kind()
 
 
 def test_the_count_splits_by_stage() -> None:
@@ -158,10 +170,10 @@ def test_a_network_that_reads_values_is_run_for_real() -> None:
     PUBLISHED,
     ids=lambda row: f"{row['network']}-{row['options'].get('channels', '')}-{row['num_classes']}-{row['size']}",
 )
-def test_published_networks_cost_what_openmmlab_says(row: dict[str, Any], built: Callable[..., nn.Module]) -> None:
-    """Exact integers of mmsegmentation's networks, counted by fvcore's rules."""
-    network = built(row["network"], row["num_classes"], **row["options"])
-    macs = trace(network, tuple(int(side) for side in row["size"].split("x")), CPU).macs
+def test_published_networks_cost_what_openmmlab_says(row: dict[str, Any]) -> None:
+    """Exact integers of mmsegmentation's networks, counted by fvcore's rules; and rounded those of BPKD's table."""
+    network = outline(resolve_spec({"name": row["network"], **row["options"]}), row["num_classes"])
+    macs = trace(network, tuple(int(side) for side in row["size"].split("x")), META).macs
     found = macs.by_kind()
     assert macs.total() == row["macs"]
     assert (found["norm"], found["pool"], found["resize"]) == (row["norm"], row["pool"], row["resize"])
@@ -172,18 +184,5 @@ def test_published_networks_cost_what_openmmlab_says(row: dict[str, Any], built:
     assert sum(weights.values()) == row["parameters"]
     used = sum(count for name, count in weights.items() if not name.startswith("auxiliary"))
     assert used == row["parameters_without_auxiliary"]
-
-
-@pytest.fixture(scope="module")
-def built() -> Callable[..., nn.Module]:
-    """A network by name; the last one is kept, because neighbouring rows share it."""
-    last: dict[str, nn.Module] = {}
-
-    def build_once(name: str, num_classes: int, **options: Any) -> nn.Module:
-        key = f"{name} {num_classes} {options}"
-        if key not in last:
-            last.clear()
-            last[key] = create_model(name, num_classes, **options)
-        return last[key]
-
-    return build_once
+    if (row["num_classes"], row["size"], row["options"]) == (150, "512x512", {}) and row["network"] in BPKD:
+        assert f"{macs.total() / 1e9:.2f} {sum(weights.values()) / 1e6:.2f}" == BPKD[row["network"]]

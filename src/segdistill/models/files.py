@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +27,7 @@ from segdistill.models.checkpoints.published import (
 )
 from segdistill.models.checkpoints.reading import names_in
 from segdistill.models.segmenter import SegmentationNetwork, Segmenter
+from segdistill.models.unfilled import Unfilled
 from segdistill.models.zoo import NetworkSpec, build, resolve_spec
 from segdistill.plain_yaml import read_yaml
 from segdistill.storage import write_aside, write_yaml
@@ -118,7 +120,8 @@ def open_model(path: str | Path | NetworkSpec, *, part: Part = "student") -> Loa
         return LoadedModel(network, classes, published.path)
     file = _weights_file(Path(path))
     spec, classes = _described(file)
-    own = build(spec, len(classes))
+    with nullcontext() if is_adapted(spec.name) else Unfilled():
+        own = build(spec, len(classes))
     load_checkpoint(own, file)
     own.classes = classes
     return LoadedModel(own.eval(), classes, file)

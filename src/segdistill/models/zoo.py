@@ -17,6 +17,7 @@ from segdistill.models.heads import Head
 from segdistill.models.heads.fcn import FCN
 from segdistill.models.published import PUBLISHED
 from segdistill.models.segmenter import SegmentationNetwork, Segmenter
+from segdistill.models.unfilled import Unfilled
 
 ZOO: dict[str, dict[str, Any]] = {
     "mobilenetv2_pspnet": {
@@ -131,6 +132,12 @@ def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
     )
     network.spec = spec
     return network
+
+
+def outline(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
+    """The network of `spec` without contents, on the device "meta": its names and shapes take no memory."""
+    with torch.device("meta"), Unfilled():
+        return build(spec.model_copy(update={"backbone_weights": None}), num_classes)
 
 
 def create_model(

@@ -83,7 +83,7 @@ class Fit:
         batches = training_batches(
             self.stream, share, start=progress.step, stop=until, workers=config.workers, skip=unreadable.skips
         )
-        validate = Validation(
+        validation = Validation(
             self.folder, self.distiller.student, self.validation,
             inference=self.inference, metrics=self.metrics, workers=config.workers, accelerator=accelerator,
         )  # fmt: skip
@@ -91,6 +91,7 @@ class Fit:
         checkpoint_every = config.checkpoint_every or max(1, config.steps // 10)
         with (
             StopRequest() as stop,
+            contextlib.closing(validation) as validate,
             display,
             Journal(self.folder, progress) if accelerator.is_main_process else contextlib.nullcontext() as journal,
             self._saving_when_stopped(progress, parts, stop, accelerator),

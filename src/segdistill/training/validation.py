@@ -41,6 +41,10 @@ class Validation:
         self._inference, self._metrics, self._accelerator = inference, metrics.confusion_only(), accelerator
         self._loader = sample_loader(data, own_share(len(data)), workers, lasting=True)
 
+    def close(self) -> None:
+        """End the processes that load images. The garbage collector would wait five seconds for each, at any time."""
+        self._loader._iterator = None
+
     def __call__(self, progress: Progress, stop: StopRequest) -> Scores:
         accelerator = self._accelerator
         if accelerator.num_processes > 1:  # running statistics differ by process; the main one's are handed over

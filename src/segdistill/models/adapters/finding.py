@@ -80,11 +80,10 @@ def find(
             f"be told. Name the module whose input is the embedding with classifier=PATH ("
             f"{_last(module)}), or take the scores as the embedding with classifier={OUTPUT}."
         )
-    equal = [path for path, value in maps.items() if _gives(scores, value)]
-    alone = [path for path in candidates if path in equal]
-    embedding = (alone or candidates)[-1]
+    alone = next((path for path in reversed(candidates) if _gives(scores, maps[path])), None)
+    embedding = alone or candidates[-1]
     # Several classifiers may be summed, as in LR-ASPP: the first module that holds the sum has it at its own stride.
-    source = alone[-1] if alone else next(iter(equal), None)
+    source = alone or next((path for path, value in maps.items() if _gives(scores, value)), None)
     return Found(count, source, embedding, isinstance(module.get_submodule(embedding), nn.Linear), divisor)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from segdistill.data.base import Classes, distinct_colours
@@ -20,7 +19,8 @@ from segdistill.models.checkpoints.reading import RawFile, read_file
 from segdistill.models.checkpoints.segformer import CIRKDSegFormer, HuggingFace, NVlabs
 from segdistill.models.heads import Head
 from segdistill.models.segmenter import Segmenter
-from segdistill.models.zoo import ZOO, NetworkSpec, build, resolve_spec
+from segdistill.models.unfilled import Unfilled
+from segdistill.models.zoo import ZOO, NetworkSpec, build, outline, resolve_spec
 
 LAYOUTS: dict[str, Layout] = {
     "openmmlab": OpenMMLab(),
@@ -55,7 +55,8 @@ class PublishedFile:
 
     def build(self) -> Segmenter:
         """The network with the file's weights, in evaluation mode."""
-        network = build(self.spec, self.num_classes)
+        with Unfilled():
+            network = build(self.spec, self.num_classes)
         assert isinstance(network, Segmenter)
         self.fill(network)
         network.classes = self.classes
@@ -74,8 +75,7 @@ class PublishedFile:
 
     def faults(self) -> list[str]:
         """The tensors that are missing, surplus or misshapen for the network that the file seems to hold."""
-        with torch.device("meta"):
-            network = build(self.spec, self.num_classes)
+        network = outline(self.spec, self.num_classes)
         assert isinstance(network, Segmenter)
         return self._gather(network)[1]
 

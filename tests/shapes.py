@@ -1,0 +1,36 @@
+"""Forward passes on the device "meta" in a third of the time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+aten = torch.ops.aten
+_NORMS = {aten.native_batch_norm.default: (1, 1), aten.native_layer_norm.default: (2, -1)}
+"""Operation -> which argument is its gamma, and which dimension of the maps has as many channels."""
+_ELEMENTWISE = {aten.gelu.default, aten._safe_softmax.default}
+
+
+class Shapes(TorchDispatchMode):
+    """While entered, operations whose shapes are plain, and which torch works out in milliseconds, are short-cut.
+
+    For networks in evaluation mode on "meta", where torch runs these as many small operations in Python.
+    """
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if args and isinstance(args[0], Tensor) and args[0].is_meta:
+            x = args[0]
+            if func in _NORMS:
+                gamma, channels = _NORMS[func]
+                assert args[gamma].numel() == x.shape[channels]
+                return torch.empty_like(x), x.new_empty(0), x.new_empty(0)
+            if func in _ELEMENTWISE:
+                return torch.empty_like(x)
+            if func is aten.upsample_bilinear2d.default:
+                return x.new_empty(*x.shape[:2], *args[1])
+        return func(*args, **(kwargs or {}))
