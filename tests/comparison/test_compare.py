@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -183,13 +184,17 @@ def test_the_slurm_script_does_every_run(
     assert asked.returncode == 0, asked.stderr
     script = folder / "slurm.sh"
     assert f"--array=0-1 {script}" in script.read_text()
-    srun = tmp_path / "bin" / "srun"  # what SLURM would run on a node
+    srun = tmp_path / "bin" / "srun"  # says what SLURM would run on a node
     srun.parent.mkdir()
-    srun.write_text('#!/bin/sh\nexec "$@"\n')
+    srun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     srun.chmod(0o755)
     on_a_node = {**environment(), "PATH": f"{srun.parent}:{os.environ['PATH']}"}
     for task in ({}, {"SLURM_ARRAY_TASK_ID": "0"}, {"SLURM_ARRAY_TASK_ID": "1"}):
-        subprocess.run(["bash", str(script)], env={**on_a_node, **task}, check=True, capture_output=True, timeout=120)
+        said = subprocess.run(["bash", str(script)], env={**on_a_node, **task}, check=True, capture_output=True)
+        python, *command = said.stdout.decode().splitlines()
+        assert (python, command[:2]) == (sys.executable, ["-m", "segdistill"])
+        ran = segdistill(*command[2:])  # as other tests do with all of it
+        assert ran.returncode == 0, ran.stderr
     done = compare(folder, quiet=True)
     assert scores(done) == [each for each in scores(study[1]) if each[:2] in [("student alone", 0), ("kd", 0)]]
 
