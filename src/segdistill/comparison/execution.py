@@ -128,7 +128,9 @@ def _start(folder: Path, job: Job, environment: dict[str, str]) -> subprocess.Po
     log = _log(folder, job)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as written:
-        return subprocess.Popen([sys.executable, *_arguments(folder, job)], stdout=written, stderr=written, env=environment)
+        return subprocess.Popen(
+            [sys.executable, *_arguments(folder, job)], stdout=written, stderr=written, env=environment
+        )
 
 
 def _told(folder: Path, job: Job, status: int) -> str | None:

@@ -17,7 +17,8 @@ from segdistill.evaluation.inference import predict_classes
 from segdistill.evaluation.macs import Convention, MacCounter
 from segdistill.evaluation.memory import LiveBytes, saved_for_backward
 from segdistill.evaluation.stages import Stages
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.segmenter import SegmentationNetwork, Segmenter
+from segdistill.models.teacher import Teacher
 
 Size = tuple[int, int]
 
@@ -36,8 +37,32 @@ def parameters(network: SegmentationNetwork) -> int:
 
 
 def gflops(network: nn.Module, image: Tensor, convention: Convention = "paper") -> float:
-    """Billions of multiply-adds from one `image` (uint8 1,3,H,W) to class scores of its size; see `macs`."""
-    return trace(network, (image.shape[-2], image.shape[-1]), image.device).macs.total(convention) / 1e9
+    """Billions of multiply-adds from one `image` (uint8 1,3,H,W) to class scores of its size; see `macs`.
+
+    Networks made from the same description, such as a student alone and a distilled one, are counted once.
+    """
+    size = (image.shape[-2], image.shape[-1])
+    made_of = _made_of(network)
+    key = (made_of, size, image.device, convention)
+    found = _COUNTED.get(key)
+    if found is None:
+        found = trace(network, size, image.device).macs.total(convention) / 1e9
+        if made_of:
+            _COUNTED[key] = found
+    return found
+
+
+_COUNTED: dict[tuple[str, Size, torch.device, Convention], float] = {}
+
+
+def _made_of(network: nn.Module) -> str:
+    """All that the cost of a network of this library depends on; nothing for other networks."""
+    if isinstance(network, Teacher) and network.class_map is None:
+        inner = _made_of(network.network)
+        return inner and f"{inner} at {network.input_scale} in {network.precision}"
+    if isinstance(network, Segmenter) and network.spec is not None:
+        return f"{network.num_classes} {network.spec!r}"
+    return ""
 
 
 def trace(network: nn.Module, size: Size, device: torch.device) -> Traced:
