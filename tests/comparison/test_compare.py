@@ -146,11 +146,17 @@ def test_a_state_that_can_not_be_read_is_put_aside_and_the_run_made_again(
 
 
 def test_minutes_become_steps_once(tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study]) -> None:
-    words = [*tiny, f"teacher.run={study[0] / 'teacher'}", "budget=minutes:0.01"]
+    words = [
+        *tiny,
+        f"teacher.run={study[0] / 'teacher'}",
+        "budget=minutes:0.003",
+        "validate_every=1000",
+        "checkpoint_every=1000",
+    ]
     done = compare(*words, methods="skds", seeds="0", run=tmp_path / "s", quiet=True)
     steps = yaml.safe_load((tmp_path / "s" / "study.yaml").read_text())["steps"]
     assert {each.label: each.steps for each in done.outcomes} == steps
-    assert done.budget == "0.01 minutes"
+    assert done.budget == "0.003 minutes"
     more = compare(tmp_path / "s", methods="kd", quiet=True)
     later = yaml.safe_load((tmp_path / "s" / "study.yaml").read_text())["steps"]
     assert later == {**steps, "kd": more.of("kd").steps}
