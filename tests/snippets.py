@@ -48,6 +48,8 @@ SMALL_DATA = {
 """And by data set: those of the tests are parts."""
 
 SMALL_VERB = {"profile": ("size=64x64", "runs=1"), "prepare": ("partial=true",), "compare": ("budget=steps:2",)}
+SMALL_OPTIONS = {"compare": {"seeds": "0"}}
+"""Options put behind those of the page's command, keywords in the place of those of its program."""
 NO_RECIPE = ("budget", "executor", "processes")
 """Keys that `compare` takes beside those of its recipe."""
 
@@ -160,7 +162,9 @@ class _Small(ast.NodeTransformer):
         overrides = {word.arg: ast.literal_eval(word.value) for word in node.keywords if word.arg}
         words = small(verb, parts, **overrides)
         keys = {word.partition("=")[0] for word in words}
-        node.keywords = [word for word in node.keywords if word.arg not in keys]
+        options = SMALL_OPTIONS.get(verb, {})
+        node.keywords = [word for word in node.keywords if word.arg not in (*keys, *options)]
+        node.keywords += [ast.keyword(key, ast.Constant(value)) for key, value in options.items()]
         node.args += [ast.Constant(word) for word in words]
         return node
 

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict
+
+from segdistill.plain_yaml import load_yaml
 
 FOLDER = "published"
 """The folder of `recipes/` that holds tables, not fragments."""
@@ -172,7 +173,7 @@ def row_words(name: str) -> tuple[str, ...] | None:
 def _files() -> dict[str, dict[str, Any]]:
     folder = resources.files("segdistill") / "recipes" / FOLDER
     return {
-        file.name.removesuffix(".yaml"): yaml.safe_load(file.read_text(encoding="utf-8"))
+        file.name.removesuffix(".yaml"): load_yaml(file.read_text(encoding="utf-8"))
         for file in sorted(folder.iterdir(), key=lambda file: file.name)
         if file.name.endswith(".yaml")
     }

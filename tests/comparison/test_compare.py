@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -145,11 +146,17 @@ def test_a_state_that_can_not_be_read_is_put_aside_and_the_run_made_again(
 
 
 def test_minutes_become_steps_once(tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study]) -> None:
-    words = [*tiny, f"teacher.run={study[0] / 'teacher'}", "budget=minutes:0.01"]
+    words = [
+        *tiny,
+        f"teacher.run={study[0] / 'teacher'}",
+        "budget=minutes:0.003",
+        "validate_every=1000",
+        "checkpoint_every=1000",
+    ]
     done = compare(*words, methods="skds", seeds="0", run=tmp_path / "s", quiet=True)
     steps = yaml.safe_load((tmp_path / "s" / "study.yaml").read_text())["steps"]
     assert {each.label: each.steps for each in done.outcomes} == steps
-    assert done.budget == "0.01 minutes"
+    assert done.budget == "0.003 minutes"
     more = compare(tmp_path / "s", methods="kd", quiet=True)
     later = yaml.safe_load((tmp_path / "s" / "study.yaml").read_text())["steps"]
     assert later == {**steps, "kd": more.of("kd").steps}
@@ -183,13 +190,17 @@ def test_the_slurm_script_does_every_run(
     assert asked.returncode == 0, asked.stderr
     script = folder / "slurm.sh"
     assert f"--array=0-1 {script}" in script.read_text()
-    srun = tmp_path / "bin" / "srun"  # what SLURM would run on a node
+    srun = tmp_path / "bin" / "srun"  # says what SLURM would run on a node
     srun.parent.mkdir()
-    srun.write_text('#!/bin/sh\nexec "$@"\n')
+    srun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     srun.chmod(0o755)
     on_a_node = {**environment(), "PATH": f"{srun.parent}:{os.environ['PATH']}"}
     for task in ({}, {"SLURM_ARRAY_TASK_ID": "0"}, {"SLURM_ARRAY_TASK_ID": "1"}):
-        subprocess.run(["bash", str(script)], env={**on_a_node, **task}, check=True, capture_output=True, timeout=120)
+        said = subprocess.run(["bash", str(script)], env={**on_a_node, **task}, check=True, capture_output=True)
+        python, *command = said.stdout.decode().splitlines()
+        assert (python, command[:2]) == (sys.executable, ["-m", "segdistill"])
+        ran = segdistill(*command[2:])  # as other tests do with all of it
+        assert ran.returncode == 0, ran.stderr
     done = compare(folder, quiet=True)
     assert scores(done) == [each for each in scores(study[1]) if each[:2] in [("student alone", 0), ("kd", 0)]]
 

@@ -175,11 +175,11 @@ def test_the_command_line_names_all_and_fails(root: Path, segdistill: Callable[.
 
 def test_ctrl_c_hands_over_what_was_found(tmp_path: Path, start: Callable[..., Forked]) -> None:
     """A large generated set, which takes minutes to read."""
-    running = start("doctor", "streets", "data.size=[512,768]", "data.count=20000", "--images", "all")
+    running = start("doctor", "streets", "data.size=[128,192]", "data.count=20000", "--images", "all")
     while "reading 20000 of 20000" not in running.output:
         assert running.poll() is None, running.output
         time.sleep(0.05)
-    time.sleep(3)
+    time.sleep(1)
     running.send_signal(signal.SIGINT)
     out, _ = running.communicate(timeout=60)
     assert running.returncode == 130

@@ -22,6 +22,7 @@ from snippets import (
     ROOT,
     SHELL,
     SHOWN,
+    SMALL_OPTIONS,
     VERBS,
     Block,
     blocks,
@@ -136,7 +137,8 @@ def _run(words: list[str], block: Block) -> None:
     if verb in ONCE and line in _done:
         return
     _done.add(line)
-    _invoke([verb, *rest, *small(verb, parts)], block)
+    options = [word for key, value in SMALL_OPTIONS.get(verb, {}).items() for word in (f"--{key}", value)]
+    _invoke([verb, *rest, *small(verb, parts), *options], block)
 
 
 def _invoke(words: list[str], block: Block) -> None:

@@ -114,14 +114,14 @@ def test_a_killed_process_ends_the_run_and_one_process_goes_on_with_it(
 def test_out_of_memory_names_a_number_of_micro_batches_that_fits(
     tiny: tuple[str, ...], tmp_path: Path, segdistill: Run
 ) -> None:
-    words = [*tiny, "data.size=[384,384]", "augment.crop=[384,384]", "batch_size=16", "steps=1"]
+    words = [*tiny, "data.size=[256,256]", "augment.crop=[256,256]", "batch_size=16", "steps=1"]
     words += ["student.output_stride=8", f"run={tmp_path / 'run'}"]
 
-    told = segdistill("train", *words, more_bytes=900 * 2**20).stderr
+    told = segdistill("train", *words, more_bytes=400 * 2**20).stderr
     assert "Error: Out of memory while training: tried to allocate" in told
     found = re.search(r"accumulate=([0-9]+) --resume", told)
     assert found, told
-    done = segdistill("train", *words, f"accumulate={found.group(1)}", "--resume", more_bytes=900 * 2**20)
+    done = segdistill("train", *words, f"accumulate={found.group(1)}", "--resume", more_bytes=400 * 2**20)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "student.safetensors").is_file()
 

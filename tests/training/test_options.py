@@ -71,6 +71,6 @@ def test_the_run_folder_holds_the_resolved_recipe(tiny: tuple[str, ...], tmp_pat
     recipe = yaml.safe_load((done.folder / "recipe.yaml").read_text())
     assert recipe["steps"] == 1
     assert recipe["optimizer"]["momentum"] == 0.9
-    assert recipe["student"]["backbone"] == "mobilenetv2_035"
+    assert recipe["student"]["backbone"] == "test_efficientnet"
     environment = json.loads((done.folder / "environment.json").read_text())
     assert environment["packages"]["torch"] == torch.__version__.partition("+")[0]

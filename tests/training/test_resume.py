@@ -122,10 +122,10 @@ def test_a_signal_while_validating_saves_before_it_is_done(
 
 
 def test_a_signal_while_data_is_awaited_saves(tiny: tuple[str, ...], tmp_path: Path, start: Start) -> None:
-    slow = ["data.size=[1000,1400]", "batch_size=8", "augment.max_class_share=1"]
+    slow = ["data.size=[1000,1400]", "augment.max_class_share=1"]
     process = start("train", *tiny, *slow, "steps=4", "validate_every=4", f"run={tmp_path / 'run'}")
     wait_for_step(process, tmp_path / "run" / "metrics.jsonl", 1)
-    time.sleep(0.2)
+    time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 128 + signal.SIGTERM, output

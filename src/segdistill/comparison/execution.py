@@ -128,7 +128,9 @@ def _start(folder: Path, job: Job, environment: dict[str, str]) -> subprocess.Po
     log = _log(folder, job)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as written:
-        return subprocess.Popen(_command(folder, job), stdout=written, stderr=written, env=environment)
+        return subprocess.Popen(
+            [sys.executable, *_arguments(folder, job)], stdout=written, stderr=written, env=environment
+        )
 
 
 def _told(folder: Path, job: Job, status: int) -> str | None:
@@ -155,16 +157,18 @@ def _by_ray(folder: Path, jobs: Sequence[Job], processes: int | None) -> Iterato
     cpus = 1 if processes is None else max(1, int(ray.cluster_resources().get("CPU", 1)) // processes)
 
     @ray.remote(num_gpus=gpus, num_cpus=cpus, max_retries=1)  # type: ignore[untyped-decorator]
-    def task(job: Job) -> str | None:
-        process = _start(folder, job, {**os.environ, "OMP_NUM_THREADS": str(cpus)})
-        return _told(folder, job, process.wait())
+    def task(arguments: list[str], log: Path) -> int:  # names nothing of this library: its import takes seconds
+        log.parent.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, "OMP_NUM_THREADS": str(cpus)}
+        with log.open("wb") as written:
+            return subprocess.call([sys.executable, *arguments], stdout=written, stderr=written, env=environment)
 
-    waiting: dict[Any, Job] = {task.remote(job): job for job in jobs}
+    waiting: dict[Any, Job] = {task.remote(_arguments(folder, job), _log(folder, job)): job for job in jobs}
     while waiting:
         (ended,), _ = ray.wait(list(waiting), num_returns=1)
         job = waiting.pop(ended)
         try:
-            yield job, ray.get(ended)
+            yield job, _told(folder, job, ray.get(ended))
         except ray.exceptions.RayError as error:
             yield job, f"Ray could not finish it: {error}"
 
@@ -204,8 +208,9 @@ exec srun {command} --job "${{runs[$SLURM_ARRAY_TASK_ID]}}"
     return script
 
 
-def _command(folder: Path, job: Job) -> list[str]:
-    return [sys.executable, "-m", "segdistill", "compare", str(folder), "--job", job.name]
+def _arguments(folder: Path, job: Job) -> list[str]:
+    """What Python is called with for the job."""
+    return ["-m", "segdistill", "compare", str(folder), "--job", job.name]
 
 
 def _log(folder: Path, job: Job) -> Path:

@@ -41,16 +41,16 @@ def gflops(network: nn.Module, image: Tensor, convention: Convention = "paper") 
     The network runs for real: once is little beside the timing that goes with it, and quicker than `trace` if small.
     """
     size = (image.shape[-2], image.shape[-1])
-    return _trace(network, size, image.device, fake=False).macs.total(convention) / 1e9
+    return trace(network, size, image.device, fake=False).macs.total(convention) / 1e9
 
 
-def trace(network: nn.Module, size: Size, device: torch.device) -> Traced:
+def trace(network: nn.Module, size: Size, device: torch.device, *, fake: bool = True) -> Traced:
     """Follow one image of `size` (H,W) to its classes. Nothing is computed: the tensors have a shape and no contents.
 
-    A network that reads values as it goes (to choose what to do next) can't run without them; it runs for real, and so
+    fake: with False the network runs for real. A network that reads values as it goes (to choose what to do next) can't run without them; it runs for real, and so
     does one that keeps tensors for later images, which must not be left with empty ones.
     """
-    if not getattr(network, "keeps_tensors", False):
+    if fake and not getattr(network, "keeps_tensors", False):
         with contextlib.suppress(RuntimeError):
             return _trace(network, size, device, fake=True)
     try:

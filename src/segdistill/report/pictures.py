@@ -17,6 +17,8 @@ from segdistill.data.base import IGNORE_INDEX, Classes
 from segdistill.storage import write_aside
 
 _VOID_COLOUR = (255, 255, 255)
+_CELL, _LINE, _GAP = 2.6, 0.25, 0.04
+"""Inches: the width of a panel, the height of a line of text, what is left free around a panel."""
 
 Pixels = NDArray[np.uint8]
 
@@ -74,18 +76,21 @@ def save_panels(path: Path, panels: Sequence[tuple[str, Pixels]], classes: Class
     """Pictures with their titles, row by row, with the classes' colours below, if there are any to explain."""
     rows = -(-len(panels) // columns)
     height, width = panels[0][1].shape[:2]
-    cell = 2.6
-    titled = sum(any(title for title, _ in panels[row * columns : (row + 1) * columns]) for row in range(rows))
+    tall = _CELL * height / width
+    titled = [any(title for title, _ in panels[row * columns : (row + 1) * columns]) for row in range(rows)]
     named = [] if classes is None else [*zip(classes.names, classes.colours, strict=True), ("void", _VOID_COLOUR)]
-    size = (cell * columns, cell * height / width * rows + 0.25 * titled - 0.25 * (-len(named) // 6))
-    figure = Figure(figsize=size, dpi=150, layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).flatten()
-    for axis in axes:
-        axis.set_axis_off()
-    for axis, (title, pixels) in zip(axes, panels, strict=False):
-        axis.imshow(pixels, interpolation="nearest")
-        if title:
-            axis.set_title(title, fontsize=9)
+    size = (_CELL * columns, tall * rows + _LINE * (sum(titled) - (-len(named) // 6)))
+    figure = Figure(figsize=size, dpi=150)
+    # In inches; axes of its own for each panel would take three times as long.
+    axis = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(size[1], 0))
+    axis.set_axis_off()
+    for place, (title, pixels) in enumerate(panels):
+        row, column = divmod(place, columns)
+        left, top = column * _CELL, row * tall + _LINE * sum(titled[: row + 1])
+        gap, edge = _GAP, _GAP * height / width
+        extent = (left + gap, left + _CELL - gap, top + tall - edge, top + edge)
+        axis.imshow(pixels, interpolation="nearest", extent=extent, aspect="auto")
+        axis.text(left + _CELL / 2, top - 0.05, title, fontsize=9, horizontalalignment="center")
     patches = [
         Patch(
             facecolor=(colour[0] / 255, colour[1] / 255, colour[2] / 255), edgecolor="grey", linewidth=0.4, label=name
@@ -93,7 +98,7 @@ def save_panels(path: Path, panels: Sequence[tuple[str, Pixels]], classes: Class
         for name, colour in named
     ]
     if patches:
-        figure.legend(handles=patches, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
+        figure.legend(handles=patches, loc="lower center", ncols=6, fontsize=8, frameon=False)
     write_aside(path, lambda aside: figure.savefig(aside, format="png"))
 
 
