@@ -47,8 +47,9 @@ def gflops(network: nn.Module, image: Tensor, convention: Convention = "paper") 
 def trace(network: nn.Module, size: Size, device: torch.device, *, fake: bool = True) -> Traced:
     """Follow one image of `size` (H,W) to its classes. Nothing is computed: the tensors have a shape and no contents.
 
-    fake: with False the network runs for real. A network that reads values as it goes (to choose what to do next) can't run without them; it runs for real, and so
-    does one that keeps tensors for later images, which must not be left with empty ones.
+    fake: with False the network runs for real. So does, in any case, one that reads values as it goes (to choose what
+    to do next), which can't run without them, and one that keeps tensors for later images, which must not be left with
+    empty ones.
     """
     if fake and not getattr(network, "keeps_tensors", False):
         with contextlib.suppress(RuntimeError):
