@@ -1,14 +1,17 @@
-"""Class colours over images."""
+"""Class colours over images, and grids of pictures."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from segdistill.data.streets import Streets
-from segdistill.report.pictures import colourise, overlay
+from segdistill.report.pictures import colourise, overlay, save_grid
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -21,3 +24,16 @@ def test_an_overlay_mixes_the_image_with_its_class_colours(alpha: float, layout:
     plain = (1 - alpha) * image.permute(1, 2, 0).numpy() + alpha * colourise(scene.label, data.classes)
     assert mixed.dtype == np.uint8
     assert np.abs(mixed - plain).max() <= 0.5 + 1e-3
+
+
+def test_pictures_of_a_grid_keep_their_shapes(tmp_path: Path) -> None:
+    """A wide image, a tall and a square one, in one grid."""
+    sizes = {(255, 0, 0): (60, 90), (0, 255, 0): (90, 60), (0, 0, 255): (70, 70)}
+    rows = [[np.full((*size, 3), colour, np.uint8)] for colour, size in sizes.items()]
+    save_grid(tmp_path / "grid.png", rows, ["image"], Streets.classes)
+    grid = np.asarray(Image.open(tmp_path / "grid.png").convert("RGB"))
+    for colour, (height, width) in sizes.items():
+        ys, xs = np.nonzero((grid == colour).all(-1))
+        shown = np.ptp(ys) + 1, np.ptp(xs) + 1
+        assert len(ys) > 0.98 * shown[0] * shown[1]
+        assert shown[0] / shown[1] == pytest.approx(height / width, rel=0.03)

@@ -86,11 +86,12 @@ def save_panels(path: Path, panels: Sequence[tuple[str, Pixels]], classes: Class
     axis.set_axis_off()
     for place, (title, pixels) in enumerate(panels):
         row, column = divmod(place, columns)
-        left, top = column * _CELL, row * tall + _LINE * sum(titled[: row + 1])
-        gap, edge = _GAP, _GAP * height / width
-        extent = (left + gap, left + _CELL - gap, top + tall - edge, top + edge)
+        x, top = (column + 0.5) * _CELL, row * tall + _LINE * sum(titled[: row + 1])
+        y, own = top + tall / 2, pixels.shape[0] / pixels.shape[1]
+        half = min(_CELL, tall / own) / 2 - _GAP
+        extent = (x - half, x + half, y + half * own, y - half * own)
         axis.imshow(pixels, interpolation="nearest", extent=extent, aspect="auto")
-        axis.text(left + _CELL / 2, top - 0.05, title, fontsize=9, horizontalalignment="center")
+        axis.text(x, top - 0.05, title, fontsize=9, horizontalalignment="center")
     patches = [
         Patch(
             facecolor=(colour[0] / 255, colour[1] / 255, colour[2] / 255), edgecolor="grey", linewidth=0.4, label=name
