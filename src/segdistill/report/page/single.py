@@ -12,6 +12,7 @@ from segdistill.comparison.result import ALONE, NetworkCost, Outcome, Study, mad
 from segdistill.comparison.summary import summarise
 from segdistill.errors import DataError
 from segdistill.models.files import read_description
+from segdistill.plain_yaml import read_yaml
 from segdistill.training.folder import RunFolder
 
 
@@ -20,7 +21,7 @@ def study_of_run(path: Path) -> Study:
     folder = RunFolder(path)
     try:
         result = json.loads((path / "result.json").read_text(encoding="utf-8"))
-        recipe = yaml.safe_load(folder.recipe.read_text(encoding="utf-8"))
+        recipe = read_yaml(folder.recipe)
         rows = {row["name"]: row for row in result["rows"]}
         return _study(path, result, recipe, rows)
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
