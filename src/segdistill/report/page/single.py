@@ -43,7 +43,7 @@ def _study(path: Path, result: dict[str, Any], recipe: dict[str, Any], rows: dic
         if row["scores"] is not None
     }
     teacher, alone, distilled = (outcomes.get(name) for name in ("teacher", ALONE, "distilled"))
-    if alone is not None and not (alone.steps and alone.seconds):
+    if alone is not None and None in (rows[ALONE]["steps"], rows[ALONE]["seconds"]):
         alone = None  # a published file, of whose training nothing is known: it can't be compared at equal cost
     trained = [row for row in (alone, distilled) if row is not None]
     return Study(
