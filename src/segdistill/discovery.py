@@ -6,6 +6,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import re
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -70,29 +71,28 @@ def check_options(cls: type, options: dict[str, Any], where: str) -> dict[str, A
 
 def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> list[str]:
     """One plain line for each thing pydantic found wrong, with the key and, if it is unknown, the nearest one."""
-    lines: dict[str, str] = {}
+    lines: dict[tuple[str, str], list[str]] = {}  # beginning and end -> a message for each type that a value may have
     for problem in error.errors():
-        path = [part for part in map(str, problem["loc"]) if not _names_a_type(part)]
+        path = [part for part in map(str, problem["loc"]) if not _TYPE.fullmatch(part)]
         key = ".".join([where, *path] if where else path)
         if problem["type"] == "extra_forbidden":
             known = _fields_at(model, path[:-1])
-            lines[key] = f"Unknown key '{key}'.{nearest(path[-1], known)}"
+            lines[f"Unknown key '{key}'.{nearest(path[-1], known)}", ""] = []
         elif problem["type"] == "missing":
-            lines[key] = f"Key '{key}' is missing."
+            lines[f"Key '{key}' is missing.", ""] = []
         elif not key:  # several keys that don't fit together, which the message names
-            text = problem["msg"].removeprefix("Value error, ") + "."
-            lines[text] = text
+            lines[problem["msg"].removeprefix("Value error, ") + ".", ""] = []
         else:
             said = "Input should be a path" if problem["type"] == "path_type" else problem["msg"]
-            if key in lines:  # another of the types that it may have
-                said = f"{lines[key].partition(': ')[2].partition(', found ')[0]}, or {said.removeprefix('Input ')}"
-            lines[key] = f"Key '{key}': {said}, found {problem['input']!r}."
-    return list(lines.values())
+            messages = lines.setdefault((f"Key '{key}': ", f", found {problem['input']!r}."), [])
+            messages.append(said.removeprefix("Input ") if messages else said)
+    return [beginning + ", or ".join(messages) + end for (beginning, end), messages in lines.items()]
 
 
-def _names_a_type(part: str) -> bool:
-    """Whether a part of pydantic's path is no key: of a value with several types it names the one that it tried."""
-    return "[" in part or part in ("str", "int", "float", "bool")
+_TYPE = re.compile(
+    r"str|int|float|bool|(list|dict|tuple|literal|union|nullable|lax-or-strict|json-or-python|function-\w+|is-.*)\[.*\]"
+)
+"""Parts of pydantic's path that are no keys: of a value with several types they name the one that it tried."""
 
 
 def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:

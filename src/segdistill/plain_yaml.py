@@ -78,7 +78,7 @@ _Fast: Any = None
 if yaml.__with_libyaml__:
 
     class _FastLoader(_Shallow, yaml.CSafeLoader):
-        """The same with the scanner in C, which takes a sixth of the time."""
+        """The same with the scanner in C; recipes are read three to four times as fast."""
 
         def __init__(self, text: str) -> None:
             yaml.CSafeLoader.__init__(self, text)

@@ -27,7 +27,7 @@ __all__ = ["BUILDING", "CAR", "PERSON", "POLE", "ROAD", "SIDEWALK", "SKY", "TREE
 
 _DEFAULT_COUNT = {"train": 600, "val": 100}
 _MIN_SIDE = 32
-_KEPT = 1024  # small scenes, ready for the next epoch: 50 MB at the default size, 80 at most
+_KEPT = 1024  # small scenes, ready for the next epoch: 50 MB at the default size, 82 at most
 _SMALL = 20_000  # pixels
 
 

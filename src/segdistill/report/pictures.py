@@ -81,7 +81,7 @@ def save_panels(path: Path, panels: Sequence[tuple[str, Pixels]], classes: Class
     named = [] if classes is None else [*zip(classes.names, classes.colours, strict=True), ("void", _VOID_COLOUR)]
     size = (_CELL * columns, tall * rows + _LINE * (sum(titled) - (-len(named) // 6)))
     figure = Figure(figsize=size, dpi=150)
-    # In inches; axes of its own for each panel would take three times as long.
+    # In inches; axes of its own for each panel would take two and a half times as long.
     axis = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(size[1], 0))
     axis.set_axis_off()
     for place, (title, pixels) in enumerate(panels):
