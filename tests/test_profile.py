@@ -25,14 +25,31 @@ from segdistill.outputs import SegOutput
 from segdistill.report.cost_table import cost_notes, cost_table
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+TABLE = {
+    "pspnet_r101": "256.89 68.07",
+    "pspnet_r18": "54.53 12.82",
+    "hrnet_w48": "95.64 65.95",
+    "hrnet_w18s": "10.49 3.97",
+    "deeplabv3plus_r101": "255.67 62.68",
+    "deeplabv3plus_mv2": "69.60 15.35",
+    "isanet_r101": "228.21 56.80",
+    "isanet_r18": "54.33 12.46",
+}
+"""BPKD's table (arXiv 2306.08075): GFLOPs and million parameters, as printed."""
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_row_of_the_published_table(name: str) -> None:
+    done = library.profile(name, num_classes=150, size=(512, 512), latency=False)
+    assert f"{done.gflops:.2f} {done.parameters / 1e6:.2f}" == TABLE[name]
 
 
 def test_the_command_line_gives_json(segdistill: Run) -> None:
-    done = segdistill("profile", "pspnet_r18", "num_classes=150", "size=512x512", "latency=false", "--json")
+    done = segdistill("profile", "hrnet_w18s", "num_classes=150", "size=512x512", "latency=false", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert (result["network"], result["num_classes"], result["size"]) == ("pspnet_r18", 150, [512, 512])
-    assert (result["macs"], result["parameters"]) == (54_532_387_328, 12_815_500)
+    assert (result["network"], result["num_classes"], result["size"]) == ("hrnet_w18s", 150, [512, 512])
+    assert (result["macs"], result["parameters"]) == (10_486_974_464, 3_974_810)
     assert result["gflops"] == result["macs"] / 1e9
     assert result["milliseconds"] is None
     assert sum(result["macs_by_kind"].values()) == result["macs"] == sum(s["macs"] for s in result["stages"])
