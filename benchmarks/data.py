@@ -23,11 +23,12 @@ from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.storage import write_json, write_text
 from segdistill.data.augment import Augment
-from segdistill.data.base import IGNORE_INDEX, Sample
+from segdistill.data.base import Sample
 from segdistill.data.reading import read_image, read_mask
-from segdistill.storage import write_json, write_text
-from segdistill.training.folder import describe_environment
+from segdistill.runtime.environment import describe_environment
 
 RESULTS = Path(__file__).parent / "results"
 Pair = tuple[Path, Path]

@@ -28,15 +28,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.core.outputs import SegOutput
+from segdistill.core.storage import write_json, write_text
 from segdistill.data.streets import Streets
 from segdistill.evaluation.inference import infer, predict_classes
 from segdistill.evaluation.scoring import Counts
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.evaluation.views import as_input
 from segdistill.models.zoo import create_model
-from segdistill.outputs import SegOutput
-from segdistill.storage import write_json, write_text
-from segdistill.training.folder import describe_environment
+from segdistill.runtime.environment import describe_environment
 
 RESULTS = Path(__file__).parent / "results"
 PARTS = ("plain", "unsure", "classes", "confidence", "confusion", "boundary", "calibration")

@@ -22,8 +22,8 @@ from typing import Any
 from injection import disk, inputs, kills
 from injection.common import Failure, Item
 
-from segdistill.storage import write_json, write_text
-from segdistill.training.folder import describe_environment
+from segdistill.core.storage import write_json, write_text
+from segdistill.runtime.environment import describe_environment
 
 RESULTS = Path(__file__).parent / "results"
 PARTS: dict[str, tuple[Callable[[Item, Path], None], int]] = {

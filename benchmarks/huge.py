@@ -22,12 +22,12 @@ from typing import Any
 import psutil
 import torch
 
+from segdistill.core.storage import write_json, write_text
 from segdistill.evaluation.inference import infer
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.zoo import create_model
-from segdistill.storage import write_json, write_text
-from segdistill.training.allocator import keep_freed_memory
-from segdistill.training.folder import describe_environment
+from segdistill.runtime.allocator import keep_freed_memory
+from segdistill.runtime.environment import describe_environment
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -29,12 +29,12 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from transcriptions import PARTS, TRANSCRIPTIONS
 
-from segdistill.discovery import options_of
+from segdistill.core.discovery import options_of
+from segdistill.core.outputs import SegOutput
+from segdistill.core.storage import write_json, write_text
 from segdistill.methods import create_method, method_names
 from segdistill.methods.base import Method, method_class, on_grid
-from segdistill.outputs import SegOutput
-from segdistill.storage import write_json, write_text
-from segdistill.training.folder import describe_environment
+from segdistill.runtime.environment import describe_environment
 from segdistill.training.task_loss import task_loss
 
 HERE = Path(__file__).parent

@@ -14,7 +14,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from segdistill.discovery import options_of
+from segdistill.core.discovery import options_of
 from segdistill.methods import Method, method_names
 
 PAGE = Path(__file__).parents[1] / "docs" / "methods.md"

@@ -26,9 +26,9 @@ from typing import Any
 
 from step_run import SWITCHES
 
+from segdistill.core.storage import write_json, write_text
 from segdistill.methods.base import method_names
-from segdistill.storage import write_json, write_text
-from segdistill.training.folder import describe_environment
+from segdistill.runtime.environment import describe_environment
 
 RESULTS = Path(__file__).parent / "results"
 NETWORKS = ("student forward", "student backward", "teacher forward")

@@ -22,11 +22,11 @@ from clock import PARTS, timed
 import segdistill
 from segdistill.data.loading import Share, Stream, training_batches
 from segdistill.recipe import Recipe
+from segdistill.runtime.display import Display
+from segdistill.runtime.processes import own_device
 from segdistill.training import loop, runs
-from segdistill.training.display import Display
 from segdistill.training.folder import RunFolder
 from segdistill.training.pairing import pair
-from segdistill.training.processes import own_device
 
 SWITCHES = (
     "freed memory given back", "optimiser not fused", "channels_last=false", "workers=0", "teacher in bf16",

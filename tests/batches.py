@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from segdistill.discovery import options_of
+from segdistill.core.discovery import options_of
+from segdistill.core.outputs import SegOutput
 from segdistill.methods import Method, create_method, method_names
-from segdistill.outputs import SegOutput
 
 VOID = 255
 Options = dict[str, Any]

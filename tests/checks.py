@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from segdistill.data.base import unnamed_classes
+from segdistill.core.classes import unnamed_classes
+from segdistill.core.outputs import SegOutput
 from segdistill.models.files import load_model, save_model
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.zoo import build, resolve_spec
-from segdistill.outputs import SegOutput
 
 CLASSES = 5
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import segdistill
-from segdistill.errors import CheckpointError, DataError, RecipeError, SegdistillError, TrainingError
+from segdistill.core.errors import CheckpointError, DataError, RecipeError, SegdistillError, TrainingError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -12,7 +12,7 @@ import torch
 from filling import oracle_state
 
 import segdistill
-from segdistill.errors import SegdistillError
+from segdistill.core.errors import SegdistillError
 
 IMAGE = torch.rand(1, 3, 65, 97, generator=torch.Generator().manual_seed(0))
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -43,7 +43,7 @@ def test_a_layout_that_has_no_such_network_is_refused(published: Path, tmp_path:
     model = segdistill.create_model("mobilenetv2_pspnet", 19)
     with pytest.raises(SegdistillError, match="no names for head"):
         segdistill.convert(published, tmp_path / "out.pth", layout="nvlabs")
-    from segdistill.data.base import unnamed_classes
+    from segdistill.core.classes import unnamed_classes
     from segdistill.models.files import save_model
 
     save_model(tmp_path / "own", "student", model, model.spec, unnamed_classes(19), None)  # type: ignore[arg-type]

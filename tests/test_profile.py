@@ -15,13 +15,13 @@ from torch import nn
 
 import segdistill as library
 from segdistill.composition import key_values
-from segdistill.errors import SegdistillError
+from segdistill.core.errors import SegdistillError
+from segdistill.core.outputs import SegOutput
 from segdistill.evaluation.cost import trace, training_bytes
 from segdistill.evaluation.inference import predict_classes
 from segdistill.evaluation.memory import LiveBytes, saved_for_backward
 from segdistill.evaluation.stages import Stages
 from segdistill.models.segmenter import SegmentationNetwork
-from segdistill.outputs import SegOutput
 from segdistill.report.cost_table import cost_notes, cost_table
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -13,6 +13,7 @@ from layouts import SMALL
 from shapes import Shapes
 
 from segdistill.composition import fragments
+from segdistill.core.outputs import SegOutput
 from segdistill.data.loading import Share, Stream, training_batches
 from segdistill.evaluation.scoring import count
 from segdistill.methods import create_method
@@ -20,7 +21,6 @@ from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.models.teacher import Teacher
 from segdistill.models.unfilled import Unfilled
 from segdistill.models.zoo import NetworkSpec, outline, probe
-from segdistill.outputs import SegOutput
 from segdistill.published_rows import published_rows
 from segdistill.recipe import Recipe, load_recipe
 from segdistill.training.runs import prepare_task

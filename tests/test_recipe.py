@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import segdistill
-from segdistill.errors import RecipeError
+from segdistill.core.errors import RecipeError
 from segdistill.published_rows import published_rows
 from segdistill.recipe import load_recipe
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from segdistill import create_model, distill, show, train
-from segdistill.data.base import IGNORE_INDEX
+from segdistill.core.classes import IGNORE_INDEX
 from segdistill.data.streets import Streets
 from segdistill.data.tables import label_table
 from segdistill.report.activations import activation_map

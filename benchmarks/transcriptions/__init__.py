@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from segdistill.outputs import SegOutput
+from segdistill.core.outputs import SegOutput
 from transcriptions import features, logits, relations, structure
 
 Transcription = Callable[[Any, SegOutput, SegOutput, Tensor], Tensor]

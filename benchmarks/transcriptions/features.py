@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segdistill.outputs import SegOutput
+from segdistill.core.outputs import SegOutput
 
 
 def fitnet(method: Any, student: SegOutput, teacher: SegOutput, label: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from segdistill.outputs import SegOutput
+from segdistill.core.outputs import SegOutput
 
 
 def task(method: Any, student: SegOutput, teacher: SegOutput, label: Tensor) -> Tensor:

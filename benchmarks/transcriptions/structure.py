@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segdistill.outputs import SegOutput
+from segdistill.core.outputs import SegOutput
 from transcriptions.features import attention
 
 

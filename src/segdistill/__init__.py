@@ -1,11 +1,11 @@
 """segdistill: distil a big semantic-segmentation network into a small one, and prove what that was worth."""
 
-from segdistill.errors import SegdistillError
+from segdistill.core.errors import SegdistillError
+from segdistill.core.outputs import SegOutput
 from segdistill.methods import Method, create_method
 from segdistill.models.adapters import wrap
 from segdistill.models.files import load_checkpoint, load_model
 from segdistill.models.zoo import create_model
-from segdistill.outputs import SegOutput
 from segdistill.recipe import Recipe, load_recipe
 from segdistill.reproduction import reproduce
 from segdistill.verbs import (

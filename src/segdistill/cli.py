@@ -13,16 +13,16 @@ from rich.table import Table
 
 from segdistill import cli_studies, cli_weights, verbs
 from segdistill.composition import key_values
-from segdistill.errors import RecipeError, SegdistillError
+from segdistill.core.errors import RecipeError, SegdistillError
 from segdistill.published_rows import published_rows
 from segdistill.report.diagnosis import diagnosis_notes, diagnosis_tables
 from segdistill.report.preparation import preparation_notes, preparation_table
 from segdistill.report.published_table import long_table, published_tables
 from segdistill.report.score_table import score_lines, score_table
+from segdistill.runtime.display import console as messages
+from segdistill.runtime.failures import explained
+from segdistill.runtime.interruption import Interrupted
 from segdistill.terminal import AsJson, Processes, Resume, print_json, results
-from segdistill.training.display import console as messages
-from segdistill.training.failures import explained
-from segdistill.training.interruption import Interrupted
 from segdistill.training.launching import ProcessFailedError, launch
 
 app = typer.Typer(

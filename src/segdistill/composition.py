@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from segdistill.errors import RecipeError, nearest
-from segdistill.plain_yaml import AbsurdYamlError, load_yaml, read_yaml
+from segdistill.core.errors import RecipeError, nearest
+from segdistill.core.safe_yaml import AbsurdYamlError, load_yaml, read_yaml
 from segdistill.published_rows import FOLDER, published_rows, row_words
 
 _RATE = "optimizer.lr"

@@ -10,9 +10,9 @@ import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from torch import nn
 
-from segdistill.constraints import Count
-from segdistill.discovery import explain
-from segdistill.errors import RecipeError, nearest
+from segdistill.core.discovery import explain
+from segdistill.core.errors import RecipeError, nearest
+from segdistill.core.numbers import Count
 from segdistill.evaluation.macs import Convention
 from segdistill.evaluation.profile import Profile, measure
 from segdistill.models.adapters import is_adapted
@@ -20,7 +20,8 @@ from segdistill.models.files import open_model
 from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.models.zoo import ZOO, NetworkSpec, create_model
 from segdistill.recipe import load_recipe
-from segdistill.training.folder import RunFolder, describe_environment
+from segdistill.runtime.environment import describe_environment
+from segdistill.training.folder import RunFolder
 
 _CLASSES = 19  # Cityscapes
 _SIZE = (512, 512)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segdistill.core.storage import write_json, write_text
 from segdistill.data.base import SegmentationDataset
 from segdistill.evaluation.cost import gflops, milliseconds, parameters
 from segdistill.evaluation.inference import infer
@@ -15,9 +16,8 @@ from segdistill.models.class_map import same_names
 from segdistill.models.files import LoadedModel, trained_record
 from segdistill.report.pictures import Pixels, colourise, save_grid
 from segdistill.report.table import Proof, Row
-from segdistill.storage import write_json, write_text
-from segdistill.training.folder import describe_environment
-from segdistill.training.processes import own_device
+from segdistill.runtime.environment import describe_environment
+from segdistill.runtime.processes import own_device
 
 _PICTURES = 4
 

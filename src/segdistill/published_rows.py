@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from segdistill.plain_yaml import load_yaml
+from segdistill.core.safe_yaml import load_yaml
 
 FOLDER = "published"
 """The folder of `recipes/` that holds tables, not fragments."""

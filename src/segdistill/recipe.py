@@ -19,17 +19,17 @@ from pydantic import (
 )
 
 from segdistill.composition import Origin, compose
+from segdistill.core.discovery import check_options, explain
+from segdistill.core.errors import RecipeError
+from segdistill.core.precision import Precision
 from segdistill.data import DatasetConfig
 from segdistill.data.augment import Augment
-from segdistill.discovery import check_options, explain
-from segdistill.errors import RecipeError
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.methods.base import method_class
 from segdistill.models.adapters import is_adapted
 from segdistill.models.class_map import check_mapping
 from segdistill.models.files import Role
 from segdistill.models.zoo import NetworkSpec, resolve_spec
-from segdistill.precision import Precision
 from segdistill.training.influence import MethodSchedule
 from segdistill.training.schedule import OptimizerConfig, ScheduleConfig
 from segdistill.training.task_loss import TaskLossConfig

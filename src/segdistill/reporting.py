@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from segdistill.core.storage import write_text
 from segdistill.report.page.gallery import gallery
 from segdistill.report.page.render import render
 from segdistill.report.page.subject import open_subject
 from segdistill.report.page.view import view
-from segdistill.storage import write_text
 
 
 @dataclass(frozen=True)

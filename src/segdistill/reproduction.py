@@ -9,7 +9,7 @@ from typing import Any
 
 from segdistill import verbs
 from segdistill.composition import is_assignment
-from segdistill.errors import RecipeError, nearest
+from segdistill.core.errors import RecipeError, nearest
 from segdistill.evaluation.metrics import Scores
 from segdistill.published_rows import PublishedRow, published_rows
 from segdistill.recipe import Recipe, load_recipe

@@ -10,9 +10,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.errors import DataError, RecipeError, nearest
 from segdistill.data import create_dataset
-from segdistill.data.base import IGNORE_INDEX, Sample, SegmentationDataset
-from segdistill.errors import DataError, RecipeError, nearest
+from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.evaluation.boundary import edge_region
 from segdistill.evaluation.inference import predict_scores
 from segdistill.models.files import open_model
@@ -24,9 +25,9 @@ from segdistill.report.curves import save_curves
 from segdistill.report.embeddings import pixels_of, project, save_embeddings
 from segdistill.report.panels import change_map, disagreement, error_map, heat, region_map
 from segdistill.report.pictures import Pixels, colourise, save_panels
+from segdistill.runtime.processes import own_device
 from segdistill.training.folder import RunFolder
 from segdistill.training.pairing import run_teacher
-from segdistill.training.processes import own_device
 
 What = Literal["compare", "activations", "embeddings", "curves"]
 _PIXELS = 100  # of a class, in a picture of embeddings

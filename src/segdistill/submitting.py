@@ -13,9 +13,9 @@ from segdistill.evaluation.submission import Submission, check_submission, serve
 from segdistill.models.files import open_model
 from segdistill.recipe import load_inference
 from segdistill.report.prediction import image_files
-from segdistill.training.display import counting
+from segdistill.runtime.display import counting
+from segdistill.runtime.processes import own_device
 from segdistill.training.folder import RunFolder
-from segdistill.training.processes import own_device
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from segdistill.training.slurm import as_ranks
+from segdistill.runtime.slurm import as_ranks
 
 results = Console(highlight=False, quiet={**os.environ, **as_ranks(os.environ)}.get("RANK", "0") != "0")
 """Results go to standard output, from the main process only."""

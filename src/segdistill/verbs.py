@@ -10,10 +10,10 @@ from typing import Any, Literal
 from segdistill.comparison.study import compare, compare_one
 from segdistill.composition import comments, fragments
 from segdistill.conversion import convert, inspect
+from segdistill.core.discovery import classes_in
+from segdistill.core.errors import RecipeError, nearest
 from segdistill.data import create_dataset, dataset_names
 from segdistill.diagnosis.diagnose import Diagnosis, diagnose
-from segdistill.discovery import classes_in
-from segdistill.errors import RecipeError, nearest
 from segdistill.evaluation.macs import Convention
 from segdistill.evaluation.metrics import Scores
 from segdistill.evaluation.profile import Profile
@@ -32,14 +32,14 @@ from segdistill.recipe import Recipe, load_inference, load_recipe
 from segdistill.report.prediction import Prediction, predict_files
 from segdistill.report.table import Proof
 from segdistill.reporting import report
+from segdistill.runtime.allocator import keep_freed_memory
+from segdistill.runtime.display import console, counting
+from segdistill.runtime.processes import is_main, own_device, own_share, total
 from segdistill.showing import show
 from segdistill.submitting import check_zip, submit
 from segdistill.training import runs
-from segdistill.training.allocator import keep_freed_memory
-from segdistill.training.display import console, counting
 from segdistill.training.folder import RunFolder
 from segdistill.training.pairing import comparable_teacher, require_same_classes
-from segdistill.training.processes import is_main, own_device, own_share, total
 from segdistill.training.replay import replay
 
 __all__ = [

@@ -21,7 +21,7 @@ from forked import Forked
 
 from segdistill import compare
 from segdistill.comparison.result import Study, load_study
-from segdistill.errors import RecipeError, TrainingError
+from segdistill.core.errors import RecipeError, TrainingError
 from segdistill.training.folder import RunFolder
 
 Start = Callable[..., Forked]

@@ -12,8 +12,9 @@ from conftest import SHARED
 from torch import Generator, Tensor
 
 from segdistill import create_model, load_recipe
+from segdistill.core.classes import IGNORE_INDEX
 from segdistill.data.augment import Augment
-from segdistill.data.base import IGNORE_INDEX, Sample
+from segdistill.data.base import Sample
 from segdistill.evaluation.views import as_input
 
 PAD = torch.tensor([124, 116, 104], dtype=torch.uint8)

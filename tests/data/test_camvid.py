@@ -12,10 +12,10 @@ import torch
 from layouts import camvid
 from PIL import Image
 
+from segdistill.core.errors import DataError
 from segdistill.data import DatasetConfig, create_dataset
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.camvid import CamVid
-from segdistill.errors import DataError
 
 Split = Literal["train", "val", "test"]
 PUBLISHED = Path(__file__).parents[2] / "../shared/data/CamVid"

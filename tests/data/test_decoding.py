@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin
 
+from segdistill.core.errors import DataError
 from segdistill.data.decoding import decode_grey, decode_rgb
 from segdistill.data.folder import Folder
 from segdistill.data.reading import read_image, read_mask
-from segdistill.errors import DataError
 
 
 def _pixels(height: int = 61, width: int = 83) -> NDArray[np.uint8]:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segdistill.core.errors import DataError
 from segdistill.data import DatasetConfig, SegmentationDataset, create_dataset
 from segdistill.data.folder import Folder
-from segdistill.errors import DataError
 
 CLASSES = ["road", "car", "tree"]
 

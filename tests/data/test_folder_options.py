@@ -10,7 +10,7 @@ from own_folders import image, mask, names_of, open_folder, pair, row, says_in_o
 from PIL import Image
 
 import segdistill
-from segdistill.errors import DataError
+from segdistill.core.errors import DataError
 
 # --- Name templates -------------------------------------------------------------------------------------------------
 

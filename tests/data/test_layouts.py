@@ -9,9 +9,9 @@ from typing import Any, Literal
 import pytest
 from layouts import MAKE, ade20k, cityscapes, coco_stuff, pascal_context, voc, write_image, write_lines, write_mask
 
+from segdistill.core.errors import DataError, RecipeError
 from segdistill.data import DatasetConfig, SegmentationDataset, create_dataset
 from segdistill.data.cityscapes import CITIES, Cityscapes
-from segdistill.errors import DataError, RecipeError
 from segdistill.recipe import load_recipe
 
 Split = Literal["train", "val"]

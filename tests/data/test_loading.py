@@ -10,11 +10,12 @@ from itertools import chain, pairwise
 import pytest
 import torch
 
+from segdistill.core.classes import Classes, distinct_colours
+from segdistill.core.errors import DataError
+from segdistill.core.seeds import mix
 from segdistill.data.augment import Augment
-from segdistill.data.base import Classes, Sample, SegmentationDataset, distinct_colours
+from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.loading import Batch, Share, Stream, training_batches
-from segdistill.errors import DataError
-from segdistill.seeds import mix
 
 COUNT = 10
 

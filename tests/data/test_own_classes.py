@@ -11,7 +11,7 @@ from own_folders import open_folder, pair, row, says_in_order
 from PIL import Image
 
 import segdistill
-from segdistill.errors import DataError
+from segdistill.core.errors import DataError
 
 # --- What mask values mean ------------------------------------------------------------------------------------------
 

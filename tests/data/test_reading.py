@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 
-from segdistill.data.base import Classes, Sample, distinct_colours
+from segdistill.core.classes import Classes, distinct_colours
+from segdistill.core.errors import DataError
+from segdistill.data.base import Sample
 from segdistill.data.pairs import FilePairs
 from segdistill.data.reading import read_image, read_mask
 from segdistill.data.values import LabelValues
-from segdistill.errors import DataError
 
 HEIGHT, WIDTH = 12, 20
 SUFFIXES = [".png", ".jpg", ".webp", ".tif", ".bmp"]

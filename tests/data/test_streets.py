@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from segdistill.data.base import IGNORE_INDEX, Sample
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.errors import DataError
+from segdistill.data.base import Sample
 from segdistill.data.streets import CAR, PERSON, POLE, SKY, TREE, Streets
-from segdistill.errors import DataError
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from segdistill.data.base import IGNORE_INDEX, label_file
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.errors import DataError
+from segdistill.data.base import label_file
 from segdistill.data.coco_stuff import table_of_182
 from segdistill.data.pascal_context import context_table
 from segdistill.data.tables import as_table, label_table
 from segdistill.data.values import LabelValues, packed, ranges
-from segdistill.errors import DataError
 
 PATH = Path("mask.png")
 TABLES = ("ade20k", "camvid", "cityscapes", "coco_stuff", "pascal_context", "streets", "voc")

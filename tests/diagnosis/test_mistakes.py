@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import segdistill
+from segdistill.core.findings import Finding
 from segdistill.data.tables import label_table
 from segdistill.diagnosis.diagnose import Diagnosis
-from segdistill.diagnosis.findings import Finding
 
 Mask = NDArray[Any]
 CITYSCAPES = "_gtFine_labelIds.png"

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 import segdistill
-from segdistill.data.base import IGNORE_INDEX, Sample, SegmentationDataset
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.outputs import SegOutput
+from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.tables import label_table
 from segdistill.diagnosis import rehearsal
 from segdistill.diagnosis.agreement import Agreement, agreement, judged
 from segdistill.diagnosis.machine import describe_machine
 from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.models.teacher import Teacher
-from segdistill.outputs import SegOutput
 from segdistill.training.runs import prepare_task
 
 CLASSES = label_table("cityscapes").classes

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 import segdistill
 from segdistill.composition import fragments
+from segdistill.core.errors import RecipeError
+from segdistill.core.outputs import SegOutput
 from segdistill.data.streets import Streets
-from segdistill.errors import RecipeError
 from segdistill.evaluation.inference import infer, predict_classes
 from segdistill.evaluation.memory import LiveBytes
 from segdistill.evaluation.settings import InferenceConfig
@@ -25,7 +26,6 @@ from segdistill.evaluation.sliding import window_starts
 from segdistill.evaluation.stages import Stages
 from segdistill.evaluation.views import view_sizes
 from segdistill.models.files import open_model
-from segdistill.outputs import SegOutput
 from segdistill.recipe import load_inference
 
 

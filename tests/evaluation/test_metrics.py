@@ -13,8 +13,8 @@ from references import nanmean, plain_scores
 from torch import nn
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassJaccardIndex
 
+from segdistill.core.errors import DataError
 from segdistill.data.streets import Streets
-from segdistill.errors import DataError
 from segdistill.evaluation.cost import gflops, parameters
 from segdistill.evaluation.metrics import ConfusionMatrix
 from segdistill.evaluation.scoring import count
@@ -124,7 +124,7 @@ class Oracle(nn.Module):
         self.anchor = nn.Parameter(torch.zeros(1))
 
     def forward(self, image: torch.Tensor):
-        from segdistill.outputs import SegOutput
+        from segdistill.core.outputs import SegOutput
 
         labels = []
         for one in image:
@@ -154,7 +154,7 @@ def test_cost_counts_what_inference_uses() -> None:
 
     class One(nn.Module):
         def forward(self, image: torch.Tensor):
-            from segdistill.outputs import SegOutput
+            from segdistill.core.outputs import SegOutput
 
             return SegOutput(logits=convolution(image), embedding=image, features=())
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segdistill.core.errors import DataError, SegdistillError
 from segdistill.data.tables import label_table
-from segdistill.errors import DataError, SegdistillError
 from segdistill.evaluation.submission import SERVERS, Submission, check_submission, server_of
 
 CITY = label_table("cityscapes").classes.names

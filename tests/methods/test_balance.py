@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from segdistill.core.errors import RecipeError
+from segdistill.core.outputs import SegOutput
 from segdistill.data.balance import class_weights
 from segdistill.data.streets import Streets
-from segdistill.errors import RecipeError
 from segdistill.methods import create_method
-from segdistill.outputs import SegOutput
 
 
 def output(logits: torch.Tensor) -> SegOutput:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from segdistill.core.outputs import SegOutput
 from segdistill.methods import create_method
 from segdistill.methods.bpkd import soft_edges
 from segdistill.methods.cwd import spatial_divergence
-from segdistill.outputs import SegOutput
 
 VOID, K, GRID = 255, 5, (6, 8)
 

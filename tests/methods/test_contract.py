@@ -23,10 +23,10 @@ from batches import (
 )
 from torch import Tensor
 
-from segdistill.discovery import options_of
-from segdistill.errors import RecipeError
+from segdistill.core.discovery import options_of
+from segdistill.core.errors import RecipeError
+from segdistill.core.outputs import SegOutput
 from segdistill.methods import create_method
-from segdistill.outputs import SegOutput
 
 NEED_LABELS = sorted(name for name, cls in METHODS.items() if "label" in cls.needs)
 NEED_NO_LABELS = sorted(set(METHODS) - set(NEED_LABELS))

@@ -12,7 +12,7 @@ import torch
 from batches import VOID, Options, blocks, changed, double, draw_maps, every_setting, loss_and_gradients, pair
 from torch import Tensor
 
-from segdistill.outputs import SegOutput
+from segdistill.core.outputs import SegOutput
 
 # With as many keys as rows all rows are drawn, in whatever order they were filed.
 QUEUES = {"pixel_queue": 100, "region_queue": 10, "pixel_keys": 500, "region_keys": 50}

@@ -20,7 +20,7 @@ from batches import (
 )
 from torch import Tensor
 
-from segdistill.outputs import SegOutput
+from segdistill.core.outputs import SegOutput
 
 
 @every_variant

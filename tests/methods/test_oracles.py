@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from oracles import VOID, arrays, assert_gradient, assert_value, cases, tensor
 from torch import Tensor
 
+from segdistill.core.outputs import SegOutput, resize
 from segdistill.methods import Method, create_method
 from segdistill.methods.bpkd import soft_edges
-from segdistill.outputs import SegOutput, resize
 
 DTYPES = [torch.float32, torch.float64]
 

@@ -12,9 +12,9 @@ import torch
 from oracles import SHARED
 from torch import Tensor
 
+from segdistill.core.outputs import SegOutput
 from segdistill.methods import create_method
 from segdistill.methods.adversary import Adversary, gradient_penalty
-from segdistill.outputs import SegOutput
 
 ORACLE = SHARED / "oracles" / "losses" / "adv.npz"
 pytestmark = pytest.mark.skipif(not ORACLE.exists(), reason=f"{ORACLE} is not there")

@@ -10,11 +10,11 @@ import torch
 from oracles import VOID, arrays, assert_gradient, assert_value, cases, tensor
 from torch import Tensor, nn
 
+from segdistill.core.outputs import SegOutput
 from segdistill.methods import create_method
 from segdistill.methods.cirkd import CIRKD
 from segdistill.methods.cirkdv2 import CIRKDv2, ContextBlock
 from segdistill.methods.projection import KnownBatchNorm
-from segdistill.outputs import SegOutput
 
 DTYPES = [torch.float32, torch.float64]
 

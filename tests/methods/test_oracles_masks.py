@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from oracles import VOID, arrays, assert_gradient, assert_value, cases, tensor
 from torch import Tensor
 
-from segdistill.errors import RecipeError
+from segdistill.core.errors import RecipeError
+from segdistill.core.outputs import SegOutput
 from segdistill.methods import Method, create_method
 from segdistill.methods.maskd import alikeness, masked_gap, masks
-from segdistill.outputs import SegOutput
 
 both_dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 

@@ -10,8 +10,8 @@ import torch
 from oracles import VOID, arrays, assert_gradient, assert_value, cases
 from torch import Tensor
 
+from segdistill.core.outputs import SegOutput
 from segdistill.methods import Method, create_method
-from segdistill.outputs import SegOutput
 
 every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 

@@ -10,9 +10,9 @@ import torch
 from processes import in_two
 from torch import Tensor
 
+from segdistill.core.outputs import SegOutput
 from segdistill.methods import Method, create_method
 from segdistill.methods.queue import Queue, by_group, chosen, published, sums
-from segdistill.outputs import SegOutput
 
 NAMES = ("cirkd", "cirkdv2")
 VOID = 255

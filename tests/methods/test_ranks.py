@@ -16,7 +16,7 @@ from batches import VOID, Options, all_maps, blocks, call, changed, double, make
 from processes import in_two
 from torch import Tensor, nn
 
-from segdistill.outputs import SegOutput
+from segdistill.core.outputs import SegOutput
 from segdistill.training.task_loss import task_loss
 
 SETTINGS: list[tuple[str, Options]] = [

@@ -12,8 +12,8 @@ import torch
 import yaml
 from torch import Tensor
 
+from segdistill.core.errors import RecipeError
 from segdistill.data.tables import label_table
-from segdistill.errors import RecipeError
 from segdistill.models.class_map import NEVER, ClassMap, class_map
 
 CITYSCAPES = (

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from segdistill.data.base import Classes
-from segdistill.errors import CheckpointError
+from segdistill.core.classes import Classes
+from segdistill.core.errors import CheckpointError
 from segdistill.models.backbones import create_backbone
 from segdistill.models.files import load_checkpoint, load_model, save_model
 from segdistill.models.segmenter import Segmenter

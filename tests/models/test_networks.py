@@ -9,12 +9,12 @@ import timm
 import torch
 from torch import Tensor
 
-from segdistill.discovery import classes_in, options_of
-from segdistill.errors import RecipeError
+from segdistill.core.discovery import classes_in, options_of
+from segdistill.core.errors import RecipeError
+from segdistill.core.outputs import SegOutput
 from segdistill.models.heads import Head
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.zoo import build, create_model, probe, resolve_spec
-from segdistill.outputs import SegOutput
 
 BACKBONE = "mobilenetv2_035"
 HEADS = classes_in("segdistill.models.heads", Head)

@@ -9,9 +9,9 @@ import torch
 from checks import CLASSES, NetworkChecks
 from shapes import Shapes
 
+from segdistill.core.outputs import SegOutput
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.zoo import ZOO, outline, resolve_spec
-from segdistill.outputs import SegOutput
 
 BIG = [
     name

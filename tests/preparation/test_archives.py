@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from segdistill.errors import DataError
+from segdistill.core.errors import DataError
 from segdistill.preparation import archives
 from segdistill.preparation.archives import Archive, unpack
 

@@ -16,9 +16,9 @@ from run_lengths import encode, packed
 from scipy.io import savemat
 
 from segdistill import prepare
+from segdistill.core.errors import DataError, RecipeError
 from segdistill.data.pascal_context import PascalContext
 from segdistill.data.voc import VOC
-from segdistill.errors import DataError, RecipeError
 from segdistill.preparation.cityscapes import draw_polygons
 from segdistill.preparation.matlab import read_label_map
 
@@ -295,7 +295,7 @@ def test_what_can_not_be_prepared_is_told(tmp_path: Path) -> None:
 
 def test_an_interrupted_conversion_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from segdistill.preparation import cityscapes
-    from segdistill.training.interruption import Interrupted
+    from segdistill.runtime.interruption import Interrupted
 
     for number in range(20):
         folder = tmp_path / "gtFine" / "train" / "ulm"

@@ -21,8 +21,8 @@ from studies import CLASSES, FILE, HOSTILE, METHOD, gain, own_data, study
 import segdistill
 from segdistill import distill, report, train
 from segdistill.comparison.result import ALONE, load_study
+from segdistill.core.errors import DataError, RecipeError
 from segdistill.data import create_dataset
-from segdistill.errors import DataError, RecipeError
 from segdistill.evaluation.inference import predict_classes
 from segdistill.evaluation.metrics import plain
 from segdistill.evaluation.scoring import count

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from segdistill.data.base import IGNORE_INDEX, unnamed_classes
-from segdistill.errors import DataError
+from segdistill.core.classes import IGNORE_INDEX, unnamed_classes
+from segdistill.core.errors import DataError
 from segdistill.report.page import gallery
 from segdistill.report.page.encoding import classes_uri, mask_uri, photo, shrunk
 from segdistill.report.page.gallery import encoded

@@ -6,10 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from segdistill.core.outputs import SegOutput
 from segdistill.methods import create_method
 from segdistill.models.teacher import Teacher
 from segdistill.models.zoo import create_model, probe
-from segdistill.outputs import SegOutput
 from segdistill.training.distiller import Distiller
 from segdistill.training.task_loss import TaskLossConfig, task_loss
 

@@ -14,10 +14,10 @@ import torch
 from processes import in_two
 
 import segdistill
-from segdistill.errors import RecipeError
+from segdistill.core.errors import RecipeError
 from segdistill.recipe import load_recipe
 from segdistill.training.launching import launch
-from segdistill.training.processes import require_possible
+from segdistill.training.shares import require_possible
 
 from .test_resume import steps_logged, wait_for_step
 

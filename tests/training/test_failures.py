@@ -16,10 +16,10 @@ import pytest
 from forked import Forked, ranks
 from safetensors.torch import load_file
 
+from segdistill.core.errors import TrainingError
 from segdistill.data.loading import unguarded
-from segdistill.errors import TrainingError
+from segdistill.runtime.failures import explained
 from segdistill.training.checkpoint import load_state
-from segdistill.training.failures import explained
 
 Start = Callable[..., Forked]
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import segdistill
-from segdistill.errors import TrainingError
+from segdistill.core.errors import TrainingError
 from segdistill.models.files import trained_record
 
 PLAIN = (

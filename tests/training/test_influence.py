@@ -11,15 +11,15 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from segdistill.errors import RecipeError
+from segdistill.core.errors import RecipeError
 from segdistill.methods import create_method
 from segdistill.models.zoo import create_model, probe
 from segdistill.recipe import Recipe, load_recipe
+from segdistill.runtime.display import Display
+from segdistill.runtime.interruption import Interrupted
 from segdistill.training import loop, runs
-from segdistill.training.display import Display
 from segdistill.training.distiller import Distiller
 from segdistill.training.influence import MethodSchedule
-from segdistill.training.interruption import Interrupted
 
 RECIPE = ("streets", "tiny_pair", "steps=100")
 

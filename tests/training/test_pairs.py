@@ -11,10 +11,10 @@ import torch
 import yaml
 
 import segdistill
+from segdistill.core.classes import Classes, distinct_colours
+from segdistill.core.errors import RecipeError
 from segdistill.data import create_dataset
-from segdistill.data.base import Classes, distinct_colours
 from segdistill.data.tables import label_table
-from segdistill.errors import RecipeError
 from segdistill.methods import create_method
 from segdistill.models.class_map import class_map
 from segdistill.models.files import open_model, save_model
@@ -178,7 +178,7 @@ def test_a_run_with_a_map_is_resumed_with_that_map_only(tiny: tuple[str, ...], t
     segdistill.distill(*words, run=tmp_path / "run", quiet=True)
     segdistill.distill(*words, run=tmp_path / "run", quiet=True, resume=True)
     file.write_text(yaml.safe_dump({**MAP, "cat": "person"}))
-    with pytest.raises(segdistill.errors.TrainingError, match="another recipe"):
+    with pytest.raises(segdistill.core.errors.TrainingError, match="another recipe"):
         segdistill.distill(*words, run=tmp_path / "run", quiet=True, resume=True)
 
 

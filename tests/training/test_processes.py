@@ -21,11 +21,12 @@ from segdistill.methods import create_method
 from segdistill.models.teacher import Teacher
 from segdistill.models.zoo import NetworkSpec, build, create_model, probe
 from segdistill.recipe import load_recipe
+from segdistill.runtime.processes import start_accelerator
 from segdistill.training.distiller import Distiller
 from segdistill.training.norms import synchronise_norms
-from segdistill.training.processes import own_batches, start_accelerator
 from segdistill.training.schedule import make_optimizer, own_optimizers
 from segdistill.training.sharding import shard
+from segdistill.training.shares import own_batches
 from segdistill.training.step import forward_backward
 
 KINDS: dict[str, list[dict[str, Any]]] = {

@@ -14,7 +14,7 @@ import torch
 from painted import paint_one_plain
 
 import segdistill
-from segdistill.errors import CheckpointError, RecipeError, TrainingError
+from segdistill.core.errors import CheckpointError, RecipeError, TrainingError
 
 PLAIN = (
     "folder", "augment={crop: [32, 48], scale: [1, 1], max_class_share: 1, photometric: false}", "batch_size=2",

@@ -11,7 +11,7 @@ import pytest
 from conftest import environment
 from snippets import blocks
 
-from segdistill.training.slurm import as_ranks, first_host
+from segdistill.runtime.slurm import as_ranks, first_host
 
 from .test_resume import steps_logged
 

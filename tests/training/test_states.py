@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import segdistill
-from segdistill.errors import CheckpointError, TrainingError
+from segdistill.core.errors import CheckpointError, TrainingError
 from segdistill.models.files import save_weights
 from segdistill.training.checkpoint import NoStateError, Progress, load_state, save_state
 from segdistill.training.folder import RunFolder

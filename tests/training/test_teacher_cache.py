@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import segdistill
+from segdistill.core.errors import RecipeError, TrainingError
 from segdistill.data.augment import Augment
 from segdistill.data.base import Sample
 from segdistill.data.views import View
-from segdistill.errors import RecipeError, TrainingError
 from segdistill.training.teacher_cache import TeacherLogits
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -10,8 +10,8 @@ import yaml
 from painted import paint
 
 import segdistill
+from segdistill.core.errors import TrainingError
 from segdistill.diagnosis.agreement import chance
-from segdistill.errors import TrainingError
 from segdistill.evaluation.metrics import ConfusionMatrix
 
 STUDENT = "student={backbone: mobilenetv2_035, head: fcn, channels: 8, auxiliary_channels: 0}"

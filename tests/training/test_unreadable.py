@@ -16,7 +16,7 @@ from PIL import Image
 from processes import in_two, trained_by
 
 import segdistill
-from segdistill.errors import DataError
+from segdistill.core.errors import DataError
 from segdistill.models.files import trained_record
 
 SHORT = (

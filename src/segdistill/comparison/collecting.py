@@ -10,10 +10,10 @@ from segdistill.comparison.measure import costs, measure, outcome, teacher_outco
 from segdistill.comparison.plan import TEACHER, Job, Plan
 from segdistill.comparison.result import Failure, NetworkCost, Outcome, Study
 from segdistill.comparison.summary import summarise
+from segdistill.core.storage import write_text
 from segdistill.data import create_dataset
 from segdistill.report.study_table import comma_separated, markdown
-from segdistill.storage import write_text
-from segdistill.training.folder import describe_environment
+from segdistill.runtime.environment import describe_environment
 
 
 def collect(plan: Plan, folder: Path, failures: Sequence[Failure] = (), *, quiet: bool = False) -> Study:

@@ -20,9 +20,9 @@ import torch
 
 from segdistill.comparison.jobs import do
 from segdistill.comparison.plan import TEACHER, Job, Plan
-from segdistill.errors import RecipeError, SegdistillError, nearest
-from segdistill.storage import write_text
-from segdistill.training.interruption import Interrupted
+from segdistill.core.errors import RecipeError, SegdistillError, nearest
+from segdistill.core.storage import write_text
+from segdistill.runtime.interruption import Interrupted
 
 Executor = Literal["local", "ray", "slurm"]
 Done = tuple[Job, str | None]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from segdistill.comparison.measure import measure, scores_file
 from segdistill.comparison.plan import TEACHER, Job, Plan
+from segdistill.core.errors import RecipeError
 from segdistill.data import create_dataset
-from segdistill.errors import RecipeError
 from segdistill.models.files import open_model
 from segdistill.training import runs
 from segdistill.training.checkpoint import NoStateError

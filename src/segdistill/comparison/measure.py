@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from segdistill.comparison.result import NetworkCost, Outcome, made_on
+from segdistill.core.errors import DataError
+from segdistill.core.storage import write_json
 from segdistill.data.base import SegmentationDataset
-from segdistill.errors import DataError
 from segdistill.evaluation.cost import gflops, milliseconds, parameters
 from segdistill.evaluation.scoring import count
 from segdistill.models.files import LoadedModel, open_model, trained_record
 from segdistill.recipe import Recipe
-from segdistill.storage import write_json
-from segdistill.training.display import counting
-from segdistill.training.folder import RunFolder, describe_environment
-from segdistill.training.processes import own_device
+from segdistill.runtime.display import counting
+from segdistill.runtime.environment import describe_environment
+from segdistill.runtime.processes import own_device
+from segdistill.training.folder import RunFolder
 
 
 def measure(scores: Path, model: LoadedModel, recipe: Recipe, data: SegmentationDataset, *, quiet: bool) -> None:

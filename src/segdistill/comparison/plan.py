@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from segdistill.comparison.result import ALONE
 from segdistill.composition import compose
-from segdistill.discovery import explain
-from segdistill.errors import RecipeError, TrainingError
-from segdistill.plain_yaml import load_yaml, read_yaml
+from segdistill.core.discovery import explain
+from segdistill.core.errors import RecipeError, TrainingError
+from segdistill.core.safe_yaml import load_yaml, read_yaml
+from segdistill.core.storage import write_yaml
 from segdistill.recipe import MethodSpec, Recipe
-from segdistill.storage import write_yaml
 from segdistill.training.folder import changed_keys
 
 TEACHER = "teacher"

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from segdistill.errors import DataError
-from segdistill.storage import write_json
+from segdistill.core.errors import DataError
+from segdistill.core.storage import write_json
 
 ALONE = "student alone"
 STUDY_FILE = "study.json"

@@ -14,10 +14,10 @@ from segdistill.comparison.plan import TEACHER, Job, Plan, load_plan, plan_file,
 from segdistill.comparison.result import ALONE, Failure, Outcome, Study
 from segdistill.comparison.trial import measured_steps
 from segdistill.composition import key_values
+from segdistill.core.errors import RecipeError
 from segdistill.data import create_dataset
-from segdistill.errors import RecipeError
 from segdistill.recipe import load_recipe
-from segdistill.training.display import console
+from segdistill.runtime.display import console
 from segdistill.training.runs import check_teacher
 
 _OWN_WORDS = ("budget", "executor", "processes")

@@ -6,9 +6,10 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from segdistill.data.base import IGNORE_INDEX, Classes, Sample, SegmentationDataset
-from segdistill.discovery import check_options, classes_in, pick
-from segdistill.errors import DataError
+from segdistill.core.classes import IGNORE_INDEX, Classes
+from segdistill.core.discovery import check_options, classes_in, pick
+from segdistill.core.errors import DataError
+from segdistill.data.base import Sample, SegmentationDataset
 
 __all__ = [
     "IGNORE_INDEX",

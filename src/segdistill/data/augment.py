@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Generator, Tensor
 
-from segdistill.constraints import Count
-from segdistill.data.base import IGNORE_INDEX, Sample
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.numbers import Count
+from segdistill.data.base import Sample
 from segdistill.data.photometric import Distortion, Picture
 from segdistill.data.views import View
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segdistill.data.base import IGNORE_INDEX, SegmentationDataset
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.data.base import SegmentationDataset
 
 _SAMPLES = 500
 

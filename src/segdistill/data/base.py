@@ -11,8 +11,7 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-IGNORE_INDEX = 255
-"""The label of void pixels in every data set of this library; no loss and no metric sees them."""
+from segdistill.core.classes import Classes
 
 
 @dataclass(frozen=True)
@@ -25,22 +24,6 @@ class Sample:
     image: Tensor
     label: Tensor
     name: str
-
-
-@dataclass(frozen=True)
-class Classes:
-    """Names and RGB colours of the K classes, in index order."""
-
-    names: tuple[str, ...]
-    colours: tuple[tuple[int, int, int], ...]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-
-def unnamed_classes(count: int) -> Classes:
-    """Classes of a network that came without names: LABEL_0, LABEL_1, ..., as Hugging Face calls them."""
-    return Classes(tuple(f"LABEL_{index}" for index in range(count)), distinct_colours(count))
 
 
 class SegmentationDataset(ABC):
@@ -65,18 +48,3 @@ def label_file(name: str) -> dict[str, Any]:
     text = resources.files("segdistill.data").joinpath("labels", f"{name}.yaml").read_text(encoding="utf-8")
     tree: dict[str, Any] = yaml.safe_load(text)
     return tree
-
-
-def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
-    """`count` colours for classes that have none: the bit-interleaved Pascal VOC map, without its black."""
-
-    def colour(index: int) -> tuple[int, int, int]:
-        r = g = b = 0
-        for shift in range(7, -1, -1):
-            r |= (index & 1) << shift
-            g |= (index >> 1 & 1) << shift
-            b |= (index >> 2 & 1) << shift
-            index >>= 3
-        return r, g, b
-
-    return tuple(colour(index + 1) for index in range(count))

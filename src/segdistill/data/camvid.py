@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from segdistill.core.errors import DataError
 from segdistill.data.layout import require_root
 from segdistill.data.pairs import FilePairs, Pair, read_lines
 from segdistill.data.tables import label_table
-from segdistill.errors import DataError
 
 
 class CamVid(FilePairs):

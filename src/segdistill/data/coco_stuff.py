@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from segdistill.core.errors import DataError
 from segdistill.data.base import label_file
 from segdistill.data.layout import require_root, stems
 from segdistill.data.pairs import FilePairs, Pair, names_in
 from segdistill.data.tables import LabelTable, as_table, label_table
-from segdistill.errors import DataError
 
 _FOLDERS = {"train": "train2017", "val": "val2017"}
 _TRAIN_IDS = "_labelTrainIds.png"

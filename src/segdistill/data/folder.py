@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from segdistill.core.errors import DataError
 from segdistill.data.own_classes import Colour, colour_values, merge_classes, own_table, own_values
 from segdistill.data.pairs import FilePairs, Pair
 from segdistill.data.reading import require_folder
 from segdistill.data.splits import check_rules, list_files, pairs_on, split_by_lists, split_by_rule
 from segdistill.data.templates import find_files, named
-from segdistill.errors import DataError
 
 Split = Literal["train", "val"]
 

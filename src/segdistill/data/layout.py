@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+from segdistill.core.errors import DataError
 from segdistill.data.pairs import names_in
-from segdistill.errors import DataError
 
 _LOOKED_AT = 500  # folders below a wrong root that are searched for the right one
 _DEPTH = 3

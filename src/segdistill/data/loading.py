@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from segdistill.core.errors import DataError, SegdistillError
+from segdistill.core.seeds import mix
 from segdistill.data.augment import Augment
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.views import View
-from segdistill.errors import DataError, SegdistillError
-from segdistill.seeds import mix
 
 _ATTEMPTS = 20  # samples that are tried for a position
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import yaml
 
-from segdistill.data.base import IGNORE_INDEX, Classes, distinct_colours
+from segdistill.core.classes import IGNORE_INDEX, Classes, as_colour, distinct_colours
+from segdistill.core.errors import DataError, nearest
+from segdistill.core.safe_yaml import read_yaml
 from segdistill.data.pairs import read_lines
-from segdistill.data.tables import LabelTable, as_colour, as_table
+from segdistill.data.tables import LabelTable, as_table
 from segdistill.data.values import LabelValues, packed
-from segdistill.errors import DataError, nearest
-from segdistill.plain_yaml import read_yaml
 
 Colour = tuple[int, int, int]
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 
-from segdistill.data.base import IGNORE_INDEX, Classes, Sample, SegmentationDataset
+from segdistill.core.classes import IGNORE_INDEX, Classes
+from segdistill.core.errors import DataError
+from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.reading import check_size, read_image, read_mask
 from segdistill.data.values import LabelValues
-from segdistill.errors import DataError
 
 Pair = tuple[Path, Path | None]
 """An image file and its mask file; None for an image without labels, whose label is all void."""

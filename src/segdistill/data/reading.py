@@ -13,9 +13,9 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from segdistill.core.errors import DataError
 from segdistill.data.decoding import decode_grey, decode_rgb
 from segdistill.data.values import Raw
-from segdistill.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 

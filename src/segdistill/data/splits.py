@@ -8,9 +8,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from segdistill.core.errors import DataError
 from segdistill.data.pairs import read_lines
 from segdistill.data.reading import IMAGE_SUFFIXES
-from segdistill.errors import DataError
 
 _EVERY = 5
 

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from segdistill.core.errors import DataError, nearest
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.scenery.scene import render
 from segdistill.data.scenery.world import BUILDING, CAR, PERSON, POLE, ROAD, SIDEWALK, SKY, TREE
 from segdistill.data.tables import label_table
-from segdistill.errors import DataError, nearest
 
 __all__ = ["BUILDING", "CAR", "PERSON", "POLE", "ROAD", "SIDEWALK", "SKY", "TREE", "Streets"]
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from segdistill.data.base import IGNORE_INDEX, Classes, distinct_colours, label_file
+from segdistill.core.classes import IGNORE_INDEX, Classes, as_colour, distinct_colours
+from segdistill.core.errors import DataError
+from segdistill.data.base import label_file
 from segdistill.data.values import LabelValues
-from segdistill.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -68,19 +69,6 @@ def as_table(tree: Any, source: object, column: str = "id") -> LabelTable:
     void = void if isinstance(void, dict) else dict.fromkeys(numbers, "void")
     _refuse_twice(names, ids, void, source)
     return LabelTable(Classes(tuple(names), tuple(shown)), tuple(ids), void)
-
-
-def as_colour(value: Any, what: str) -> tuple[int, int, int]:
-    """[r, g, b] or "#rrggbb" as a tuple, or an error that begins with `what`."""
-    if isinstance(value, str) and len(value) == 7 and value.startswith("#"):
-        try:
-            value = tuple(bytes.fromhex(value[1:]))
-        except ValueError:
-            value = str(value)
-    good = isinstance(value, list | tuple) and len(value) == 3
-    if not good or any(not isinstance(part, int) or not 0 <= part <= 255 for part in value):
-        raise DataError(f"{what} is {value!r}; expected [red, green, blue] from 0 to 255, or '#rrggbb'.")
-    return value[0], value[1], value[2]
 
 
 def _whole_numbers(value: Any, what: str) -> tuple[int, ...]:

@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from segdistill.core.errors import DataError
 from segdistill.data.reading import IMAGE_SUFFIXES, require_folder
-from segdistill.errors import DataError
 
 _ANY_SUFFIX = "(?i:" + "|".join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES)) + ")"
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segdistill.data.base import IGNORE_INDEX
-from segdistill.errors import DataError
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.errors import DataError
 
 UNKNOWN = -1
 """What `LabelValues.look_up` gives for a value without a meaning."""

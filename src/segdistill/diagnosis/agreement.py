@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import torch
 
+from segdistill.core.errors import TrainingError
+from segdistill.core.findings import Finding
 from segdistill.data import SegmentationDataset
-from segdistill.diagnosis.findings import Finding
 from segdistill.diagnosis.scan import chosen
-from segdistill.errors import TrainingError
 from segdistill.evaluation.metrics import ConfusionMatrix
 from segdistill.evaluation.scoring import count
 from segdistill.models.segmenter import SegmentationNetwork

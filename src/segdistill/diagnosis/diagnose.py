@@ -10,24 +10,24 @@ from typing import Any
 
 import torch
 
+from segdistill.core.errors import SegdistillError
+from segdistill.core.findings import Finding, shortened
 from segdistill.data import SegmentationDataset
 from segdistill.data.pairs import FilePairs
 from segdistill.diagnosis import agreement, rehearsal
 from segdistill.diagnosis.agreement import Agreement
 from segdistill.diagnosis.evidence import Evidence, add_up
 from segdistill.diagnosis.files import Look
-from segdistill.diagnosis.findings import Finding, shortened
 from segdistill.diagnosis.listing import list_findings
 from segdistill.diagnosis.machine import Machine, describe_machine
 from segdistill.diagnosis.masks import FEW, findings_of
 from segdistill.diagnosis.opening import SPLITS, Split, open_split
 from segdistill.diagnosis.rehearsal import Rehearsal
 from segdistill.diagnosis.scan import chosen, scan
-from segdistill.errors import SegdistillError
 from segdistill.models.files import open_model
 from segdistill.models.teacher import Teacher
 from segdistill.recipe import Recipe, TeacherConfig
-from segdistill.training.display import console
+from segdistill.runtime.display import console
 from segdistill.training.pairing import Pairing, pair
 from segdistill.training.runs import prepare_task
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from segdistill.core.classes import IGNORE_INDEX
 from segdistill.data import Classes, SegmentationDataset
-from segdistill.data.base import IGNORE_INDEX
 from segdistill.data.pairs import FilePairs
 from segdistill.data.values import UNKNOWN, LabelValues
 from segdistill.diagnosis.files import Look, Size

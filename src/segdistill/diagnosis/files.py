@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
-from segdistill.data.base import IGNORE_INDEX, Sample
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.errors import DataError
+from segdistill.data.base import Sample
 from segdistill.data.pairs import FilePairs
 from segdistill.data.reading import check_size, read_image, read_mask
 from segdistill.data.values import Raw, packed
-from segdistill.errors import DataError
 
 Size = tuple[int, int]
 GREY_SEEN = 8  # of a palette mask, how many of its colours are named as grey values

@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from segdistill.core.findings import Finding, shortened
 from segdistill.data.pairs import FilePairs, Pair, names_in
 from segdistill.data.reading import IMAGE_SUFFIXES
-from segdistill.diagnosis.findings import Finding, shortened
 
 _LEAK = 0.01  # of the validation images
 

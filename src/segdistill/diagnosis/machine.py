@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from segdistill.training.folder import describe_environment
+from segdistill.runtime.environment import describe_environment
 
 
 @dataclass(frozen=True)

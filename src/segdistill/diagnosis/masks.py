@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from segdistill.data.base import IGNORE_INDEX
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.findings import Finding, shortened
 from segdistill.diagnosis.evidence import Evidence
 from segdistill.diagnosis.files import GREY_SEEN, Look
-from segdistill.diagnosis.findings import Finding, shortened
 from segdistill.diagnosis.mistakes import recognise
 
 _NEARLY_ALL = 0.95  # of a mask's pixels

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from segdistill.data.base import IGNORE_INDEX, distinct_colours, label_file
+from segdistill.core.classes import IGNORE_INDEX, distinct_colours
+from segdistill.data.base import label_file
 from segdistill.data.tables import label_table
 from segdistill.data.values import ranges
 from segdistill.diagnosis.evidence import Evidence

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from segdistill.core.discovery import options_of, pick
+from segdistill.core.errors import DataError
+from segdistill.core.findings import Finding
 from segdistill.data import DatasetConfig, SegmentationDataset, create_dataset
 from segdistill.data.pairs import FilePairs
-from segdistill.diagnosis.findings import Finding
-from segdistill.discovery import options_of, pick
-from segdistill.errors import DataError
 
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, ...] = ("train", "val")

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from segdistill.core.errors import SegdistillError
+from segdistill.core.findings import Finding
+from segdistill.core.precision import computing_in
 from segdistill.data.augment import Augment
 from segdistill.data.loading import Batch, Stream, collate
-from segdistill.diagnosis.findings import Finding
 from segdistill.diagnosis.machine import Machine
-from segdistill.errors import SegdistillError
 from segdistill.evaluation.cost import wait
 from segdistill.evaluation.memory import LiveBytes
 from segdistill.evaluation.stages import Stages
-from segdistill.precision import computing_in
-from segdistill.training.processes import own_device
+from segdistill.runtime.processes import own_device
 from segdistill.training.runs import Task
 from segdistill.training.schedule import make_optimizer, own_optimizers
 

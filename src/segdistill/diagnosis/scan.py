@@ -9,8 +9,8 @@ from os import cpu_count
 from segdistill.data import SegmentationDataset
 from segdistill.data.pairs import FilePairs
 from segdistill.diagnosis.files import Look, look_at, look_at_sample
-from segdistill.training.display import Display
-from segdistill.training.interruption import StopRequest
+from segdistill.runtime.display import Display
+from segdistill.runtime.interruption import StopRequest
 
 _AT_A_TIME = 64  # files; Ctrl-C waits for them
 

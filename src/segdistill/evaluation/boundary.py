@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segdistill.data.base import IGNORE_INDEX
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.windows import inner_window
 from segdistill.evaluation.metrics import Absent, iou_of, mean, percent
 from segdistill.evaluation.settings import MetricsConfig
-from segdistill.windows import inner_window
 
 _PIXELS = 1 << 20  # worked on at once
 _GATHERED = 1 << 20  # bytes at a time, of pixels whose windows hold many classes

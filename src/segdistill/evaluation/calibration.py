@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segdistill.data.base import IGNORE_INDEX
+from segdistill.core.classes import IGNORE_INDEX
 
 _SCALE = 1 << 24  # confidences are added as integers of this many steps: the sum is exact in any order
 _PIXELS = 1 << 22

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from segdistill.outputs import linear_taps
+from segdistill.core.outputs import linear_taps
 
 _FEW = (1, 2, 4, 8, 32)  # able classes of a cell; those of about equal number are done together
 _SEVERAL = 8  # with so few classes in all, all of them are

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from segdistill.errors import SegdistillError
+from segdistill.core.errors import SegdistillError
 from segdistill.evaluation.inference import predict_classes
 from segdistill.evaluation.macs import Convention, MacCounter
 from segdistill.evaluation.memory import LiveBytes, saved_for_backward

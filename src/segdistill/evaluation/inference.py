@@ -10,12 +10,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from segdistill.core.outputs import SegOutput, resize
 from segdistill.evaluation.cells import index_type, largest
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.evaluation.sliding import SlidingScores, panels
 from segdistill.evaluation.taps import Taps, lift, taps
 from segdistill.evaluation.views import Size, View, as_input, view_sizes
-from segdistill.outputs import SegOutput, resize
 
 _CACHED = 1 << 17  # scores in a strip: on a processor about what its cache holds
 

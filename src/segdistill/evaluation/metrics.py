@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from segdistill.data.base import IGNORE_INDEX
-from segdistill.errors import DataError
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.errors import DataError
 
 Absent = Literal["nan", "zero"]
 _PIXELS = 1 << 22  # counted at once: bounds the memory of huge images

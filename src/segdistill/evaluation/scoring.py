@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from segdistill.data.base import IGNORE_INDEX, Sample, SegmentationDataset
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.loading import Batch, Guarded, leave_the_group, unguarded
 from segdistill.evaluation.boundary import BoundaryCounts, BoundaryScores
 from segdistill.evaluation.calibration import Calibration

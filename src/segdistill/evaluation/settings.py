@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from segdistill.constraints import Count
+from segdistill.core.numbers import Count
 
 Radius = Annotated[int, Field(ge=1, le=255)]
 

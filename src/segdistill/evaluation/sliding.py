@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from segdistill.core.outputs import resize
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.evaluation.taps import taps
 from segdistill.evaluation.views import Size, View
-from segdistill.outputs import resize
 
 _WIDE = 4  # windows: a panel is no narrower, as those that two panels share go through the network twice
 

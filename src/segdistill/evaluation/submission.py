@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from segdistill.core.errors import DataError, SegdistillError, nearest
+from segdistill.core.storage import write_aside, write_json
 from segdistill.data.pascal_context import context_table
 from segdistill.data.tables import LabelTable, label_table
-from segdistill.errors import DataError, SegdistillError, nearest
-from segdistill.storage import write_aside, write_json
 
 _LARGEST = 64 * 2**20
 """Bytes an entry may unpack to; a label map of 2048x1024 has 2 MB."""

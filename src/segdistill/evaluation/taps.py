@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from segdistill.outputs import linear_taps
+from segdistill.core.outputs import linear_taps
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from segdistill.constraints import Count, NonNegative, Positive
+from segdistill.core.numbers import Count, NonNegative, Positive
+from segdistill.core.outputs import SegOutput, finer, resize
 from segdistill.methods import ranks
 from segdistill.methods.base import Method, labelled
-from segdistill.outputs import SegOutput, finer, resize
 
 _SMALLEST = 64  # positions an axis that the discriminator can read: 4 halvings and a 4x4 window
 

@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segdistill.constraints import Count, NonNegative, Positive, Share
-from segdistill.errors import RecipeError
+from segdistill.core.errors import RecipeError
+from segdistill.core.numbers import Count, NonNegative, Positive, Share
+from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods.base import Method, labelled, mean_where
 from segdistill.methods.connectors import Source, maps_of
 from segdistill.methods.generation import Mask, MaskedGenerator
 from segdistill.methods.squared import squared_distance
-from segdistill.outputs import SegOutput, finer
 
 
 class AfDCD(Method):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from segdistill.constraints import NonNegative
+from segdistill.core.numbers import NonNegative
+from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods.base import Method, labelled
 from segdistill.methods.kd import KD
-from segdistill.outputs import SegOutput, finer
 
 
 class AICSD(Method):

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from segdistill.constraints import NonNegative
+from segdistill.core.numbers import NonNegative
+from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods.attention import Attention
 from segdistill.methods.base import Method, labelled, mean_where
 from segdistill.methods.connectors import Pointwise, Source, maps_of
 from segdistill.methods.projection import KnownBatchNorm
-from segdistill.outputs import SegOutput, finer
 
 
 class AttnFD(Method):

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.data.base import IGNORE_INDEX
-from segdistill.discovery import check_options, classes_in, pick
-from segdistill.errors import RecipeError
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.discovery import check_options, classes_in, pick
+from segdistill.core.errors import RecipeError
+from segdistill.core.outputs import SegOutput
 from segdistill.methods import ranks
 from segdistill.methods.divergence import Divergence
-from segdistill.outputs import SegOutput
 
 _PACKAGE = "segdistill.methods"
 

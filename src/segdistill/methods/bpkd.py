@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segdistill.constraints import Count, NonNegative, Positive
+from segdistill.core.numbers import Count, NonNegative, Positive
+from segdistill.core.outputs import SegOutput, finer
+from segdistill.core.windows import inner_window
 from segdistill.methods import ranks
 from segdistill.methods.base import Method, divergence, labelled
 from segdistill.methods.cwd import spatial_divergence
-from segdistill.outputs import SegOutput, finer
-from segdistill.windows import inner_window
 
 _BITS = 31  # classes in one int32 word
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from segdistill.constraints import NonNegative, Positive
+from segdistill.core.numbers import NonNegative, Positive
+from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods.base import Method, labelled
 from segdistill.methods.connectors import identity_connector
 from segdistill.methods.kd import KD
 from segdistill.methods.pkd import standardised_gap
-from segdistill.outputs import SegOutput, finer
 
 _EPS = 1e-3
 

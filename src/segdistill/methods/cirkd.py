@@ -6,15 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segdistill.constraints import Count, NonNegative, Positive
-from segdistill.data.base import IGNORE_INDEX
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.numbers import Count, NonNegative, Positive
+from segdistill.core.outputs import SegOutput, finer
+from segdistill.core.precision import Precision
 from segdistill.methods import ranks
 from segdistill.methods.base import Method, on_grid
 from segdistill.methods.projection import ProjectionHead
 from segdistill.methods.queue import ClassMemory, Queue
 from segdistill.methods.relation import relation_divergence
-from segdistill.outputs import SegOutput, finer
-from segdistill.precision import Precision
 
 
 class CIRKD(Method):

@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.constraints import Count, NonNegative
-from segdistill.data.base import IGNORE_INDEX
-from segdistill.errors import RecipeError
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.errors import RecipeError
+from segdistill.core.numbers import Count, NonNegative
+from segdistill.core.outputs import SegOutput, finer
+from segdistill.core.precision import Precision
 from segdistill.methods import ranks
 from segdistill.methods.base import on_grid
 from segdistill.methods.cirkd import CIRKD, pooled
@@ -20,8 +22,6 @@ from segdistill.methods.projection import ConvNorm, ProjectionHead
 from segdistill.methods.queue import Chance, Queue
 from segdistill.methods.relation import relation_divergence
 from segdistill.methods.squared import squared_distance
-from segdistill.outputs import SegOutput, finer
-from segdistill.precision import Precision
 
 
 class CIRKDv2(CIRKD):

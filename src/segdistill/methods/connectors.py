@@ -7,7 +7,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.outputs import SegOutput
+from segdistill.core.outputs import SegOutput
 
 Source = Literal["embedding", "features"]
 """A decoder's embedding, or the last backbone stage."""

@@ -6,10 +6,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from segdistill.constraints import NonNegative, Positive
+from segdistill.core.numbers import NonNegative, Positive
+from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods.base import Method, divergence, labelled
 from segdistill.methods.connectors import connector
-from segdistill.outputs import SegOutput, finer
 
 
 class CWD(Method):

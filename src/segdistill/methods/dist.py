@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from segdistill.constraints import NonNegative, Positive
+from segdistill.core.numbers import NonNegative, Positive
+from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods import ranks
 from segdistill.methods.base import Method, labelled
-from segdistill.outputs import SegOutput, finer
 
 _EPS = 1e-8
 

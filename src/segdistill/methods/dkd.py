@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segdistill.constraints import NonNegative, Positive
+from segdistill.core.numbers import NonNegative, Positive
+from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods import ranks
 from segdistill.methods.base import Method, divergence, on_grid
-from segdistill.outputs import SegOutput, finer
 
 
 class DKD(Method):

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segdistill.constraints import NonNegative, Positive
+from segdistill.core.numbers import NonNegative, Positive
+from segdistill.core.outputs import SegOutput, finer, resize
 from segdistill.methods import ranks
 from segdistill.methods.at import energy
 from segdistill.methods.base import Method, labelled
-from segdistill.outputs import SegOutput, finer, resize
 
 
 class DSD(Method):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from segdistill.constraints import NonNegative
+from segdistill.core.numbers import NonNegative
+from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods import ranks
 from segdistill.methods.base import Method, labelled
 from segdistill.methods.connectors import Pointwise, Source, identity_connector, maps_of
 from segdistill.methods.squared import squared_distance
-from segdistill.outputs import SegOutput, finer
 
 
 class FitNet(Method):

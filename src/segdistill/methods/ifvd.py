@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segdistill.constraints import NonNegative
+from segdistill.core.numbers import NonNegative
+from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods import ranks
 from segdistill.methods.base import Method, on_grid
-from segdistill.outputs import SegOutput, finer
 
 _EPS = 1e-8
 

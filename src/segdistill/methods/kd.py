@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segdistill.constraints import NonNegative, Positive
+from segdistill.core.numbers import NonNegative, Positive
+from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods import ranks
 from segdistill.methods.base import Method, divergence, labelled, mean_where, on_grid
-from segdistill.outputs import SegOutput, finer
 
 
 class KD(Method):

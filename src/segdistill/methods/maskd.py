@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.constraints import Count, NonNegative, Positive
-from segdistill.data.base import IGNORE_INDEX
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.numbers import Count, NonNegative, Positive
+from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods import ranks
 from segdistill.methods.base import Method, labelled, on_grid
-from segdistill.outputs import SegOutput, finer
 
 _EPS = 1e-5
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from segdistill.constraints import NonNegative, Share
+from segdistill.core.numbers import NonNegative, Share
+from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods.base import Method, labelled
 from segdistill.methods.connectors import Source, maps_of
 from segdistill.methods.generation import MaskedGenerator
 from segdistill.methods.squared import squared_distance
-from segdistill.outputs import SegOutput, finer
 
 
 class MGD(Method):

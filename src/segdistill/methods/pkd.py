@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from segdistill.constraints import NonNegative
+from segdistill.core.numbers import NonNegative
+from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods import ranks
 from segdistill.methods.base import Method, labelled
 from segdistill.methods.connectors import Source, connector, maps_of
-from segdistill.outputs import SegOutput, finer
 
 
 class PKD(Method):

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segdistill.core.precision import DTYPES, Precision
+from segdistill.core.seeds import mix
 from segdistill.methods import ranks
-from segdistill.precision import DTYPES, Precision
-from segdistill.seeds import mix
 
 _PRIORITY_BITS = 24  # of a uniform draw in float32
 

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from segdistill.constraints import Count, NonNegative
+from segdistill.core.numbers import Count, NonNegative
+from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods.base import Method, labelled
 from segdistill.methods.kd import KD
-from segdistill.outputs import SegOutput, finer
 
 
 class SKDS(Method):

@@ -8,7 +8,7 @@ from typing import Any
 import timm
 from torch import nn
 
-from segdistill.errors import CheckpointError, RecipeError, nearest
+from segdistill.core.errors import CheckpointError, RecipeError, nearest
 from segdistill.models.checkpoints.backbone_files import published_backbone
 from segdistill.models.checkpoints.reading import read_file
 from segdistill.models.variants import VARIANTS, Variant, set_norm_eps

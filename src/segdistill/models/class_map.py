@@ -14,8 +14,8 @@ import torch
 import yaml
 from torch import Tensor
 
-from segdistill.errors import RecipeError, nearest
-from segdistill.plain_yaml import read_yaml
+from segdistill.core.errors import RecipeError, nearest
+from segdistill.core.safe_yaml import read_yaml
 
 NEVER = -1e9
 """The score of a class that no teacher class maps to: finite, because resizing would turn -inf into NaN."""

@@ -14,9 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from segdistill.data.base import Classes, unnamed_classes
-from segdistill.data.tables import as_colour
-from segdistill.errors import CheckpointError, DataError, listed
+from segdistill.core.classes import Classes, as_colour, unnamed_classes
+from segdistill.core.errors import CheckpointError, DataError, listed
+from segdistill.core.safe_yaml import read_yaml
+from segdistill.core.storage import write_aside, write_yaml
 from segdistill.models.adapters import build_adapted, is_adapted, portable_spec
 from segdistill.models.checkpoints.published import (
     LAYOUTS,
@@ -29,8 +30,6 @@ from segdistill.models.checkpoints.reading import names_in
 from segdistill.models.segmenter import SegmentationNetwork, Segmenter
 from segdistill.models.unfilled import Unfilled
 from segdistill.models.zoo import NetworkSpec, build, resolve_spec
-from segdistill.plain_yaml import read_yaml
-from segdistill.storage import write_aside, write_yaml
 
 Role = Literal["student", "teacher"]
 _ROLES: tuple[Role, ...] = ("student", "teacher")

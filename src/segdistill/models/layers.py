@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.outputs import resize
+from segdistill.core.outputs import resize
 
 
 class BatchNorm(nn.BatchNorm2d):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from segdistill.data.base import Classes
+from segdistill.core.classes import Classes
+from segdistill.core.outputs import SegOutput
 from segdistill.models.heads import Head
-from segdistill.outputs import SegOutput
 
 if TYPE_CHECKING:
     from segdistill.models.zoo import NetworkSpec

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from segdistill.constraints import Count, Positive
-from segdistill.discovery import check_options, explain, pick
-from segdistill.errors import RecipeError, nearest
+from segdistill.core.discovery import check_options, explain, pick
+from segdistill.core.errors import RecipeError, nearest
+from segdistill.core.numbers import Count, Positive
 from segdistill.models.adapters import build_adapted, check_adapted, is_adapted
 from segdistill.models.backbones import create_backbone, describe_backbone
 from segdistill.models.heads import Head

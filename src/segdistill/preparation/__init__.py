@@ -7,12 +7,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
+from segdistill.core.discovery import options_of, pick
+from segdistill.core.errors import DataError
 from segdistill.data import DatasetConfig, SegmentationDataset, create_dataset
-from segdistill.discovery import options_of, pick
-from segdistill.errors import DataError
 from segdistill.preparation.archives import Unpacked, unpack
 from segdistill.preparation.base import Preparation, Task
-from segdistill.training.interruption import Interrupted
+from segdistill.runtime.interruption import Interrupted
 
 _READ = 20  # images of each split that are read to the last pixel
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from segdistill.errors import DataError
-from segdistill.training.display import Display
+from segdistill.core.errors import DataError
+from segdistill.runtime.display import Display
 
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 _LITTER = ("__MACOSX", ".DS_Store")

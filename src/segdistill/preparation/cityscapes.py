@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from segdistill.data.base import IGNORE_INDEX, label_file
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.errors import DataError
+from segdistill.data.base import label_file
 from segdistill.data.reading import read_mask
 from segdistill.data.tables import label_table
-from segdistill.errors import DataError
 from segdistill.preparation.archives import Archive
 from segdistill.preparation.base import Preparation, Task
 from segdistill.preparation.jobs import do_all, save_index_mask

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from segdistill.core.discovery import check_options
 from segdistill.data.folder import Folder as Dataset
 from segdistill.data.reading import read_mask
-from segdistill.discovery import check_options
 from segdistill.preparation.base import Preparation, Task
 from segdistill.preparation.jobs import do_all, save_index_mask
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segdistill.storage import write_aside
-from segdistill.training.display import Display
+from segdistill.core.storage import write_aside
+from segdistill.runtime.display import Display
 
 Job = TypeVar("Job")
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
-from segdistill.errors import DataError
+from segdistill.core.errors import DataError
 
 
 def read_label_map(path: Path, *keys: str) -> NDArray[np.uint16]:

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segdistill.data.base import IGNORE_INDEX
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.errors import DataError
+from segdistill.core.storage import write_text
 from segdistill.data.pairs import read_lines
 from segdistill.data.pascal_context import LAST_RAW, context_table
 from segdistill.data.values import LabelValues
-from segdistill.errors import DataError
 from segdistill.preparation.archives import Archive
 from segdistill.preparation.base import Preparation, Task
 from segdistill.preparation.jobs import do_all, save_index_mask
 from segdistill.preparation.matlab import read_label_map
 from segdistill.preparation.rle import decode
-from segdistill.storage import write_text
 
 _JSON = "trainval_merged.json"
 _MASKS = "SegmentationClassContext"

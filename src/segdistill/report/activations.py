@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from segdistill.errors import RecipeError
+from segdistill.core.errors import RecipeError
+from segdistill.core.outputs import SegOutput, resize
 from segdistill.evaluation.views import as_input
 from segdistill.models.segmenter import SegmentationNetwork
-from segdistill.outputs import SegOutput, resize
 
 
 def activation_map(network: SegmentationNetwork, image: Tensor, class_index: int) -> Tensor:

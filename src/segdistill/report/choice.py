@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from segdistill.core.errors import DataError, nearest
 from segdistill.data.base import SegmentationDataset
-from segdistill.errors import DataError, nearest
 
 
 def positions(images: Sequence[str | int], data: SegmentationDataset, *, default: int = 4) -> list[int]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from segdistill.errors import DataError
-from segdistill.storage import write_aside
+from segdistill.core.errors import DataError
+from segdistill.core.storage import write_aside
 from segdistill.training.folder import RunFolder
 
 _NO_TERMS = ("kind", "step", "seconds")

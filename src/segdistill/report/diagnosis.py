@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from segdistill.data.base import IGNORE_INDEX
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.findings import Finding, shortened
 from segdistill.data.values import UNKNOWN, ranges
 from segdistill.diagnosis.diagnose import Diagnosis
 from segdistill.diagnosis.evidence import Count, Evidence
-from segdistill.diagnosis.findings import Finding, shortened
 
 _ROWS = 30  # of the class table
 _FILES = 3  # named beside a finding

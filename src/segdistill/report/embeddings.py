@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segdistill.data.base import Classes, SegmentationDataset
-from segdistill.errors import DataError, RecipeError
+from segdistill.core.classes import Classes
+from segdistill.core.errors import DataError, RecipeError
+from segdistill.core.outputs import SegOutput, resize
+from segdistill.core.storage import write_aside
+from segdistill.data.base import SegmentationDataset
 from segdistill.evaluation.views import as_input
 from segdistill.models.segmenter import SegmentationNetwork
-from segdistill.outputs import SegOutput, resize
-from segdistill.storage import write_aside
 
 _PERPLEXITY = 30
 

@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segdistill.data.base import IGNORE_INDEX
+from segdistill.core.classes import IGNORE_INDEX
 from segdistill.report.pictures import Pixels
 
 RIGHT, WRONG, VOID = (225, 225, 225), (200, 30, 60), (255, 255, 255)

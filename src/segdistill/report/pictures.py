@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from segdistill.data.base import IGNORE_INDEX, Classes
-from segdistill.storage import write_aside
+from segdistill.core.classes import IGNORE_INDEX, Classes
+from segdistill.core.storage import write_aside
 
 _VOID_COLOUR = (255, 255, 255)
 _CELL, _LINE, _GAP = 2.6, 0.25, 0.04

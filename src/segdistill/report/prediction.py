@@ -9,15 +9,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from segdistill.core.errors import DataError
 from segdistill.data.reading import IMAGE_SUFFIXES, read_image
-from segdistill.errors import DataError
 from segdistill.evaluation.inference import infer
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.files import LoadedModel
 from segdistill.report.pictures import overlay, save_mask, save_picture, with_legend
-from segdistill.training.allocator import keep_freed_memory
-from segdistill.training.display import counting
-from segdistill.training.processes import own_device
+from segdistill.runtime.allocator import keep_freed_memory
+from segdistill.runtime.display import counting
+from segdistill.runtime.processes import own_device
 
 
 @dataclass(frozen=True)

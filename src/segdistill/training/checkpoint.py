@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from segdistill.errors import CheckpointError, TrainingError, tells_of_a_dead_worker
-from segdistill.storage import write_aside
+from segdistill.core.errors import CheckpointError, TrainingError, tells_of_a_dead_worker
+from segdistill.core.storage import write_aside
 
 
 class NoStateError(CheckpointError):

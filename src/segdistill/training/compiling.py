@@ -12,15 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segdistill.core.outputs import SegOutput
+from segdistill.core.precision import computing_in
 from segdistill.evaluation.cost import wait
 from segdistill.evaluation.views import as_input
-from segdistill.outputs import SegOutput
-from segdistill.precision import computing_in
 from segdistill.recipe import TrainingConfig
+from segdistill.runtime.processes import is_alone, number_of_processes
 from segdistill.training.distiller import Distiller
 from segdistill.training.faults import Memory
 from segdistill.training.folder import RunFolder
-from segdistill.training.processes import is_alone, number_of_processes
 
 _ROUNDS = 3
 _WORTH = 0.95  # of the time as it is; less of a gain is within what two timings differ by

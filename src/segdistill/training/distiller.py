@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from segdistill.core.outputs import SegOutput
 from segdistill.evaluation.views import as_input
 from segdistill.methods import Method
 from segdistill.models.segmenter import SegmentationNetwork, auxiliary_given
-from segdistill.outputs import SegOutput
 from segdistill.training.task_loss import TaskLossConfig, task_loss
 
 

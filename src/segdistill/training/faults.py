@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segdistill.core.errors import SegdistillError, TrainingError
+from segdistill.core.storage import write_aside
 from segdistill.data.loading import Batch
-from segdistill.errors import SegdistillError, TrainingError
 from segdistill.recipe import TrainingConfig
-from segdistill.storage import write_aside
+from segdistill.runtime.processes import number_of_processes, total
 from segdistill.training.checkpoint import Progress
 from segdistill.training.distiller import Distiller
-from segdistill.training.processes import number_of_processes, total
 
 _KEPT = 3  # faults of a run whose batch is saved: each file is as large as the weights
 _NAMED = 16  # samples in a message

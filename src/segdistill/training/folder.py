@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
-import platform
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
 import yaml
 from filelock import FileLock, Timeout
 from torch.utils.tensorboard import SummaryWriter
 
-from segdistill.errors import CheckpointError, TrainingError
+from segdistill.core.errors import CheckpointError, TrainingError
+from segdistill.core.safe_yaml import read_yaml
+from segdistill.core.storage import cannot_save, clear_aside, write_json, write_text, write_yaml
 from segdistill.models.files import read_description, read_weights
-from segdistill.plain_yaml import read_yaml
-from segdistill.storage import cannot_save, clear_aside, write_json, write_text, write_yaml
+from segdistill.runtime.environment import describe_environment
+from segdistill.runtime.processes import is_main, wait_for_all
 from segdistill.training.checkpoint import Progress, newest_state, restore
-from segdistill.training.processes import is_main, wait_for_all
 
 _LOCK = ".lock"
 _HARMLESS = ("run", "workers", "log_every", "validate_every", "checkpoint_every", "accumulate")
@@ -248,41 +243,3 @@ def _lines_up_to(path: Path, progress: Progress) -> list[str]:
         except (ValueError, TypeError, KeyError):  # cut short by a kill, or damaged
             continue
     return kept
-
-
-def describe_environment() -> dict[str, Any]:
-    """Machine, versions, commit, time and command: what a number needs beside it to be believed."""
-    return {
-        "machine": _processor(),
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in ("segdistill", "torch", "torchvision", "timm", "accelerate")},
-        "commit": _commit(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
-    }
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _commit() -> str | None:
-    """The commit of the source tree this runs from, with a + if it has uncommitted changes; None if installed."""
-    here = Path(__file__).parent
-    try:
-        run = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"],
-            cwd=here, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return run.stdout.strip() or None

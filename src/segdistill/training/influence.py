@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from segdistill.constraints import NonNegative
+from segdistill.core.numbers import NonNegative
 
 
 class MethodSchedule(BaseModel):

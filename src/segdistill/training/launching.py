@@ -12,11 +12,11 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from segdistill.errors import RecipeError, SegdistillError
+from segdistill.core.errors import RecipeError, SegdistillError
 from segdistill.recipe import load_recipe
-from segdistill.training.interruption import Interrupted
-from segdistill.training.processes import require_possible
-from segdistill.training.slurm import as_ranks
+from segdistill.runtime.interruption import Interrupted
+from segdistill.runtime.slurm import as_ranks
+from segdistill.training.shares import require_possible
 
 _SECONDS_TO_SAVE = "600"
 """How long processes that were told to stop may take to save before the launcher kills them."""

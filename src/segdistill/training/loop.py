@@ -11,22 +11,23 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from segdistill.core.errors import CheckpointError, TrainingError
 from segdistill.data.base import SegmentationDataset
 from segdistill.data.loading import Stream, training_batches
-from segdistill.errors import CheckpointError, TrainingError
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.recipe import TrainingConfig
-from segdistill.training.allocator import keep_freed_memory
+from segdistill.runtime.allocator import keep_freed_memory
+from segdistill.runtime.display import Display
+from segdistill.runtime.interruption import Interrupted, StopNow, StopRequest
+from segdistill.runtime.processes import agree, start_accelerator
 from segdistill.training.checkpoint import Progress, save_state
 from segdistill.training.compiling import compile_networks
-from segdistill.training.display import Display
 from segdistill.training.distiller import Distiller
 from segdistill.training.faults import Faults, Memory, first_not_finite
 from segdistill.training.folder import Journal, RunFolder
-from segdistill.training.interruption import Interrupted, StopNow, StopRequest
 from segdistill.training.norms import synchronise_norms
-from segdistill.training.processes import agree, own_batches, start_accelerator
 from segdistill.training.sharding import place
+from segdistill.training.shares import own_batches
 from segdistill.training.stepper import Stepper
 from segdistill.training.unreadable import Unreadable
 from segdistill.training.update import Update

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from segdistill.core.errors import SegdistillError
 from segdistill.data.augment import Augment
-from segdistill.errors import SegdistillError
-from segdistill.training.allocator import give_freed_memory_back
-from segdistill.training.failures import explained
-from segdistill.training.processes import is_alone
+from segdistill.runtime.allocator import give_freed_memory_back
+from segdistill.runtime.failures import explained
+from segdistill.runtime.processes import is_alone
 
 if TYPE_CHECKING:
     from segdistill.training.runs import Task

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segdistill.data.base import Classes
-from segdistill.errors import RecipeError
+from segdistill.core.classes import Classes
+from segdistill.core.errors import RecipeError
 from segdistill.methods import Method
 from segdistill.models.class_map import ClassMap, class_map, same_names, same_set, some, unnamed
 from segdistill.models.files import LoadedModel, open_model

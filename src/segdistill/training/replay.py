@@ -13,20 +13,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segdistill.core.errors import CheckpointError, RecipeError, TrainingError
+from segdistill.core.outputs import SegOutput
+from segdistill.core.seeds import mix
 from segdistill.data import create_dataset
 from segdistill.data.loading import Batch, Stream
-from segdistill.errors import CheckpointError, RecipeError, TrainingError
 from segdistill.methods.base import on_grid
 from segdistill.models.teacher import Teacher
-from segdistill.outputs import SegOutput
 from segdistill.recipe import Recipe, TrainingConfig, load_recipe
-from segdistill.seeds import mix
+from segdistill.runtime.processes import own_device
 from segdistill.training.checkpoint import damage, load_state, save_state
 from segdistill.training.faults import bad_gradients, first_not_finite, read
 from segdistill.training.folder import RunFolder
 from segdistill.training.loop import Fit
 from segdistill.training.pairing import run_teacher
-from segdistill.training.processes import own_device
 from segdistill.training.runs import Task, prepare_task
 from segdistill.training.step import forward_backward
 from segdistill.training.teacher_cache import cached_logits

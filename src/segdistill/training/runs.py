@@ -9,29 +9,30 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from segdistill.core.classes import Classes
+from segdistill.core.errors import CheckpointError, RecipeError
+from segdistill.core.seeds import mix
 from segdistill.data import SegmentationDataset, create_dataset
 from segdistill.data.balance import class_weights
-from segdistill.data.base import Classes
 from segdistill.data.loading import Stream, Targets
 from segdistill.diagnosis.agreement import require_better_than_chance
-from segdistill.errors import CheckpointError, RecipeError
 from segdistill.methods import Method, create_method
 from segdistill.models.files import LoadedModel, Role, open_model, read_weights, save_model
 from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.models.teacher import Teacher
 from segdistill.models.zoo import NetworkSpec, build, probe
 from segdistill.recipe import Recipe, TeacherConfig, TrainingConfig
-from segdistill.seeds import mix
+from segdistill.runtime.display import console
+from segdistill.runtime.failures import OutOfMemoryError, explained
+from segdistill.runtime.processes import is_main, own_device, wait_for_all
 from segdistill.training.checkpoint import Progress
-from segdistill.training.display import console
 from segdistill.training.distiller import Distiller
-from segdistill.training.failures import OutOfMemoryError, explained
 from segdistill.training.folder import RunFolder
 from segdistill.training.loop import Fit
 from segdistill.training.memory import advice
 from segdistill.training.pairing import Pairing, pair, recorded, require_readable, require_same_classes
-from segdistill.training.processes import is_main, own_device, require_possible, wait_for_all
 from segdistill.training.sharding import require_several, shard
+from segdistill.training.shares import require_possible
 from segdistill.training.teacher_cache import cache_logits, require_logits_only
 
 

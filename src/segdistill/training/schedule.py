@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from itertools import chain
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from segdistill.core.numbers import NonNegative
 from segdistill.methods import Method
 from segdistill.models.segmenter import SegmentationNetwork
-
-NonNegative = Annotated[float, Field(ge=0)]
 
 
 class OptimizerConfig(BaseModel):

@@ -7,8 +7,8 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
-from segdistill.errors import RecipeError
-from segdistill.training.processes import is_alone, own_device
+from segdistill.core.errors import RecipeError
+from segdistill.runtime.processes import is_alone, own_device
 
 _LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from segdistill.core.precision import Precision, computing_in
 from segdistill.data.loading import Batch
-from segdistill.precision import Precision, computing_in
 from segdistill.training.task_loss import micro_batch_shares
 
 

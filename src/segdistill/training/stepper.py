@@ -11,9 +11,9 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from segdistill.core.seeds import mix
 from segdistill.data.loading import Batch, Share
 from segdistill.recipe import TrainingConfig
-from segdistill.seeds import mix
 from segdistill.training.checkpoint import Progress
 from segdistill.training.distiller import Distiller
 from segdistill.training.faults import Faults, Memory, Reading, read

@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from segdistill.constraints import NonNegative
-from segdistill.data.base import IGNORE_INDEX
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.numbers import NonNegative
+from segdistill.core.outputs import linear_taps, resize
 from segdistill.methods import ranks
-from segdistill.outputs import linear_taps, resize
 
 _SCORES = {"cpu": 1 << 18}  # scores in a strip: on a processor about what its cache holds
 _SCORES_ELSEWHERE = 1 << 25

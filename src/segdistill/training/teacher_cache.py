@@ -23,21 +23,21 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from torch import Tensor, nn
 
+from segdistill.core.errors import DataError, RecipeError, SegdistillError, TrainingError
+from segdistill.core.outputs import SegOutput
+from segdistill.core.precision import computing_in
+from segdistill.core.storage import write_aside, write_json
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.views import View
-from segdistill.errors import DataError, RecipeError, SegdistillError, TrainingError
 from segdistill.evaluation.scoring import sample_loader
 from segdistill.evaluation.views import as_input
 from segdistill.methods import Method
 from segdistill.models.segmenter import SegmentationNetwork
-from segdistill.outputs import SegOutput
-from segdistill.precision import computing_in
 from segdistill.recipe import TrainingConfig
-from segdistill.storage import write_aside, write_json
-from segdistill.training.allocator import keep_freed_memory
-from segdistill.training.display import console, counting
-from segdistill.training.failures import explained
-from segdistill.training.processes import is_main, own_device, wait_for_all
+from segdistill.runtime.allocator import keep_freed_memory
+from segdistill.runtime.display import console, counting
+from segdistill.runtime.failures import explained
+from segdistill.runtime.processes import is_main, own_device, wait_for_all
 
 _READ = frozenset({"logits", "label"})
 _BYTES = 2  # of a score

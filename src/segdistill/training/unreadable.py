@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
+from segdistill.core.errors import DataError, listed
 from segdistill.data.loading import Batch
-from segdistill.errors import DataError, listed
 from segdistill.recipe import TrainingConfig
+from segdistill.runtime.processes import total
 from segdistill.training.checkpoint import Progress
-from segdistill.training.processes import total
 
 
 @dataclass(frozen=True)

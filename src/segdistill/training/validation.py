@@ -13,11 +13,11 @@ from segdistill.evaluation.scoring import count, sample_loader
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.models.files import save_weights
 from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.runtime.failures import explained
+from segdistill.runtime.interruption import StopNow, StopRequest
+from segdistill.runtime.processes import agree, own_share
 from segdistill.training.checkpoint import Progress
-from segdistill.training.failures import explained
 from segdistill.training.folder import RunFolder
-from segdistill.training.interruption import StopNow, StopRequest
-from segdistill.training.processes import agree, own_share
 
 
 class Validation:

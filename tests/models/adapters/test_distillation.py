@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import segdistill
-from segdistill.errors import RecipeError
+from segdistill.core.errors import RecipeError
 
 Publish = Callable[[str], Any]
 SHORT = ("steps=3", "baseline=none", "validate_every=3", "data.count=4")

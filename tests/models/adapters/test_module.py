@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import segdistill
-from segdistill.errors import RecipeError
+from segdistill.core.errors import RecipeError
 from segdistill.evaluation.cost import parameters
 from segdistill.models.adapters.taps import token_grid
 from segdistill.models.zoo import build, create_model, resolve_spec

@@ -17,8 +17,8 @@ import yaml
 from torch import Tensor, nn
 
 import segdistill
+from segdistill.core.errors import CheckpointError, RecipeError
 from segdistill.data.tables import label_table
-from segdistill.errors import CheckpointError, RecipeError
 from segdistill.evaluation.cost import parameters
 from segdistill.models.class_map import unnamed
 from segdistill.models.files import open_model, save_model

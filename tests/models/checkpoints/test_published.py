@@ -13,7 +13,7 @@ from filling import filled, oracle_state, shapes_of
 from torch import Tensor
 
 import segdistill
-from segdistill.errors import CheckpointError
+from segdistill.core.errors import CheckpointError
 from segdistill.models.backbones import create_backbone
 from segdistill.models.checkpoints.published import as_layout, open_published
 from segdistill.models.segmenter import Segmenter

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.random import Generator
 
-from segdistill.data.base import IGNORE_INDEX
+from segdistill.core.classes import IGNORE_INDEX
 from segdistill.data.scenery.painter import Painter
 from segdistill.data.scenery.shapes import circle, ellipse, faces_camera, part_of, rectangle
 from segdistill.data.scenery.world import CAR, PERSON, POLE, TREE, Colour, Point

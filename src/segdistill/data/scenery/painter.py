@@ -11,7 +11,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from segdistill.data.base import IGNORE_INDEX
+from segdistill.core.classes import IGNORE_INDEX
 from segdistill.data.scenery.backdrop import Backdrop
 from segdistill.data.scenery.shapes import ellipse
 from segdistill.data.scenery.world import NEAR, OVERSAMPLING, PERSON, POLE, Colour, Point, colours

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from segdistill.discovery import check_options, classes_in
-from segdistill.errors import RecipeError, nearest
+from segdistill.core.discovery import check_options, classes_in
+from segdistill.core.errors import RecipeError, nearest
 from segdistill.models.adapters.base import Adapter
 from segdistill.models.adapters.module import ModuleNetwork, freeze_unused, wrap
 from segdistill.models.segmenter import SegmentationNetwork

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, get_type_hints
 
 from torch import nn
 
-from segdistill.errors import RecipeError, nearest
+from segdistill.core.errors import RecipeError, nearest
 from segdistill.models.adapters.base import Adapter
 from segdistill.models.adapters.module import ModuleNetwork
 from segdistill.models.segmenter import SegmentationNetwork

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.errors import RecipeError
+from segdistill.core.errors import RecipeError
 from segdistill.models.adapters.taps import as_map, scores_in, submodule
 
 OUTPUT = "output"

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from segdistill.data.base import Classes, distinct_colours
-from segdistill.errors import CheckpointError, RecipeError
+from segdistill.core.classes import Classes, distinct_colours
+from segdistill.core.errors import CheckpointError, RecipeError
 from segdistill.models.adapters.base import Adapter
 from segdistill.models.adapters.masks import MaskNetwork
 from segdistill.models.adapters.module import IMAGENET_MEAN, IMAGENET_STD, ModuleNetwork

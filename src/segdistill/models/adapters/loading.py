@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from segdistill.errors import CheckpointError
+from segdistill.core.errors import CheckpointError
 
 
 def fill(module: nn.Module, found: dict[str, Tensor], source: str, *, may_differ: Sequence[str] = ()) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from segdistill.core.outputs import SegOutput
 from segdistill.models.adapters.module import fit
 from segdistill.models.adapters.taps import maps_in, tap
 from segdistill.models.segmenter import Part, SegmentationNetwork
-from segdistill.outputs import SegOutput
 
 _LEAST = 1e-8
 

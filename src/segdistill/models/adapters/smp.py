@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from segdistill.errors import CheckpointError, RecipeError, nearest
+from segdistill.core.errors import CheckpointError, RecipeError, nearest
 from segdistill.models.adapters.base import Adapter
 from segdistill.models.adapters.loading import fill
 from segdistill.models.adapters.module import IMAGENET_MEAN, IMAGENET_STD, ModuleNetwork

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from segdistill.errors import RecipeError, nearest
+from segdistill.core.errors import RecipeError, nearest
 
 
 class Tap:

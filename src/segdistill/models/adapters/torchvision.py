@@ -7,8 +7,8 @@ from urllib.error import URLError
 
 from torchvision import models
 
-from segdistill.data.base import Classes, distinct_colours
-from segdistill.errors import CheckpointError, RecipeError, nearest
+from segdistill.core.classes import Classes, distinct_colours
+from segdistill.core.errors import CheckpointError, RecipeError, nearest
 from segdistill.models.adapters.base import Adapter
 from segdistill.models.adapters.loading import fill
 from segdistill.models.adapters.module import ModuleNetwork

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from segdistill.errors import CheckpointError
+from segdistill.core.errors import CheckpointError
 from segdistill.models.checkpoints.cirkd import CIRKD
 from segdistill.models.checkpoints.layout import Layout, State, gather
 from segdistill.models.checkpoints.openmmlab import OpenMMLab

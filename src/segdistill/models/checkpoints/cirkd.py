@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from segdistill.errors import CheckpointError
+from segdistill.core.errors import CheckpointError
 from segdistill.models.checkpoints.backbones import BASIC_DEPTHS, BOTTLENECK_DEPTHS
 from segdistill.models.checkpoints.layout import Layout, Rule, State, count, pick_by_shape, shape
 from segdistill.models.published import CIRKD_PIXELS

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from segdistill.errors import CheckpointError
+from segdistill.core.errors import CheckpointError
 
 State = Mapping[str, Tensor]
 Rule = tuple[str, str | Callable[[re.Match[str]], str]]

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from segdistill.data.base import Classes, distinct_colours
-from segdistill.discovery import options_of, pick
-from segdistill.errors import CheckpointError, listed
+from segdistill.core.classes import Classes, distinct_colours
+from segdistill.core.discovery import options_of, pick
+from segdistill.core.errors import CheckpointError, listed
 from segdistill.models.checkpoints.cirkd import CIRKD
 from segdistill.models.checkpoints.layout import Layout, State, gather, scatter
 from segdistill.models.checkpoints.openmmlab import OpenMMLab

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from segdistill.errors import CheckpointError
+from segdistill.core.errors import CheckpointError
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _SCALAR = np.float64(0).__reduce__()[0]  # what numpy calls to make a number again

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
-from segdistill.errors import CheckpointError
+from segdistill.core.errors import CheckpointError
 from segdistill.models.checkpoints.backbones import mit_by_shape
 from segdistill.models.checkpoints.layout import Layout, Rule, State, shape
 from segdistill.models.published import CIRKD_PIXELS

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from segdistill.constraints import Count
+from segdistill.core.numbers import Count
 from segdistill.models.heads import Head
 from segdistill.models.layers import ConvNormAct, Resize
 

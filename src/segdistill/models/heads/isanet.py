@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.constraints import Count
+from segdistill.core.numbers import Count
 from segdistill.models.heads import Head
 from segdistill.models.layers import ConvNormAct
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from segdistill.constraints import Count
+from segdistill.core.numbers import Count
+from segdistill.core.outputs import resize
 from segdistill.models.heads import Head
 from segdistill.models.layers import AdaptiveAveragePool, ConvNormAct
-from segdistill.outputs import resize
 
 
 class PSPNet(Head):

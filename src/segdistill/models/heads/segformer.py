@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from segdistill.constraints import Count
+from segdistill.core.numbers import Count
 from segdistill.models.heads import Head
 from segdistill.models.layers import BatchNorm, ConvNormAct, Resize
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from segdistill.data.base import Classes
+from segdistill.core.classes import Classes
 from segdistill.report.pictures import palette
 
 Map = NDArray[np.uint8]

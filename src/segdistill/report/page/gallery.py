@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from segdistill.comparison.result import ALONE
+from segdistill.core.errors import DataError
 from segdistill.data import Classes
-from segdistill.errors import DataError
 from segdistill.report.choice import positions
 from segdistill.report.numbers import plural, points, signed
 from segdistill.report.page.encoding import classes_uri, mask_uri, photo_uri, resized
 from segdistill.report.page.images import SIDE, Choice, Picture, choose, errors, picture, present
 from segdistill.report.page.networks import TEACHER, Cast, NoPictures, cast
 from segdistill.report.page.subject import Subject
-from segdistill.training.display import counting
+from segdistill.runtime.display import counting
 
 BUDGET = 6_000_000  # characters of all pictures; the page promises 8 MB
 _SIDES = (SIDE, 480, 360, 240, 160)

@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from segdistill.comparison.result import ALONE
-from segdistill.data.base import IGNORE_INDEX, Sample
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.data.base import Sample
 from segdistill.evaluation.boundary import edge_region
 from segdistill.evaluation.inference import infer
 from segdistill.evaluation.metrics import pair_counts, scores_of
@@ -19,7 +20,7 @@ from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.report.choice import positions
 from segdistill.report.page.encoding import Map, photo, shrunk
 from segdistill.report.page.networks import Cast
-from segdistill.training.processes import own_device
+from segdistill.runtime.processes import own_device
 
 SIDE = 640
 """The longest side of a picture on the page, in pixels."""

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segdistill.comparison.result import ALONE, Study, Summary
+from segdistill.core.errors import CheckpointError, DataError, RecipeError, SegdistillError
 from segdistill.data import SegmentationDataset, create_dataset
-from segdistill.errors import CheckpointError, DataError, RecipeError, SegdistillError
 from segdistill.models.files import open_model
 from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.recipe import Recipe, load_recipe
 from segdistill.report.page.subject import Subject
+from segdistill.runtime.processes import own_device
 from segdistill.training.pairing import run_teacher
-from segdistill.training.processes import own_device
 
 TEACHER = "teacher"
 _METHODS = 8  # the best ones; more would make the page heavy

@@ -10,9 +10,9 @@ import yaml
 
 from segdistill.comparison.result import ALONE, NetworkCost, Outcome, Study, made_on
 from segdistill.comparison.summary import summarise
-from segdistill.errors import DataError
+from segdistill.core.errors import DataError
+from segdistill.core.safe_yaml import read_yaml
 from segdistill.models.files import read_description
-from segdistill.plain_yaml import read_yaml
 from segdistill.training.folder import RunFolder
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segdistill.comparison.result import ALONE, STUDY_FILE, Outcome, Study, Summary, load_study
-from segdistill.errors import DataError
+from segdistill.core.errors import DataError
 from segdistill.report.page.single import study_of_run
 from segdistill.training.folder import RunFolder
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import TypeVar
 
-from segdistill.errors import SegdistillError
+from segdistill.core.errors import SegdistillError
 
 T = TypeVar("T")
 

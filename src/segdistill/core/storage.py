@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from safetensors import SafetensorError
 
-from segdistill.errors import SegdistillError, tells_of_a_dead_worker
+from segdistill.core.errors import SegdistillError, tells_of_a_dead_worker
 
 _ASIDE = ".part"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import torch
 
-from segdistill.errors import TrainingError, tells_of_a_dead_worker
+from segdistill.core.errors import TrainingError, tells_of_a_dead_worker
 
 # The last is what oneDNN says.
 _NO_MEMORY = (

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from segdistill.errors import RecipeError, nearest
+from segdistill.core.errors import RecipeError, nearest
 
 T = TypeVar("T")
 

@@ -8,11 +8,9 @@ import torch
 from accelerate import Accelerator, DistributedType, PartialState
 from torch import Tensor
 
-from segdistill.data.loading import Share
-from segdistill.errors import RecipeError, TrainingError
-from segdistill.recipe import Recipe, TrainingConfig
-from segdistill.training.failures import explained
-from segdistill.training.slurm import as_ranks
+from segdistill.core.errors import TrainingError
+from segdistill.runtime.failures import explained
+from segdistill.runtime.slurm import as_ranks
 
 _NOT_OURS = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 
@@ -39,6 +37,11 @@ def number_of_processes() -> int:
     return int(_state().num_processes)
 
 
+def process_index() -> int:
+    """Which of the processes this is, from 0."""
+    return int(_state().process_index)
+
+
 def is_alone() -> bool:
     """Whether the run has no other process."""
     return number_of_processes() == 1
@@ -61,36 +64,6 @@ def own_device() -> torch.device:
 def own_share(length: int) -> range:
     """The indices below `length` that are this process's: every index belongs to exactly one."""
     return range(_state().process_index, length, _state().num_processes)
-
-
-def own_batches(config: TrainingConfig) -> Share:
-    """This process's share of every global batch."""
-    state = _state()
-    _require_even(config.batch_size, config.accumulate, state.num_processes, "batch_size")
-    return Share(config.batch_size, state.process_index, state.num_processes, config.accumulate)
-
-
-def require_possible(recipe: Recipe, processes: int | None = None) -> None:
-    """Refuse what so many processes (default: these) can't do: share an odd batch, norm over processors."""
-    processes = _state().num_processes if processes is None else processes
-    if recipe.sync_bn and processes > 1 and not torch.accelerator.is_available():
-        raise RecipeError(
-            "sync_bn=true: torch synchronises batch norm on GPUs only, and this run would train on processors. Leave "
-            "sync_bn out."
-        )
-    _require_even(recipe.batch_size, recipe.accumulate, processes, "batch_size")
-    if recipe.teacher.run is None and recipe.teacher.network is not None:
-        config = recipe.teacher_training()
-        _require_even(config.batch_size, config.accumulate, processes, "teacher.train.batch_size")
-
-
-def _require_even(batch_size: int, accumulate: int, processes: int, key: str) -> None:
-    pieces = processes * accumulate
-    if batch_size % pieces:
-        raise RecipeError(
-            f"{key} {batch_size} can't be shared by {processes} processes in {accumulate} micro-batches; choose a "
-            f"multiple of {pieces}."
-        )
 
 
 def total(counts: Tensor) -> Tensor:

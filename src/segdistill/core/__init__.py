@@ -1,0 +1,1 @@
+"""What every room stands on: errors, files, numbers, classes and the one output type; imports no other room."""

@@ -1,0 +1,55 @@
+"""The K classes of a data set: names, colors, and the label value that stands for void."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from segdistill.core.errors import DataError
+
+IGNORE_INDEX = 255
+"""The label of void pixels in every data set of this library; no loss and no metric sees them."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Names and RGB colours of the K classes, in index order."""
+
+    names: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def unnamed_classes(count: int) -> Classes:
+    """Classes of a network that came without names: LABEL_0, LABEL_1, ..., as Hugging Face calls them."""
+    return Classes(tuple(f"LABEL_{index}" for index in range(count)), distinct_colours(count))
+
+
+def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
+    """`count` colours for classes that have none: the bit-interleaved Pascal VOC map, without its black."""
+
+    def colour(index: int) -> tuple[int, int, int]:
+        r = g = b = 0
+        for shift in range(7, -1, -1):
+            r |= (index & 1) << shift
+            g |= (index >> 1 & 1) << shift
+            b |= (index >> 2 & 1) << shift
+            index >>= 3
+        return r, g, b
+
+    return tuple(colour(index + 1) for index in range(count))
+
+
+def as_colour(value: Any, what: str) -> tuple[int, int, int]:
+    """[r, g, b] or "#rrggbb" as a tuple, or an error that begins with `what`."""
+    if isinstance(value, str) and len(value) == 7 and value.startswith("#"):
+        try:
+            value = tuple(bytes.fromhex(value[1:]))
+        except ValueError:
+            value = str(value)
+    good = isinstance(value, list | tuple) and len(value) == 3
+    if not good or any(not isinstance(part, int) or not 0 <= part <= 255 for part in value):
+        raise DataError(f"{what} is {value!r}; expected [red, green, blue] from 0 to 255, or '#rrggbb'.")
+    return value[0], value[1], value[2]

@@ -1,0 +1,40 @@
+"""Which part of every global batch a process takes, and what a number of processes can't share."""
+
+from __future__ import annotations
+
+import torch
+
+from segdistill.core.errors import RecipeError
+from segdistill.data.loading import Share
+from segdistill.recipe import Recipe, TrainingConfig
+from segdistill.runtime.processes import number_of_processes, process_index
+
+
+def own_batches(config: TrainingConfig) -> Share:
+    """This process's share of every global batch."""
+    processes = number_of_processes()
+    _require_even(config.batch_size, config.accumulate, processes, "batch_size")
+    return Share(config.batch_size, process_index(), processes, config.accumulate)
+
+
+def require_possible(recipe: Recipe, processes: int | None = None) -> None:
+    """Refuse what so many processes (default: these) can't do: share an odd batch, norm over processors."""
+    processes = number_of_processes() if processes is None else processes
+    if recipe.sync_bn and processes > 1 and not torch.accelerator.is_available():
+        raise RecipeError(
+            "sync_bn=true: torch synchronises batch norm on GPUs only, and this run would train on processors. Leave "
+            "sync_bn out."
+        )
+    _require_even(recipe.batch_size, recipe.accumulate, processes, "batch_size")
+    if recipe.teacher.run is None and recipe.teacher.network is not None:
+        config = recipe.teacher_training()
+        _require_even(config.batch_size, config.accumulate, processes, "teacher.train.batch_size")
+
+
+def _require_even(batch_size: int, accumulate: int, processes: int, key: str) -> None:
+    pieces = processes * accumulate
+    if batch_size % pieces:
+        raise RecipeError(
+            f"{key} {batch_size} can't be shared by {processes} processes in {accumulate} micro-batches; choose a "
+            f"multiple of {pieces}."
+        )
