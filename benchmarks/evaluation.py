@@ -34,8 +34,8 @@ from segdistill.data.streets import Streets
 from segdistill.evaluation.inference import infer, predict_classes
 from segdistill.evaluation.scoring import Counts
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
-from segdistill.evaluation.views import as_input
-from segdistill.models.zoo import create_model
+from segdistill.models.files import create_model
+from segdistill.models.network import as_input
 from segdistill.runtime.environment import describe_environment
 
 RESULTS = Path(__file__).parent / "results"

@@ -21,7 +21,7 @@ from segdistill.evaluation.cost import trace, training_bytes
 from segdistill.evaluation.inference import predict_classes
 from segdistill.evaluation.memory import LiveBytes, saved_for_backward
 from segdistill.evaluation.stages import Stages
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.network import SegmentationNetwork
 from segdistill.report.cost_table import cost_notes, cost_table
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

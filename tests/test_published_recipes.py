@@ -17,10 +17,11 @@ from segdistill.core.outputs import SegOutput
 from segdistill.data.loading import Share, Stream, training_batches
 from segdistill.evaluation.scoring import count
 from segdistill.methods import create_method
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.build import outline, probe
+from segdistill.models.network import SegmentationNetwork
+from segdistill.models.spec import NetworkSpec
 from segdistill.models.teacher import Teacher
 from segdistill.models.unfilled import Unfilled
-from segdistill.models.zoo import NetworkSpec, outline, probe
 from segdistill.published_rows import published_rows
 from segdistill.recipe import Recipe, load_recipe
 from segdistill.training.runs import prepare_task

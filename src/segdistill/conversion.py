@@ -11,11 +11,13 @@ import torch
 from segdistill.core.classes import Classes
 from segdistill.core.errors import CheckpointError, RecipeError, nearest
 from segdistill.core.storage import write_aside
+from segdistill.models.build import outline
 from segdistill.models.checkpoints.published import LAYOUTS, Part, as_layout, open_published, same_network
 from segdistill.models.class_map import unnamed
 from segdistill.models.files import Role, is_published, open_model, read_description, save_model, save_weights
 from segdistill.models.segmenter import Segmenter
-from segdistill.models.zoo import NetworkSpec, outline, resolve_spec
+from segdistill.models.spec import NetworkSpec
+from segdistill.models.zoo import resolve_spec
 
 OWN = "segdistill"
 

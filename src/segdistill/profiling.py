@@ -15,10 +15,10 @@ from segdistill.core.errors import RecipeError, nearest
 from segdistill.core.numbers import Count
 from segdistill.evaluation.macs import Convention
 from segdistill.evaluation.profile import Profile, measure
-from segdistill.models.adapters import is_adapted
-from segdistill.models.files import open_model
-from segdistill.models.segmenter import SegmentationNetwork
-from segdistill.models.zoo import ZOO, NetworkSpec, create_model
+from segdistill.models.files import create_model, open_model
+from segdistill.models.network import SegmentationNetwork
+from segdistill.models.spec import NetworkSpec, is_adapted
+from segdistill.models.zoo import ZOO
 from segdistill.recipe import load_recipe
 from segdistill.runtime.environment import describe_environment
 from segdistill.training.folder import RunFolder

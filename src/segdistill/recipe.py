@@ -26,10 +26,10 @@ from segdistill.data import DatasetConfig
 from segdistill.data.augment import Augment
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.methods.base import method_class
-from segdistill.models.adapters import is_adapted
 from segdistill.models.class_map import check_mapping
 from segdistill.models.files import Role
-from segdistill.models.zoo import NetworkSpec, resolve_spec
+from segdistill.models.spec import NetworkSpec, is_adapted
+from segdistill.models.zoo import resolve_spec
 from segdistill.training.influence import MethodSchedule
 from segdistill.training.schedule import OptimizerConfig, ScheduleConfig
 from segdistill.training.task_loss import TaskLossConfig

@@ -17,7 +17,7 @@ from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.evaluation.boundary import edge_region
 from segdistill.evaluation.inference import predict_scores
 from segdistill.models.files import open_model
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.network import SegmentationNetwork
 from segdistill.recipe import Recipe, load_recipe
 from segdistill.report.activations import activation_map
 from segdistill.report.choice import positions

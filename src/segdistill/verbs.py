@@ -22,7 +22,7 @@ from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.methods import method_names
 from segdistill.models.files import Role, open_model, trained_record
 from segdistill.models.heads import Head
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.network import SegmentationNetwork
 from segdistill.models.zoo import ZOO
 from segdistill.preparation import prepare
 from segdistill.profiling import check_settings, profile_network

@@ -15,7 +15,7 @@ from segdistill import create_model, load_recipe
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.data.augment import Augment
 from segdistill.data.base import Sample
-from segdistill.evaluation.views import as_input
+from segdistill.models.network import as_input
 
 PAD = torch.tensor([124, 116, 104], dtype=torch.uint8)
 HEIGHT, WIDTH = 40, 60

@@ -17,7 +17,7 @@ from segdistill.data.tables import label_table
 from segdistill.diagnosis import rehearsal
 from segdistill.diagnosis.agreement import Agreement, agreement, judged
 from segdistill.diagnosis.machine import describe_machine
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.network import SegmentationNetwork
 from segdistill.models.teacher import Teacher
 from segdistill.training.runs import prepare_task
 

@@ -19,9 +19,11 @@ from segdistill.evaluation.cost import gflops, trace
 from segdistill.evaluation.inference import predict_classes
 from segdistill.evaluation.macs import MacCounter
 from segdistill.evaluation.stages import Stages
+from segdistill.models.build import build, outline
+from segdistill.models.files import create_model
 from segdistill.models.heads import Head
 from segdistill.models.layers import AdaptiveAveragePool, Resize
-from segdistill.models.zoo import build, create_model, outline, resolve_spec
+from segdistill.models.zoo import resolve_spec
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 PUBLISHED: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "fixtures" / "flops.json").read_text())

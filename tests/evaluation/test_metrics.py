@@ -18,7 +18,7 @@ from segdistill.data.streets import Streets
 from segdistill.evaluation.cost import gflops, parameters
 from segdistill.evaluation.metrics import ConfusionMatrix
 from segdistill.evaluation.scoring import count
-from segdistill.models.zoo import create_model
+from segdistill.models.files import create_model
 
 
 def maps(name: str) -> tuple[np.ndarray, np.ndarray, int]:

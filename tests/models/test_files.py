@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from segdistill.core.classes import Classes
 from segdistill.core.errors import CheckpointError
 from segdistill.models.backbones import create_backbone
-from segdistill.models.files import load_checkpoint, load_model, save_model
+from segdistill.models.build import build
+from segdistill.models.files import create_model, load_checkpoint, load_model, save_model
 from segdistill.models.segmenter import Segmenter
-from segdistill.models.zoo import NetworkSpec, build, create_model, resolve_spec
+from segdistill.models.spec import NetworkSpec
+from segdistill.models.zoo import resolve_spec
 
 BACKBONE = "mobilenetv2_035"
 CLASSES = Classes(names=("road", "car", "Straße"), colours=((128, 64, 128), (0, 0, 142), (1, 2, 3)))

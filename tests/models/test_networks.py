@@ -12,9 +12,11 @@ from torch import Tensor
 from segdistill.core.discovery import classes_in, options_of
 from segdistill.core.errors import RecipeError
 from segdistill.core.outputs import SegOutput
+from segdistill.models.build import build, probe
+from segdistill.models.files import create_model
 from segdistill.models.heads import Head
 from segdistill.models.segmenter import Segmenter
-from segdistill.models.zoo import build, create_model, probe, resolve_spec
+from segdistill.models.zoo import resolve_spec
 
 BACKBONE = "mobilenetv2_035"
 HEADS = classes_in("segdistill.models.heads", Head)

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 
 from segdistill.evaluation.cost import gflops, parameters
 from segdistill.models.class_map import ClassMap
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.files import create_model
+from segdistill.models.network import SegmentationNetwork
 from segdistill.models.teacher import Precision, Teacher
-from segdistill.models.zoo import create_model
 
 CLASSES = ClassMap(("a", "b", "c", "d"), ("x", "y"), (1, 0, None, 1))
 IMAGE = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))

@@ -10,8 +10,9 @@ from checks import CLASSES, NetworkChecks
 from shapes import Shapes
 
 from segdistill.core.outputs import SegOutput
+from segdistill.models.build import outline
 from segdistill.models.segmenter import Segmenter
-from segdistill.models.zoo import ZOO, outline, resolve_spec
+from segdistill.models.zoo import ZOO, resolve_spec
 
 BIG = [
     name

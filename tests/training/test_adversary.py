@@ -14,7 +14,8 @@ import torch
 from forked import Forked
 
 from segdistill.methods import create_method
-from segdistill.models.zoo import create_model, probe
+from segdistill.models.build import probe
+from segdistill.models.files import create_model
 from segdistill.training.distiller import Distiller
 from segdistill.training.schedule import OptimizerConfig, make_optimizer, own_optimizers, parameters_of
 

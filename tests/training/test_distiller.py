@@ -8,8 +8,9 @@ import torch.nn.functional as F
 
 from segdistill.core.outputs import SegOutput
 from segdistill.methods import create_method
+from segdistill.models.build import probe
+from segdistill.models.files import create_model
 from segdistill.models.teacher import Teacher
-from segdistill.models.zoo import create_model, probe
 from segdistill.training.distiller import Distiller
 from segdistill.training.task_loss import TaskLossConfig, task_loss
 

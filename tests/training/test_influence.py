@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from segdistill.core.errors import RecipeError
 from segdistill.methods import create_method
-from segdistill.models.zoo import create_model, probe
+from segdistill.models.build import probe
+from segdistill.models.files import create_model
 from segdistill.recipe import Recipe, load_recipe
 from segdistill.runtime.display import Display
 from segdistill.runtime.interruption import Interrupted

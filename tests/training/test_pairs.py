@@ -16,10 +16,11 @@ from segdistill.core.errors import RecipeError
 from segdistill.data import create_dataset
 from segdistill.data.tables import label_table
 from segdistill.methods import create_method
+from segdistill.models.build import build, probe
 from segdistill.models.class_map import class_map
-from segdistill.models.files import open_model, save_model
+from segdistill.models.files import create_model, open_model, save_model
 from segdistill.models.teacher import Teacher
-from segdistill.models.zoo import build, create_model, probe, resolve_spec
+from segdistill.models.zoo import resolve_spec
 from segdistill.recipe import load_recipe
 from segdistill.training.distiller import Distiller
 

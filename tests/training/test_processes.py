@@ -18,8 +18,10 @@ import segdistill
 from segdistill.data import create_dataset
 from segdistill.data.loading import Stream, training_batches
 from segdistill.methods import create_method
+from segdistill.models.build import build, probe
+from segdistill.models.files import create_model
+from segdistill.models.spec import NetworkSpec
 from segdistill.models.teacher import Teacher
-from segdistill.models.zoo import NetworkSpec, build, create_model, probe
 from segdistill.recipe import load_recipe
 from segdistill.runtime.processes import start_accelerator
 from segdistill.training.distiller import Distiller

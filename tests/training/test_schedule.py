@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from segdistill.models.zoo import create_model
+from segdistill.models.files import create_model
 from segdistill.training.schedule import OptimizerConfig, ScheduleConfig, make_optimizer, set_rate
 
 

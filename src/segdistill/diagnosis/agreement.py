@@ -18,7 +18,7 @@ from segdistill.data import SegmentationDataset
 from segdistill.diagnosis.scan import chosen
 from segdistill.evaluation.metrics import ConfusionMatrix
 from segdistill.evaluation.scoring import count
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.network import SegmentationNetwork
 from segdistill.models.teacher import Teacher
 
 IMAGES = 8  # that the teacher is shown

@@ -17,7 +17,7 @@ from segdistill.evaluation.inference import predict_classes
 from segdistill.evaluation.macs import Convention, MacCounter
 from segdistill.evaluation.memory import LiveBytes, saved_for_backward
 from segdistill.evaluation.stages import Stages
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.network import SegmentationNetwork
 
 Size = tuple[int, int]
 

@@ -15,7 +15,8 @@ from segdistill.evaluation.cells import index_type, largest
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.evaluation.sliding import SlidingScores, panels
 from segdistill.evaluation.taps import Taps, lift, taps
-from segdistill.evaluation.views import Size, View, as_input, view_sizes
+from segdistill.evaluation.views import Size, View, view_sizes
+from segdistill.models.network import as_input
 
 _CACHED = 1 << 17  # scores in a strip: on a processor about what its cache holds
 

@@ -19,7 +19,7 @@ from segdistill.evaluation.cost import (
 from segdistill.evaluation.inference import predict_classes
 from segdistill.evaluation.macs import CONVENTIONS, EXPLAINED, Convention
 from segdistill.evaluation.stages import OTHER, RESIZE, stage_parameters
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.network import SegmentationNetwork
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,9 @@ from torch import Tensor
 
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.evaluation.taps import taps
+from segdistill.models.network import as_input
 
 Size = tuple[int, int]
-
-
-def as_input(image: Tensor) -> Tensor:
-    """uint8 (N,3,H,W) -> float32 in [0,1], in the memory layout that convolutions like best."""
-    return (image.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def view_sizes(size: Size, config: InferenceConfig) -> list[Size]:

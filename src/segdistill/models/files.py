@@ -18,7 +18,8 @@ from segdistill.core.classes import Classes, as_colour, unnamed_classes
 from segdistill.core.errors import CheckpointError, DataError, listed
 from segdistill.core.safe_yaml import read_yaml
 from segdistill.core.storage import write_aside, write_yaml
-from segdistill.models.adapters import build_adapted, is_adapted, portable_spec
+from segdistill.models.adapters.registry import build_adapted, portable_spec
+from segdistill.models.build import build
 from segdistill.models.checkpoints.published import (
     LAYOUTS,
     Part,
@@ -27,9 +28,11 @@ from segdistill.models.checkpoints.published import (
     same_network,
 )
 from segdistill.models.checkpoints.reading import names_in
-from segdistill.models.segmenter import SegmentationNetwork, Segmenter
+from segdistill.models.network import SegmentationNetwork
+from segdistill.models.segmenter import Segmenter
+from segdistill.models.spec import NetworkSpec, is_adapted
 from segdistill.models.unfilled import Unfilled
-from segdistill.models.zoo import NetworkSpec, build, resolve_spec
+from segdistill.models.zoo import resolve_spec
 
 Role = Literal["student", "teacher"]
 _ROLES: tuple[Role, ...] = ("student", "teacher")
@@ -258,3 +261,19 @@ def _weights_file(path: Path) -> Path:
     if path.suffix != ".safetensors":
         raise CheckpointError(f"{path} is not a .safetensors file, a run folder of this library or a published .pth.")
     return path
+
+
+def create_model(
+    name: str, num_classes: int, *, weights: str | Path | None = None, **options: Any
+) -> SegmentationNetwork:
+    """The network `name` for `num_classes` classes; called on N,3,H,W in [0,1] it gives a `SegOutput`.
+
+    name: of the zoo, or of another library, such as "hf:FOLDER", "smp:unet/resnet18", "torchvision:fcn_resnet50".
+    weights: a file or run folder written by this library, or None. options: fields of `NetworkSpec`.
+    """
+    model = build(resolve_spec({"name": name, **options}), num_classes)
+    if weights is not None:
+        from segdistill.models.files import load_checkpoint
+
+        load_checkpoint(model, weights)
+    return model

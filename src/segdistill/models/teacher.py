@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from segdistill.core.outputs import SegOutput
 from segdistill.core.precision import DTYPES, Precision, computing_in
 from segdistill.models.class_map import ClassMap
-from segdistill.models.segmenter import Part, SegmentationNetwork
+from segdistill.models.network import Part, SegmentationNetwork
 
 _MATRICES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 

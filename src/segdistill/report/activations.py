@@ -7,8 +7,7 @@ from torch import Tensor
 
 from segdistill.core.errors import RecipeError
 from segdistill.core.outputs import SegOutput, resize
-from segdistill.evaluation.views import as_input
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.network import SegmentationNetwork, as_input
 
 
 def activation_map(network: SegmentationNetwork, image: Tensor, class_index: int) -> Tensor:

@@ -16,8 +16,7 @@ from segdistill.core.errors import DataError, RecipeError
 from segdistill.core.outputs import SegOutput, resize
 from segdistill.core.storage import write_aside
 from segdistill.data.base import SegmentationDataset
-from segdistill.evaluation.views import as_input
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.network import SegmentationNetwork, as_input
 
 _PERPLEXITY = 30
 

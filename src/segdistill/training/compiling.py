@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from segdistill.core.outputs import SegOutput
 from segdistill.core.precision import computing_in
 from segdistill.evaluation.cost import wait
-from segdistill.evaluation.views import as_input
+from segdistill.models.network import as_input
 from segdistill.recipe import TrainingConfig
 from segdistill.runtime.processes import is_alone, number_of_processes
 from segdistill.training.distiller import Distiller

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from segdistill.core.outputs import SegOutput
-from segdistill.evaluation.views import as_input
 from segdistill.methods import Method
-from segdistill.models.segmenter import SegmentationNetwork, auxiliary_given
+from segdistill.models.network import SegmentationNetwork, as_input
+from segdistill.models.segmenter import auxiliary_given
 from segdistill.training.task_loss import TaskLossConfig, task_loss
 
 

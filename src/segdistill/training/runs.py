@@ -17,10 +17,11 @@ from segdistill.data.balance import class_weights
 from segdistill.data.loading import Stream, Targets
 from segdistill.diagnosis.agreement import require_better_than_chance
 from segdistill.methods import Method, create_method
+from segdistill.models.build import build, probe
 from segdistill.models.files import LoadedModel, Role, open_model, read_weights, save_model
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.network import SegmentationNetwork
+from segdistill.models.spec import NetworkSpec
 from segdistill.models.teacher import Teacher
-from segdistill.models.zoo import NetworkSpec, build, probe
 from segdistill.recipe import Recipe, TeacherConfig, TrainingConfig
 from segdistill.runtime.display import console
 from segdistill.runtime.failures import OutOfMemoryError, explained

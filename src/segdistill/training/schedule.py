@@ -13,7 +13,7 @@ from torch import nn
 
 from segdistill.core.numbers import NonNegative
 from segdistill.methods import Method
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.network import SegmentationNetwork
 
 
 class OptimizerConfig(BaseModel):

@@ -30,9 +30,8 @@ from segdistill.core.storage import write_aside, write_json
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.views import View
 from segdistill.evaluation.scoring import sample_loader
-from segdistill.evaluation.views import as_input
 from segdistill.methods import Method
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.network import SegmentationNetwork, as_input
 from segdistill.recipe import TrainingConfig
 from segdistill.runtime.allocator import keep_freed_memory
 from segdistill.runtime.display import console, counting

@@ -12,7 +12,7 @@ from segdistill.evaluation.metrics import Scores
 from segdistill.evaluation.scoring import count, sample_loader
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.models.files import save_weights
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.network import SegmentationNetwork
 from segdistill.runtime.failures import explained
 from segdistill.runtime.interruption import StopNow, StopRequest
 from segdistill.runtime.processes import agree, own_share

@@ -14,7 +14,9 @@ import segdistill
 from segdistill.core.errors import RecipeError
 from segdistill.evaluation.cost import parameters
 from segdistill.models.adapters.taps import token_grid
-from segdistill.models.zoo import build, create_model, resolve_spec
+from segdistill.models.build import build
+from segdistill.models.files import create_model
+from segdistill.models.zoo import resolve_spec
 
 K = 4
 

@@ -20,10 +20,11 @@ import segdistill
 from segdistill.core.errors import CheckpointError, RecipeError
 from segdistill.data.tables import label_table
 from segdistill.evaluation.cost import parameters
+from segdistill.models.build import build, probe
 from segdistill.models.class_map import unnamed
-from segdistill.models.files import open_model, save_model
-from segdistill.models.segmenter import SegmentationNetwork
-from segdistill.models.zoo import build, create_model, probe, resolve_spec
+from segdistill.models.files import create_model, open_model, save_model
+from segdistill.models.network import SegmentationNetwork
+from segdistill.models.zoo import resolve_spec
 from segdistill.training.schedule import OptimizerConfig, make_optimizer
 
 CLASSES = label_table("streets").classes

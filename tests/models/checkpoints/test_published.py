@@ -15,9 +15,11 @@ from torch import Tensor
 import segdistill
 from segdistill.core.errors import CheckpointError
 from segdistill.models.backbones import create_backbone
+from segdistill.models.build import build
 from segdistill.models.checkpoints.published import as_layout, open_published
+from segdistill.models.files import create_model
 from segdistill.models.segmenter import Segmenter
-from segdistill.models.zoo import build, create_model, resolve_spec
+from segdistill.models.zoo import resolve_spec
 
 IMAGE = torch.rand(1, 3, 65, 97, generator=torch.Generator().manual_seed(0))
 

@@ -12,7 +12,7 @@ from torch import nn
 from segdistill.core.errors import RecipeError, nearest
 from segdistill.models.adapters.base import Adapter
 from segdistill.models.adapters.module import ModuleNetwork
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.network import SegmentationNetwork
 
 
 class Factory(Adapter):

@@ -13,7 +13,7 @@ from segdistill.core.errors import CheckpointError, RecipeError
 from segdistill.models.adapters.base import Adapter
 from segdistill.models.adapters.masks import MaskNetwork
 from segdistill.models.adapters.module import IMAGENET_MEAN, IMAGENET_STD, ModuleNetwork
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.network import SegmentationNetwork
 
 _ONE_SIZE = ("beit", "data2vec-vision", "dpt", "eomt", "eomt_dinov3")
 """Model types whose positions are learned for images of `config.image_size`."""

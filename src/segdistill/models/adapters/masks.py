@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from segdistill.core.outputs import SegOutput
 from segdistill.models.adapters.module import fit
 from segdistill.models.adapters.taps import maps_in, tap
-from segdistill.models.segmenter import Part, SegmentationNetwork
+from segdistill.models.network import Part, SegmentationNetwork
 
 _LEAST = 1e-8
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from segdistill.core.outputs import SegOutput
 from segdistill.models.adapters.finding import evaluating, find
 from segdistill.models.adapters.taps import Tap, as_map, maps_in, scores_in, submodule, tap
-from segdistill.models.segmenter import Part, SegmentationNetwork
+from segdistill.models.network import Part, SegmentationNetwork
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -12,7 +12,7 @@ from segdistill.core.errors import CheckpointError, RecipeError, nearest
 from segdistill.models.adapters.base import Adapter
 from segdistill.models.adapters.loading import fill
 from segdistill.models.adapters.module import ModuleNetwork
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.network import SegmentationNetwork
 
 
 class TorchVision(Adapter):

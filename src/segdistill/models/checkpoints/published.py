@@ -12,6 +12,7 @@ from torch import Tensor
 from segdistill.core.classes import Classes, distinct_colours
 from segdistill.core.discovery import options_of, pick
 from segdistill.core.errors import CheckpointError, listed
+from segdistill.models.build import build, outline
 from segdistill.models.checkpoints.cirkd import CIRKD
 from segdistill.models.checkpoints.layout import Layout, State, gather, scatter
 from segdistill.models.checkpoints.openmmlab import OpenMMLab
@@ -19,8 +20,9 @@ from segdistill.models.checkpoints.reading import RawFile, read_file
 from segdistill.models.checkpoints.segformer import CIRKDSegFormer, HuggingFace, NVlabs
 from segdistill.models.heads import Head
 from segdistill.models.segmenter import Segmenter
+from segdistill.models.spec import NetworkSpec
 from segdistill.models.unfilled import Unfilled
-from segdistill.models.zoo import ZOO, NetworkSpec, build, outline, resolve_spec
+from segdistill.models.zoo import ZOO, resolve_spec
 
 LAYOUTS: dict[str, Layout] = {
     "openmmlab": OpenMMLab(),

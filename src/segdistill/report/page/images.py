@@ -16,7 +16,7 @@ from segdistill.data.base import Sample
 from segdistill.evaluation.boundary import edge_region
 from segdistill.evaluation.inference import infer
 from segdistill.evaluation.metrics import pair_counts, scores_of
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.network import SegmentationNetwork
 from segdistill.report.choice import positions
 from segdistill.report.page.encoding import Map, photo, shrunk
 from segdistill.report.page.networks import Cast

@@ -10,7 +10,7 @@ from segdistill.comparison.result import ALONE, Study, Summary
 from segdistill.core.errors import CheckpointError, DataError, RecipeError, SegdistillError
 from segdistill.data import SegmentationDataset, create_dataset
 from segdistill.models.files import open_model
-from segdistill.models.segmenter import SegmentationNetwork
+from segdistill.models.network import SegmentationNetwork
 from segdistill.recipe import Recipe, load_recipe
 from segdistill.report.page.subject import Subject
 from segdistill.runtime.processes import own_device

@@ -1,0 +1,69 @@
+"""From a name such as "hf:FOLDER" to the adapter of that library, its checked options and its network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segdistill.core.discovery import check_options, classes_in
+from segdistill.core.errors import RecipeError, nearest
+from segdistill.models.adapters.base import Adapter
+from segdistill.models.adapters.module import freeze_unused
+from segdistill.models.network import SegmentationNetwork
+from segdistill.models.spec import NetworkSpec
+
+_FIELDS = {"name", "backbone_weights", "mean", "std", "bgr", "options"}
+"""The fields of a `NetworkSpec` that mean something for a network of another library."""
+
+
+def make_adapter(name: str | Path, options: dict[str, Any], where: str) -> Adapter:
+    """The adapter of the network called `name`, its `options` checked; `where` names them in errors."""
+    prefix, _, source = str(name).partition(":")
+    known = {cls.prefix: cls for cls in classes_in("segdistill.models.adapters", Adapter).values()}
+    if prefix not in known:
+        raise RecipeError(f"'{name}': no kind of network is called '{prefix}:'.{nearest(prefix, known)}")
+    if not source:
+        raise RecipeError(f"'{name}' names no network; what may follow '{prefix}:' is in docs/adapters.md.")
+    cls = known[prefix]
+    return cls(source, **check_options(cls, options, where))
+
+
+def check_adapted(spec: NetworkSpec, where: str) -> None:
+    """Refuse a `spec` whose name or options are wrong, or that sets what only our own networks have."""
+    if spec.name is None:
+        raise RecipeError(f"Key '{where}' names no network.")
+    make_adapter(spec.name, spec.options, f"{where}.options")
+    for key in sorted(spec.model_fields_set - _FIELDS):
+        if getattr(spec, key) != type(spec).model_fields[key].default:
+            raise RecipeError(
+                f"Key '{where}.{key}' has no meaning for '{spec.name}'; what it can be told goes into {where}.options."
+            )
+
+
+def build_adapted(spec: NetworkSpec, num_classes: int | None) -> SegmentationNetwork:
+    """The network of `spec` for K = `num_classes` classes, or None: as it was published, trained, with its own K."""
+    network = _adapter(spec).build(num_classes, spec.backbone_weights)
+    for values, buffer in ((spec.mean, network.mean), (spec.std, network.std)):
+        if values is not None:
+            buffer.copy_(torch.tensor(values).view_as(buffer))
+    network.bgr = network.bgr or spec.bgr
+    freeze_unused(network)
+    return network
+
+
+def portable_spec(spec: NetworkSpec, network: SegmentationNetwork) -> NetworkSpec:
+    """What builds the empty `network` again without the files that `spec` may have loaded it from."""
+    own = {
+        "name": spec.name,
+        "mean": tuple(network.mean.flatten().tolist()),
+        "std": tuple(network.std.flatten().tolist()),
+        "bgr": network.bgr,
+        "options": _adapter(spec).portable(network),
+    }
+    return type(spec)(**own)
+
+
+def _adapter(spec: NetworkSpec) -> Adapter:
+    return make_adapter(str(spec.name), spec.options, "options")

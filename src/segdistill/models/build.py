@@ -1,0 +1,69 @@
+"""From a description to a network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from segdistill.core.discovery import check_options, pick
+from segdistill.core.errors import RecipeError
+from segdistill.models.adapters.registry import build_adapted
+from segdistill.models.backbones import create_backbone, describe_backbone
+from segdistill.models.heads import Head
+from segdistill.models.heads.fcn import FCN
+from segdistill.models.network import SegmentationNetwork
+from segdistill.models.segmenter import Segmenter
+from segdistill.models.spec import NetworkSpec, is_adapted
+from segdistill.models.unfilled import Unfilled
+
+
+def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
+    """The network of `spec` for K = `num_classes` classes."""
+    if is_adapted(spec.name):
+        return build_adapted(spec, num_classes)
+    backbone = create_backbone(
+        spec.backbone, output_stride=spec.output_stride, weights=spec.backbone_weights, options=spec.backbone_options
+    )
+    stages, own_mean, own_std = describe_backbone(backbone)
+    named: dict[str, Any] = {"name": spec.head} if isinstance(spec.head, str) else dict(spec.head)
+    head_class = pick("segdistill.models.heads", Head, named.pop("name", "fcn"), "head")
+    if spec.channels is not None:
+        named["channels"] = spec.channels
+    try:
+        head = head_class(stages, **check_options(head_class, named, "head"))
+        auxiliary = FCN(stages, channels=spec.auxiliary_channels, stage=-2) if spec.auxiliary_channels else None
+    except IndexError as error:
+        raise RecipeError(
+            f"A head asks for a stage that backbone '{spec.backbone}' does not have; it has {len(stages)} stages, "
+            f"0 to {len(stages) - 1} from fine to coarse."
+        ) from error
+    network = Segmenter(
+        backbone,
+        head,
+        num_classes=num_classes,
+        mean=spec.mean or own_mean,
+        std=spec.std or own_std,
+        bgr=spec.bgr,
+        auxiliary=auxiliary,
+        dropout=spec.dropout,
+    )
+    network.spec = spec
+    return network
+
+
+def outline(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
+    """The network of `spec` without contents, on the device "meta": its names and shapes take no memory."""
+    with torch.device("meta"), Unfilled():
+        return build(spec.model_copy(update={"backbone_weights": None}), num_classes)
+
+
+def probe(model: torch.nn.Module, size: tuple[int, int] = (64, 64)) -> Any:
+    """The `SegOutput` of an empty image: an example whose shapes methods are made from."""
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        output = model(torch.zeros(1, 3, *size, device=device))
+    model.train(training)
+    return output

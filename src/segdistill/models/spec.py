@@ -1,0 +1,45 @@
+"""What a network is made of: enough to build it again."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from segdistill.core.numbers import Count, Positive
+
+
+class NetworkSpec(BaseModel):
+    """What a network is made of; enough to build it again.
+
+    name: a network of the zoo, whose fields the others override, or one of another library, such as "hf:FOLDER" or
+    "smp:unet/resnet18" (docs/adapters.md), with `options` of its own.
+    head: a head's name, or {name: .., options of it}.
+    channels: width of the head. auxiliary_channels: width of the auxiliary FCN head on the last stage but one, 0 for
+    none. output_stride: 8, 16 or 32 where the backbone can; null for its own. backbone_weights: null, "pretrained",
+    a .safetensors file, or a folder with <backbone>.safetensors.
+    mean, std: normalisation of RGB in [0,1]; default the backbone's own. bgr: the weights expect BGR.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str | None = None
+    backbone: str = ""
+    head: str | dict[str, Any] = "fcn"
+    channels: Count | None = None
+    output_stride: Count | None = None
+    auxiliary_channels: int = Field(64, ge=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    backbone_weights: str | None = None
+    backbone_options: dict[str, Any] = {}
+    mean: tuple[float, float, float] | None = None
+    std: tuple[Positive, Positive, Positive] | None = None
+    bgr: bool = False
+    options: dict[str, Any] = {}
+
+
+def is_adapted(name: str | Path | None) -> bool:
+    """Whether `name` is `<prefix>:<source>`, a network of another library (and not a drive of Windows)."""
+    return name is not None and re.match(r"[A-Za-z]\w+:", str(name)) is not None
