@@ -21,11 +21,12 @@ from clock import PARTS, timed
 
 import segdistill
 from segdistill.data.loading import Share, Stream, training_batches
-from segdistill.recipe import Recipe
+from segdistill.recipe.recipe import Recipe
+from segdistill.runs.folder import RunFolder
 from segdistill.runtime.display import Display
 from segdistill.runtime.processes import own_device
-from segdistill.training import loop, runs
-from segdistill.training.folder import RunFolder
+from segdistill.training import loop
+from segdistill.training import run as runs
 from segdistill.training.pairing import pair
 
 SWITCHES = (

@@ -15,7 +15,7 @@ import typer
 import yaml
 
 from segdistill.cli import app
-from segdistill.composition import compose
+from segdistill.recipe.composition import compose
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").glob("*.md")))

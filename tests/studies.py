@@ -11,9 +11,9 @@ from PIL import Image
 
 from segdistill.comparison.result import ALONE, ClassGain, Gain, NetworkCost, Outcome, Spread, Study, Summary
 from segdistill.data.streets import Streets
-from segdistill.recipe import load_recipe
+from segdistill.recipe.recipe import load_recipe
 from segdistill.runtime.environment import describe_environment
-from segdistill.training import runs
+from segdistill.training import run as runs
 
 HOSTILE = '"><img src=x onerror=alert(1)>'
 CLASSES = ("<script>alert(2)</script>", HOSTILE, "of_a_very_long_name" * 6, *(f"class {i}" for i in range(3, 8)))

@@ -12,7 +12,6 @@ import torch
 from layouts import SMALL
 from shapes import Shapes
 
-from segdistill.composition import fragments
 from segdistill.core.outputs import SegOutput
 from segdistill.data.loading import Share, Stream, training_batches
 from segdistill.evaluation.scoring import count
@@ -22,10 +21,11 @@ from segdistill.models.network import SegmentationNetwork
 from segdistill.models.spec import NetworkSpec
 from segdistill.models.teacher import Teacher
 from segdistill.models.unfilled import Unfilled
-from segdistill.published_rows import published_rows
-from segdistill.recipe import Recipe, load_recipe
-from segdistill.training.runs import prepare_task
+from segdistill.recipe.composition import fragments
+from segdistill.recipe.published_rows import published_rows
+from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.training.schedule import make_optimizer, own_optimizers, set_rate
+from segdistill.training.task import prepare_task
 
 ROWS = published_rows()
 CLASSES = {"cityscapes": 19, "ade20k": 150, "pascal_context": 59, "voc": 21, "camvid": 11}

@@ -12,8 +12,8 @@ import yaml
 
 import segdistill
 from segdistill.core.errors import RecipeError
-from segdistill.published_rows import published_rows
-from segdistill.recipe import load_recipe
+from segdistill.recipe.published_rows import published_rows
+from segdistill.recipe.recipe import load_recipe
 
 
 def test_later_parts_win_and_mappings_merge() -> None:

@@ -14,11 +14,11 @@ from layouts import SMALL
 
 import segdistill as library
 from segdistill.cli import list_
-from segdistill.composition import fragments, is_assignment
 from segdistill.core.errors import DataError, RecipeError, TrainingError
 from segdistill.methods import method_names
-from segdistill.published_rows import Table, measured, published_rows
-from segdistill.recipe import load_recipe
+from segdistill.recipe.composition import fragments, is_assignment
+from segdistill.recipe.published_rows import Table, measured, published_rows
+from segdistill.recipe.recipe import load_recipe
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 ROWS = published_rows()

@@ -17,10 +17,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import segdistill
-from segdistill.composition import compose
 from segdistill.core.errors import CheckpointError, DataError, RecipeError, SegdistillError
 from segdistill.core.safe_yaml import MOST_CHARACTERS, load_yaml
 from segdistill.models.checkpoints.reading import read_file
+from segdistill.recipe.composition import compose
 
 NETWORK = "student={backbone: mobilenetv2_035, head: fcn, channels: 8}"
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(

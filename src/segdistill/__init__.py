@@ -5,7 +5,7 @@ from segdistill.core.outputs import SegOutput
 from segdistill.methods import Method, create_method
 from segdistill.models.adapters.module import wrap
 from segdistill.models.files import create_model, load_checkpoint, load_model
-from segdistill.recipe import Recipe, load_recipe
+from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.reproduction import reproduce
 from segdistill.verbs import (
     available,

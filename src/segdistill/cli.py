@@ -12,9 +12,9 @@ import typer
 from rich.table import Table
 
 from segdistill import cli_studies, cli_weights, verbs
-from segdistill.composition import key_values
 from segdistill.core.errors import RecipeError, SegdistillError
-from segdistill.published_rows import published_rows
+from segdistill.recipe.composition import key_values
+from segdistill.recipe.published_rows import published_rows
 from segdistill.report.diagnosis import diagnosis_notes, diagnosis_tables
 from segdistill.report.preparation import preparation_notes, preparation_table
 from segdistill.report.published_table import long_table, published_tables

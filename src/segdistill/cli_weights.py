@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from segdistill import verbs
-from segdistill.composition import key_values
+from segdistill.recipe.composition import key_values
 from segdistill.report.cost_table import cost_notes, cost_table
 from segdistill.terminal import AsJson, print_json, results
 

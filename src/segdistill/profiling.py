@@ -19,9 +19,9 @@ from segdistill.models.files import create_model, open_model
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.spec import NetworkSpec, is_adapted
 from segdistill.models.zoo import ZOO
-from segdistill.recipe import load_recipe
+from segdistill.recipe.recipe import load_recipe
+from segdistill.runs.folder import RunFolder
 from segdistill.runtime.environment import describe_environment
-from segdistill.training.folder import RunFolder
 
 _CLASSES = 19  # Cityscapes
 _SIZE = (512, 512)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from segdistill import verbs
-from segdistill.composition import is_assignment
 from segdistill.core.errors import RecipeError, nearest
 from segdistill.evaluation.metrics import Scores
-from segdistill.published_rows import PublishedRow, published_rows
-from segdistill.recipe import Recipe, load_recipe
+from segdistill.recipe.composition import is_assignment
+from segdistill.recipe.published_rows import PublishedRow, published_rows
+from segdistill.recipe.recipe import Recipe, load_recipe
 
 _FREE = frozenset({
     "run", "seed", "workers", "log_every", "checkpoint_every", "channels_last", "baseline", "teacher.run", "data.root",

@@ -18,15 +18,15 @@ from segdistill.evaluation.boundary import edge_region
 from segdistill.evaluation.inference import predict_scores
 from segdistill.models.files import open_model
 from segdistill.models.network import SegmentationNetwork
-from segdistill.recipe import Recipe, load_recipe
+from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.report.activations import activation_map
 from segdistill.report.choice import positions
 from segdistill.report.curves import save_curves
 from segdistill.report.embeddings import pixels_of, project, save_embeddings
 from segdistill.report.panels import change_map, disagreement, error_map, heat, region_map
 from segdistill.report.pictures import Pixels, colourise, save_panels
+from segdistill.runs.folder import RunFolder
 from segdistill.runtime.processes import own_device
-from segdistill.training.folder import RunFolder
 from segdistill.training.pairing import run_teacher
 
 What = Literal["compare", "activations", "embeddings", "curves"]

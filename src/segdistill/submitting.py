@@ -11,11 +11,11 @@ from segdistill.data.reading import read_image
 from segdistill.evaluation.inference import infer
 from segdistill.evaluation.submission import Submission, check_submission, server_of
 from segdistill.models.files import open_model
-from segdistill.recipe import load_inference
+from segdistill.recipe.recipe import load_inference
 from segdistill.report.prediction import image_files
+from segdistill.runs.folder import RunFolder
 from segdistill.runtime.display import counting
 from segdistill.runtime.processes import own_device
-from segdistill.training.folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segdistill.comparison.study import compare, compare_one
-from segdistill.composition import comments, fragments
 from segdistill.conversion import convert, inspect
 from segdistill.core.discovery import classes_in
 from segdistill.core.errors import RecipeError, nearest
@@ -27,20 +26,21 @@ from segdistill.models.zoo import ZOO
 from segdistill.preparation import prepare
 from segdistill.profiling import check_settings, profile_network
 from segdistill.proof import Contender, prove, save_proof
-from segdistill.published_rows import PublishedRow, measured, published_rows
-from segdistill.recipe import Recipe, load_inference, load_recipe
+from segdistill.recipe.composition import comments, fragments
+from segdistill.recipe.published_rows import PublishedRow, measured, published_rows
+from segdistill.recipe.recipe import Recipe, load_inference, load_recipe
 from segdistill.report.prediction import Prediction, predict_files
 from segdistill.report.table import Proof
 from segdistill.reporting import report
+from segdistill.runs.folder import RunFolder
 from segdistill.runtime.allocator import keep_freed_memory
 from segdistill.runtime.display import console, counting
 from segdistill.runtime.processes import is_main, own_device, own_share, total
 from segdistill.showing import show
 from segdistill.submitting import check_zip, submit
-from segdistill.training import runs
-from segdistill.training.folder import RunFolder
+from segdistill.training import run as runs
+from segdistill.training.faults.replay import replay
 from segdistill.training.pairing import comparable_teacher, require_same_classes
-from segdistill.training.replay import replay
 
 __all__ = [
     "available", "check_zip", "compare", "compare_one", "convert", "distill", "doctor", "evaluate", "inspect",

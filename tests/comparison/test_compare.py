@@ -22,7 +22,7 @@ from forked import Forked
 from segdistill import compare
 from segdistill.comparison.result import Study, load_study
 from segdistill.core.errors import RecipeError, TrainingError
-from segdistill.training.folder import RunFolder
+from segdistill.runs.folder import RunFolder
 
 Start = Callable[..., Forked]
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -14,12 +14,14 @@ from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.outputs import SegOutput
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.tables import label_table
-from segdistill.diagnosis import rehearsal
-from segdistill.diagnosis.agreement import Agreement, agreement, judged
+from segdistill.diagnosis.capacity import check_capacity
 from segdistill.diagnosis.machine import describe_machine
+from segdistill.evaluation.teacher_check import Agreement, agreement, judged
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.teacher import Teacher
-from segdistill.training.runs import prepare_task
+from segdistill.training import dry_run as dry_runs
+from segdistill.training.dry_run import dry_run
+from segdistill.training.task import prepare_task
 
 CLASSES = label_table("cityscapes").classes
 COLOURS = torch.tensor(CLASSES.colours, dtype=torch.uint8)
@@ -154,9 +156,9 @@ def tiny_student() -> dict[str, object]:
 def test_memory_is_extrapolated_rightly(tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     """From two images to eight, against eight images themselves."""
     recipe = segdistill.load_recipe(*tiny, "batch_size=8")
-    two = rehearsal.rehearse("x", prepare_task(recipe, "student", teacher=None), recipe.augment)
-    monkeypatch.setattr(rehearsal, "_IMAGES", 8)
-    eight = rehearsal.rehearse("x", prepare_task(recipe, "student", teacher=None), recipe.augment)
+    two = dry_run("x", prepare_task(recipe, "student", teacher=None), recipe.augment)
+    monkeypatch.setattr(dry_runs, "_IMAGES", 8)
+    eight = dry_run("x", prepare_task(recipe, "student", teacher=None), recipe.augment)
     assert (two.images, eight.images) == (2, 8)
     assert two.memory == pytest.approx(eight.memory, rel=0.1)
     assert two.disk == eight.disk
@@ -164,10 +166,10 @@ def test_memory_is_extrapolated_rightly(tiny: tuple[str, ...], monkeypatch: pyte
 
 def test_a_machine_that_is_too_small(tiny: tuple[str, ...]) -> None:
     recipe = segdistill.load_recipe(*tiny)
-    run = rehearsal.rehearse("student alone", prepare_task(recipe, "student", teacher=None), recipe.augment)
+    run = dry_run("student alone", prepare_task(recipe, "student", teacher=None), recipe.augment)
     machine = describe_machine(None)
-    assert not list(rehearsal.judged(run, machine))
+    assert not list(check_capacity(run, machine))
     small = replace(machine, memory=run.memory // 2, device_memory=None, disk=run.disk // 2)
-    memory, disk = rehearsal.judged(run, small)
+    memory, disk = check_capacity(run, small)
     assert "augment.crop" in memory.advice
     assert "run=FOLDER" in disk.advice

@@ -15,7 +15,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 import segdistill
-from segdistill.composition import fragments
 from segdistill.core.errors import RecipeError
 from segdistill.core.outputs import SegOutput
 from segdistill.data.streets import Streets
@@ -26,7 +25,8 @@ from segdistill.evaluation.sliding import window_starts
 from segdistill.evaluation.stages import Stages
 from segdistill.evaluation.views import view_sizes
 from segdistill.models.files import open_model
-from segdistill.recipe import load_inference
+from segdistill.recipe.composition import fragments
+from segdistill.recipe.recipe import load_inference
 
 
 class Convolutions(nn.Module):

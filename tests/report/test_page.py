@@ -27,7 +27,7 @@ from segdistill.evaluation.inference import predict_classes
 from segdistill.evaluation.metrics import plain
 from segdistill.evaluation.scoring import count
 from segdistill.models.files import open_model
-from segdistill.recipe import load_recipe
+from segdistill.recipe.recipe import load_recipe
 from segdistill.report.curves import journal
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

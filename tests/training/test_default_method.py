@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import segdistill as library
-from segdistill.recipe import load_recipe
+from segdistill.recipe.recipe import load_recipe
 
 
 def test_a_recipe_without_a_method_gets_the_default(tiny: tuple[str, ...]) -> None:

@@ -11,8 +11,9 @@ from segdistill.methods import create_method
 from segdistill.models.build import probe
 from segdistill.models.files import create_model
 from segdistill.models.teacher import Teacher
+from segdistill.recipe.training import TaskLossConfig
 from segdistill.training.distiller import Distiller
-from segdistill.training.task_loss import TaskLossConfig, task_loss
+from segdistill.training.task_loss import task_loss
 
 
 def test_task_loss_averages_over_pixels_that_are_not_void() -> None:

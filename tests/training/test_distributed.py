@@ -15,7 +15,7 @@ from processes import in_two
 
 import segdistill
 from segdistill.core.errors import RecipeError
-from segdistill.recipe import load_recipe
+from segdistill.recipe.recipe import load_recipe
 from segdistill.training.launching import launch
 from segdistill.training.shares import require_possible
 

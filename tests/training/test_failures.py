@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 
 from segdistill.core.errors import TrainingError
 from segdistill.data.loading import unguarded
+from segdistill.runs.checkpoint import load_state
 from segdistill.runtime.failures import explained
-from segdistill.training.checkpoint import load_state
 
 Start = Callable[..., Forked]
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -15,12 +15,13 @@ from segdistill.core.errors import RecipeError
 from segdistill.methods import create_method
 from segdistill.models.build import probe
 from segdistill.models.files import create_model
-from segdistill.recipe import Recipe, load_recipe
+from segdistill.recipe.method_schedule import MethodSchedule
+from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.runtime.display import Display
 from segdistill.runtime.interruption import Interrupted
-from segdistill.training import loop, runs
+from segdistill.training import loop
+from segdistill.training import run as runs
 from segdistill.training.distiller import Distiller
-from segdistill.training.influence import MethodSchedule
 
 RECIPE = ("streets", "tiny_pair", "steps=100")
 

@@ -21,7 +21,7 @@ from segdistill.models.class_map import class_map
 from segdistill.models.files import create_model, open_model, save_model
 from segdistill.models.teacher import Teacher
 from segdistill.models.zoo import resolve_spec
-from segdistill.recipe import load_recipe
+from segdistill.recipe.recipe import load_recipe
 from segdistill.training.distiller import Distiller
 
 STREETS = label_table("streets").classes.names

@@ -22,14 +22,14 @@ from segdistill.models.build import build, probe
 from segdistill.models.files import create_model
 from segdistill.models.spec import NetworkSpec
 from segdistill.models.teacher import Teacher
-from segdistill.recipe import load_recipe
+from segdistill.recipe.recipe import load_recipe
 from segdistill.runtime.processes import start_accelerator
 from segdistill.training.distiller import Distiller
 from segdistill.training.norms import synchronise_norms
 from segdistill.training.schedule import make_optimizer, own_optimizers
 from segdistill.training.sharding import shard
 from segdistill.training.shares import own_batches
-from segdistill.training.step import forward_backward
+from segdistill.training.stepper import forward_backward
 
 KINDS: dict[str, list[dict[str, Any]]] = {
     "logits": [{"name": "kd"}],

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from segdistill.models.files import create_model
-from segdistill.training.schedule import OptimizerConfig, ScheduleConfig, make_optimizer, set_rate
+from segdistill.recipe.training import OptimizerConfig, ScheduleConfig
+from segdistill.training.schedule import make_optimizer, set_rate
 
 
 def test_poly_is_the_published_rate() -> None:

@@ -18,8 +18,8 @@ import torch
 import segdistill
 from segdistill.core.errors import CheckpointError, TrainingError
 from segdistill.models.files import save_weights
-from segdistill.training.checkpoint import NoStateError, Progress, load_state, save_state
-from segdistill.training.folder import RunFolder
+from segdistill.runs.checkpoint import NoStateError, Progress, load_state, save_state
+from segdistill.runs.folder import RunFolder
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -11,8 +11,8 @@ from painted import paint
 
 import segdistill
 from segdistill.core.errors import TrainingError
-from segdistill.diagnosis.agreement import chance
 from segdistill.evaluation.metrics import ConfusionMatrix
+from segdistill.evaluation.teacher_check import chance
 
 STUDENT = "student={backbone: mobilenetv2_035, head: fcn, channels: 8, auxiliary_channels: 0}"
 SHORT = ("augment.crop=[32,32]", "steps=1", "batch_size=2", "workers=0", "baseline=none", "kd")

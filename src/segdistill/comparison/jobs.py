@@ -9,9 +9,9 @@ from segdistill.comparison.plan import TEACHER, Job, Plan
 from segdistill.core.errors import RecipeError
 from segdistill.data import create_dataset
 from segdistill.models.files import open_model
-from segdistill.training import runs
-from segdistill.training.checkpoint import NoStateError
-from segdistill.training.folder import RunFolder
+from segdistill.runs.checkpoint import NoStateError
+from segdistill.runs.folder import RunFolder
+from segdistill.training import run as runs
 from segdistill.training.pairing import Pairing, pair
 
 

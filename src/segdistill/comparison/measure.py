@@ -13,11 +13,11 @@ from segdistill.data.base import SegmentationDataset
 from segdistill.evaluation.cost import gflops, milliseconds, parameters
 from segdistill.evaluation.scoring import count
 from segdistill.models.files import LoadedModel, open_model, trained_record
-from segdistill.recipe import Recipe
+from segdistill.recipe.recipe import Recipe
+from segdistill.runs.folder import RunFolder
 from segdistill.runtime.display import counting
 from segdistill.runtime.environment import describe_environment
 from segdistill.runtime.processes import own_device
-from segdistill.training.folder import RunFolder
 
 
 def measure(scores: Path, model: LoadedModel, recipe: Recipe, data: SegmentationDataset, *, quiet: bool) -> None:

@@ -12,13 +12,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from segdistill.comparison.result import ALONE
-from segdistill.composition import compose
 from segdistill.core.discovery import explain
 from segdistill.core.errors import RecipeError, TrainingError
 from segdistill.core.safe_yaml import load_yaml, read_yaml
 from segdistill.core.storage import write_yaml
-from segdistill.recipe import MethodSpec, Recipe
-from segdistill.training.folder import changed_keys
+from segdistill.recipe.composition import compose
+from segdistill.recipe.recipe import MethodSpec, Recipe
+from segdistill.runs.folder import changed_keys
 
 TEACHER = "teacher"
 _OWN_KEYS = ("run", "seed", "steps", "method", "baseline")

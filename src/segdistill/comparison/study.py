@@ -13,12 +13,12 @@ from segdistill.comparison.measure import outcome
 from segdistill.comparison.plan import TEACHER, Job, Plan, load_plan, plan_file, read_budget, read_methods
 from segdistill.comparison.result import ALONE, Failure, Outcome, Study
 from segdistill.comparison.trial import measured_steps
-from segdistill.composition import key_values
 from segdistill.core.errors import RecipeError
 from segdistill.data import create_dataset
-from segdistill.recipe import load_recipe
+from segdistill.recipe.composition import key_values
+from segdistill.recipe.recipe import load_recipe
 from segdistill.runtime.display import console
-from segdistill.training.runs import check_teacher
+from segdistill.training.run import check_teacher
 
 _OWN_WORDS = ("budget", "executor", "processes")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from segdistill.comparison.jobs import teacher_of
 from segdistill.comparison.plan import Job, Plan
-from segdistill.diagnosis.rehearsal import rehearse
-from segdistill.training.runs import prepare_task
+from segdistill.training.dry_run import dry_run
+from segdistill.training.task import prepare_task
 
 _STEPS = 8
 
@@ -28,7 +28,7 @@ def measured_steps(
             pairing = teacher_of(plan, folder)
             teacher, obstacle = pairing.model.network, pairing.obstacle
         task = prepare_task(recipe, "student", teacher=teacher, obstacle=obstacle)
-        seconds = rehearse(label, task, recipe.augment, steps=_STEPS, images=recipe.batch_size).step_seconds
+        seconds = dry_run(label, task, recipe.augment, steps=_STEPS, images=recipe.batch_size).step_seconds
         steps = max(1, round(60 * plan.budget.minutes / seconds))
         say(f"{label}: {seconds:.2f} s a step, so {steps} steps in {plan.budget}")
         yield label, steps

@@ -14,22 +14,25 @@ from segdistill.core.errors import SegdistillError
 from segdistill.core.findings import Finding, shortened
 from segdistill.data import SegmentationDataset
 from segdistill.data.pairs import FilePairs
-from segdistill.diagnosis import agreement, rehearsal
-from segdistill.diagnosis.agreement import Agreement
+from segdistill.data.spread import chosen
+from segdistill.diagnosis.capacity import check_capacity
 from segdistill.diagnosis.evidence import Evidence, add_up
 from segdistill.diagnosis.files import Look
 from segdistill.diagnosis.listing import list_findings
 from segdistill.diagnosis.machine import Machine, describe_machine
 from segdistill.diagnosis.masks import FEW, findings_of
 from segdistill.diagnosis.opening import SPLITS, Split, open_split
-from segdistill.diagnosis.rehearsal import Rehearsal
-from segdistill.diagnosis.scan import chosen, scan
+from segdistill.diagnosis.scan import scan
+from segdistill.evaluation import teacher_check as agreement
+from segdistill.evaluation.teacher_check import Agreement
 from segdistill.models.files import open_model
 from segdistill.models.teacher import Teacher
-from segdistill.recipe import Recipe, TeacherConfig
+from segdistill.recipe.recipe import Recipe
+from segdistill.recipe.teacher import TeacherConfig
 from segdistill.runtime.display import console
+from segdistill.training.dry_run import DryRun, dry_run
 from segdistill.training.pairing import Pairing, pair
-from segdistill.training.runs import prepare_task
+from segdistill.training.task import prepare_task
 
 _TIMED = 5  # images that are read once more for the time it takes
 
@@ -42,7 +45,7 @@ class Diagnosis:
     machine: Machine
     splits: dict[str, Evidence] = field(default_factory=dict)
     teacher: Agreement | None = None
-    runs: list[Rehearsal] = field(default_factory=list)
+    runs: list[DryRun] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     interrupted: bool = False
 
@@ -168,16 +171,16 @@ def _look_at_networks(
             return
         done.findings.append(Finding("note", "run", "Time and memory are estimated once the data has no problem."))
         return
-    for what, rehearsed in _runs(recipe, pairing):
+    for what, tried in _runs(recipe, pairing):
         _say(f"{what}: a few steps", quiet)
         try:
-            task = prepare_task(rehearsed, rehearsed.role, **_taught(what, rehearsed, pairing))
-            run = rehearsal.rehearse(what, task, rehearsed.augment)
+            task = prepare_task(tried, tried.role, **_taught(what, tried, pairing))
+            run = dry_run(what, task, tried.augment)
         except (SegdistillError, torch.OutOfMemoryError) as error:
             done.findings.append(Finding("problem", what, str(error)))
             continue
         done.runs.append(run)
-        done.findings += rehearsal.judged(run, done.machine)
+        done.findings += check_capacity(run, done.machine)
 
 
 def _look_at_teacher(

@@ -15,12 +15,6 @@ from segdistill.runtime.interruption import StopRequest
 _AT_A_TIME = 64  # files; Ctrl-C waits for them
 
 
-def chosen(count: int, most: int | None) -> list[int]:
-    """`most` of `count` places, evenly spread; all if there are no more, or for None."""
-    number = count if most is None else min(count, most)
-    return [place * count // number for place in range(number)]
-
-
 def scan(title: str, data: SegmentationDataset, places: Sequence[int], *, quiet: bool) -> tuple[dict[int, Look], bool]:
     """Place -> what is seen there, in order, and whether it was interrupted before all were seen."""
 

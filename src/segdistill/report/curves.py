@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from segdistill.core.errors import DataError
 from segdistill.core.storage import write_aside
-from segdistill.training.folder import RunFolder
+from segdistill.runs.folder import RunFolder
 
 _NO_TERMS = ("kind", "step", "seconds")
 

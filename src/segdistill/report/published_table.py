@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from segdistill.published_rows import PublishedRow, measured
+from segdistill.recipe.published_rows import PublishedRow, measured
 from segdistill.reproduction import Reproduction
 
 

@@ -16,11 +16,11 @@ from segdistill.core.outputs import SegOutput
 from segdistill.core.precision import computing_in
 from segdistill.evaluation.cost import wait
 from segdistill.models.network import as_input
-from segdistill.recipe import TrainingConfig
+from segdistill.recipe.training import TrainingConfig
+from segdistill.runs.folder import RunFolder
 from segdistill.runtime.processes import is_alone, number_of_processes
 from segdistill.training.distiller import Distiller
-from segdistill.training.faults import Memory
-from segdistill.training.folder import RunFolder
+from segdistill.training.faults.nonfinite import Memory
 
 _ROUNDS = 3
 _WORTH = 0.95  # of the time as it is; less of a gain is within what two timings differ by

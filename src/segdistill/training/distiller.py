@@ -12,7 +12,8 @@ from segdistill.core.outputs import SegOutput
 from segdistill.methods import Method
 from segdistill.models.network import SegmentationNetwork, as_input
 from segdistill.models.segmenter import auxiliary_given
-from segdistill.training.task_loss import TaskLossConfig, task_loss
+from segdistill.recipe.training import TaskLossConfig
+from segdistill.training.task_loss import task_loss
 
 
 class Distiller(nn.Module):

@@ -13,7 +13,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from segdistill.core.errors import RecipeError, SegdistillError
-from segdistill.recipe import load_recipe
+from segdistill.recipe.recipe import load_recipe
 from segdistill.runtime.interruption import Interrupted
 from segdistill.runtime.slurm import as_ranks
 from segdistill.training.shares import require_possible

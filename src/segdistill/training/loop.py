@@ -15,21 +15,22 @@ from segdistill.core.errors import CheckpointError, TrainingError
 from segdistill.data.base import SegmentationDataset
 from segdistill.data.loading import Stream, training_batches
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
-from segdistill.recipe import TrainingConfig
+from segdistill.recipe.training import TrainingConfig
+from segdistill.runs.checkpoint import Progress, save_state
+from segdistill.runs.folder import RunFolder
+from segdistill.runs.journal import Journal
 from segdistill.runtime.allocator import keep_freed_memory
 from segdistill.runtime.display import Display
 from segdistill.runtime.interruption import Interrupted, StopNow, StopRequest
 from segdistill.runtime.processes import agree, start_accelerator
-from segdistill.training.checkpoint import Progress, save_state
 from segdistill.training.compiling import compile_networks
 from segdistill.training.distiller import Distiller
-from segdistill.training.faults import Faults, Memory, first_not_finite
-from segdistill.training.folder import Journal, RunFolder
+from segdistill.training.faults.nonfinite import Faults, Memory, first_not_finite
+from segdistill.training.faults.unreadable import Unreadable
 from segdistill.training.norms import synchronise_norms
 from segdistill.training.sharding import place
 from segdistill.training.shares import own_batches
 from segdistill.training.stepper import Stepper
-from segdistill.training.unreadable import Unreadable
 from segdistill.training.update import Update
 from segdistill.training.validation import Validation
 

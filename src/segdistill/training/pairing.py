@@ -12,7 +12,8 @@ from segdistill.methods import Method
 from segdistill.models.class_map import ClassMap, class_map, same_names, same_set, some, unnamed
 from segdistill.models.files import LoadedModel, open_model
 from segdistill.models.teacher import Teacher
-from segdistill.recipe import Recipe, TeacherConfig
+from segdistill.recipe.recipe import Recipe
+from segdistill.recipe.teacher import TeacherConfig
 
 
 @dataclass(frozen=True)

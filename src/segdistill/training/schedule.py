@@ -2,61 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from itertools import chain
-from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from segdistill.core.numbers import NonNegative
 from segdistill.methods import Method
 from segdistill.models.network import SegmentationNetwork
-
-
-class OptimizerConfig(BaseModel):
-    """SGD (momentum 0.9) or AdamW. head_lr: factor on the rate of all that is not the backbone.
-
-    decay_norms: whether weight decay also acts on biases and normalisation layers, as in the published protocols.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Literal["sgd", "adamw"] = "sgd"
-    lr: float = Field(0.01, gt=0)
-    weight_decay: NonNegative = 5e-4
-    momentum: float = Field(0.9, ge=0, lt=1)
-    head_lr: float = Field(1.0, gt=0)
-    decay_norms: bool = True
-
-
-class ScheduleConfig(BaseModel):
-    """Poly: lr * (1 - step/steps)^power, not below min_lr * lr; cosine: the half wave between the same ends.
-
-    warmup: steps of linear rise from lr / warmup.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Literal["poly", "cosine", "constant"] = "poly"
-    power: NonNegative = 0.9
-    warmup: int = Field(0, ge=0)
-    min_lr: float = Field(0.0, ge=0, le=1)
-
-    def factor(self, step: int, steps: int) -> float:
-        """What the base rate is multiplied with at the 0-based `step` of `steps`."""
-        if step < self.warmup:
-            return (step + 1) / self.warmup
-        progress = (step - self.warmup) / max(1, steps - self.warmup)
-        if self.name == "poly":
-            shape = math.pow(1 - progress, self.power)
-        elif self.name == "cosine":
-            shape = 0.5 * (1 + math.cos(math.pi * progress))
-        else:
-            shape = 1.0
-        return self.min_lr + (1 - self.min_lr) * shape
+from segdistill.recipe.training import OptimizerConfig
 
 
 def make_optimizer(

@@ -6,7 +6,8 @@ import torch
 
 from segdistill.core.errors import RecipeError
 from segdistill.data.loading import Share
-from segdistill.recipe import Recipe, TrainingConfig
+from segdistill.recipe.recipe import Recipe
+from segdistill.recipe.training import TrainingConfig
 from segdistill.runtime.processes import number_of_processes, process_index
 
 

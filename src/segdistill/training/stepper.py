@@ -1,24 +1,26 @@
-"""One optimiser step of a run: from its batches to new weights, or to what stood in the way and is left out."""
+"""One optimiser step: forward and backward of its batches, and new weights or what stood in the way and is left out."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
+from segdistill.core.precision import Precision, computing_in
 from segdistill.core.seeds import mix
 from segdistill.data.loading import Batch, Share
-from segdistill.recipe import TrainingConfig
-from segdistill.training.checkpoint import Progress
+from segdistill.recipe.training import TrainingConfig
+from segdistill.runs.checkpoint import Progress
 from segdistill.training.distiller import Distiller
-from segdistill.training.faults import Faults, Memory, Reading, read
-from segdistill.training.step import forward_backward
-from segdistill.training.unreadable import Unreadable
+from segdistill.training.faults.nonfinite import Faults, Memory, Reading, read
+from segdistill.training.faults.unreadable import Unreadable
+from segdistill.training.task_loss import micro_batch_shares
 from segdistill.training.update import Update
 
 
@@ -68,3 +70,29 @@ class Stepper:
         progress.step += 1
         progress.seconds += time.perf_counter() - began
         return found, rate
+
+
+def forward_backward(
+    model: nn.Module,
+    batches: Sequence[Batch],
+    step: int,
+    *,
+    precision: Precision,
+    scaler: torch.amp.GradScaler,
+    unsynced: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
+) -> dict[str, Tensor]:
+    """Gradients of the micro-batches of a step; the scalar terms, averaged over them and detached.
+
+    unsynced: entered for all micro-batches but the last, where processes need not exchange gradients.
+    """
+    sums: dict[str, Tensor] = {}
+    shares = micro_batch_shares([batch.label for batch in batches]) if len(batches) > 1 else [None]
+    for number, (batch, share) in enumerate(zip(batches, shares, strict=True)):
+        with contextlib.nullcontext() if number == len(batches) - 1 else unsynced():
+            with computing_in(precision, batch.image.device):
+                terms: dict[str, Tensor] = model(batch.image, batch.label, step, batch.target, share)
+            loss = torch.stack(list(terms.values())).sum()
+            scaler.scale(loss / len(batches)).backward()
+        for name, value in terms.items():
+            sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach() / len(batches)
+    return sums

@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from segdistill.core.classes import IGNORE_INDEX
-from segdistill.core.numbers import NonNegative
 from segdistill.core.outputs import linear_taps, resize
 from segdistill.methods import ranks
+from segdistill.recipe.training import Divisor
 
 _SCORES = {"cpu": 1 << 18}  # scores in a strip: on a processor about what its cache holds
 _SCORES_ELSEWHERE = 1 << 25
 _NARROW = 256  # columns: where there are fewer, a product with a matrix is faster than resizing and its way back
-
-Divisor = Literal["labelled", "all"]
-
-
-class TaskLossConfig(BaseModel):
-    """Cross-entropy with the labels. align_corners: of the logits' bilinear upsampling to label size. divisor: the mean
-    is over the "labelled" pixels, or void ones count in the divisor as well ("all", as in OpenMMLab). auxiliary_weight:
-    of the same loss of the auxiliary head.
-
-    Defaults: 0.4 is both papers'.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    align_corners: bool = False
-    divisor: Divisor = "labelled"
-    auxiliary_weight: NonNegative = 0.4
 
 
 def task_loss(

@@ -32,7 +32,7 @@ from segdistill.data.views import View
 from segdistill.evaluation.scoring import sample_loader
 from segdistill.methods import Method
 from segdistill.models.network import SegmentationNetwork, as_input
-from segdistill.recipe import TrainingConfig
+from segdistill.recipe.training import TrainingConfig
 from segdistill.runtime.allocator import keep_freed_memory
 from segdistill.runtime.display import console, counting
 from segdistill.runtime.failures import explained

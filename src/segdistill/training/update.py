@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segdistill.recipe import TrainingConfig
+from segdistill.recipe.training import TrainingConfig
 from segdistill.training.distiller import Distiller
 from segdistill.training.schedule import make_optimizer, own_optimizers, parameters_of, set_rate
 

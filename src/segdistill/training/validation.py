@@ -13,11 +13,11 @@ from segdistill.evaluation.scoring import count, sample_loader
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.models.files import save_weights
 from segdistill.models.network import SegmentationNetwork
+from segdistill.runs.checkpoint import Progress
+from segdistill.runs.folder import RunFolder
 from segdistill.runtime.failures import explained
 from segdistill.runtime.interruption import StopNow, StopRequest
 from segdistill.runtime.processes import agree, own_share
-from segdistill.training.checkpoint import Progress
-from segdistill.training.folder import RunFolder
 
 
 class Validation:

@@ -25,7 +25,8 @@ from segdistill.models.class_map import unnamed
 from segdistill.models.files import create_model, open_model, save_model
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.zoo import resolve_spec
-from segdistill.training.schedule import OptimizerConfig, make_optimizer
+from segdistill.recipe.training import OptimizerConfig
+from segdistill.training.schedule import make_optimizer
 
 CLASSES = label_table("streets").classes
 K = len(CLASSES)

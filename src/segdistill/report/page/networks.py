@@ -11,7 +11,7 @@ from segdistill.core.errors import CheckpointError, DataError, RecipeError, Segd
 from segdistill.data import SegmentationDataset, create_dataset
 from segdistill.models.files import open_model
 from segdistill.models.network import SegmentationNetwork
-from segdistill.recipe import Recipe, load_recipe
+from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.report.page.subject import Subject
 from segdistill.runtime.processes import own_device
 from segdistill.training.pairing import run_teacher

@@ -13,7 +13,7 @@ from segdistill.comparison.summary import summarise
 from segdistill.core.errors import DataError
 from segdistill.core.safe_yaml import read_yaml
 from segdistill.models.files import read_description
-from segdistill.training.folder import RunFolder
+from segdistill.runs.folder import RunFolder
 
 
 def study_of_run(path: Path) -> Study:

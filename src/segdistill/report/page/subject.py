@@ -8,7 +8,7 @@ from pathlib import Path
 from segdistill.comparison.result import ALONE, STUDY_FILE, Outcome, Study, Summary, load_study
 from segdistill.core.errors import DataError
 from segdistill.report.page.single import study_of_run
-from segdistill.training.folder import RunFolder
+from segdistill.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from segdistill.core.errors import SegdistillError, TrainingError
 from segdistill.core.storage import write_aside
 from segdistill.data.loading import Batch
-from segdistill.recipe import TrainingConfig
+from segdistill.recipe.training import TrainingConfig
+from segdistill.runs.checkpoint import Progress
 from segdistill.runtime.processes import number_of_processes, total
-from segdistill.training.checkpoint import Progress
 from segdistill.training.distiller import Distiller
 
 _KEPT = 3  # faults of a run whose batch is saved: each file is as large as the weights

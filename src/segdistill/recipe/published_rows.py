@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from segdistill.core.safe_yaml import load_yaml
 
 FOLDER = "published"
-"""The folder of `recipes/` that holds tables, not fragments."""
+"""The folder of `library/` that holds tables, not fragments."""
 _MEASURED = "measured"
 
 Word = str | dict[str, str]
@@ -102,7 +102,7 @@ class _Data(_Layer):
 
 
 class Table(BaseModel):
-    """A file of `recipes/published/`: methods and pairs with their words, and their scores on each data set."""
+    """A file of `library/published/`: methods and pairs with their words, and their scores on each data set."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -171,7 +171,7 @@ def row_words(name: str) -> tuple[str, ...] | None:
 
 
 def _files() -> dict[str, dict[str, Any]]:
-    folder = resources.files("segdistill") / "recipes" / FOLDER
+    folder = resources.files("segdistill.recipe") / "library" / FOLDER
     return {
         file.name.removesuffix(".yaml"): load_yaml(file.read_text(encoding="utf-8"))
         for file in sorted(folder.iterdir(), key=lambda file: file.name)

@@ -5,32 +5,32 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from segdistill.core.errors import SegdistillError
-from segdistill.core.findings import Finding
 from segdistill.core.precision import computing_in
 from segdistill.data.augment import Augment
 from segdistill.data.loading import Batch, Stream, collate
-from segdistill.diagnosis.machine import Machine
 from segdistill.evaluation.cost import wait
 from segdistill.evaluation.memory import LiveBytes
 from segdistill.evaluation.stages import Stages
 from segdistill.runtime.processes import own_device
-from segdistill.training.runs import Task
 from segdistill.training.schedule import make_optimizer, own_optimizers
+from segdistill.training.task import Task
 
 _STEPS = 3  # the first is followed tensor by tensor, the others are timed
+
+
 _IMAGES = 2  # a step on the CPU; batch norm needs two
 
 
 @dataclass(frozen=True)
-class Rehearsal:
-    """images: a step of the rehearsal; batch_size: of the run. What follows is extrapolated from the one to the other.
+class DryRun:
+    """images: a step of the dry run; batch_size: of the run. What follows is extrapolated from the one to the other.
 
     compute_seconds, loading_seconds: a step; loading by one process. step_seconds: both, as far as they don't overlap.
     hours: of all steps, without validation. memory: bytes of weights, optimiser and tensors alive. disk: bytes of
@@ -49,10 +49,10 @@ class Rehearsal:
     disk: int
 
 
-def rehearse(what: str, task: Task, augment: Augment, *, steps: int = _STEPS, images: int | None = None) -> Rehearsal:
+def dry_run(what: str, task: Task, augment: Augment, *, steps: int = _STEPS, images: int | None = None) -> DryRun:
     """Train `task` for a few steps on this machine and work out the rest.
 
-    images: a micro-batch of the rehearsal, default the run's on CUDA and at most two elsewhere.
+    images: a micro-batch of the dry run, default the run's on CUDA and at most two elsewhere.
     """
     device = own_device()
     config, distiller = task.config, task.distiller
@@ -94,7 +94,7 @@ def rehearse(what: str, task: Task, augment: Augment, *, steps: int = _STEPS, im
     # The gradients of the weights grow with no batch; how many of them live at the peak is not known.
     activations = max(forward, live.peak - trained) * micro // images
     student = _bytes(_tensors(distiller.student.state_dict()))
-    return Rehearsal(
+    return DryRun(
         what=what,
         steps=config.steps,
         images=images,
@@ -106,26 +106,6 @@ def rehearse(what: str, task: Task, augment: Augment, *, steps: int = _STEPS, im
         memory=weights + taught + trained + kept + activations,
         disk=2 * (weights + kept) + 3 * student,
     )
-
-
-def judged(done: Rehearsal, machine: Machine) -> Iterator[Finding]:
-    """Whether the run fits the machine."""
-    free = machine.memory if machine.device_memory is None else machine.device_memory
-    if free is not None and done.memory > free:
-        yield Finding(
-            "problem",
-            "run",
-            f"{done.what} needs about {done.memory / 1e9:.1f} GB of memory; {free / 1e9:.1f} GB are free.",
-            "Take a smaller augment.crop or batch_size, more accumulate, or precision=bf16.",
-        )
-    if done.disk > machine.disk:
-        yield Finding(
-            "problem",
-            "run",
-            f"{done.what} writes about {done.disk / 1e9:.2f} GB; {machine.disk / 1e9:.2f} GB are free in "
-            f"{machine.folder}.",
-            "Choose another run=FOLDER, or make room.",
-        )
 
 
 def _batch(stream: Stream, step: int, images: int) -> Batch:

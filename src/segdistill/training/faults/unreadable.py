@@ -11,9 +11,9 @@ import torch
 
 from segdistill.core.errors import DataError, listed
 from segdistill.data.loading import Batch
-from segdistill.recipe import TrainingConfig
+from segdistill.recipe.training import TrainingConfig
+from segdistill.runs.checkpoint import Progress
 from segdistill.runtime.processes import total
-from segdistill.training.checkpoint import Progress
 
 
 @dataclass(frozen=True)

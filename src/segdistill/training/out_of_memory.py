@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,9 +12,8 @@ from segdistill.data.augment import Augment
 from segdistill.runtime.allocator import give_freed_memory_back
 from segdistill.runtime.failures import explained
 from segdistill.runtime.processes import is_alone
-
-if TYPE_CHECKING:
-    from segdistill.training.runs import Task
+from segdistill.training.dry_run import dry_run
+from segdistill.training.task import Task
 
 _LEAST = 2  # images in a micro-batch; batch norm needs two
 
@@ -61,13 +59,11 @@ def _numbers(batch_size: int, accumulate: int, *, again: bool) -> list[int]:
 
 
 def _fits(task: Task, augment: Augment, accumulate: int) -> bool:
-    from segdistill.diagnosis.rehearsal import rehearse  # it rehearses a run, and so knows runs
-
     tried = replace(task, config=task.config.model_copy(update={"accumulate": accumulate}))
     _forget(task)
     try:
         with explained("training"):
-            rehearse("dry run", tried, augment, steps=2, images=task.config.batch_size // accumulate)
+            dry_run("dry run", tried, augment, steps=2, images=task.config.batch_size // accumulate)
     except (SegdistillError, RuntimeError, ValueError):  # no memory; or a crop that the network is too deep for
         return False
     finally:

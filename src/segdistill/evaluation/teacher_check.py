@@ -15,7 +15,7 @@ import torch
 from segdistill.core.errors import TrainingError
 from segdistill.core.findings import Finding
 from segdistill.data import SegmentationDataset
-from segdistill.diagnosis.scan import chosen
+from segdistill.data.spread import chosen
 from segdistill.evaluation.metrics import ConfusionMatrix
 from segdistill.evaluation.scoring import count
 from segdistill.models.network import SegmentationNetwork

@@ -20,17 +20,18 @@ from segdistill.data import create_dataset
 from segdistill.data.loading import Batch, Stream
 from segdistill.methods.base import on_grid
 from segdistill.models.teacher import Teacher
-from segdistill.recipe import Recipe, TrainingConfig, load_recipe
+from segdistill.recipe.recipe import Recipe, load_recipe
+from segdistill.recipe.training import TrainingConfig
+from segdistill.runs.checkpoint import damage, load_state, save_state
+from segdistill.runs.folder import RunFolder
 from segdistill.runtime.processes import own_device
-from segdistill.training.checkpoint import damage, load_state, save_state
-from segdistill.training.faults import bad_gradients, first_not_finite, read
-from segdistill.training.folder import RunFolder
+from segdistill.training.faults.nonfinite import bad_gradients, first_not_finite, read
+from segdistill.training.faults.tracing import Spot, Trace, traced
 from segdistill.training.loop import Fit
 from segdistill.training.pairing import run_teacher
-from segdistill.training.runs import Task, prepare_task
-from segdistill.training.step import forward_backward
+from segdistill.training.stepper import forward_backward
+from segdistill.training.task import Task, prepare_task
 from segdistill.training.teacher_cache import cached_logits
-from segdistill.training.tracing import Spot, Trace, traced
 
 _FAR = 200  # steps since the last checkpoint that are run again at most
 _LOWER = 0.25

@@ -14,7 +14,7 @@ import yaml
 
 from segdistill.core.errors import RecipeError, nearest
 from segdistill.core.safe_yaml import AbsurdYamlError, load_yaml, read_yaml
-from segdistill.published_rows import FOLDER, published_rows, row_words
+from segdistill.recipe.published_rows import FOLDER, published_rows, row_words
 
 _RATE = "optimizer.lr"
 
@@ -53,7 +53,7 @@ class Origin:
 @functools.cache
 def fragments() -> dict[str, str]:
     """Name -> YAML text of the fragments that come with the library."""
-    root = resources.files("segdistill") / "recipes"
+    root = resources.files("segdistill.recipe") / "library"
     folders = [folder for folder in root.iterdir() if folder.is_dir() and folder.name != FOLDER]
     return {
         file.name.removesuffix(".yaml"): file.read_text(encoding="utf-8")
