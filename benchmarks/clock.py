@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from segdistill.core.outputs import SegOutput
-from segdistill.evaluation.cost import wait
+from segdistill.evaluation.cost.cost import wait
 from segdistill.runtime.display import Display
 from segdistill.training import loop
 from segdistill.training.distiller import Distiller

@@ -30,8 +30,8 @@ from torch import Tensor, nn
 
 from segdistill.core.outputs import SegOutput
 from segdistill.core.storage import write_json, write_text
-from segdistill.data.streets import Streets
-from segdistill.evaluation.inference import infer, predict_classes
+from segdistill.data.datasets.streets import Streets
+from segdistill.evaluation.inference.inference import infer, predict_classes
 from segdistill.evaluation.scoring import Counts
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.models.files import create_model

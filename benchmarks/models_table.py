@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 import segdistill
-from segdistill.evaluation.cost import trace
+from segdistill.evaluation.cost.cost import trace
 from segdistill.models.build import build
 from segdistill.models.published import PUBLISHED
 from segdistill.models.zoo import ZOO, resolve_spec

@@ -20,7 +20,7 @@ from pathlib import Path
 from unittest import mock
 
 _FORK = multiprocessing.get_context("forkserver")
-_PRELOADED = ["segdistill.cli", "accelerate.state", "torch._dynamo", "torch.distributed.fsdp", "pytest"]
+_PRELOADED = ["segdistill.cli.main", "accelerate.state", "torch._dynamo", "torch.distributed.fsdp", "pytest"]
 
 
 def context() -> multiprocessing.context.ForkServerContext:
@@ -125,7 +125,7 @@ def _main(
     os.environ.update(environment | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"})
     import torch
 
-    from segdistill.cli import main
+    from segdistill.cli.main import main
 
     torch.set_num_threads(1)
     if file_bytes is not None:

@@ -14,7 +14,7 @@ from typing import Any
 import typer
 import yaml
 
-from segdistill.cli import app
+from segdistill.cli.main import app
 from segdistill.recipe.composition import compose
 
 ROOT = Path(__file__).parents[1]

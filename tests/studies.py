@@ -9,10 +9,10 @@ from typing import Any
 
 from PIL import Image
 
-from segdistill.comparison.result import ALONE, ClassGain, Gain, NetworkCost, Outcome, Spread, Study, Summary
-from segdistill.data.streets import Streets
+from segdistill.data.datasets.streets import Streets
 from segdistill.recipe.recipe import load_recipe
 from segdistill.runtime.environment import describe_environment
+from segdistill.studies.result import ALONE, ClassGain, Gain, NetworkCost, Outcome, Spread, Study, Summary
 from segdistill.training import run as runs
 
 HOSTILE = '"><img src=x onerror=alert(1)>'

@@ -37,7 +37,7 @@ def own_data(tmp_path: Path) -> Path:
     return root
 
 
-def train(root: Path, *more: str, workers: int = 0) -> segdistill.verbs.Trained:
+def train(root: Path, *more: str, workers: int = 0) -> segdistill.commands.train.train.Trained:
     run = root.parent / "run"
     words = ("folder", NETWORK, *SHORT, f"data.root={root}", f"run={run}", f"workers={workers}", *more)
     return segdistill.train(*words, quiet=True)

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import segdistill as library
-from segdistill.data.streets import Streets
+from segdistill.data.datasets.streets import Streets
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -14,15 +14,15 @@ from rich.console import Console
 from torch import nn
 
 import segdistill as library
+from segdistill.cli.tables.cost import cost_notes, cost_table
 from segdistill.core.errors import SegdistillError
 from segdistill.core.outputs import SegOutput
-from segdistill.evaluation.cost import trace, training_bytes
-from segdistill.evaluation.inference import predict_classes
-from segdistill.evaluation.memory import LiveBytes, saved_for_backward
-from segdistill.evaluation.stages import Stages
+from segdistill.evaluation.cost.cost import trace, training_bytes
+from segdistill.evaluation.cost.memory import LiveBytes, saved_for_backward
+from segdistill.evaluation.cost.stages import Stages
+from segdistill.evaluation.inference.inference import predict_classes
 from segdistill.models.network import SegmentationNetwork
 from segdistill.recipe.composition import key_values
-from segdistill.report.cost_table import cost_notes, cost_table
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 TABLE = {

@@ -13,7 +13,7 @@ import yaml
 from layouts import SMALL
 
 import segdistill as library
-from segdistill.cli import list_
+from segdistill.cli.main import list_
 from segdistill.core.errors import DataError, RecipeError, TrainingError
 from segdistill.methods import method_names
 from segdistill.recipe.composition import fragments, is_assignment

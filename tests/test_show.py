@@ -15,11 +15,11 @@ from PIL import Image
 
 from segdistill import create_model, distill, show, train
 from segdistill.core.classes import IGNORE_INDEX
-from segdistill.data.streets import Streets
+from segdistill.data.colors import colourise, with_legend
+from segdistill.data.datasets.streets import Streets
 from segdistill.data.tables import label_table
-from segdistill.report.activations import activation_map
-from segdistill.report.panels import GAINED, LOST, RIGHT, VOID, WRONG, change_map, disagreement, error_map
-from segdistill.report.pictures import colourise, with_legend
+from segdistill.reporting.activations import activation_map
+from segdistill.reporting.panels import GAINED, LOST, RIGHT, VOID, WRONG, change_map, disagreement, error_map
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -1,29 +1,35 @@
-"""segdistill: distil a big semantic-segmentation network into a small one, and prove what that was worth."""
+"""segdistill: distil a big semantic-segmentation network into a small one, and prove what that was worth.
 
-from segdistill.core.errors import SegdistillError
-from segdistill.core.outputs import SegOutput
-from segdistill.methods import Method, create_method
-from segdistill.models.adapters.module import wrap
-from segdistill.models.files import create_model, load_checkpoint, load_model
-from segdistill.recipe.recipe import Recipe, load_recipe
-from segdistill.reproduction import reproduce
-from segdistill.verbs import (
-    available,
-    compare,
-    convert,
-    distill,
-    doctor,
-    evaluate,
-    inspect,
-    predict,
-    prepare,
-    profile,
-    replay,
-    report,
-    show,
-    submit,
-    train,
-)
+The public names are imported when they are first used, so that `import segdistill` itself costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segdistill.commands.compare import compare
+    from segdistill.commands.convert import convert, inspect
+    from segdistill.commands.distill import distill
+    from segdistill.commands.doctor import doctor
+    from segdistill.commands.evaluate import evaluate
+    from segdistill.commands.listing import available
+    from segdistill.commands.predict import predict
+    from segdistill.commands.prepare import prepare
+    from segdistill.commands.profile import profile
+    from segdistill.commands.replay import replay
+    from segdistill.commands.report import report
+    from segdistill.commands.reproduce import reproduce
+    from segdistill.commands.show import show
+    from segdistill.commands.submit import submit
+    from segdistill.commands.train import train
+    from segdistill.core.errors import SegdistillError
+    from segdistill.core.outputs import SegOutput
+    from segdistill.methods.base import Method, create_method
+    from segdistill.models.adapters.module import wrap
+    from segdistill.models.files import create_model, load_checkpoint, load_model
+    from segdistill.recipe.recipe import Recipe, load_recipe
 
 __all__ = [
     "Method",
@@ -53,3 +59,32 @@ __all__ = [
     "train",
     "wrap",
 ]
+
+_ELSEWHERE = {
+    "Method": "methods.base",
+    "Recipe": "recipe.recipe",
+    "SegOutput": "core.outputs",
+    "SegdistillError": "core.errors",
+    "available": "commands.listing",
+    "create_method": "methods.base",
+    "create_model": "models.files",
+    "inspect": "commands.convert",
+    "load_checkpoint": "models.files",
+    "load_model": "models.files",
+    "load_recipe": "recipe.recipe",
+    "wrap": "models.adapters.module",
+}
+"""Public names that are not a verb in the file of its own name in `commands`."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, and keep it."""
+    if name not in __all__:
+        raise AttributeError(f"module 'segdistill' has no attribute '{name}'")
+    module = import_module(f"segdistill.{_ELSEWHERE.get(name, f'commands.{name}')}")
+    globals()[name] = getattr(module, name)
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

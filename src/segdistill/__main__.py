@@ -1,5 +1,5 @@
 """`python -m segdistill`."""
 
-from segdistill.cli import main
+from segdistill.cli.main import main
 
 main()

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from segdistill.core.storage import write_json, write_text
 from segdistill.data.base import SegmentationDataset
-from segdistill.evaluation.cost import gflops, milliseconds, parameters
-from segdistill.evaluation.inference import infer
+from segdistill.data.colors import Pixels, colourise
+from segdistill.evaluation.cost.cost import gflops, milliseconds, parameters
+from segdistill.evaluation.inference.inference import infer
 from segdistill.evaluation.scoring import count
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.models.class_map import same_names
 from segdistill.models.files import LoadedModel, trained_record
-from segdistill.report.pictures import Pixels, colourise, save_grid
-from segdistill.report.table import Proof, Row
+from segdistill.reporting.pictures import save_grid
+from segdistill.reporting.table import Proof, Row
 from segdistill.runtime.environment import describe_environment
 from segdistill.runtime.processes import own_device
 

@@ -20,9 +20,9 @@ from conftest import environment
 from forked import Forked
 
 from segdistill import compare
-from segdistill.comparison.result import Study, load_study
 from segdistill.core.errors import RecipeError, TrainingError
 from segdistill.runs.folder import RunFolder
+from segdistill.studies.result import Study, load_study
 
 Start = Callable[..., Forked]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -235,7 +235,7 @@ def test_wrong_words_are_refused_before_anything_is_written(
 ) -> None:
     from typer.testing import CliRunner
 
-    from segdistill.cli import app
+    from segdistill.cli.main import app
 
     done = CliRunner().invoke(app, ["compare", *tiny, f"run={tmp_path / 's'}", *words])
     assert done.exit_code != 0

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from segdistill.comparison.result import ALONE, Gain, Outcome
-from segdistill.comparison.summary import gain, summarise
-from segdistill.comparison.verdict import judgement
+from segdistill.studies.result import ALONE, Gain, Outcome
+from segdistill.studies.summary import gain, summarise
+from segdistill.studies.verdict import judgement
 
 
 def outcome(label: str, seed: int, miou: float, seconds: float = 10.0, iou: tuple[float | None, ...] = ()) -> Outcome:

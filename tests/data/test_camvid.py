@@ -15,7 +15,7 @@ from PIL import Image
 from segdistill.core.errors import DataError
 from segdistill.data import DatasetConfig, create_dataset
 from segdistill.data.base import Sample, SegmentationDataset
-from segdistill.data.camvid import CamVid
+from segdistill.data.datasets.camvid import CamVid
 
 Split = Literal["train", "val", "test"]
 PUBLISHED = Path(__file__).parents[2] / "../shared/data/CamVid"

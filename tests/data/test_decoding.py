@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin
 
 from segdistill.core.errors import DataError
+from segdistill.data.datasets.folder import Folder
 from segdistill.data.decoding import decode_grey, decode_rgb
-from segdistill.data.folder import Folder
 from segdistill.data.reading import read_image, read_mask
 
 

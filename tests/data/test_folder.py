@@ -13,7 +13,7 @@ from PIL import Image
 
 from segdistill.core.errors import DataError
 from segdistill.data import DatasetConfig, SegmentationDataset, create_dataset
-from segdistill.data.folder import Folder
+from segdistill.data.datasets.folder import Folder
 
 CLASSES = ["road", "car", "tree"]
 

@@ -158,7 +158,7 @@ def test_some_labels(tmp_path: Path) -> None:
 
 
 def test_a_method_without_labels_trains_on_unlabelled_images(tmp_path: Path) -> None:
-    from segdistill.data.streets import Streets
+    from segdistill.data.datasets.streets import Streets
 
     scenes = Streets(size=(32, 48), count=6)
     for index in range(6):

@@ -11,7 +11,7 @@ from layouts import MAKE, ade20k, cityscapes, coco_stuff, pascal_context, voc, w
 
 from segdistill.core.errors import DataError, RecipeError
 from segdistill.data import DatasetConfig, SegmentationDataset, create_dataset
-from segdistill.data.cityscapes import CITIES, Cityscapes
+from segdistill.data.datasets.cityscapes import CITIES, Cityscapes
 from segdistill.recipe.recipe import load_recipe
 
 Split = Literal["train", "val"]

@@ -12,7 +12,7 @@ import torch
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.errors import DataError
 from segdistill.data.base import Sample
-from segdistill.data.streets import CAR, PERSON, POLE, SKY, TREE, Streets
+from segdistill.data.datasets.streets import CAR, PERSON, POLE, SKY, TREE, Streets
 
 
 @pytest.fixture(scope="module")

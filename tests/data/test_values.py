@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.errors import DataError
 from segdistill.data.base import label_file
-from segdistill.data.coco_stuff import table_of_182
-from segdistill.data.pascal_context import context_table
+from segdistill.data.datasets.coco_stuff import table_of_182
+from segdistill.data.datasets.pascal_context import context_table
 from segdistill.data.tables import as_table, label_table
 from segdistill.data.values import LabelValues, packed, ranges
 

@@ -36,7 +36,7 @@ from snippets import (
 from typer.testing import CliRunner
 
 import segdistill
-from segdistill.cli import app
+from segdistill.cli.main import app
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"])

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segdistill.evaluation.cells import largest
+from segdistill.evaluation.inference.cells import largest
 
 
 def sure_scores(classes: int, height: int, width: int) -> Tensor:

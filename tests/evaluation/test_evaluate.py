@@ -18,7 +18,7 @@ from processes import in_two
 import segdistill as library
 from segdistill.core.errors import DataError, RecipeError
 from segdistill.data import create_dataset
-from segdistill.evaluation.inference import predict_classes
+from segdistill.evaluation.inference.inference import predict_classes
 from segdistill.evaluation.metrics import ConfusionMatrix
 from segdistill.models.files import open_model
 

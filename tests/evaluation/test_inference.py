@@ -17,13 +17,13 @@ from torch import Tensor, nn
 import segdistill
 from segdistill.core.errors import RecipeError
 from segdistill.core.outputs import SegOutput
-from segdistill.data.streets import Streets
-from segdistill.evaluation.inference import infer, predict_classes
-from segdistill.evaluation.memory import LiveBytes
+from segdistill.data.datasets.streets import Streets
+from segdistill.evaluation.cost.memory import LiveBytes
+from segdistill.evaluation.cost.stages import Stages
+from segdistill.evaluation.inference.inference import infer, predict_classes
+from segdistill.evaluation.inference.sliding import window_starts
+from segdistill.evaluation.inference.views import view_sizes
 from segdistill.evaluation.settings import InferenceConfig
-from segdistill.evaluation.sliding import window_starts
-from segdistill.evaluation.stages import Stages
-from segdistill.evaluation.views import view_sizes
 from segdistill.models.files import open_model
 from segdistill.recipe.composition import fragments
 from segdistill.recipe.recipe import load_inference

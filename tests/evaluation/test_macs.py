@@ -15,10 +15,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from segdistill.evaluation.cost import gflops, trace
-from segdistill.evaluation.inference import predict_classes
-from segdistill.evaluation.macs import MacCounter
-from segdistill.evaluation.stages import Stages
+from segdistill.evaluation.cost.cost import gflops, trace
+from segdistill.evaluation.cost.macs import MacCounter
+from segdistill.evaluation.cost.stages import Stages
+from segdistill.evaluation.inference.inference import predict_classes
 from segdistill.models.build import build, outline
 from segdistill.models.files import create_model
 from segdistill.models.heads import Head

@@ -14,8 +14,8 @@ from torch import nn
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassJaccardIndex
 
 from segdistill.core.errors import DataError
-from segdistill.data.streets import Streets
-from segdistill.evaluation.cost import gflops, parameters
+from segdistill.data.datasets.streets import Streets
+from segdistill.evaluation.cost.cost import gflops, parameters
 from segdistill.evaluation.metrics import ConfusionMatrix
 from segdistill.evaluation.scoring import count
 from segdistill.models.files import create_model

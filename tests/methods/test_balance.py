@@ -8,7 +8,7 @@ import torch
 from segdistill.core.errors import RecipeError
 from segdistill.core.outputs import SegOutput
 from segdistill.data.balance import class_weights
-from segdistill.data.streets import Streets
+from segdistill.data.datasets.streets import Streets
 from segdistill.methods import create_method
 
 

@@ -14,7 +14,7 @@ from segdistill.core.outputs import SegOutput
 from segdistill.methods import create_method
 from segdistill.methods.cirkd import CIRKD
 from segdistill.methods.cirkdv2 import CIRKDv2, ContextBlock
-from segdistill.methods.projection import KnownBatchNorm
+from segdistill.methods.parts.projection import KnownBatchNorm
 
 DTYPES = [torch.float32, torch.float64]
 

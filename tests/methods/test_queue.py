@@ -12,7 +12,7 @@ from torch import Tensor
 
 from segdistill.core.outputs import SegOutput
 from segdistill.methods import Method, create_method
-from segdistill.methods.queue import Queue, by_group, chosen, published, sums
+from segdistill.methods.parts.queue import Queue, by_group, chosen, published, sums
 
 NAMES = ("cirkd", "cirkdv2")
 VOID = 255

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.methods.attention import Attention
 from segdistill.methods.attnfd import _unit_gap
-from segdistill.methods.connectors import Pointwise
-from segdistill.methods.projection import KnownBatchNorm
+from segdistill.methods.parts.attention import Attention
+from segdistill.methods.parts.connectors import Pointwise
+from segdistill.methods.parts.projection import KnownBatchNorm
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from segdistill.methods import relation
-from segdistill.methods.relation import relation_divergence
+from segdistill.methods.parts import relation
+from segdistill.methods.parts.relation import relation_divergence
 
 TAU = 0.3
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from segdistill.methods.squared import squared_distance
+from segdistill.methods.parts.squared import squared_distance
 
 
 @pytest.mark.parametrize("void", ["none", "some", "all"])

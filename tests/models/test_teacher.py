@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from segdistill.evaluation.cost import gflops, parameters
+from segdistill.evaluation.cost.cost import gflops, parameters
 from segdistill.models.class_map import ClassMap
 from segdistill.models.files import create_model
 from segdistill.models.network import SegmentationNetwork

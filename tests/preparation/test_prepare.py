@@ -17,8 +17,8 @@ from scipy.io import savemat
 
 from segdistill import prepare
 from segdistill.core.errors import DataError, RecipeError
-from segdistill.data.pascal_context import PascalContext
-from segdistill.data.voc import VOC
+from segdistill.data.datasets.pascal_context import PascalContext
+from segdistill.data.datasets.voc import VOC
 from segdistill.preparation.cityscapes import draw_polygons
 from segdistill.preparation.matlab import read_label_map
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from studies import gain, outcome, study
 
-from segdistill.comparison.result import ALONE, Failure
-from segdistill.report.answer import answer
+from segdistill.reporting.answer import answer
+from segdistill.studies.result import ALONE, Failure
 
 
 def test_a_gain_is_told_with_its_interval_its_cost_and_the_gap() -> None:

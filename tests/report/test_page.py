@@ -20,15 +20,15 @@ from studies import CLASSES, FILE, HOSTILE, METHOD, gain, own_data, study
 
 import segdistill
 from segdistill import distill, report, train
-from segdistill.comparison.result import ALONE, load_study
 from segdistill.core.errors import DataError, RecipeError
 from segdistill.data import create_dataset
-from segdistill.evaluation.inference import predict_classes
+from segdistill.evaluation.inference.inference import predict_classes
 from segdistill.evaluation.metrics import plain
 from segdistill.evaluation.scoring import count
 from segdistill.models.files import open_model
 from segdistill.recipe.recipe import load_recipe
-from segdistill.report.curves import journal
+from segdistill.reporting.curves import journal
+from segdistill.studies.result import ALONE, load_study
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -65,7 +65,7 @@ def read(page: Path) -> Read:
     return Read(page)
 
 
-def made_up(folder: Path, made: segdistill.comparison.result.Study) -> Read:
+def made_up(folder: Path, made: segdistill.studies.result.Study) -> Read:
     """The page of a study whose runs are not there."""
     folder.mkdir(exist_ok=True)
     made.save(folder)
@@ -248,10 +248,10 @@ def test_the_command_line_writes_where_it_is_told_and_says_the_answer(
 
 
 def test_the_function_and_the_package_of_one_name_both_work() -> None:
-    from segdistill.report.table import HEADINGS
+    from segdistill.reporting.table import HEADINGS
 
-    assert callable(segdistill.report)
-    assert segdistill.report is report
+    assert callable(segdistill.reporting)
+    assert segdistill.reporting is report
     assert HEADINGS[0] == "network"
 
 

@@ -12,7 +12,7 @@ import pytest
 from studies import CLASSES, METHOD, gain, study
 
 from segdistill import report
-from segdistill.comparison.result import ALONE
+from segdistill.studies.result import ALONE
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from segdistill import compare, report
-from segdistill.comparison.result import ALONE
+from segdistill.studies.result import ALONE
 
 
 def test_the_page_of_a_fresh_study_shows_its_networks_and_its_answer(tiny: tuple[str, ...], tmp_path: Path) -> None:

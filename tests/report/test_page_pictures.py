@@ -12,10 +12,10 @@ from PIL import Image
 
 from segdistill.core.classes import IGNORE_INDEX, unnamed_classes
 from segdistill.core.errors import DataError
-from segdistill.report.page import gallery
-from segdistill.report.page.encoding import classes_uri, mask_uri, photo, shrunk
-from segdistill.report.page.gallery import encoded
-from segdistill.report.page.images import SIDE, Picture, image_miou
+from segdistill.reporting.page import gallery
+from segdistill.reporting.page.encoding import classes_uri, mask_uri, photo, shrunk
+from segdistill.reporting.page.gallery import encoded
+from segdistill.reporting.page.images import SIDE, Picture, image_miou
 
 NAMES = ("student alone", "kd", "teacher")
 

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from segdistill.data.streets import Streets
-from segdistill.report.pictures import colourise, overlay, save_grid
+from segdistill.data.colors import colourise, overlay
+from segdistill.data.datasets.streets import Streets
+from segdistill.reporting.pictures import save_grid
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

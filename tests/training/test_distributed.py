@@ -14,9 +14,9 @@ import torch
 from processes import in_two
 
 import segdistill
+from segdistill.cli.launching import launch
 from segdistill.core.errors import RecipeError
 from segdistill.recipe.recipe import load_recipe
-from segdistill.training.launching import launch
 from segdistill.training.shares import require_possible
 
 from .test_resume import steps_logged, wait_for_step

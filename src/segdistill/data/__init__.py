@@ -22,9 +22,13 @@ __all__ = [
 ]
 
 
+DATASETS = "segdistill.data.datasets"
+"""The package whose modules are the data sets."""
+
+
 def dataset_names() -> dict[str, type[SegmentationDataset]]:
     """All data sets by name."""
-    return classes_in(__name__, SegmentationDataset)
+    return classes_in(DATASETS, SegmentationDataset)
 
 
 class DatasetConfig(BaseModel):
@@ -36,13 +40,13 @@ class DatasetConfig(BaseModel):
 
     @model_validator(mode="after")
     def _known(self) -> DatasetConfig:
-        check_options(pick(__name__, SegmentationDataset, self.name, "data set"), self.model_extra or {}, "data")
+        check_options(pick(DATASETS, SegmentationDataset, self.name, "data set"), self.model_extra or {}, "data")
         return self
 
 
 def create_dataset(config: DatasetConfig, split: Literal["train", "val", "test"]) -> SegmentationDataset:
     """The `split` of the data set of `config`; not every data set has labels for "test"."""
-    cls = pick(__name__, SegmentationDataset, config.name, "data set")
+    cls = pick(DATASETS, SegmentationDataset, config.name, "data set")
     if split == "test" and "test" not in get_args(get_type_hints(cls.__init__)["split"]):
         raise DataError(f"Data set '{config.name}' has no labelled test images; it can be scored on train and val.")
     options: dict[str, Any] = {**(config.model_extra or {}), "split": split}

@@ -9,7 +9,7 @@ from typing import Literal
 from segdistill.core.discovery import options_of, pick
 from segdistill.core.errors import DataError
 from segdistill.core.findings import Finding
-from segdistill.data import DatasetConfig, SegmentationDataset, create_dataset
+from segdistill.data import DATASETS, DatasetConfig, SegmentationDataset, create_dataset
 from segdistill.data.pairs import FilePairs
 
 Split = Literal["train", "val"]
@@ -23,7 +23,7 @@ def open_split(config: DatasetConfig, split: Split) -> tuple[SegmentationDataset
         return data, list(_empty(data, split))
     except DataError as error:
         finding = Finding("problem", split, str(error))
-    cls = pick("segdistill.data", SegmentationDataset, config.name, "data set")
+    cls = pick(DATASETS, SegmentationDataset, config.name, "data set")
     if "partial" not in options_of(cls).model_fields:
         return None, [finding]
     try:

@@ -15,7 +15,7 @@ from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.loading import Batch, Guarded, leave_the_group, unguarded
 from segdistill.evaluation.boundary import BoundaryCounts, BoundaryScores
 from segdistill.evaluation.calibration import Calibration
-from segdistill.evaluation.inference import infer
+from segdistill.evaluation.inference.inference import infer
 from segdistill.evaluation.metrics import ConfusionMatrix, Scores, plain
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 

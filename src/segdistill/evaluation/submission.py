@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from segdistill.core.errors import DataError, SegdistillError, nearest
 from segdistill.core.storage import write_aside, write_json
-from segdistill.data.pascal_context import context_table
+from segdistill.data.datasets.pascal_context import context_table
 from segdistill.data.tables import LabelTable, label_table
 
 _LARGEST = 64 * 2**20

@@ -11,8 +11,8 @@ from torch.func import functional_call
 
 from segdistill.core.numbers import Count, NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer, resize
-from segdistill.methods import ranks
 from segdistill.methods.base import Method, labelled
+from segdistill.methods.parts import ranks
 
 _SMALLEST = 64  # positions an axis that the discriminator can read: 4 halvings and a 4x4 window
 

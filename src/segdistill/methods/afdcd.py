@@ -10,9 +10,9 @@ from segdistill.core.errors import RecipeError
 from segdistill.core.numbers import Count, NonNegative, Positive, Share
 from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods.base import Method, labelled, mean_where
-from segdistill.methods.connectors import Source, maps_of
-from segdistill.methods.generation import Mask, MaskedGenerator
-from segdistill.methods.squared import squared_distance
+from segdistill.methods.parts.connectors import Source, maps_of
+from segdistill.methods.parts.generation import Mask, MaskedGenerator
+from segdistill.methods.parts.squared import squared_distance
 
 
 class AfDCD(Method):

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from segdistill.core.numbers import NonNegative
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods import ranks
 from segdistill.methods.base import Method, labelled
-from segdistill.methods.connectors import Source, maps_of
+from segdistill.methods.parts import ranks
+from segdistill.methods.parts.connectors import Source, maps_of
 
 
 class AT(Method):

@@ -10,10 +10,10 @@ from torch.autograd.function import once_differentiable
 
 from segdistill.core.numbers import NonNegative
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.attention import Attention
 from segdistill.methods.base import Method, labelled, mean_where
-from segdistill.methods.connectors import Pointwise, Source, maps_of
-from segdistill.methods.projection import KnownBatchNorm
+from segdistill.methods.parts.attention import Attention
+from segdistill.methods.parts.connectors import Pointwise, Source, maps_of
+from segdistill.methods.parts.projection import KnownBatchNorm
 
 
 class AttnFD(Method):

@@ -14,8 +14,8 @@ from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.discovery import check_options, classes_in, pick
 from segdistill.core.errors import RecipeError
 from segdistill.core.outputs import SegOutput
-from segdistill.methods import ranks
-from segdistill.methods.divergence import Divergence
+from segdistill.methods.parts import ranks
+from segdistill.methods.parts.divergence import Divergence
 
 _PACKAGE = "segdistill.methods"
 

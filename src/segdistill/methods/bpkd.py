@@ -12,9 +12,9 @@ from torch import Tensor
 from segdistill.core.numbers import Count, NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer
 from segdistill.core.windows import inner_window
-from segdistill.methods import ranks
 from segdistill.methods.base import Method, divergence, labelled
 from segdistill.methods.cwd import spatial_divergence
+from segdistill.methods.parts import ranks
 
 _BITS = 31  # classes in one int32 word
 

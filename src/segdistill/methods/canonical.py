@@ -7,8 +7,8 @@ from torch import Tensor
 from segdistill.core.numbers import NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods.base import Method, labelled
-from segdistill.methods.connectors import identity_connector
 from segdistill.methods.kd import KD
+from segdistill.methods.parts.connectors import identity_connector
 from segdistill.methods.pkd import standardised_gap
 
 _EPS = 1e-3

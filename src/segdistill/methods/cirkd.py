@@ -10,11 +10,11 @@ from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.numbers import Count, NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer
 from segdistill.core.precision import Precision
-from segdistill.methods import ranks
 from segdistill.methods.base import Method, on_grid
-from segdistill.methods.projection import ProjectionHead
-from segdistill.methods.queue import ClassMemory, Queue
-from segdistill.methods.relation import relation_divergence
+from segdistill.methods.parts import ranks
+from segdistill.methods.parts.projection import ProjectionHead
+from segdistill.methods.parts.queue import ClassMemory, Queue
+from segdistill.methods.parts.relation import relation_divergence
 
 
 class CIRKD(Method):

@@ -14,14 +14,14 @@ from segdistill.core.errors import RecipeError
 from segdistill.core.numbers import Count, NonNegative
 from segdistill.core.outputs import SegOutput, finer
 from segdistill.core.precision import Precision
-from segdistill.methods import ranks
 from segdistill.methods.base import on_grid
 from segdistill.methods.cirkd import CIRKD, pooled
-from segdistill.methods.connectors import Pointwise
-from segdistill.methods.projection import ConvNorm, ProjectionHead
-from segdistill.methods.queue import Chance, Queue
-from segdistill.methods.relation import relation_divergence
-from segdistill.methods.squared import squared_distance
+from segdistill.methods.parts import ranks
+from segdistill.methods.parts.connectors import Pointwise
+from segdistill.methods.parts.projection import ConvNorm, ProjectionHead
+from segdistill.methods.parts.queue import Chance, Queue
+from segdistill.methods.parts.relation import relation_divergence
+from segdistill.methods.parts.squared import squared_distance
 
 
 class CIRKDv2(CIRKD):

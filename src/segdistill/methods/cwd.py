@@ -9,7 +9,7 @@ from torch import Tensor
 from segdistill.core.numbers import NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods.base import Method, divergence, labelled
-from segdistill.methods.connectors import connector
+from segdistill.methods.parts.connectors import connector
 
 
 class CWD(Method):

@@ -10,8 +10,8 @@ from torch.autograd.function import once_differentiable
 
 from segdistill.core.numbers import NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods import ranks
 from segdistill.methods.base import Method, labelled
+from segdistill.methods.parts import ranks
 
 _EPS = 1e-8
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from segdistill.core.numbers import NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer, resize
-from segdistill.methods import ranks
 from segdistill.methods.at import energy
 from segdistill.methods.base import Method, labelled
+from segdistill.methods.parts import ranks
 
 
 class DSD(Method):

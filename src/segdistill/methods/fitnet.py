@@ -6,10 +6,10 @@ from torch import Tensor
 
 from segdistill.core.numbers import NonNegative
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods import ranks
 from segdistill.methods.base import Method, labelled
-from segdistill.methods.connectors import Pointwise, Source, identity_connector, maps_of
-from segdistill.methods.squared import squared_distance
+from segdistill.methods.parts import ranks
+from segdistill.methods.parts.connectors import Pointwise, Source, identity_connector, maps_of
+from segdistill.methods.parts.squared import squared_distance
 
 
 class FitNet(Method):

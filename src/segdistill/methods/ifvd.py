@@ -7,8 +7,8 @@ from torch import Tensor
 
 from segdistill.core.numbers import NonNegative
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods import ranks
 from segdistill.methods.base import Method, on_grid
+from segdistill.methods.parts import ranks
 
 _EPS = 1e-8
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.numbers import Count, NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods import ranks
 from segdistill.methods.base import Method, labelled, on_grid
+from segdistill.methods.parts import ranks
 
 _EPS = 1e-5
 

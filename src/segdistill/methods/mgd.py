@@ -7,9 +7,9 @@ from torch import Tensor
 from segdistill.core.numbers import NonNegative, Share
 from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods.base import Method, labelled
-from segdistill.methods.connectors import Source, maps_of
-from segdistill.methods.generation import MaskedGenerator
-from segdistill.methods.squared import squared_distance
+from segdistill.methods.parts.connectors import Source, maps_of
+from segdistill.methods.parts.generation import MaskedGenerator
+from segdistill.methods.parts.squared import squared_distance
 
 
 class MGD(Method):

@@ -10,9 +10,9 @@ from torch.autograd.function import once_differentiable
 
 from segdistill.core.numbers import NonNegative
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods import ranks
 from segdistill.methods.base import Method, labelled
-from segdistill.methods.connectors import Source, connector, maps_of
+from segdistill.methods.parts import ranks
+from segdistill.methods.parts.connectors import Source, connector, maps_of
 
 
 class PKD(Method):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from segdistill.core.discovery import check_options
-from segdistill.data.folder import Folder as Dataset
+from segdistill.data.datasets.folder import Folder as Dataset
 from segdistill.data.reading import read_mask
 from segdistill.preparation.base import Preparation, Task
 from segdistill.preparation.jobs import do_all, save_index_mask

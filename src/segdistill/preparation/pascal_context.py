@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.errors import DataError
 from segdistill.core.storage import write_text
+from segdistill.data.datasets.pascal_context import LAST_RAW, context_table
 from segdistill.data.pairs import read_lines
-from segdistill.data.pascal_context import LAST_RAW, context_table
 from segdistill.data.values import LabelValues
 from segdistill.preparation.archives import Archive
 from segdistill.preparation.base import Preparation, Task

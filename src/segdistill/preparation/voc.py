@@ -9,9 +9,9 @@ import numpy as np
 
 from segdistill.core.errors import DataError
 from segdistill.core.storage import write_aside, write_text
+from segdistill.data.datasets.voc import AUG_LISTS
 from segdistill.data.pairs import read_lines
 from segdistill.data.tables import label_table
-from segdistill.data.voc import AUG_LISTS
 from segdistill.preparation.archives import Archive
 from segdistill.preparation.base import Preparation, Task
 from segdistill.preparation.jobs import do_all, save_index_mask

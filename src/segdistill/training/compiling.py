@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from segdistill.core.outputs import SegOutput
 from segdistill.core.precision import computing_in
-from segdistill.evaluation.cost import wait
+from segdistill.evaluation.cost.cost import wait
 from segdistill.models.network import as_input
 from segdistill.recipe.training import TrainingConfig
 from segdistill.runs.folder import RunFolder

@@ -15,9 +15,9 @@ from segdistill.core.errors import SegdistillError
 from segdistill.core.precision import computing_in
 from segdistill.data.augment import Augment
 from segdistill.data.loading import Batch, Stream, collate
-from segdistill.evaluation.cost import wait
-from segdistill.evaluation.memory import LiveBytes
-from segdistill.evaluation.stages import Stages
+from segdistill.evaluation.cost.cost import wait
+from segdistill.evaluation.cost.memory import LiveBytes
+from segdistill.evaluation.cost.stages import Stages
 from segdistill.runtime.processes import own_device
 from segdistill.training.schedule import make_optimizer, own_optimizers
 from segdistill.training.task import Task

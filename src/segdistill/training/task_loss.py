@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.outputs import linear_taps, resize
-from segdistill.methods import ranks
+from segdistill.methods.parts import ranks
 from segdistill.recipe.training import Divisor
 
 _SCORES = {"cpu": 1 << 18}  # scores in a strip: on a processor about what its cache holds

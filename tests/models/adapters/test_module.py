@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import segdistill
 from segdistill.core.errors import RecipeError
-from segdistill.evaluation.cost import parameters
+from segdistill.evaluation.cost.cost import parameters
 from segdistill.models.adapters.taps import token_grid
 from segdistill.models.build import build
 from segdistill.models.files import create_model

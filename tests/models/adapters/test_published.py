@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import segdistill
 from segdistill.core.errors import CheckpointError, RecipeError
 from segdistill.data.tables import label_table
-from segdistill.evaluation.cost import parameters
+from segdistill.evaluation.cost.cost import parameters
 from segdistill.models.build import build, probe
 from segdistill.models.class_map import unnamed
 from segdistill.models.files import create_model, open_model, save_model

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import pickle
-import re
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,13 +19,13 @@ from segdistill.data import create_dataset
 from segdistill.data.loading import Batch, Stream
 from segdistill.methods.base import on_grid
 from segdistill.models.teacher import Teacher
-from segdistill.recipe.recipe import Recipe, load_recipe
+from segdistill.recipe.recipe import Recipe
 from segdistill.recipe.training import TrainingConfig
 from segdistill.runs.checkpoint import damage, load_state, save_state
 from segdistill.runs.folder import RunFolder
 from segdistill.runtime.processes import own_device
 from segdistill.training.faults.nonfinite import bad_gradients, first_not_finite, read
-from segdistill.training.faults.tracing import Spot, Trace, traced
+from segdistill.training.faults.tracing import Spot, Trace
 from segdistill.training.loop import Fit
 from segdistill.training.pairing import run_teacher
 from segdistill.training.stepper import forward_backward
@@ -107,70 +106,8 @@ class Replay:
         return [*told, *self.notes]
 
 
-def replay(run: str | Path, *parts: str | Path, step: int | None = None) -> Replay:
-    """Run a step again that a run saved because its loss or gradient was not finite.
-
-    run: the run's folder. step: counted from 1; default the first saved. parts: recipe parts over the run's own, as
-    "data.root=..." or "precision=fp32". Tried: the step as it was; in fp32, if it was not; and with a quarter of the
-    learning rate since the last checkpoint before it, if there is one within 200 steps. Nothing of the run is changed.
-    """
-    file = _file(Path(run), step)
-    saved = _load(file)
-    folder = RunFolder(file.parents[1])
-    recipe = load_recipe(folder.recipe, *parts)
-    task, config = _task(recipe, folder, saved)
-    distiller = task.distiller
-    outputs: list[SegOutput] = []
-    handle = task.network.register_forward_hook(lambda module, given, made: outputs.append(made))
-    networks = dict(zip(("student", "teacher"), (distiller.student, *distiller.teacher), strict=False))
-    with traced(networks) as trace:
-        first = _again(task, config, saved, "as it was")
-    handle.remove()
-    trials, notes = [first], []
-    if config.precision != "fp32":
-        fp32 = config.model_copy(update={"precision": "fp32"})
-        trials.append(_again(task, fp32, saved, "in fp32"))
-    if not first.finite:
-        lower, note = _from_checkpoint(recipe, task, config, folder, saved)
-        trials += lower
-        notes += note
-    names = tuple(name for part in saved["names"] for name in part)
-    labels = torch.cat([*saved["labels"]])
-    spot = _spot(trace, first)
-    return Replay(
-        file=file,
-        step=saved["step"] + 1,
-        precision=config.precision,
-        names=names,
-        positions=tuple(place for part in saved["positions"] for place in part),
-        recorded=saved["terms"],
-        trials=tuple(trials),
-        broken=_broken(saved),
-        spot=spot,
-        images=tuple(saved["names"][spot.call][row] for row in spot.rows) if spot else (),
-        classes=_shares(outputs, labels, task.data.classes.names),
-        notes=tuple(notes),
-    )
-
-
-def _file(run: Path, step: int | None) -> Path:
-    files = {
-        int(match.group(1)): file
-        for folder in (run / "teacher", run / "alone", run)
-        for file in sorted((folder / "faults").glob("step-*.pt"), reverse=True)
-        if (match := re.match(r"step-(\d+)", file.name))
-    }
-    if not files:
-        raise RecipeError(
-            f"{run} holds no saved step: no file faults/step-N.pt. A run writes one when a loss or gradient "
-            "is not finite."
-        )
-    if step is not None and step not in files:
-        raise RecipeError(f"{run} holds no saved step {step}; it has {', '.join(map(str, sorted(files)))}.")
-    return files[min(files) if step is None else step]
-
-
-def _load(file: Path) -> dict[str, Any]:
+def load_fault(file: Path) -> dict[str, Any]:
+    """The saved step in `file`, verified by its checksum."""
     try:
         if fault := damage(file):
             raise RuntimeError(fault)
@@ -181,7 +118,7 @@ def _load(file: Path) -> dict[str, Any]:
     return content
 
 
-def _task(recipe: Recipe, folder: RunFolder, saved: dict[str, Any]) -> tuple[Task, TrainingConfig]:
+def restore_task(recipe: Recipe, folder: RunFolder, saved: dict[str, Any]) -> tuple[Task, TrainingConfig]:
     """What the run trained, as it was before the step."""
     teacher = obstacle = None
     if saved["distils"]:
@@ -198,7 +135,7 @@ def _task(recipe: Recipe, folder: RunFolder, saved: dict[str, Any]) -> tuple[Tas
     return task, task.config
 
 
-def _again(task: Task, config: TrainingConfig, saved: dict[str, Any], what: str) -> Trial:
+def repeat_step(task: Task, config: TrainingConfig, saved: dict[str, Any], what: str) -> Trial:
     """Forward and backward of the saved step."""
     distiller = task.distiller
     distiller.load_state_dict(saved["state"])
@@ -216,7 +153,7 @@ def _again(task: Task, config: TrainingConfig, saved: dict[str, Any], what: str)
     return Trial(what, read(terms).terms, tuple(bad_gradients(distiller)))
 
 
-def _from_checkpoint(
+def repeat_from_checkpoint(
     recipe: Recipe, task: Task, config: TrainingConfig, folder: RunFolder, saved: dict[str, Any]
 ) -> tuple[list[Trial], list[str]]:
     """The steps since the last checkpoint with a lower rate, in a folder of their own; or why that was not tried."""
@@ -255,19 +192,20 @@ def _from_checkpoint(
     return [Trial(what, {})], []
 
 
-def _broken(saved: dict[str, Any]) -> str | None:
+def broken_weight(saved: dict[str, Any]) -> str | None:
+    """The name of the first weight of the saved student that is not finite."""
     state = {name: value for name, value in saved["state"].items() if name.startswith("student.")}
     return first_not_finite(state)
 
 
-def _spot(trace: Trace, first: Trial) -> Spot | None:
+def first_spot(trace: Trace, first: Trial) -> Spot | None:
     """Forward, if it is there; backward only where the loss was finite."""
     if trace.forward is not None or not all(map(math.isfinite, first.terms.values())):
         return trace.forward
     return trace.backward
 
 
-def _shares(outputs: list[SegOutput], labels: Tensor, classes: tuple[str, ...]) -> dict[str, float]:
+def broken_shares(outputs: list[SegOutput], labels: Tensor, classes: tuple[str, ...]) -> dict[str, float]:
     """By class of the label, the share of positions with scores that are not finite; of the classes that have such."""
     logits = torch.cat([output.logits.detach().cpu() for output in outputs])
     bad = ~logits.isfinite().all(1)

@@ -1,0 +1,305 @@
+"""The command line: one thin verb per public function."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from segdistill.cli.launching import ProcessFailedError, launch
+from segdistill.cli.studies import compare_command, report_command, reproduce_command
+from segdistill.cli.tables.diagnosis import diagnosis_notes, diagnosis_tables
+from segdistill.cli.tables.preparation import preparation_notes, preparation_table
+from segdistill.cli.tables.published import long_table, published_tables
+from segdistill.cli.tables.score import score_lines, score_table
+from segdistill.cli.terminal import AsJson, Processes, Resume, print_json, results
+from segdistill.cli.weights import convert_command, inspect_command, profile_command
+from segdistill.commands.distill import distill
+from segdistill.commands.doctor import doctor
+from segdistill.commands.evaluate import evaluate
+from segdistill.commands.listing import available
+from segdistill.commands.predict import predict
+from segdistill.commands.prepare import prepare
+from segdistill.commands.replay import replay
+from segdistill.commands.show import show
+from segdistill.commands.submit import check_zip, submit
+from segdistill.commands.train import train
+from segdistill.core.errors import RecipeError, SegdistillError
+from segdistill.recipe.composition import key_values
+from segdistill.recipe.published_rows import published_rows
+from segdistill.runtime.display import console as messages
+from segdistill.runtime.failures import explained
+from segdistill.runtime.interruption import Interrupted
+
+app = typer.Typer(
+    help="Distil a big segmentation network into a small one, and see what that was worth.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Parts = Annotated[
+    list[str],
+    typer.Argument(
+        help="Fragments and published rows (see `list`), data sets, methods, .yaml files and key=value, left to right."
+    ),
+]
+How = Annotated[
+    list[str] | None, typer.Option("--set", help="How images are run, as inference.flip=true; may come repeatedly.")
+]
+Weights = Annotated[Path, typer.Argument(help="A run folder, a .safetensors file or a published .pth.")]
+
+
+@app.command("train")
+def train_command(parts: Parts, resume: Resume = False, nproc: Processes = None, as_json: AsJson = False) -> None:
+    """Train the student, or with role=teacher the teacher, without distillation."""
+    if launch(nproc, parts):
+        return
+    done = train(*parts, resume=resume, quiet=as_json)
+    if as_json:
+        print_json({**asdict(done), "folder": str(done.folder), "scores": done.scores.as_dict()})
+    else:
+        results.print(
+            f"The {done.role} in {done.folder} reaches mIoU {done.scores.miou:.2f}, mAcc {done.scores.macc:.2f}, "
+            f"aAcc {done.scores.aacc:.2f} on validation (best {done.best_miou:.2f} at step {done.best_step}); "
+            f"{done.seconds / 60:.1f} min of training.",
+            soft_wrap=True,
+        )
+
+
+@app.command("distill")
+def distill_command(parts: Parts, resume: Resume = False, nproc: Processes = None, as_json: AsJson = False) -> None:
+    """Distil the student and show teacher, student alone and distilled student in one table."""
+    if launch(nproc, parts):
+        return
+    done = distill(*parts, resume=resume, quiet=as_json)
+    if as_json:
+        print_json({"folder": str(done.folder), **done.proof.as_dict()})
+    else:
+        results.print(done.proof.rich())
+        results.print(f"Pictures: {done.folder / 'grid.png'}   Student: {done.folder / 'student.safetensors'}")
+
+
+app.command("compare")(compare_command)
+app.command("report")(report_command)
+app.command("reproduce")(reproduce_command)
+
+
+@app.command("evaluate")
+def evaluate_command(
+    weights: Weights,
+    parts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Recipe parts over the run's own, as data.root=..., inference.flip=true, test_ade20k; and boundary=, "
+            "calibration=, agreement=true/false."
+        ),
+    ] = None,
+    split: Annotated[Literal["train", "val", "test"], typer.Option(help="Which part of the data set.")] = "val",
+    nproc: Processes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a network on a data set, class by class."""
+    if launch(nproc):
+        return
+    done = evaluate(weights, *(parts or ()), split=split, quiet=as_json)
+    if as_json:
+        print_json(done.as_dict())
+        return
+    title = f"{done.weights} on {done.images} images ({done.split})"
+    results.print(score_table(title, done.classes, done.quality))
+    for line in score_lines(done.quality, done.metrics):
+        results.print(line, soft_wrap=True)
+
+
+@app.command("predict")
+def predict_command(
+    weights: Weights,
+    inputs: Annotated[list[Path], typer.Argument(help="Image files and folders of images.")],
+    out: Annotated[Path, typer.Option(help="Where masks and overlays go.")] = Path("predictions"),
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Strength of the colours in the overlays.")] = 0.5,
+    legend: Annotated[bool, typer.Option("--legend", help="Names of the classes below the overlays.")] = False,
+    parts: How = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a class mask and an overlay for every image."""
+    done = []
+    for prediction in predict(weights, *inputs, out=out, alpha=alpha, legend=legend, parts=parts or ()):
+        done.append({name: str(path) for name, path in asdict(prediction).items()})
+        if not as_json:
+            results.print(f"{prediction.image} -> {prediction.mask}, {prediction.overlay}", soft_wrap=True)
+    if as_json:
+        print_json(done)
+
+
+@app.command("show")
+def show_command(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    parts: Annotated[list[str] | None, typer.Argument(help="Recipe parts over the run's own, as data.root=...")] = None,
+    what: Annotated[
+        str, typer.Option(help="Of compare, activations, embeddings and curves, with commas.")
+    ] = "compare,curves",
+    images: Annotated[str, typer.Option(help="Names or numbers of validation images, with commas; default four.")] = "",
+    of_class: Annotated[str | None, typer.Option("--class", help="The class of the activation maps.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where pictures go; default RUN/pictures.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw what a run learned: networks side by side, errors, activations, embeddings, curves."""
+    kinds, chosen = ([word for word in words.split(",") if word] for words in (what, images))
+    made = show(run, *(parts or ()), what=kinds, images=chosen, of_class=of_class, out=out)  # type: ignore[arg-type]
+    if as_json:
+        print_json([str(path) for path in made])
+        return
+    for path in made:
+        results.print(path, soft_wrap=True)
+
+
+@app.command("submit")
+def submit_command(
+    weights: Weights,
+    server: Annotated[str, typer.Argument(help="cityscapes, ade20k, voc or pascal_context.")],
+    images: Annotated[list[Path], typer.Argument(help="The test images or folders of them.")],
+    out: Annotated[Path, typer.Option(help="A folder for the maps; the zip stands beside it.")] = Path("submission"),
+    parts: How = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict test images and pack them as the test server wants them; stopped, the same command goes on."""
+    done = submit(weights, server, *images, out=out, parts=parts or (), quiet=as_json)
+    if as_json:
+        print_json({**asdict(done), "file": str(done.file)})
+        return
+    results.print(f"{done.file}: {done.images} maps. To send to: {done.upload}", soft_wrap=True)
+    for problem in done.problems:
+        results.print(f"- {problem}", soft_wrap=True)
+
+
+@app.command("check-zip")
+def check_zip_command(
+    file: Annotated[Path, typer.Argument(help="The zip to be sent.")],
+    server: Annotated[str, typer.Argument(help="cityscapes, ade20k, voc or pascal_context.")],
+    images: Annotated[list[Path] | None, typer.Argument(help="The test images or folders, to compare with.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look for what a test server would refuse in a zip."""
+    problems = check_zip(file, server, *(images or ()))
+    if as_json:
+        print_json(problems)
+    else:
+        results.print("\n".join(f"- {problem}" for problem in problems) or f"{file} is good.", soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)
+
+
+app.command("inspect")(inspect_command)
+app.command("convert")(convert_command)
+app.command("profile")(profile_command)
+
+
+@app.command("prepare")
+def prepare_command(
+    dataset: Annotated[str, typer.Argument(help="A data set, see `segdistill list datasets`.")],
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="root=FOLDER, archives=FOLDER of downloads to unpack into it, out=FOLDER for converted masks, and the "
+            "data set's own options."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Unpack, convert and check a data set; say what is missing and where to get it."""
+    given = key_values(options or ())
+    if "root" not in given:
+        raise RecipeError(f"Say where the data set is or goes: segdistill prepare {dataset} root=FOLDER")
+    done = prepare(dataset, quiet=as_json, **given)
+    if as_json:
+        print_json(done.as_dict())
+    else:
+        results.print(preparation_table(done))
+        for line in preparation_notes(done):
+            results.print(line, soft_wrap=True, markup=False)
+    if not done.ready:
+        raise typer.Exit(1)
+
+
+@app.command("doctor")
+def doctor_command(
+    parts: Parts,
+    images: Annotated[str, typer.Option(help="How many images of each split are read, evenly spread, or all.")] = "500",
+    as_json: AsJson = False,
+) -> None:
+    """Say what a run would see, before it runs: data, teacher, time, memory, and every problem with its remedy."""
+    if images != "all" and not images.isdecimal():
+        raise RecipeError(f"--images is {images!r}; expected a number or all.")
+    done = doctor(*parts, images="all" if images == "all" else int(images), quiet=as_json)
+    if as_json:
+        print_json(done.as_dict())
+    else:
+        for table in diagnosis_tables(done):
+            results.print(table)
+        for line in diagnosis_notes(done):
+            results.print(line, soft_wrap=True, markup=False)
+    if done.interrupted or done.problems:
+        raise typer.Exit(130 if done.interrupted else 1)
+
+
+@app.command("list")
+def list_command(
+    what: Annotated[
+        str | None, typer.Argument(help="networks, heads, methods, datasets, recipes or published.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a recipe can name."""
+    chosen = available(what)
+    if as_json:
+        print_json(chosen)
+        return
+    for kind, entries in chosen.items():
+        if kind == "published":
+            rows = published_rows().values()
+            for table in [long_table(rows)] if what == kind else published_tables(rows):
+                results.print(table)
+            continue
+        table = Table(title=kind, title_justify="left", show_header=False, box=None, padding=(0, 2))
+        for name, text in entries.items():
+            table.add_row(f"[bold]{name}[/bold]", text)
+        results.print(table)
+
+
+@app.command("replay")
+def replay_command(
+    run: Annotated[Path, typer.Argument(help="A run folder with faults/step-N.pt.")],
+    parts: Annotated[list[str] | None, typer.Argument(help="Recipe parts over the run's own.")] = None,
+    step: Annotated[int | None, typer.Option(help="Which of the saved steps; default the first.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a step again whose loss or gradient was not finite, and say where that arises and what cures it."""
+    done = replay(run, *(parts or ()), step=step)
+    if as_json:
+        print_json(done.as_dict())
+    else:
+        results.print("\n".join(done.lines()), soft_wrap=True, markup=False)
+
+
+def main() -> None:
+    """Run the command line; what a user can put right is printed without a traceback."""
+    try:
+        with explained("working"):
+            app()
+    except Interrupted as stop:
+        if not results.quiet:
+            messages.print(str(stop), soft_wrap=True, markup=False)
+        sys.exit(stop.code)
+    except ProcessFailedError as error:  # it has said why
+        messages.print(str(error), soft_wrap=True, markup=False)
+        sys.exit(error.code)
+    except SegdistillError as error:
+        which = f" in process {os.environ['RANK']}" if results.quiet else ""
+        messages.print(f"Error{which}: {error}", style="red", soft_wrap=True, markup=False)
+        sys.exit(1)

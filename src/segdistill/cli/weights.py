@@ -1,0 +1,80 @@
+"""The verbs of the command line about networks in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from segdistill.cli.tables.cost import cost_notes, cost_table
+from segdistill.cli.terminal import AsJson, print_json, results
+from segdistill.commands.convert import convert, inspect
+from segdistill.commands.profile import profile
+from segdistill.recipe.composition import key_values
+
+PartOption = Annotated[
+    Literal["student", "teacher"], typer.Option("--part", help="Which network of a distillation run's file.")
+]
+
+
+def inspect_command(
+    file: Annotated[Path, typer.Argument(help="A published weight file, a Hugging Face folder or a run folder.")],
+    part: PartOption = "student",
+    as_json: AsJson = False,
+) -> None:
+    """Say what a weight file is: layout, network, classes, parameters."""
+    found = inspect(file, part=part)
+    if as_json:
+        print_json(found.as_dict())
+        return
+    table = Table(title=str(found.path), title_justify="left", show_header=False, box=None, padding=(0, 2))
+    table.add_row("layout", found.layout)
+    table.add_row("network", found.network or "none of the zoo")
+    table.add_row("made of", ", ".join(f"{key} {value}" for key, value in found.made_of.items()))
+    table.add_row(
+        "classes", f"{found.num_classes}" + (f": {', '.join(found.classes)}" if found.classes else ", not named")
+    )
+    table.add_row("parameters", f"{found.parameters / 1e6:.2f} M with the auxiliary head")
+    table.add_row("fits", "yes, every tensor" if not found.faults else "no: " + "; ".join(found.faults[:8]))
+    results.print(table)
+
+
+def convert_command(
+    file: Annotated[Path, typer.Argument(help="A published weight file, a Hugging Face folder or a run folder.")],
+    out: Annotated[Path, typer.Argument(help="A folder, or for a published layout a .pth file.")],
+    layout: Annotated[str, typer.Option(help="segdistill, openmmlab, nvlabs, huggingface, cirkd, ..")] = "segdistill",
+    part: PartOption = "student",
+    role: Annotated[Literal["student", "teacher"], typer.Option(help="The name it gets in a folder.")] = "teacher",
+    as_json: AsJson = False,
+) -> None:
+    """Write a network in another layout: a published file as a run of ours, or a student for other tools."""
+    done = convert(file, out, layout=layout, part=part, role=role)
+    if as_json:
+        print_json({**vars(done), "path": str(done.path)})
+    else:
+        what = done.network or "network"
+        results.print(
+            f"{what}, {done.num_classes} classes, {done.source} -> {done.target}: {done.path}", soft_wrap=True
+        )
+
+
+def profile_command(
+    network: Annotated[str, typer.Argument(help="A network of the zoo, a run folder or a .safetensors file.")],
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="num_classes=150, size=512x1024 (HxW), latency=false, runs=, batch=, device=, convention= "
+            "(paper, conv), and the network's own, as output_stride=16."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show parameters, multiply-adds, activation memory and latency, stage by stage."""
+    done = profile(network, **key_values(options or ()))
+    if as_json:
+        print_json(done.as_dict())
+    else:
+        results.print(cost_table(done))
+        results.print(cost_notes(done), soft_wrap=True)

@@ -1,0 +1,49 @@
+"""What a recipe can name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from segdistill.core.discovery import classes_in
+from segdistill.core.errors import RecipeError, nearest
+from segdistill.data import dataset_names
+from segdistill.methods import method_names
+from segdistill.models.heads import Head
+from segdistill.models.zoo import ZOO
+from segdistill.recipe.composition import comments, fragments
+from segdistill.recipe.published_rows import PublishedRow, measured, published_rows
+
+
+def available(what: str | None = None) -> dict[str, dict[str, Any]]:
+    """Networks, heads, methods, data sets and recipe fragments by name, with a line on each, and the published rows
+    with all that is known of them; all or the kind `what`. "recipes" are fragments and published rows.
+    """
+    known: dict[str, dict[str, Any]] = {
+        "networks": {
+            name: ", ".join(f"{key} {value}" for key, value in made_of.items()) for name, made_of in ZOO.items()
+        },
+        "heads": {name: _summary(cls) for name, cls in classes_in("segdistill.models.heads", Head).items()},
+        "methods": {name: _summary(cls) for name, cls in method_names().items()},
+        "datasets": {name: _summary(cls) for name, cls in dataset_names().items()},
+        "recipes": {name: text.lstrip("# ").partition("\n")[0] for name, text in sorted(fragments().items())},
+        "published": {name: _described(row) for name, row in published_rows().items()},
+    }
+    if what is not None and what not in known:
+        raise RecipeError(f"Nothing to list is called '{what}'.{nearest(what, known)}")
+    if what is None:
+        return known
+    return {kind: known[kind] for kind in ((what, "published") if what == "recipes" else (what,))}
+
+
+def _described(row: PublishedRow) -> dict[str, Any]:
+    """A published row, where its constants come from, and our own result if there is one."""
+    plain = row.as_dict()
+    origins = plain.pop("origins")
+    said = {word: comments(word) if word in fragments() else "" for word in row.words}
+    constants = {word: f"{text} {origins.get(word, '')}".strip() for word, text in said.items()}
+    return {**plain, "constants": constants, "measured": measured().get(row.name)}
+
+
+def _summary(cls: type) -> str:
+    """The first sentence of the docstring of the class."""
+    return (cls.__doc__ or "").strip().partition("\n")[0]

@@ -1,0 +1,175 @@
+"""`reproduce`: a row of a published table run again, what it measured beside what was printed, and what differed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segdistill.commands.distill import distill
+from segdistill.commands.evaluate import evaluate
+from segdistill.commands.train import train
+from segdistill.core.errors import RecipeError, nearest
+from segdistill.evaluation.metrics import Scores
+from segdistill.recipe.composition import is_assignment
+from segdistill.recipe.published_rows import PublishedRow, published_rows
+from segdistill.recipe.recipe import Recipe, load_recipe
+
+_FREE = frozenset({
+    "run", "seed", "workers", "log_every", "checkpoint_every", "channels_last", "baseline", "teacher.run", "data.root",
+    "data.masks", "teacher.check", "inference.batch", "inference.store", "inference.max_elements",
+    "student.backbone_weights", "teacher.network.backbone_weights",
+})  # fmt: skip
+"""Keys that a table does not print or that don't touch the result; what starts the networks is looked at by itself."""
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """A row beside what this run measured of it. remark: what makes the two hard to compare, or nothing."""
+
+    row: PublishedRow
+    scores: Scores
+    remark: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        published = {"miou": self.row.miou, "macc": self.row.macc}
+        measured = {"miou": self.scores.miou, "macc": self.scores.macc}
+        return {
+            "row": self.row.name,
+            "published": published,
+            "measured": measured,
+            "difference": {key: None if value is None else measured[key] - value for key, value in published.items()},
+            "remark": self.remark,
+        }
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A finished `reproduce`. lines: the row itself first, then what else of its table the run measured. changed: what
+    was not as published, in words; nothing if the recipe was the published one."""
+
+    row: PublishedRow
+    folder: Path
+    lines: tuple[Reproduced, ...]
+    changed: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "folder": str(self.folder),
+            "lines": [line.as_dict() for line in self.lines],
+            "changed": list(self.changed),
+            "row": self.row.as_dict(),
+        }
+
+
+def reproduce(
+    row: str, *parts: str | Path, resume: bool = False, quiet: bool = False, **overrides: Any
+) -> Reproduction:
+    """Run a row of a published table and put what it measures beside what was printed.
+
+    row: its name, as "bpkd/cityscapes/pspnet_r18/bpkd"; a teacher's or a student's row is trained, the others are
+    distilled, from `teacher.run` if it is given. parts, overrides: as for `load_recipe`, over the row's own; data.root
+    at least. The run is the folder `run`, by default runs/<row>-seed<n>; resume: go on with it. An unknown name is a
+    `RecipeError`; what can't work is refused before anything is trained.
+    """
+    known = published_rows()
+    if row not in known:
+        raise RecipeError(f"No published row is called '{row}'.{nearest(row, known)} They are in `segdistill list`.")
+    found = known[row]
+    recipe = load_recipe(row, *parts, **overrides)
+    if recipe.run is None:
+        overrides = {**overrides, "run": Path("runs") / f"{row}-seed{recipe.seed}"}
+        recipe = load_recipe(row, *parts, **overrides)
+    changed = (*_changed(load_recipe(row), recipe), *_starts(found, recipe))
+    words = (row, *parts)
+    if found.role != "distilled":
+        trained = train(*words, resume=resume, quiet=quiet, **overrides)
+        line = Reproduced(found, _scores(found, trained.folder, trained.scores, parts, quiet))
+        return Reproduction(found, trained.folder, (line,), changed)
+    done = distill(*words, resume=resume, quiet=quiet, **overrides)
+    measured = {line.name: line.scores for line in done.proof.rows}
+    scores = measured["distilled"]
+    assert scores is not None  # the student learns the data set's classes
+    lines = [Reproduced(found, _scores(found, done.folder, scores, parts, quiet))]
+    for name, sibling in (("student alone", found.sibling("student")), ("teacher", found.sibling("teacher"))):
+        other = measured.get(name)
+        if other is not None and not found.evaluation:
+            lines.append(Reproduced(sibling, other, _protocol(found, sibling)))
+    return Reproduction(found, done.folder, tuple(lines), changed)
+
+
+def _scores(row: PublishedRow, folder: Path, measured: Scores, parts: tuple[str | Path, ...], quiet: bool) -> Scores:
+    """Those `measured` on the run's validation images, or, where the row was scored on others, those of these."""
+    if not row.evaluation:
+        return measured
+    again = [word for word in row.evaluation if not _given(word, parts)]
+    return evaluate(folder, *again, boundary=False, agreement=False, calibration=False, quiet=quiet).scores
+
+
+def _given(word: str, parts: tuple[str | Path, ...]) -> bool:
+    """Whether one of the user's own words sets the key of `word`."""
+    key = word.partition("=")[0]
+    return any(is_assignment(str(part)) and str(part).partition("=")[0] == key for part in parts)
+
+
+def _changed(published: Recipe, own: Recipe) -> Iterator[str]:
+    """Each key that `own` has otherwise than the row: its value, and the row's in brackets."""
+    then, now = (dict(_leaves(recipe.model_dump(mode="json"))) for recipe in (published, own))
+    others = []  # networks of another name: their single keys say no more
+    for key in ("student", "teacher.network"):
+        if then.get(f"{key}.name") != now.get(f"{key}.name"):
+            others.append(key)
+            yield f"{key}={_network(key, now)} ({_network(key, then)})"
+    for key in {**then, **now}:
+        inside = any(key == other or key.startswith(f"{other}.") for other in others)
+        if key not in _FREE and not inside and then.get(key) != now.get(key):
+            yield f"{key}={_plain(now.get(key))} ({_plain(then.get(key))})"
+
+
+def _network(key: str, leaves: dict[str, Any]) -> str:
+    """A network by its name, or by what it is made of."""
+    head = leaves.get(f"{key}.head") or leaves.get(f"{key}.head.name")
+    made_of = f"{leaves.get(f'{key}.backbone')} with {head}"
+    return str(leaves.get(f"{key}.name") or made_of)
+
+
+def _leaves(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{path}{key}.")
+        elif key == "method":
+            for position, method in enumerate(value):
+                yield from _leaves(method, f"method.{position}.")
+        else:
+            yield path + key, value
+
+
+def _plain(value: Any) -> str:
+    return "unset" if value is None else str(value)
+
+
+def _starts(row: PublishedRow, recipe: Recipe) -> Iterator[str]:
+    """What the networks start from, where it is not what the published ones started from."""
+    starting = {"student": recipe.student} if row.role != "teacher" else {}
+    if row.role == "teacher" or (row.role == "distilled" and recipe.teacher.run is None):
+        starting["teacher"] = recipe.teacher.network
+    for role, network in starting.items():
+        if network is not None and network.backbone_weights is None:
+            published = row.backbones.get(role, "ImageNet weights")
+            yield f"the {role}'s backbone starts from random weights ({published})"
+    if row.role == "distilled":
+        file = row.sibling("teacher").file or "the published one"
+        if recipe.teacher.run is None:
+            yield f"the teacher is trained in this run ({file})"
+        elif Path(str(recipe.teacher.run)).name != file:
+            yield f"the teacher is {recipe.teacher.run} ({file})"
+
+
+def _protocol(row: PublishedRow, other: PublishedRow) -> str:
+    """A remark where the row that is measured along was printed under another test protocol."""
+    mine, theirs = (load_recipe(each.name) for each in (row, other))
+    same = (mine.inference, mine.metrics) == (theirs.inference, theirs.metrics)
+    return "" if same else "measured with the student's test protocol, printed with its own"

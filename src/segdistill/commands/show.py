@@ -1,0 +1,155 @@
+"""`show`: pictures of what a distillation run learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.errors import DataError, RecipeError, nearest
+from segdistill.data import create_dataset
+from segdistill.data.base import Sample, SegmentationDataset
+from segdistill.data.colors import Pixels, colourise
+from segdistill.evaluation.boundary import edge_region
+from segdistill.evaluation.inference.inference import predict_scores
+from segdistill.models.files import open_model
+from segdistill.models.network import SegmentationNetwork
+from segdistill.recipe.recipe import Recipe, load_recipe
+from segdistill.reporting.activations import activation_map
+from segdistill.reporting.choice import positions
+from segdistill.reporting.curves import save_curves
+from segdistill.reporting.embeddings import pixels_of, project, save_embeddings
+from segdistill.reporting.panels import change_map, disagreement, error_map, heat, region_map
+from segdistill.reporting.pictures import save_panels
+from segdistill.runs.folder import RunFolder
+from segdistill.runtime.processes import own_device
+from segdistill.training.pairing import run_teacher
+
+What = Literal["compare", "activations", "embeddings", "curves"]
+_PIXELS = 100  # of a class, in a picture of embeddings
+
+
+def show(
+    run: str | Path,
+    *parts: str | Path,
+    what: Sequence[What] = ("compare", "curves"),
+    images: Sequence[str | int] = (),
+    of_class: str | None = None,
+    out: str | Path | None = None,
+) -> list[Path]:
+    """Draw pictures of a run into `out` (default `<run>/pictures`) and give their paths.
+
+    what: "compare": for each image the label, what teacher, student alone and distilled student say, edge and body,
+    where each is wrong, what distillation changed, and where the student's probabilities differ from the teacher's;
+    "activations": the places that speak for `of_class` (default the largest labelled class of the image), by network;
+    "embeddings": t-SNE of the pixels' embeddings, networks side by side; "curves": losses and mIoU over the steps.
+    images: names or numbers of validation images, default four spread evenly. parts: recipe parts over the run's own.
+    A run shows the networks it has; a teacher that knows other classes is left out.
+    """
+    folder = RunFolder(Path(run))
+    if not folder.recipe.is_file():
+        raise DataError(f"{run} is no run folder: there is no {folder.recipe.name} in it.")
+    for kind in what:
+        if kind not in get_args(What):
+            raise RecipeError(f"'{kind}' is no picture.{nearest(kind, get_args(What))}")
+    target = Path(out) if out is not None else folder.path / "pictures"
+    made: list[Path] = []
+    if "curves" in what:
+        save_curves(target / "curves.png", _runs(folder.path))
+        made.append(target / "curves.png")
+    if set(what) - {"curves"}:
+        recipe = load_recipe(folder.recipe, *parts)
+        data = create_dataset(recipe.data, "val")
+        networks = _networks(recipe, folder.path, data)
+        indices = positions(images, data)
+        if "embeddings" in what:
+            many = indices if images else list(range(0, len(data), max(1, len(data) // 20)))
+            pixels, labels = pixels_of(networks, data, many, _PIXELS)
+            placed = {name: project(values) for name, values in pixels.items()}
+            save_embeddings(target / "embeddings.png", placed, labels, data.classes)
+            made.append(target / "embeddings.png")
+        for position in indices:
+            sample = data[position]
+            if "compare" in what:
+                panels = _comparison(sample, networks, data, recipe.metrics.edge_radius)
+                made.append(target / f"{sample.name}.png")
+                save_panels(made[-1], panels, data.classes, columns=min(len(panels), 6))
+            if "activations" in what:
+                index = _class_index(of_class, sample, data)
+                panels = _activations(sample, networks, index, data.classes.names[index])
+                made.append(target / f"{sample.name}_activations.png")
+                save_panels(made[-1], panels, None, columns=len(panels))
+    return made
+
+
+@dataclass(frozen=True)
+class _Said:
+    scores: Tensor
+    classes: Tensor
+
+
+def _comparison(
+    sample: Sample, networks: Mapping[str, SegmentationNetwork], data: SegmentationDataset, radius: int
+) -> list[tuple[str, Pixels]]:
+    said = {name: _say(network, sample.image) for name, network in networks.items()}
+    panels = [("image", sample.image.permute(1, 2, 0).numpy()), ("label", colourise(sample.label, data.classes))]
+    panels += [(name, colourise(each.classes, data.classes)) for name, each in said.items()]
+    panels.append(("edge (orange) and body", region_map(sample.label, edge_region(sample.label[None], radius)[0])))
+    panels += [(f"{name}: wrong", error_map(sample.label, each.classes)) for name, each in said.items()]
+    if {"student alone", "distilled"} <= said.keys():
+        changed = change_map(sample.label, said["student alone"].classes, said["distilled"].classes)
+        panels.append(("distilled: gained (green), lost (red)", changed))
+    if {"teacher", "distilled"} <= said.keys():
+        apart = disagreement(said["teacher"].scores, said["distilled"].scores)
+        panels.append(("distilled: unlike the teacher", heat(apart)))
+    return panels
+
+
+def _activations(
+    sample: Sample, networks: Mapping[str, SegmentationNetwork], index: int, name: str
+) -> list[tuple[str, Pixels]]:
+    panels = [("image", sample.image.permute(1, 2, 0).numpy())]
+    for whose, network in networks.items():
+        panels.append((f"{whose}: {name}", heat(activation_map(network, sample.image, index), sample.image)))
+    return panels
+
+
+def _say(network: SegmentationNetwork, image: Tensor) -> _Said:
+    scores = predict_scores(network, image[None].to(own_device()))[0].cpu()
+    return _Said(scores, scores.argmax(0).to(torch.uint8))
+
+
+def _runs(run: Path) -> dict[str, Path]:
+    """The runs of a distillation by network; or the run itself."""
+    parts = {"teacher": run / "teacher", "student alone": run / "alone"}
+    trained = {name: path for name, path in parts.items() if RunFolder(path).metrics.is_file()}
+    return {**trained, "distilled" if trained else run.name: run}
+
+
+def _networks(recipe: Recipe, run: Path, data: SegmentationDataset) -> dict[str, SegmentationNetwork]:
+    """The networks of a run by name; a teacher that knows other classes is left out."""
+    found: dict[str, SegmentationNetwork] = {}
+    if not recipe.method:
+        return {recipe.role: open_model(run).network.to(own_device())}
+    teacher = run_teacher(recipe, run, data.classes)
+    if teacher is not None and not teacher.obstacle:
+        found["teacher"] = teacher.model.network
+    alone = {"train": run / "alone", "none": None}.get(recipe.baseline, Path(recipe.baseline))
+    if alone is not None and alone.exists():
+        found["student alone"] = open_model(alone).network
+    found["distilled"] = open_model(run).network
+    return {name: network.to(own_device()) for name, network in found.items()}
+
+
+def _class_index(name: str | None, sample: Sample, data: SegmentationDataset) -> int:
+    if name is None:
+        counts = torch.bincount(sample.label[sample.label != IGNORE_INDEX].long(), minlength=1)
+        return int(counts.argmax())
+    if name not in data.classes.names:
+        raise DataError(f"No class '{name}'.{nearest(name, data.classes.names)}")
+    return data.classes.names.index(name)

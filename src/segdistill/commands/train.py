@@ -1,0 +1,41 @@
+"""Training one network alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segdistill.commands.common import _told, _with_folder
+from segdistill.commands.evaluate import evaluate
+from segdistill.evaluation.metrics import Scores
+from segdistill.models.files import Role, trained_record
+from segdistill.recipe.recipe import load_recipe
+from segdistill.training import run as runs
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished `train`. scores: of the network it hands over; the best validation and its step stand beside them."""
+
+    folder: Path
+    role: Role
+    scores: Scores
+    best_miou: float
+    best_step: int
+    seconds: float
+
+
+def train(*parts: str | Path, resume: bool = False, quiet: bool = False, **overrides: Any) -> Trained:
+    """Train one network of the recipe alone: the student, or with `role=teacher` the teacher.
+
+    Parts and overrides are those of `load_recipe`. resume: continue the run that the folder holds.
+    """
+    recipe = _told(load_recipe(*parts, **overrides), quiet)
+    recipe = _with_folder(recipe, recipe.role)
+    run = runs.train(recipe, resume=resume, quiet=quiet)
+    done = evaluate(run.folder.path, quiet=quiet, boundary=False, calibration=False, agreement=False)
+    trained = trained_record(done.weights)
+    return Trained(
+        run.folder.path, recipe.role, done.scores, trained["best_miou"], trained["best_step"], trained["seconds"]
+    )

@@ -1,0 +1,69 @@
+"""Labels as pictures: class colors, overlays, palette masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from segdistill.core.classes import IGNORE_INDEX, Classes
+from segdistill.core.storage import write_aside
+
+_VOID_COLOUR = (255, 255, 255)
+
+
+Pixels = NDArray[np.uint8]
+
+
+def colourise(label: Tensor, classes: Classes) -> Pixels:
+    """Class indices (H,W) as RGB uint8 (H,W,3); void is white."""
+    return palette(classes)[label.cpu().numpy().astype(np.uint8)]
+
+
+def overlay(image: Tensor, label: Tensor, classes: Classes, *, alpha: float = 0.5) -> Pixels:
+    """uint8 (3,H,W) with the class colours over it, `alpha` from 0 (image only) to 1 (colours only)."""
+    pixels = np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
+    return np.asarray(cv2.addWeighted(pixels, 1 - alpha, colourise(label, classes), alpha, 0), np.uint8)
+
+
+def save_mask(path: Path, label: Tensor, classes: Classes) -> None:
+    """Class indices (H,W) as a PNG whose palette shows the class colours; readers get the indices."""
+    mask = Image.fromarray(label.cpu().numpy().astype(np.uint8), mode="P")
+    mask.putpalette(palette(classes).tobytes())
+    write_aside(path, lambda aside: mask.save(aside, format="PNG"))
+
+
+def save_picture(path: Path, pixels: Pixels) -> None:
+    """RGB uint8 (H,W,3) as PNG."""
+    write_aside(path, lambda aside: Image.fromarray(pixels).save(aside, format="PNG"))
+
+
+def with_legend(pixels: Pixels, label: Tensor, classes: Classes) -> Pixels:
+    """The picture with names and colours of the classes that `label` holds in a strip below."""
+    present = [index for index in label.unique().tolist() if index < len(classes)]
+    size = max(10, pixels.shape[0] // 40)
+    font = ImageFont.load_default(size)
+    line = round(size * 1.6)
+    widths = [round(font.getlength(classes.names[index])) + 2 * line for index in present]
+    columns = max(1, pixels.shape[1] // max(widths, default=1))
+    canvas = Image.new("RGB", (pixels.shape[1], pixels.shape[0] + -(-len(present) // columns) * line), "white")
+    canvas.paste(Image.fromarray(pixels))
+    draw = ImageDraw.Draw(canvas)
+    for place, index in enumerate(present):
+        x = place % columns * (pixels.shape[1] // columns) + line // 4
+        y = pixels.shape[0] + place // columns * line + line // 5
+        draw.rectangle((x, y, x + line // 2, y + line // 2), fill=classes.colours[index], outline="grey")
+        draw.text((x + line, y + line // 4), classes.names[index], fill="black", font=font, anchor="lm")
+    return np.asarray(canvas)
+
+
+def palette(classes: Classes) -> Pixels:
+    """(256,3): the class colours by index, void white."""
+    colours = np.zeros((256, 3), np.uint8)
+    colours[: len(classes)] = classes.colours
+    colours[IGNORE_INDEX] = _VOID_COLOUR
+    return colours

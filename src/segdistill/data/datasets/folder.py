@@ -1,0 +1,112 @@
+"""Your own data: images and masks in any folders, a list of class names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from segdistill.core.errors import DataError
+from segdistill.data.own_folder.classes import Colour, colour_values, merge_classes, own_table, own_values
+from segdistill.data.own_folder.splits import check_rules, list_files, pairs_on, split_by_lists, split_by_rule
+from segdistill.data.own_folder.templates import find_files, named
+from segdistill.data.pairs import FilePairs, Pair
+from segdistill.data.reading import require_folder
+
+Split = Literal["train", "val"]
+
+
+class Folder(FilePairs):
+    """`<root>/<split>/images/*` beside `<root>/<split>/masks/*.png`, or both without the split folders, or any other.
+
+    images, masks: name templates below the root, as "photos/{name}.jpg" and "labels/{split}/{name}_ids.png"; see
+    `data.templates`. labels: "all" images have masks, "some" (those without are trained on by what needs no label), or
+    "none": the training images' masks are not looked for, and validation scores what masks there are.
+
+    Which is which: `{split}` in the template or split folders; else `lists` ({train: FILE, val: FILE}, default
+    `<root>/train.txt` and `val.txt`; one list leaves the rest to the other split; two columns are image and mask);
+    else `val_pattern` (of names, as "night/*"), `val_fraction` (drawn by `split_seed`) or every `val_every`-th by name.
+
+    classes: names, a file with one name a line (default `<root>/classes.txt`), or a .yaml table (`data.tables`).
+    A mask is an 8-bit PNG of class indices, or of the ids of the table, or of the keys of `values` ({7: road, 8: 1,
+    9: null}, raw value: class); values beyond 255 make it a 16-bit one. mask_colours: masks are painted in the classes'
+    `colours` ({road: [128, 64, 128]}). void: more values (or colours) that are not trained on, beside 255.
+    unlisted="void": so are all values that are not named. merge: {truck: car, rider: null} counts a class as another.
+    partial: take the images that are there with their masks.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        split: Split = "train",
+        classes: list[str] | Path | None = None,
+        images: str | None = None,
+        masks: str | None = None,
+        labels: Literal["all", "some", "none"] = "all",
+        lists: dict[Split, Path] | None = None,
+        val_pattern: str | list[str] | None = None,
+        val_fraction: float | None = None,
+        val_every: int | None = None,
+        split_seed: int = 0,
+        values: dict[int, int | str | None] | None = None,
+        void: list[int | Colour] | None = None,
+        unlisted: Literal["error", "void"] = "error",
+        merge: dict[str, str | None] | None = None,
+        mask_colours: bool = False,
+        colours: dict[str, Any] | None = None,
+        partial: bool = False,
+    ) -> None:
+        require_folder(root, "data.root must hold images/ and masks/, or train/ and val/ with both in each.")
+        check_rules(val_every, val_fraction, val_pattern, lists)
+        listed = list_files(root, lists, (val_every or val_fraction or val_pattern) is not None)
+        pairs: list[Pair] | None = [*(pairs_on(listed[split], root) or ())] if split in listed else None
+        if not pairs:
+            inside = "{split}/" if (root / split).is_dir() else ""
+            images, masks = images or f"{inside}images/{{name}}", masks or f"{inside}masks/{{name}}"
+            found = find_files(root, images, split, hint="The images of the data set go there.")
+            if "{split}" in images:
+                names = list(found)
+            elif listed:
+                names = split_by_lists(found, root, listed, split)
+            else:
+                patterns = [val_pattern] if isinstance(val_pattern, str) else val_pattern
+                names = split_by_rule(
+                    list(found),
+                    split,
+                    val_every=val_every,
+                    val_fraction=val_fraction,
+                    val_pattern=patterns,
+                    seed=split_seed,
+                )
+            pairs = _with_masks({name: found[name] for name in names}, len(found), root, masks, split, labels, partial)
+        source = own_table(classes, root, colours)
+        table = merge_classes(source, merge or {})
+        if mask_colours:
+            if values is not None or not (colours or isinstance(classes, Path)):
+                raise DataError(
+                    "data.mask_colours needs data.colours (or a class table with colours), not data.values."
+                )
+            meaning = colour_values(source, table, merge or {}, void or ())
+        else:
+            meaning = own_values(table, values=values, void=void or (), unlisted_is_void=unlisted == "void")
+        super().__init__(pairs, table.classes, meaning, partial=partial)
+
+
+def _with_masks(
+    images: Mapping[str, Path], count: int, root: Path, template: str, split: str, labels: str, partial: bool
+) -> list[Pair]:
+    """Each image with its mask; without one where `labels` allows it, left out where `partial` does."""
+    if labels == "none" and split == "train":
+        return [(image, None) for image in images.values()]
+    hint = None if labels == "none" else "The masks go there, as PNG with the images' names."
+    masks = find_files(root, template, split, hint=hint)
+    without = [name for name in images if name not in masks]
+    if partial and labels == "all":
+        return [(image, masks[name]) for name, image in images.items() if name in masks]
+    if without and labels == "all":
+        raise DataError(
+            f"{len(without)} of {count} images have no mask, first {images[without[0]]}; expected "
+            f"{named(root, template, split, without[0])}. Images without labels are for data.labels=some or none."
+        )
+    return [(image, masks.get(name)) for name, image in images.items()]

@@ -1,0 +1,1 @@
+"""How images are run through a network: whole, in windows, scaled, mirrored."""

@@ -1,0 +1,249 @@
+"""From an image to class indices; the one path of validation, evaluation and prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from segdistill.core.outputs import SegOutput, resize
+from segdistill.evaluation.inference.cells import index_type, largest
+from segdistill.evaluation.inference.sliding import SlidingScores, panels
+from segdistill.evaluation.inference.taps import Taps, lift, taps
+from segdistill.evaluation.inference.views import Size, View, view_sizes
+from segdistill.evaluation.settings import InferenceConfig
+from segdistill.models.network import as_input
+
+_CACHED = 1 << 17  # scores in a strip: on a processor about what its cache holds
+
+
+@torch.no_grad()
+def predict_scores(network: nn.Module, image: Tensor) -> Tensor:
+    """Class scores (N,K,H,W) at the size of `image` (uint8 N,3,H,W), whole image at once; sets evaluation mode."""
+    network.eval()
+    output: SegOutput = network(as_input(image))
+    return resize(output.logits.float(), (image.shape[-2], image.shape[-1]))
+
+
+def predict_classes(network: nn.Module, image: Tensor) -> Tensor:
+    """Class indices (N,H,W), int64, of `image` (uint8 N,3,H,W), whole, in torch's own operations: what costs count."""
+    return predict_scores(network, image).argmax(1)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """classes: (N,H,W) indices, uint8 if they fit. confidence: (N,H,W), the probability of that class, if asked for."""
+
+    classes: Tensor
+    confidence: Tensor | None
+
+
+@torch.no_grad()
+def infer(
+    network: nn.Module,
+    image: Tensor,
+    config: InferenceConfig,
+    *,
+    confidence: bool = False,
+    on_pixels: Callable[[int], object] = lambda _: None,
+) -> Predicted:
+    """Classes of `image` (uint8 N,3,H,W) as `config` says; sets evaluation mode. on_pixels: told how many are done.
+
+    Where the classes of single whole views are all that is asked for, only the scores of classes that can win are made
+    (`cells.py`). Else scores come a strip of rows at a time, so that nothing of the size N K H W is held, and on a
+    processor none of them leaves its cache.
+    """
+    network.eval()
+    n, _, height, width = image.shape
+    classes, sure = None, None
+    for i, left, right, paths in _paths(network, image, config):
+        for top, found, certain in _classes(paths, (height, right - left), config, confidence):
+            if classes is None:
+                classes = torch.empty(n, height, width, dtype=found.dtype, device=found.device)
+                sure = torch.empty(n, height, width, device=found.device) if confidence else None
+            place = i, slice(top, top + len(found)), slice(left, right)
+            classes[place] = found
+            if sure is not None and certain is not None:
+                sure[place] = certain
+            on_pixels(found.numel())
+    assert classes is not None
+    return Predicted(classes, sure)
+
+
+def _classes(
+    paths: list[_Path], size: Size, config: InferenceConfig, confidence: bool
+) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+    """Classes of the rows from a top row on, (R,W), and how sure they are, if asked for; `size` is what paths give."""
+    if len(paths) == 1 and paths[0].direct is not None and not confidence:
+        found = largest(paths[0].direct, size, align_corners=config.align_corners)
+        if found is not None:
+            yield 0, found, None
+            return
+    for strip in _strips(paths, size, config):
+        best = strip.scores.amax(1)
+        below = strip.scores - best[:, None]
+        sure = None
+        if confidence:  # softmax at its largest is 1 / sum of exp(x - max)
+            sure = best if strip.probable else 1 / below.exp().sum(1)
+        yield strip.top, _zeros(below).to(index_type(below.shape[1])), sure
+
+
+def _zeros(below: Tensor) -> Tensor:
+    """The first k at which `below` (R,K,W), negative elsewhere, is zero; (R,W). Overwrites it.
+
+    As integers the bits of a negative float are negative and those of zero are zero, so OR-ing numbers in leaves the
+    maximum to them: several times as fast as a search for the largest score, which keeps processors from their vectors.
+    """
+    last = below.shape[1] - 1
+    numbers = torch.arange(last, -1, -1, dtype=torch.int32, device=below.device)[:, None]
+    return (last - below.view(torch.int32).bitwise_or_(numbers).amax(1)).clamp_(0, last)
+
+
+class _View(Protocol):
+    """The scores of one view of one image on a grid of `height` rows; rows come as (R,K,w), asked for in order."""
+
+    height: int
+
+    def rows(self, first: int, last: int) -> Tensor: ...
+
+
+class _Whole:
+    """Logits (K,h,w) of a view that went through the network whole; its columns are widened at once if that is not
+    too much."""
+
+    def __init__(self, logits: Tensor, widths: tuple[int, ...], config: InferenceConfig) -> None:
+        self.height = logits.shape[1]
+        self._logits, self._widths, self._config = logits, widths, config
+        self._wide: Tensor | None = None
+
+    def rows(self, first: int, last: int) -> Tensor:
+        if len(self._logits) * self.height * self._widths[-1] > self._config.max_elements:
+            return self._widen(first, last)
+        if self._wide is None:
+            self._wide = self._widen(0, self.height)
+        return self._wide[first:last]
+
+    def _widen(self, first: int, last: int) -> Tensor:
+        return _widened(self._logits[:, first:last].transpose(0, 1), self._widths, self._config.align_corners)
+
+
+@dataclass(frozen=True)
+class _Path:
+    """From a view's scores to those of the image: rows go to each of `heights` in turn, columns to each of `widths`.
+
+    columns: the view's columns are part of it, and these make a part of the image of them. direct: the view's logits
+    (K,h,w), if they are coarse and one bilinear step is all between them and the image.
+    """
+
+    view: _View
+    heights: tuple[int, ...]
+    widths: tuple[int, ...]
+    mirrored: bool
+    align_corners: bool
+    columns: Taps | None = None
+    direct: Tensor | None = None
+
+    def strip(self, top: int, bottom: int) -> Tensor:
+        """Scores (R,K,W) of the image's rows `top` .. `bottom` - 1."""
+        lifts = []
+        first, last = top, bottom
+        steps = [self.view.height, *self.heights]
+        for source, target in reversed(list(pairwise(steps))):
+            if source != target:
+                matrix, first, last = lift(source, target, first, last, self.align_corners)
+                lifts.append(matrix)
+        scores = _widened(self.view.rows(first, last), self.widths, self.align_corners)
+        if self.columns is not None:
+            scores = self.columns.of(scores, -1)
+        for matrix in reversed(lifts):
+            scores = (matrix.to(scores) @ scores.flatten(1)).view(-1, *scores.shape[1:])
+        return scores.flip(-1) if self.mirrored else scores
+
+
+def _widened(rows: Tensor, widths: tuple[int, ...], align_corners: bool) -> Tensor:
+    """Rows (R,K,w) as (R,K,W)."""
+    for width in widths:
+        rows = resize(rows[None], (rows.shape[1], width), align_corners=align_corners)[0]
+    return rows
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """Scores (R,K,W) of rows `top` .. of an image. probable: whether they are probabilities."""
+
+    top: int
+    scores: Tensor
+    probable: bool
+
+
+def _strips(paths: list[_Path], size: Size, config: InferenceConfig) -> Iterator[_Strip]:
+    """The scores of an image, strip by strip."""
+    height, width = size
+    probable = config.average == "probabilities" and len(paths) > 1
+    first = paths[0].view.rows(0, 1)
+    most = config.max_elements if first.is_cuda else min(_CACHED, config.max_elements)
+    tall = max(1, most // (first.shape[1] * width))
+    for top in range(0, height, tall):
+        strips = [path.strip(top, min(top + tall, height)) for path in paths]
+        scores = strips[0]
+        if len(paths) > 1:
+            scores = sum((strip.softmax(1) if probable else strip for strip in strips), torch.zeros_like(scores))
+            scores /= len(paths)
+        yield _Strip(top, scores, probable)
+
+
+def _paths(network: nn.Module, image: Tensor, config: InferenceConfig) -> Iterator[tuple[int, int, int, list[_Path]]]:
+    """For each image, panel by panel: its number, the first column, the one behind the last, the paths of its views.
+
+    Whole views of all images go through the network together.
+    """
+    size = (image.shape[-2], image.shape[-1])
+    sides = (False, True) if config.flip else (False,)
+    views = [(at, mirrored) for at in view_sizes(size, config) for mirrored in sides]
+
+    def scores_of(pixels: Tensor) -> Tensor:
+        output: SegOutput = network(pixels)
+        return output.logits
+
+    if config.mode == "whole":
+        whole = [scores_of(View(image, *view, config).whole()) for view in views]
+        for i in range(len(image)):
+            paths = [_whole(maps[i].float(), *view, size, config) for maps, view in zip(whole, views, strict=True)]
+            yield i, 0, size[1], paths
+        return
+    for i in range(len(image)):
+        seen = [View(image[i : i + 1], *view, config) for view in views]
+        number = panels(seen, scores_of, size[1], config)
+        for left, right in pairwise(size[1] * step // number for step in range(number + 1)):
+            yield i, left, right, [_slid(view, scores_of, size, (left, right), config) for view in seen]
+
+
+def _slid(
+    view: View, scores_of: Callable[[Tensor], Tensor], size: Size, panel: tuple[int, int], config: InferenceConfig
+) -> _Path:
+    """The path of a view in windows to columns `panel` of an image of `size`."""
+    (height, width), (left, right) = size, panel
+    if view.mirrored:
+        left, right = width - right, width - left
+    columns: Taps | None = None
+    widths: tuple[int, ...] = ()
+    if right - left == width:  # torch's own resizing is faster, but can't make a part
+        left, right, widths = 0, view.size[1], (width,)
+    elif view.size[1] != width:
+        columns = taps(view.size[1], width, left, right, align_corners=config.align_corners)
+        left, right = columns.start, columns.stop
+    windows = SlidingScores(view, scores_of, config, left, right)
+    return _Path(windows, (height,), widths, view.mirrored, config.align_corners, columns)
+
+
+def _whole(logits: Tensor, at: Size, mirrored: bool, size: Size, config: InferenceConfig) -> _Path:
+    """The path of logits (K,h,w) of a view of size `at`."""
+    steps = (at, size) if config.upsample == "stepwise" and at != size else (size,)
+    heights, widths = tuple(height for height, _ in steps), tuple(width for _, width in steps)
+    coarse = 4 * logits[0].numel() <= size[0] * size[1] and logits.numel() <= config.max_elements
+    direct = logits if coarse and len(steps) == 1 and not mirrored else None
+    return _Path(_Whole(logits, widths, config), heights, (), mirrored, config.align_corners, direct=direct)

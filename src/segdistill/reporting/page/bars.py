@@ -1,0 +1,113 @@
+"""Bars of gains: by method, by region and by class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from segdistill.reporting.answer import ends
+from segdistill.reporting.numbers import points, signed
+from segdistill.reporting.page.scales import scale
+from segdistill.studies.result import ALONE, Gain, Study, Summary
+
+_SHOWN = 24  # classes in the figure; a table has all of them
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A row. left, width: of the bar, in percent of the field; whisker: left and width of the interval. cells: what
+    stands beside the name, as text."""
+
+    name: str
+    gain: str
+    left: float
+    width: float
+    negative: bool
+    whisker: tuple[float, float] | None
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Rows on one scale. zero: its place in percent. headings: of the name, the gain and the cells."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[Bar, ...]
+    zero: float
+    note: str = ""
+
+
+def by_method(study: Study) -> Bars | None:
+    """The gain in mIoU of every method."""
+    rows = [(row, row.gain) for row in study.methods()]
+    return _of_gains("Gain in mIoU by method", rows)
+
+
+def by_region(study: Study) -> list[Bars]:
+    """The gains at the edges of things and inside them, by method."""
+    methods = study.methods()
+    edge = _of_gains("At edges: gain in edge mIoU", [(row, row.edge_gain) for row in methods])
+    body = _of_gains("Inside: gain in body mIoU", [(row, row.body_gain) for row in methods])
+    return [bars for bars in (edge, body) if bars is not None]
+
+
+def by_class(study: Study, best: Summary) -> Bars | None:
+    """The gain in IoU of every class with the best method; of very many the first and the last ones."""
+    if not best.classes:
+        return None
+    moved, note = list(best.classes), ""
+    if len(moved) > _SHOWN:
+        half = _SHOWN // 2
+        note = (
+            f"The {half} classes that gained most and the {half} that gained least of {len(moved)}; the table has all."
+        )
+        moved = [*moved[:half], *moved[-half:]]
+    levels = dict(class_table(study, [ALONE, best.label]))
+    rows = [(each.name, each.points, None, tuple(points(value) for value in levels[each.name])) for each in moved]
+    headings = ("class", "gain in IoU", ALONE, best.label)
+    return _bars(f"Gain in IoU by class, {best.label} over the student alone", headings, rows, note)
+
+
+def class_table(study: Study, labels: Sequence[str]) -> list[tuple[str, list[float | None]]]:
+    """Each class with its mean IoU over the seeds of each label."""
+    means = [_mean_iou(study, label) for label in labels]
+    return [(name, [values[index] for values in means]) for index, name in enumerate(study.classes)]
+
+
+def _mean_iou(study: Study, label: str) -> list[float | None]:
+    if label == "teacher":
+        return [None] * len(study.classes) if study.teacher is None else list(study.teacher.iou)
+    runs = [row.iou for row in study.outcomes if row.label == label]
+    found: list[float | None] = []
+    for index in range(len(study.classes)):
+        known = [value for iou in runs if (value := iou[index]) is not None]
+        found.append(sum(known) / len(known) if known else None)
+    return found
+
+
+def _of_gains(title: str, gains: Sequence[tuple[Summary, Gain | None]]) -> Bars | None:
+    rows = [(row.label, gain.mean, gain, (ends(gain),)) for row, gain in gains if gain is not None]
+    return _bars(title, ("method", "gain", "95 % interval"), rows) if rows else None
+
+
+def _bars(
+    title: str,
+    headings: tuple[str, ...],
+    rows: Sequence[tuple[str, float, Gain | None, tuple[str, ...]]],
+    note: str = "",
+) -> Bars:
+    ends = [value for _, value, _, _ in rows]
+    ends += [end for _, _, gain, _ in rows if gain is not None for end in (gain.low, gain.high) if end is not None]
+    axis = scale(ends, 0, 100, zero=True, tight=True)
+    zero = axis.place(0)
+    bars = []
+    for name, value, gain, cells in rows:
+        at = axis.place(value)
+        whisker = None
+        if gain is not None and gain.low is not None and gain.high is not None:
+            low, high = axis.place(gain.low), axis.place(gain.high)
+            whisker = low, round(high - low, 2)
+        width = round(abs(at - zero), 2)
+        bars.append(Bar(name, signed(value), min(at, zero), width, value < 0, whisker, cells))
+    return Bars(title, headings, tuple(bars), zero, note)

@@ -1,0 +1,164 @@
+"""The image comparison: the pictures encoded within a budget, and the numbers beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segdistill.core.errors import DataError
+from segdistill.data import Classes
+from segdistill.reporting.choice import positions
+from segdistill.reporting.numbers import plural, points, signed
+from segdistill.reporting.page.encoding import classes_uri, mask_uri, photo_uri, resized
+from segdistill.reporting.page.images import SIDE, Choice, Picture, choose, errors, picture, present
+from segdistill.reporting.page.networks import TEACHER, Cast, NoPictures, cast
+from segdistill.reporting.page.subject import Subject
+from segdistill.runtime.display import counting
+from segdistill.studies.result import ALONE
+
+BUDGET = 6_000_000  # characters of all pictures; the page promises 8 MB
+_SIDES = (SIDE, 480, 360, 240, 160)
+_WRONG, _EDGE = (214, 20, 60), (255, 140, 0)
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """An image to choose. why: in words. gain: of the best method, as text. numbers: mIoU of each network, as text."""
+
+    name: str
+    why: str
+    photo: str
+    width: int
+    height: int
+    gain: str
+    numbers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """networks: labels in the order of the numbers. left, right: those that are compared first. data: what the page's
+    script reads. sentence: how the gain is spread over the images. remarks: what is left out, and why."""
+
+    thumbnails: tuple[Thumbnail, ...]
+    networks: tuple[str, ...]
+    left: str
+    right: str
+    teacher: str | None
+    seed: int | None
+    sentence: str
+    remarks: tuple[str, ...]
+    data: dict[str, Any]
+
+
+def gallery(subject: Subject, parts: Sequence[str | Path], images: Sequence[str | int], *, quiet: bool) -> Gallery:
+    """Predict, choose and encode; without the data or a network the gallery is empty and says why."""
+    best = subject.best.label if subject.best is not None else None
+    try:
+        players = cast(subject, parts)
+    except NoPictures as error:
+        return Gallery((), (), "", "", None, None, "", (str(error),), {})
+    asked = dict.fromkeys(positions(images, players.data), "shown") if images else None
+    with counting("choosing images", len(players.data), quiet=quiet or asked is not None) as done:
+        choice = Choice(asked) if asked is not None else choose(players, best, done)
+    with counting("predicting them", len(choice.places), quiet=quiet) as done:
+        pictures = []
+        for place, why in choice.places.items():
+            pictures.append(picture(players, place, why))
+            done(1)
+    names = tuple(players.networks)
+    students = [name for name in names if name != TEACHER]
+    right = best if best in names else students[-1]
+    left = students[0] if students[0] != right else next((name for name in names if name != right), right)
+    data = encoded(pictures, names, players.data.classes)
+    thumbnails = [_thumbnail(each, shown, names, best) for each, shown in zip(pictures, data["images"], strict=True)]
+    return Gallery(
+        thumbnails=tuple(thumbnails),
+        networks=names,
+        left=left,
+        right=right,
+        teacher=TEACHER if TEACHER in names else None,
+        seed=players.seed,
+        sentence=_sentence(choice, players, best),
+        remarks=players.remarks,
+        data=data,
+    )
+
+
+def _sentence(choice: Choice, players: Cast, best: str | None) -> str:
+    if choice.better is None or choice.worse is None or choice.middle is None:
+        return ""
+    return (
+        f"On {choice.better} of {plural(len(players.data), 'image')} {best} has a higher mIoU than the student alone, "
+        f"on {choice.worse} a lower one; the median gain is {signed(choice.middle)} points (seed {players.seed})."
+    )
+
+
+def _thumbnail(shown: Picture, data: dict[str, Any], names: Sequence[str], best: str | None) -> Thumbnail:
+    gain = shown.miou.get(best or "", math.nan) - shown.miou.get(ALONE, math.nan)
+    return Thumbnail(
+        name=shown.name,
+        why=shown.why,
+        photo=data.pop("photo"),
+        width=data["width"],
+        height=data["height"],
+        gain=signed(None if math.isnan(gain) else gain),
+        numbers=tuple(points(None if math.isnan(shown.miou[name]) else shown.miou[name]) for name in names),
+    )
+
+
+def encoded(pictures: Sequence[Picture], names: Sequence[str], classes: Classes) -> dict[str, Any]:
+    """All pictures as data URIs, as large as `BUDGET` allows; an error if they are too many even when small."""
+    written: list[dict[str, Any]] = []
+    for side in _SIDES:
+        written = [_one(each, names, classes, side) for each in pictures]
+        if sum(_length(each) for each in written) <= BUDGET:
+            break
+    else:
+        raise DataError(
+            f"{plural(len(pictures), 'image')} of {len(names)} networks are too many for a page of less than 8 MB. "
+            "Name fewer images."
+        )
+    shown = present(pictures)
+    return {
+        "classes": [
+            {"index": index, "name": classes.names[index], "colour": "rgb({} {} {})".format(*classes.colours[index])}
+            for index in shown
+        ],
+        "images": written,
+    }
+
+
+def _one(shown: Picture, names: Sequence[str], classes: Classes, side: int) -> dict[str, Any]:
+    at = {name: resized(values, side) for name, values in shown.said.items()}
+    photograph = shown.photo.copy()
+    photograph.thumbnail((side, side))
+    return {
+        "name": shown.name,
+        "width": photograph.width,
+        "height": photograph.height,
+        "photo": photo_uri(photograph),
+        "label": classes_uri(resized(shown.label, side), classes),
+        "edges": mask_uri(resized(shown.edges, side), _EDGE),
+        "classes": present([shown]),
+        "networks": [
+            {
+                "name": name,
+                "miou": points(None if math.isnan(shown.miou[name]) else shown.miou[name]),
+                "classes": classes_uri(at[name], classes),
+                "errors": mask_uri(resized(errors(shown, name), side), _WRONG),
+            }
+            for name in names
+        ],
+    }
+
+
+def _length(value: Any) -> int:
+    """Characters of all texts in it."""
+    if isinstance(value, dict):
+        return sum(_length(each) for each in value.values())
+    if isinstance(value, list):
+        return sum(_length(each) for each in value)
+    return len(value) if isinstance(value, str) else 0

@@ -1,0 +1,116 @@
+"""The networks whose predictions the page shows, and the images they are shown on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segdistill.core.errors import CheckpointError, DataError, RecipeError, SegdistillError
+from segdistill.data import SegmentationDataset, create_dataset
+from segdistill.models.files import open_model
+from segdistill.models.network import SegmentationNetwork
+from segdistill.recipe.recipe import Recipe, load_recipe
+from segdistill.reporting.page.subject import Subject
+from segdistill.runtime.processes import own_device
+from segdistill.studies.result import ALONE, Study, Summary
+from segdistill.training.pairing import run_teacher
+
+TEACHER = "teacher"
+_METHODS = 8  # the best ones; more would make the page heavy
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Networks by label, of one seed as far as there are runs of it. remarks: what is left out, and why."""
+
+    recipe: Recipe
+    data: SegmentationDataset
+    seed: int
+    networks: dict[str, SegmentationNetwork]
+    remarks: tuple[str, ...]
+
+
+class NoPictures(Exception):
+    """There is nothing to predict, or nothing to predict with; its text says why."""
+
+
+def cast(subject: Subject, parts: Sequence[str | Path]) -> Cast:
+    """The validation images, the student alone, the best methods and the teacher, ready to predict.
+
+    Raises `NoPictures` where the page has to do without, and `RecipeError` for parts that say something wrong.
+    """
+    best = subject.best or subject.alone
+    if best is None:
+        raise NoPictures("No run is finished yet.")
+    seed = _common_seed(best, subject.alone)
+    recipe, data = _images(subject, _folder(subject, best.label, seed), parts)
+    shown = [label for label in subject.labels() if label == ALONE]
+    shown += [row.label for row in subject.study.methods()[:_METHODS]]
+    remarks, networks = [], {}
+    for label in shown:
+        try:
+            networks[label] = open_model(_folder(subject, label, seed)).network
+        except CheckpointError as error:
+            remarks.append(f"{label} is not in the pictures: {error}")
+    if not networks:
+        raise NoPictures(" ".join(remarks))
+    more = len(subject.study.methods()) - _METHODS
+    if more > 0:
+        remarks.append(f"The pictures show the best {_METHODS} methods; {more} more are in the tables.")
+    teacher, why = _teacher(subject, recipe, data)
+    if teacher is not None:
+        networks[TEACHER] = teacher
+    remarks += [why] if why else []
+    device = own_device()
+    return Cast(recipe, data, seed, {name: each.to(device) for name, each in networks.items()}, tuple(remarks))
+
+
+def _images(subject: Subject, run: Path, parts: Sequence[str | Path]) -> tuple[Recipe, SegmentationDataset]:
+    study: Study = subject.study
+    try:
+        recipe = load_recipe(run / "recipe.yaml", *parts)
+        data = create_dataset(recipe.data, "val")
+        if data.classes.names != study.classes:
+            raise DataError(f"{len(data.classes)} classes, and the study knows {len(study.classes)} others.")
+        data[0]  # lists may be there and images not
+    except (DataError, OSError) as error:
+        raise NoPictures(
+            f"The validation images of {study.data} can't be read any more: {error} Say where they are, "
+            f"and write the page again: segdistill report {subject.folder} data.root=FOLDER"
+        ) from error
+    except RecipeError as error:
+        if parts:
+            raise
+        raise NoPictures(f"{run / 'recipe.yaml'} can't be read: {error}") from error
+    return recipe, data
+
+
+def _common_seed(best: Summary, alone: Summary | None) -> int:
+    """The first seed that both have."""
+    common = [seed for seed in best.seeds if alone is None or seed in alone.seeds]
+    return (common or list(best.seeds))[0]
+
+
+def _folder(subject: Subject, label: str, seed: int) -> Path:
+    """Of the label's run of that seed, or of its first."""
+    rows = sorted(
+        (row for row in subject.study.outcomes if row.label == label), key=lambda row: (row.seed != seed, row.seed)
+    )
+    return subject.run(rows[0]).path
+
+
+def _teacher(subject: Subject, recipe: Recipe, data: SegmentationDataset) -> tuple[SegmentationNetwork | None, str]:
+    """The teacher if it speaks of the data set's classes, else why it is left out."""
+    named, own = recipe.teacher.run, subject.folder / TEACHER
+    if isinstance(named, str) and not Path(named).exists() and own.is_dir():  # the study has moved, with its teacher
+        recipe = recipe.model_copy(update={"teacher": recipe.teacher.model_copy(update={"run": str(own)})})
+    try:
+        pairing = run_teacher(recipe, subject.folder, data.classes)
+    except (SegdistillError, OSError) as error:
+        return None, f"The teacher is not in the pictures: {error}"
+    if pairing is None:
+        return None, "The teacher is not in the pictures: the recipe names none, and none was trained beside the runs."
+    if pairing.obstacle:
+        return None, f"The teacher is not in the pictures: {pairing.obstacle}."
+    return pairing.model.network, ""

@@ -1,0 +1,34 @@
+"""How many steps a method makes in the minutes that every method gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from segdistill.studies.jobs import teacher_of
+from segdistill.studies.plan import Job, Plan
+from segdistill.training.dry_run import dry_run
+from segdistill.training.task import prepare_task
+
+_STEPS = 8
+
+
+def measured_steps(
+    plan: Plan, folder: Path, labels: Sequence[str], say: Callable[[str], object]
+) -> Iterator[tuple[str, int]]:
+    """For each label how many steps fit the budget's minutes on this machine, by a few full steps made and thrown away.
+
+    All runs are trained to these numbers, whatever else slows the machine later, so that a study can go on.
+    """
+    assert plan.budget.minutes is not None
+    for label in labels:
+        recipe = plan.recipe_of(Job(label, plan.seeds[0]), folder)
+        teacher, obstacle = None, ""
+        if recipe.method:
+            pairing = teacher_of(plan, folder)
+            teacher, obstacle = pairing.model.network, pairing.obstacle
+        task = prepare_task(recipe, "student", teacher=teacher, obstacle=obstacle)
+        seconds = dry_run(label, task, recipe.augment, steps=_STEPS, images=recipe.batch_size).step_seconds
+        steps = max(1, round(60 * plan.budget.minutes / seconds))
+        say(f"{label}: {seconds:.2f} s a step, so {steps} steps in {plan.budget}")
+        yield label, steps

@@ -1,0 +1,68 @@
+"""One run of a study, from wherever it stopped to its scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segdistill.core.errors import RecipeError
+from segdistill.data import create_dataset
+from segdistill.models.files import open_model
+from segdistill.runs.checkpoint import NoStateError
+from segdistill.runs.folder import RunFolder
+from segdistill.studies.measurement import measure, scores_file
+from segdistill.studies.plan import TEACHER, Job, Plan
+from segdistill.training import run as runs
+from segdistill.training.pairing import Pairing, pair
+
+
+def finished(folder: Path, job: Job) -> bool:
+    """Whether the run is trained and measured."""
+    run = folder / job.name
+    if job.label == TEACHER:
+        return RunFolder(run).finished("teacher")
+    return RunFolder(run).finished("student") and scores_file(run).is_file()
+
+
+def do(plan: Plan, folder: Path, job: Job, *, quiet: bool = False) -> None:
+    """Make the run, go on with it, or find it finished; then measure it. One without a state that verifies is put
+    aside.
+    """
+    try:
+        _do(plan, folder, job, quiet)
+    except NoStateError:
+        if not _put_aside(folder / job.name):
+            raise
+        _do(plan, folder, job, quiet)
+
+
+def _do(plan: Plan, folder: Path, job: Job, quiet: bool) -> None:
+    recipe = plan.recipe_of(job, folder)
+    (runs.distill if recipe.method else runs.train)(recipe, resume=True, quiet=quiet)
+    if job.label != TEACHER:
+        run = folder / job.name
+        measure(scores_file(run), open_model(run), recipe, create_dataset(recipe.data, "val"), quiet=quiet)
+
+
+def _put_aside(run: Path) -> bool:
+    """Rename a run whose state is broken, so that it starts anew; whether there was one."""
+    if not RunFolder(run).states():
+        return False
+    number = 1
+    while (aside := run.with_name(f"{run.name}.broken{number}")).exists():
+        number += 1
+    run.rename(aside)
+    return True
+
+
+def teacher_of(plan: Plan, folder: Path) -> Pairing:
+    """The one teacher of all runs, as it teaches."""
+    classes = create_dataset(plan.recipe.data, "val").classes
+    return pair(open_model(plan.teacher(folder)), plan.recipe.teacher, classes)
+
+
+def find(plan: Plan, name: str) -> Job:
+    """The job of that name."""
+    known = {job.name: job for job in (Job(TEACHER, plan.recipe.seed), *plan.jobs())}
+    if name not in known:
+        raise RecipeError(f"The study has no run '{name}'. Its runs: {', '.join(known)}.")
+    return known[name]

@@ -1,0 +1,206 @@
+"""What a study is made of: one recipe, the methods that are compared, the seeds, and the budget that each run gets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from segdistill.core.discovery import explain
+from segdistill.core.errors import RecipeError, TrainingError
+from segdistill.core.safe_yaml import load_yaml, read_yaml
+from segdistill.core.storage import write_yaml
+from segdistill.recipe.composition import compose
+from segdistill.recipe.recipe import MethodSpec, Recipe
+from segdistill.runs.folder import changed_keys
+from segdistill.studies.result import ALONE
+
+TEACHER = "teacher"
+_OWN_KEYS = ("run", "seed", "steps", "method", "baseline")
+"""Recipe keys that the study sets for every run."""
+
+
+class Budget(BaseModel):
+    """What every run may use: steps, or minutes of training, of which slower methods make fewer steps."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int | None = Field(None, ge=1)
+    minutes: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _one(self) -> Budget:
+        if (self.steps is None) == (self.minutes is None):
+            raise ValueError("a budget is either steps or minutes")
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.steps} steps" if self.steps is not None else f"{self.minutes:g} minutes"
+
+
+def read_budget(value: Any, default: int) -> Budget:
+    """From "steps:2000", "minutes:30" or a mapping; nothing is the recipe's steps."""
+    if value is None:
+        return Budget(steps=default)
+    words = value
+    if isinstance(value, str):
+        kind, _, amount = value.partition(":")
+        words = {kind: amount}
+    try:
+        return Budget.model_validate(words)
+    except ValidationError as error:
+        raise RecipeError(f"budget is {value!r}; expected steps:NUMBER or minutes:NUMBER.") from error
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a study."""
+
+    label: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """That of its folder in the study's."""
+        return TEACHER if self.label == TEACHER else f"{self.label.replace(' ', '-')}-{self.seed}"
+
+    def __str__(self) -> str:
+        return TEACHER if self.label == TEACHER else f"{self.label}, seed {self.seed}"
+
+
+class Plan(BaseModel):
+    """A study before it has run. methods: entries of a recipe by label. steps: by label, where the
+    budget is minutes; else all make the recipe's.
+
+    study.yaml holds it, so that a study goes on from its folder alone.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: Recipe
+    methods: dict[str, list[MethodSpec]]
+    seeds: tuple[int, ...]
+    budget: Budget
+    steps: dict[str, int] = {}
+
+    def jobs(self) -> list[Job]:
+        """All runs but the teacher's, seed by seed, so that a study that is stopped early has whole seeds."""
+        return [Job(label, seed) for seed in self.seeds for label in (ALONE, *self.methods)]
+
+    def teacher(self, folder: Path) -> str:
+        """Where the one teacher of all runs is."""
+        given = self.recipe.teacher.run
+        return given if isinstance(given, str) else str(folder / TEACHER)
+
+    def trains_teacher(self) -> bool:
+        """Whether the study makes its teacher."""
+        return self.recipe.teacher.run is None
+
+    def recipe_of(self, job: Job, folder: Path) -> Recipe:
+        """The recipe of one run."""
+        run = folder / job.name
+        if job.label == TEACHER:
+            return self.recipe.model_copy(update={"run": run, "role": "teacher", "baseline": "none"})
+        teacher = self.recipe.teacher
+        if self.trains_teacher():
+            teacher = teacher.model_copy(update={"run": self.teacher(folder), "check": False})
+        return self.recipe.model_copy(
+            update={
+                "run": run,
+                "seed": job.seed,
+                "steps": self.steps.get(job.label, self.recipe.steps),
+                "method": self.methods.get(job.label, []),
+                "baseline": "none",
+                "teacher": teacher,
+            }
+        )
+
+    def joined(self, later: Plan, where: Path) -> Plan:
+        """This plan with the methods and seeds of a `later` one of the same study; nothing is dropped."""
+        now, before = (plan.recipe.model_dump(mode="json") for plan in (later, self))
+        changed = [line for line in changed_keys(before, now) if line.partition(":")[0] not in _OWN_KEYS]
+        if later.budget != self.budget:
+            changed.append(f"budget: {self.budget} then, {later.budget} now")
+        for label in self.methods.keys() & later.methods.keys():
+            if self.methods[label] != later.methods[label]:
+                changed.append(f"method {label}: {self.methods[label]} then, {later.methods[label]} now")
+        if changed:
+            raise TrainingError(
+                f"{where} holds another study; it can't go on with this one:\n  "
+                + "\n  ".join(changed)
+                + f"\n`segdistill compare {where}` goes on with the one it holds; or choose another run=FOLDER."
+            )
+        seeds = dict.fromkeys((*self.seeds, *later.seeds))
+        return self.model_copy(update={"methods": {**self.methods, **later.methods}, "seeds": tuple(seeds)})
+
+    def save(self, folder: Path) -> None:
+        """Write study.yaml."""
+        write_yaml(plan_file(folder), self.model_dump(mode="json"))
+
+
+def plan_file(folder: Path) -> Path:
+    """Where a study says what it is made of."""
+    return folder / "study.yaml"
+
+
+def load_plan(folder: Path) -> Plan:
+    """The plan of the study in `folder`."""
+    file = plan_file(folder)
+    try:
+        return Plan.model_validate(read_yaml(file))
+    except ValidationError as error:
+        raise RecipeError(f"{file} is no study: " + "\n".join(explain(error, Plan))) from error
+    except (OSError, yaml.YAMLError) as error:
+        raise RecipeError(f"{file} can't be read: {error}") from error
+
+
+def read_methods(given: str | Sequence[str] | Mapping[str, Any]) -> dict[str, list[MethodSpec]]:
+    """Recipe entries by label; the student alone, "none", is in every study and needs no entry.
+
+    given: names with commas between, or a list of them: methods and fragments, "+" between several that add up, and
+    LABEL={name: kd, temperature: 4} for one with options; or a mapping of labels to recipe entries.
+    """
+    if isinstance(given, Mapping):
+        entries = {label: value if isinstance(value, list) else [value] for label, value in given.items()}
+    else:
+        words = re.split(r",(?![^{]*})", given) if isinstance(given, str) else list(given)
+        entries = dict(_entry(word.strip()) for word in words if word.strip())
+    methods: dict[str, list[MethodSpec]] = {}
+    for label, specs in entries.items():
+        if label in ("none", ALONE):
+            continue
+        if not re.fullmatch(r"[\w.+-]+", label) or label in (TEACHER, "student-alone"):
+            raise RecipeError(f"'{label}' can't label a method: its runs are called so. Use letters, digits, ._+-")
+        methods[label] = [spec for value in specs for spec in _specs(label, value)]
+    return methods
+
+
+def _entry(word: str) -> tuple[str, list[Any]]:
+    label, found, text = word.partition("=")
+    if not found:
+        return word, [] if word == "none" else word.split("+")
+    try:
+        value = load_yaml(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--methods: {text!r} of '{label}' is no recipe entry: {error}") from error
+    return label, value if isinstance(value, list) else [value]
+
+
+def _specs(label: str, value: Any) -> list[MethodSpec]:
+    """A method's name, a fragment with methods, or the entry itself."""
+    entries = [value]
+    if isinstance(value, str):
+        entries = compose(value)[0].get("method") or []
+        if not entries:
+            raise RecipeError(
+                f"--methods: '{value}' is no method and no fragment with one. See segdistill list methods."
+            )
+    try:
+        return [MethodSpec.model_validate({"name": entry} if isinstance(entry, str) else entry) for entry in entries]
+    except ValidationError as error:
+        raise RecipeError("\n".join(explain(error, MethodSpec, f"method {label}"))) from error

@@ -1,0 +1,108 @@
+"""From finished runs to what each method was worth."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from scipy.special import stdtrit
+
+from segdistill.studies.result import ALONE, ClassGain, Gain, Outcome, Spread, Summary
+
+_CONFIDENCE = 0.95
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean and sample standard deviation."""
+    return Spread(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None, tuple(values))
+
+
+def gain(values: Sequence[float]) -> Gain:
+    """Mean of paired differences with its confidence interval, mean +- t std / sqrt(n)."""
+    own = spread(values)
+    low = high = None
+    if own.std is not None:
+        half = float(stdtrit(len(values) - 1, (1 + _CONFIDENCE) / 2)) * own.std / len(values) ** 0.5
+        low, high = own.mean - half, own.mean + half
+    return Gain(own.mean, own.std, own.values, low, high)
+
+
+def summarise(
+    outcomes: Sequence[Outcome],
+    methods: Mapping[str, list[dict[str, Any]]],
+    classes: Sequence[str],
+    teacher: Outcome | None,
+) -> tuple[Summary, ...]:
+    """The student alone and every method that has a finished run, in the order of `methods`."""
+    alone = {outcome.seed: outcome for outcome in outcomes if outcome.label == ALONE}
+    rows = []
+    for label in (ALONE, *methods):
+        own = [outcome for outcome in outcomes if outcome.label == label]
+        if own:
+            rows.append(_summary(label, methods.get(label, []), own, alone, classes, teacher))
+    return tuple(rows)
+
+
+def _summary(
+    label: str,
+    method: list[dict[str, Any]],
+    own: Sequence[Outcome],
+    alone: Mapping[int, Outcome],
+    classes: Sequence[str],
+    teacher: Outcome | None,
+) -> Summary:
+    pairs = [(outcome, alone[outcome.seed]) for outcome in own if outcome.seed in alone and label != ALONE]
+    by_miou = _gains(pairs, lambda outcome: outcome.miou)
+    timed = bool(pairs) and all(other.step_seconds > 0 for _, other in pairs)
+    cost = statistics.mean(one.step_seconds / other.step_seconds for one, other in pairs) if timed else None
+    return Summary(
+        label=label,
+        method=method,
+        seeds=tuple(outcome.seed for outcome in own),
+        steps=own[0].steps,
+        minutes=statistics.mean(outcome.seconds for outcome in own) / 60,
+        step_seconds=statistics.mean(outcome.step_seconds for outcome in own),
+        cost=cost,
+        miou=spread([outcome.miou for outcome in own]),
+        macc=spread([outcome.macc for outcome in own]),
+        aacc=spread([outcome.aacc for outcome in own]),
+        edge_miou=_maybe(own, lambda outcome: outcome.edge_miou),
+        body_miou=_maybe(own, lambda outcome: outcome.body_miou),
+        boundary_miou=_maybe(own, lambda outcome: outcome.boundary_miou),
+        gain=by_miou,
+        edge_gain=_gains(pairs, lambda outcome: outcome.edge_miou),
+        body_gain=_gains(pairs, lambda outcome: outcome.body_miou),
+        gap_closed=_gap_closed(pairs, by_miou, teacher),
+        classes=_class_gains(pairs, classes),
+    )
+
+
+def _gains(pairs: Sequence[tuple[Outcome, Outcome]], score: Callable[[Outcome], float | None]) -> Gain | None:
+    """Differences of a score within pairs of one seed, where both have it."""
+    scores = [(score(outcome), score(alone)) for outcome, alone in pairs]
+    differences = [one - other for one, other in scores if one is not None and other is not None]
+    return gain(differences) if differences else None
+
+
+def _maybe(own: Sequence[Outcome], score: Callable[[Outcome], float | None]) -> Spread | None:
+    """The spread of a score that every run has."""
+    values = [value for outcome in own if (value := score(outcome)) is not None]
+    return spread(values) if len(values) == len(own) else None
+
+
+def _gap_closed(pairs: Sequence[tuple[Outcome, Outcome]], by: Gain | None, teacher: Outcome | None) -> float | None:
+    """Mean gain over the mean distance of student alone and teacher; None where the teacher is not better."""
+    if by is None or teacher is None:
+        return None
+    gap = teacher.miou - statistics.mean(alone.miou for _, alone in pairs)
+    return by.mean / gap if gap > 0 else None
+
+
+def _class_gains(pairs: Sequence[tuple[Outcome, Outcome]], classes: Sequence[str]) -> tuple[ClassGain, ...]:
+    gains = []
+    for index, name in enumerate(classes):
+        by = _gains(pairs, lambda outcome, index=index: outcome.iou[index])  # type: ignore[misc]
+        if by is not None:
+            gains.append(ClassGain(name, by.mean))
+    return tuple(sorted(gains, key=lambda each: -each.points))
