@@ -17,7 +17,7 @@ $(VENV)/installed: pyproject.toml
 	@touch $@
 
 demo: install
-	$(BIN)/segdistill distill streets tiny_pair bpkd_light run=$(RUN) $(ARGS)
+	$(BIN)/segdistill distill streets tiny_pair bpkd_light out=$(RUN) $(ARGS)
 
 test: lint types unit
 

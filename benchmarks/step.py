@@ -2,8 +2,8 @@
 
     python benchmarks/step.py RECIPE WORDS.. [--measure methods switches loading memory] [--methods kd cwd ..]
 
-The recipe's words name data, pair and a trained teacher, such as `camvid mobile_pair data.root=.. teacher.run=..`. Each
-row is a run of its own in a process of its own. What is measured replaces the same part of results/step.json; the
+The recipe's words name data, pair and a trained teacher, such as `camvid mobile_pair data.root=.. teacher.weights=..`.
+Each row is a run of its own in a process of its own. What is measured replaces the same part of results/step.json; the
 other parts stay.
 
 methods: the parts of a step for every method. Overhead is all that is not the student's forward and backward pass or
@@ -35,7 +35,7 @@ NETWORKS = ("student forward", "student backward", "teacher forward")
 LOSSES = ("task loss", "method loss")
 OTHERS = ("optimiser", "data", "rest")
 TINY = (
-    "streets", "data.size=[32,48]", "data.count=24", "augment.crop=[32,48]", "teacher.run=null",
+    "streets", "data.size=[32,48]", "data.count=24", "augment.crop=[32,48]", "teacher.weights=null",
     "student={backbone: test_resnet, head: fcn, channels: 8}",
     "teacher.network={backbone: test_resnet, head: fcn, channels: 8}", "batch_size=4",
     "validate_every=500", "checkpoint_every=500",

@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--switch", default="")
     options = parser.parse_intermixed_args()
     with tempfile.TemporaryDirectory() as place:
-        words = [*options.words, f"steps={options.steps}", "workers=1", f"run={Path(place) / 'run'}"]
+        words = [*options.words, f"steps={options.steps}", "workers=1", f"out={Path(place) / 'run'}"]
         words += ["baseline=none", *([] if options.method == "none" else [options.method])]
         if "=" in options.switch:
             words.append(options.switch)
@@ -57,13 +57,13 @@ def main() -> None:
 
 def fit(recipe: Recipe, *, distils: bool) -> Iterator[runs.Task]:
     """The task of a run; then, when the generator goes on, the run itself."""
-    assert recipe.run is not None
-    folder = RunFolder(recipe.run)
+    assert recipe.out is not None
+    folder = RunFolder(recipe.out)
     teacher = None
     if distils:
         classes = runs.create_dataset(recipe.data, "train").classes
-        assert recipe.teacher.run is not None
-        teacher = pair(runs.open_model(recipe.teacher.run), recipe.teacher, classes).model.network
+        assert recipe.teacher.weights is not None
+        teacher = pair(runs.open_model(recipe.teacher.weights), recipe.teacher, classes).model.network
     task = runs.prepare_task(recipe, "student", teacher=teacher)
     folder.open(recipe.model_dump(mode="json"), resume=False)
     yield task
@@ -124,8 +124,8 @@ def compiling(recipe: Recipe, distils: bool) -> dict[str, Any]:
     next(run)
     with short_validation():
         next(run, None)
-    assert recipe.run is not None
-    found: dict[str, Any] = json.loads((recipe.run / "environment.json").read_text())["compile"]
+    assert recipe.out is not None
+    found: dict[str, Any] = json.loads((recipe.out / "environment.json").read_text())["compile"]
     return found
 
 
@@ -157,14 +157,14 @@ def memory(recipe: Recipe, distils: bool) -> dict[str, Any]:
         original(display, done, terms)
         resident[done] = process.memory_info().rss / 1e6
 
-    if recipe.teacher.run is None:  # an untrained one costs the same
-        assert recipe.run is not None
-        place = recipe.run.with_name("teacher")
+    if recipe.teacher.weights is None:  # an untrained one costs the same
+        assert recipe.out is not None
+        place = recipe.out.with_name("teacher")
         once = recipe.teacher.model_copy(update={"train": {"steps": 1}})
         runs.train(
-            recipe.model_copy(update={"role": "teacher", "method": [], "run": place, "teacher": once}), quiet=True
+            recipe.model_copy(update={"role": "teacher", "method": [], "out": place, "teacher": once}), quiet=True
         )
-        recipe = recipe.model_copy(update={"teacher": recipe.teacher.model_copy(update={"run": str(place)})})
+        recipe = recipe.model_copy(update={"teacher": recipe.teacher.model_copy(update={"weights": str(place)})})
     with mock.patch.object(Display, "step", note):
         job = fit(recipe, distils=distils)
         next(job)

@@ -1,4 +1,4 @@
-"""A network with a usual defect: it divides by the spread of its features, which an image of one colour has not."""
+"""A network with a usual defect: it divides by the spread of its features, which an image of one color has not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Spread(nn.Module):
-    """(x - least) / (sqrt(most - least) + epsilon) of each image; of one colour: 0 / epsilon, and no gradient."""
+    """(x - least) / (sqrt(most - least) + epsilon) of each image; of one color: 0 / epsilon, and no gradient."""
 
     def __init__(self, epsilon: float) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Large(nn.Sequential):
 
 
 class Fragile(nn.Module):
-    """epsilon 0: scores of an image of one colour are not finite; 1e-5: only their gradients are not."""
+    """epsilon 0: scores of an image of one color are not finite; 1e-5: only their gradients are not."""
 
     def __init__(self, num_classes: int, epsilon: float = 0.0) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A folder of images whose pixels have the colour of their class, and networks that know these colours."""
+"""A folder of images whose pixels have the color of their class, and networks that know these colors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-COLOURS = ((200, 30, 40), (30, 160, 60), (40, 60, 210), (220, 210, 60), (120, 120, 120))
+COLORS = ((200, 30, 40), (30, 160, 60), (40, 60, 210), (220, 210, 60), (120, 120, 120))
 SIZE = (32, 48)
 _MEAN, _STD = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
 
@@ -20,8 +20,8 @@ def paint(root: Path, count: int = 10) -> Path:
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True)
     for index in range(count):
-        mask = rng.integers(0, len(COLOURS), (SIZE[0] // 8, SIZE[1] // 8)).repeat(8, 0).repeat(8, 1)
-        image = np.clip(np.array(COLOURS)[mask] + rng.integers(-3, 4, (*SIZE, 3)), 0, 255)
+        mask = rng.integers(0, len(COLORS), (SIZE[0] // 8, SIZE[1] // 8)).repeat(8, 0).repeat(8, 1)
+        image = np.clip(np.array(COLORS)[mask] + rng.integers(-3, 4, (*SIZE, 3)), 0, 255)
         mask[:2] = 255
         Image.fromarray(image.astype(np.uint8)).save(root / "images" / f"a{index}.png")
         Image.fromarray(mask.astype(np.uint8)).save(root / "masks" / f"a{index}.png")
@@ -30,7 +30,7 @@ def paint(root: Path, count: int = 10) -> Path:
 
 
 def paint_one_plain(root: Path) -> Path:
-    """Eight images for training, of which a3 is of one colour, and two for validation."""
+    """Eight images for training, of which a3 is of one color, and two for validation."""
     paint(root)
     Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(root / "images" / "a3.png")
     (root / "train.txt").write_text("".join(f"a{index}\n" for index in range(8)))
@@ -39,16 +39,16 @@ def paint_one_plain(root: Path) -> Path:
 
 
 class Nearest(nn.Module):
-    """Scores the nearest colour, normalised as ImageNet's: 2 c x - c c, which orders as -|x - c|^2.
+    """Scores the nearest color, normalised as ImageNet's: 2 c x - c c, which orders as -|x - c|^2.
 
-    order: the index it gives to each colour.
+    order: the index it gives to each color.
     """
 
     def __init__(self, order: tuple[int, ...] = (0, 1, 2, 3, 4)) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 3, 1, bias=False)
         self.classifier = nn.Conv2d(3, len(order), 1)
-        centre = (torch.tensor(COLOURS) / 255 - _MEAN) / _STD
+        centre = (torch.tensor(COLORS) / 255 - _MEAN) / _STD
         with torch.no_grad():
             self.stem.weight.copy_(torch.eye(3)[..., None, None])
             self.classifier.weight[list(order)] = 2 * centre[..., None, None]

@@ -42,7 +42,7 @@ def provide(store: Path, folder: Path, text: str) -> None:
     for path, make in WORLD.items():
         name = re.escape(path)
         named = re.search(rf"(?<![\w/.-]){name}(?![\w-])", text)
-        made = re.search(rf"""(?<![.\w])run=["']?{name}(?![\w-])""", text)
+        made = re.search(rf"""(?<![.\w])out=["']?{name}(?![\w-])""", text)
         if not named or made:
             continue
         if not (store / path).exists():
@@ -112,9 +112,9 @@ def _own(values: tuple[int, ...] = (0, 1, 2), names: str = "road\ncar\nsky\n") -
 def _painted(root: Path) -> None:
     for number in range(6):
         _picture(root / "images" / f"photo_{number}.jpg")
-        colours = np.repeat(np.array([[128, 64, 128], [0, 0, 142], [0, 0, 0]], np.uint8), (30, 30, 4), axis=0)
+        colors = np.repeat(np.array([[128, 64, 128], [0, 0, 142], [0, 0, 0]], np.uint8), (30, 30, 4), axis=0)
         (root / "masks").mkdir(exist_ok=True)
-        Image.fromarray(np.tile(colours, (SIZE[0], 1, 1))).save(root / "masks" / f"photo_{number}.png")
+        Image.fromarray(np.tile(colors, (SIZE[0], 1, 1))).save(root / "masks" / f"photo_{number}.png")
 
 
 def _unlabelled(root: Path) -> None:
@@ -173,7 +173,7 @@ def _distilled(*parts: str, data: Make | None = None) -> Make:
             data(own)
         root = () if data is None else (f"data.root={own}",)
         words = [*parts, "tiny_pair", "kd", *root]
-        segdistill.distill(*words, *small("distill", words), run=run, quiet=True)
+        segdistill.distill(*words, *small("distill", words), out=run, quiet=True)
 
     return make
 
@@ -182,7 +182,7 @@ def _teacher(run: Path) -> None:
     own = run.parents[1] / "data_of_runs" / run.name
     _own()(own)
     words = ["folder", "tiny_pair", f"data.root={own}", "role=teacher"]
-    segdistill.train(*words, *small("train", words), run=run, quiet=True)
+    segdistill.train(*words, *small("train", words), out=run, quiet=True)
 
 
 def _yaml_files() -> dict[str, Make]:

@@ -29,7 +29,7 @@ SMALL = (
     "teacher.train.steps=2",
     "teacher.check=false",
     "batch_size=2",
-    "accumulate=1",
+    "grad_accumulation=1",
     "workers=0",
     "augment.crop=[32,48]",
 )

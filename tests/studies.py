@@ -96,12 +96,12 @@ def real_study(folder: Path, tiny: Sequence[str]) -> Path:
     parts = ["folder", *(part for part in tiny if not part.startswith(("streets", "data."))), f"data.root={data}"]
     parts += ["steps=3", "validate_every=1", "baseline=none"]
     place = folder / "study"
-    runs.train(load_recipe(*parts, role="teacher", run=place / "teacher"), quiet=True)
+    runs.train(load_recipe(*parts, role="teacher", out=place / "teacher"), quiet=True)
     names = {ALONE: "alone", METHOD: "kd"}
     for seed in (0, 1):
-        runs.train(load_recipe(*parts, f"seed={seed}", run=place / f"alone-{seed}"), quiet=True)
-        teacher = f"teacher.run={place / 'teacher'}"
-        runs.distill(load_recipe(*parts, "kd", teacher, f"seed={seed}", run=place / f"kd-{seed}"), quiet=True)
+        runs.train(load_recipe(*parts, f"seed={seed}", out=place / f"alone-{seed}"), quiet=True)
+        teacher = f"teacher.weights={place / 'teacher'}"
+        runs.distill(load_recipe(*parts, "kd", teacher, f"seed={seed}", out=place / f"kd-{seed}"), quiet=True)
     made = study({METHOD: gain(4.2, (1.0, 7.4), seeds=2)}, classes=len(CLASSES))
     outcomes = tuple(replace(row, folder=f"{names[row.label]}-{row.seed}") for row in made.outcomes)
     moved = tuple(ClassGain(name, 4.0 - index) for index, name in enumerate(CLASSES))

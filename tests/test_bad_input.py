@@ -39,7 +39,7 @@ def own_data(tmp_path: Path) -> Path:
 
 def train(root: Path, *more: str, workers: int = 0) -> segdistill.commands.train.train.Trained:
     run = root.parent / "run"
-    words = ("folder", NETWORK, *SHORT, f"data.root={root}", f"run={run}", f"workers={workers}", *more)
+    words = ("folder", NETWORK, *SHORT, f"data.root={root}", f"out={run}", f"workers={workers}", *more)
     return segdistill.train(*words, quiet=True)
 
 
@@ -77,7 +77,7 @@ def break_value(root: Path) -> None:
     Image.fromarray(np.full((40, 48), 7, np.uint8)).save(root / "masks" / "a0.png")
 
 
-def break_colour(root: Path) -> None:
+def break_color(root: Path) -> None:
     Image.fromarray(np.zeros((40, 48, 3), np.uint8)).save(root / "masks" / "a0.png")
 
 
@@ -92,7 +92,7 @@ def break_png(root: Path) -> None:
     [
         (break_size, ["a0.png", "24x20", "48x40"]),
         (break_value, ["a0.png", "value 7", "0..1"]),
-        (break_colour, ["a0.png", "colour"]),
+        (break_color, ["a0.png", "color"]),
         (break_png, ["a0.png", "Can't read"]),
     ],
 )
@@ -124,10 +124,10 @@ def test_a_folder_with_other_things_in_it_is_left_alone(own_data: Path) -> None:
 
 
 def test_a_teacher_of_other_classes_is_refused_before_training(own_data: Path, tiny: tuple[str, ...]) -> None:
-    teacher = segdistill.train(*tiny, "role=teacher", "steps=1", run=own_data.parent / "teacher", quiet=True)
+    teacher = segdistill.train(*tiny, "role=teacher", "steps=1", out=own_data.parent / "teacher", quiet=True)
     words = ("folder", NETWORK, *SHORT, "kd", f"data.root={own_data}")
     with pytest.raises(RecipeError, match="other classes"):
-        segdistill.distill(*words, run=own_data.parent / "x", **{"teacher": {"run": teacher.folder}}, quiet=True)
+        segdistill.distill(*words, out=own_data.parent / "x", **{"teacher": {"weights": teacher.folder}}, quiet=True)
     assert not (own_data.parent / "x").exists()
 
 
@@ -146,7 +146,7 @@ def test_a_checkpoint_that_is_not_ours_is_refused_without_running_it(own_data: P
         (done.folder / "checkpoints" / name).write_bytes(attack)
     with pytest.raises(CheckpointError, match="Can't resume"):
         segdistill.train(
-            "folder", NETWORK, *SHORT, f"data.root={own_data}", run=done.folder, workers=0, resume=True, quiet=True
+            "folder", NETWORK, *SHORT, f"data.root={own_data}", out=done.folder, workers=0, resume=True, quiet=True
         )
     assert not (tmp_path / "owned").exists()
 
@@ -154,7 +154,7 @@ def test_a_checkpoint_that_is_not_ours_is_refused_without_running_it(own_data: P
 def test_no_space_while_saving_keeps_the_last_checkpoint(own_data: Path, segdistill: Run) -> None:
     """A limit on the size of a file fails a write in its middle, as a full disk does."""
     run = own_data.parent / "run"
-    words = ["train", "folder", NETWORK, *SHORT, f"data.root={own_data}", f"run={run}", "workers=0"]
+    words = ["train", "folder", NETWORK, *SHORT, f"data.root={own_data}", f"out={run}", "workers=0"]
     first = segdistill(*words, file_bytes=200 * 1024)
     assert first.returncode == 1
     assert "Can't save" in first.stderr

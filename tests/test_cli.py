@@ -22,7 +22,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def finished(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[str, ...]) -> Path:
     """A finished distillation, made once."""
     folder = tmp_path_factory.mktemp("cli") / "run"
-    library.distill(*tiny, "bpkd", run=folder, quiet=True)
+    library.distill(*tiny, "bpkd", out=folder, quiet=True)
     return folder
 
 
@@ -54,11 +54,11 @@ def test_the_table_is_honest(finished: Path) -> None:
     assert f"{distilled['scores']['miou']:.2f}" in table
 
 
-def test_the_picture_grid_shows_the_prediction_in_class_colours(finished: Path) -> None:
+def test_the_picture_grid_shows_the_prediction_in_class_colors(finished: Path) -> None:
     grid = np.array(Image.open(finished / "grid.png").convert("RGB")).reshape(-1, 3)
     assert len(grid) > 500_000
-    for colour in Streets.classes.colours[:3]:
-        assert (np.abs(grid.astype(int) - colour).sum(1) < 12).mean() > 0.003
+    for color in Streets.classes.colors[:3]:
+        assert (np.abs(grid.astype(int) - color).sum(1) < 12).mean() > 0.003
 
 
 def test_the_student_works_with_nothing_else(finished: Path, tmp_path: Path, segdistill: Run) -> None:
@@ -103,14 +103,14 @@ def test_evaluate_takes_other_data(finished: Path, segdistill: Run) -> None:
 def test_a_given_teacher_and_baseline_are_used_as_they_are(
     finished: Path, tmp_path: Path, tiny: tuple[str, ...]
 ) -> None:
-    words = (*tiny, "kd", f"teacher.run={finished / 'teacher'}")
-    done = library.distill(*words, baseline=str(finished / "alone"), run=tmp_path / "x", quiet=True)
+    words = (*tiny, "kd", f"teacher.weights={finished / 'teacher'}")
+    done = library.distill(*words, baseline=str(finished / "alone"), out=tmp_path / "x", quiet=True)
     assert not (tmp_path / "x" / "teacher").exists()
     assert not (tmp_path / "x" / "alone").exists()
     before = json.loads((finished / "result.json").read_text())["rows"]
     for row, earlier in zip(done.proof.rows[:2], before[:2], strict=True):
         assert row.scores.miou == pytest.approx(earlier["scores"]["miou"], abs=1e-3)
-    none = library.distill(*words, baseline="none", run=tmp_path / "y", quiet=True)
+    none = library.distill(*words, baseline="none", out=tmp_path / "y", quiet=True)
     assert [row.name for row in none.proof.rows] == ["teacher", "distilled"]
     assert none.proof.gain is None
     weights = [(tmp_path / name / "student.safetensors").read_bytes() for name in ("x", "y")]

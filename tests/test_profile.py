@@ -112,7 +112,7 @@ def test_the_convention_of_convolutions_leaves_the_rest_out() -> None:
 
 
 def test_a_run_folder_brings_its_own_classes_and_crop(tmp_path: Path, tiny: tuple[str, ...]) -> None:
-    run = library.train(*tiny, "steps=1", run=tmp_path / "run", quiet=True).folder
+    run = library.train(*tiny, "steps=1", out=tmp_path / "run", quiet=True).folder
     done = library.profile(run, latency=False)
     assert (done.num_classes, done.size) == (8, (32, 48))
     assert library.profile(run, size=(64, 64), latency=False).size == (64, 64)

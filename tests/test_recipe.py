@@ -71,7 +71,7 @@ def test_a_resolved_recipe_loads_again_as_itself(tmp_path: Path) -> None:
         (["camvid", "mobile_pair", "student.hed=fcn"], ["'student.hed'", "'head'"]),
         (["camvid", "student=mobilenet_pspnet"], ["'mobilenet_pspnet'", "'mobilenetv2_pspnet'"]),
         (["camvid", "mobile_pair", "teacher.train.stepz=3"], ["'teacher.train.stepz'", "'steps'"]),
-        (["camvid", "batch_size=8", "accumulate=3"], ["batch_size 8", "accumulate 3"]),
+        (["camvid", "batch_size=8", "grad_accumulation=3"], ["batch_size 8", "grad_accumulation 3"]),
         (["camvid", "steps.a=1", "steps.b.c=1"], ["steps"]),
         (["mobile_pair"], ["'data'", "missing"]),
         (["camvid", "missing.yaml"], ["missing.yaml"]),
@@ -99,7 +99,7 @@ def test_an_error_in_a_file_names_the_file(tmp_path: Path) -> None:
         "method: [kd]",
         "data: {name: street}",
         "{data: {name: streets}, method: [kdd]}",
-        "{data: {name: streets}, batch_size: 5, accumulate: 2}",
+        "{data: {name: streets}, batch_size: 5, grad_accumulation: 2}",
         "{data: {name: streets}, student: {3: 4}}",
         "{data: {name: streets}, inference: whole}",
         "{data: {name: streets}, 3: 4}",
@@ -114,7 +114,7 @@ def test_what_a_recipe_of_a_run_lacks_or_gets_wrong_is_told_with_its_file(text: 
 def test_a_run_whose_recipe_lost_its_data_set_is_told_with_the_file(
     tiny: tuple[str, ...], tmp_path: Path, segdistill: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    assert segdistill("train", *tiny, "steps=1", f"run={tmp_path}/run").returncode == 0
+    assert segdistill("train", *tiny, "steps=1", f"out={tmp_path}/run").returncode == 0
     file = tmp_path / "run" / "recipe.yaml"
     recipe = yaml.safe_load(file.read_text())
     del recipe["data"]
@@ -155,7 +155,7 @@ def test_a_rate_and_a_batch_that_belong_together_are_left_alone() -> None:
 
 def test_training_says_so(tiny: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (file := tmp_path / "tuned.yaml").write_text("{batch_size: 16, optimizer: {lr: 0.02}}")
-    segdistill.train(file, *tiny, "steps=1", run=tmp_path / "run")
+    segdistill.train(file, *tiny, "steps=1", out=tmp_path / "run")
     assert capsys.readouterr().err.count("came with one of 16") == 1
 
 
@@ -175,3 +175,26 @@ def test_a_key_of_several_types_is_named_once_and_without_their_inner_names() ->
     assert str(caught.value) == (
         "Key 'data.classes': Input should be a valid list, or should be a path, found 5. (set in 'data.classes=5')"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["run=x"], "Key 'run' is called 'out' now."),
+        (["accumulate=2"], "Key 'accumulate' is called 'grad_accumulation' now."),
+        (["teacher.run=x"], "Key 'teacher.run' is called 'teacher.weights' now."),
+        (["teacher.train.accumulate=2"], "Key 'teacher.train.accumulate' is called 'teacher.train.grad_accumulation'"),
+        (["augment.pad_colour=[0,0,0]"], "Key 'augment.pad_colour' is called 'augment.pad_color' now."),
+        (["kd", "method.kd.standardise=true"], "Key 'method.kd.standardise' is called 'method.kd.standardize' now."),
+        (["openmmlab"], "The fragment 'openmmlab' is called 'openmmlab_pipeline' now."),
+    ],
+)
+def test_a_renamed_key_is_answered_with_its_new_name(words: list[str], told: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(told)):
+        load_recipe("streets", *words)
+
+
+@pytest.mark.parametrize("key", ["colours", "mask_colours"])
+def test_a_renamed_key_of_a_data_set_is_answered_with_its_new_name(key: str) -> None:
+    with pytest.raises(RecipeError, match=f"Key 'data.{key}' is called 'data.{key.replace('colours', 'colors')}' now."):
+        load_recipe("folder", f"data.{key}=true")

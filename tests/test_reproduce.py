@@ -51,7 +51,7 @@ def test_words_mean_one_thing() -> None:
 
 def test_what_can_not_work_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere"):
-        library.reproduce("bpkd/cityscapes/pspnet_r18/bpkd", "data.root=nowhere", run=tmp_path / "run", quiet=True)
+        library.reproduce("bpkd/cityscapes/pspnet_r18/bpkd", "data.root=nowhere", out=tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
 
 
@@ -96,7 +96,7 @@ def test_reproduce_puts_measured_beside_published_and_says_what_differed(
     roots: dict[str, Path], tmp_path: Path, segdistill: Run
 ) -> None:
     name = "bpkd/cityscapes/pspnet_r18/bpkd"
-    words = ("reproduce", name, *TINY, f"data.root={roots['cityscapes']}", f"run={tmp_path / 'run'}")
+    words = ("reproduce", name, *TINY, f"data.root={roots['cityscapes']}", f"out={tmp_path / 'run'}")
     result = json.loads(json.dumps(library.reproduce(*words[1:], quiet=True).as_dict()))
     assert [line["row"].rpartition("/")[2] for line in result["lines"]] == ["bpkd", "student", "teacher"]
     assert [line["published"]["miou"] for line in result["lines"]] == [77.57, 74.23, 79.74]
@@ -112,7 +112,7 @@ def test_reproduce_puts_measured_beside_published_and_says_what_differed(
     assert "data.partial=True (unset)" in result["changed"]
     assert any("random weights (open-mmlab://resnet18_v1c)" in change for change in result["changed"])
     assert any(change.startswith("the teacher is trained in this run") for change in result["changed"])
-    assert not any("data.root" in change or "run=" in change for change in result["changed"])
+    assert not any("data.root" in change or "out=" in change for change in result["changed"])
     with pytest.raises(TrainingError, match="--resume"):
         library.reproduce(*words[1:], quiet=True)
     again = segdistill(*words, "--resume")
@@ -124,7 +124,7 @@ def test_reproduce_puts_measured_beside_published_and_says_what_differed(
 
 def test_a_camvid_row_of_cirkd_is_measured_on_the_test_list(roots: dict[str, Path], tmp_path: Path) -> None:
     name = "cirkd/camvid/deeplabv3_r18/teacher"
-    done = library.reproduce(name, *TINY, f"data.root={roots['camvid']}", run=tmp_path / "run", quiet=True)
+    done = library.reproduce(name, *TINY, f"data.root={roots['camvid']}", out=tmp_path / "run", quiet=True)
     assert [line.row.name for line in done.lines] == [name]
     test = library.evaluate(tmp_path / "run", "data.validation=test", quiet=True)
     assert test.images == 2
@@ -135,13 +135,13 @@ def test_a_camvid_row_of_cirkd_is_measured_on_the_test_list(roots: dict[str, Pat
 def test_a_given_teacher_is_named_if_it_is_another(roots: dict[str, Path], tmp_path: Path) -> None:
     words = (*TINY, f"data.root={roots['voc']}", "baseline=none")
     teacher = tmp_path / "teacher"
-    library.reproduce("cirkd/voc/pspnet_r18/teacher", *words, run=teacher, quiet=True)
+    library.reproduce("cirkd/voc/pspnet_r18/teacher", *words, out=teacher, quiet=True)
     done = library.reproduce(
         "cirkd/voc/pspnet_r18/dsd",
         *words,
-        f"teacher.run={teacher}",
+        f"teacher.weights={teacher}",
         "teacher.check=false",  # one step makes no teacher
-        run=tmp_path / "run",
+        out=tmp_path / "run",
         quiet=True,
     )
     assert f"the teacher is {teacher} (deeplabv3_resnet101_voc_best_model.pth)" in done.changed

@@ -49,13 +49,13 @@ def test_absurd_yaml_is_refused_wherever_it_is_read(kind: str, tmp_path: Path) -
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     with pytest.raises(RecipeError, match=rf"mine\.yaml is not valid YAML.*{reason}"):
-        segdistill.train(str(file), run=tmp_path / "run", quiet=True)
+        segdistill.train(str(file), out=tmp_path / "run", quiet=True)
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
         for place in range(4):
             Image.new("L", (8, 8)).save(tmp_path / folder / f"{place}.png")
     with pytest.raises(DataError, match=reason):
-        segdistill.train("folder", NETWORK, f"data.root={tmp_path}", f"data.classes={file}", run=tmp_path / "run")
+        segdistill.train("folder", NETWORK, f"data.root={tmp_path}", f"data.classes={file}", out=tmp_path / "run")
     save_file({"a": torch.zeros(1)}, tmp_path / "mine.safetensors")
     with pytest.raises(CheckpointError, match=reason):
         segdistill.load_model(tmp_path / "mine.safetensors")

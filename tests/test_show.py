@@ -15,7 +15,7 @@ from PIL import Image
 
 from segdistill import create_model, distill, show, train
 from segdistill.core.classes import IGNORE_INDEX
-from segdistill.data.colors import colourise, with_legend
+from segdistill.data.colors import colorise, with_legend
 from segdistill.data.datasets.streets import Streets
 from segdistill.data.tables import label_table
 from segdistill.reporting.activations import activation_map
@@ -27,7 +27,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[str, ...]) -> Path:
     folder = tmp_path_factory.mktemp("show") / "run"
-    distill(*tiny, "kd", run=folder, quiet=True)
+    distill(*tiny, "kd", out=folder, quiet=True)
     return folder
 
 
@@ -106,12 +106,12 @@ def test_a_legend_names_the_classes_that_are_there_below_the_picture() -> None:
     label = (
         torch.tensor([[0, 2], [2, IGNORE_INDEX]], dtype=torch.uint8).repeat_interleave(100, 0).repeat_interleave(100, 1)
     )
-    pixels = colourise(label, classes)
+    pixels = colorise(label, classes)
     shown = with_legend(pixels, label, classes)
     assert np.array_equal(shown[:200], pixels)
-    below = {tuple(colour) for colour in shown[200:].reshape(-1, 3).tolist()}
-    assert {classes.colours[0], classes.colours[2]} <= below
-    assert classes.colours[1] not in below
+    below = {tuple(color) for color in shown[200:].reshape(-1, 3).tolist()}
+    assert {classes.colors[0], classes.colors[2]} <= below
+    assert classes.colors[1] not in below
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     (folder / "data" / "classes.txt").write_text("\n".join(names), encoding="utf-8")
     train(
         "folder", f"data.root={folder / 'data'}", "augment.crop=[32,48]", "steps=1", "batch_size=2", "workers=0",
-        "student={backbone: mobilenetv2_035, head: fcn, channels: 8}", run=folder / "run", quiet=True,
+        "student={backbone: mobilenetv2_035, head: fcn, channels: 8}", out=folder / "run", quiet=True,
     )  # fmt: skip
     (folder / "test" / "berlin").mkdir(parents=True)
     for index in range(2):

@@ -109,7 +109,7 @@ def _tear(path: Path, draw: random.Random) -> None:
 
 def _go(words: tuple[str, ...], folder: Path, **limits: int) -> tuple[Forked, str]:
     more = ["--resume"] if words[0] != "compare" else []
-    process = Forked(*words, f"run={folder}", *more, joined=True, **limits)  # type: ignore[arg-type]
+    process = Forked(*words, f"out={folder}", *more, joined=True, **limits)  # type: ignore[arg-type]
     return process, " ".join(finish([process]).split())
 
 

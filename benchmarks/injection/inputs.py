@@ -55,20 +55,20 @@ class Kind:
 
 _RUN = ("run", "data")
 _EVALUATE = "evaluate {i}/run data.root={i}/data"
-_FOLDER = " ".join(("train folder", *_NETWORK, *_SHORT, "data.root={i}/data run={o}/run"))
+_FOLDER = " ".join(("train folder", *_NETWORK, *_SHORT, "data.root={i}/data out={o}/run"))
 _LONGER = ("steps=6", "checkpoint_every=4", "validate_every=3")
 _STATES = ("stopped/checkpoints/last.pt", "stopped/checkpoints/previous.pt")
-_GO_ON = " ".join(("train folder", *_NETWORK, *_SHORT, *_LONGER, "data.root={b}/data run={o}/stopped --resume"))
+_GO_ON = " ".join(("train folder", *_NETWORK, *_SHORT, *_LONGER, "data.root={b}/data out={o}/stopped --resume"))
 _SAYS = "goes on after step"
 _CACHED = " ".join(
     ("folder kd baseline=none teacher.check=false teacher.cache=logits", *_NETWORK, *_SHORT, "steps=3",
-     "data.root={b}/data teacher.run={b}/run")
+     "data.root={b}/data teacher.weights={b}/run")
 )  # fmt: skip
-_FROM_CACHE = f"distill {_CACHED} teacher.cache_folder={{o}}/cache run={{o}}/run"
+_FROM_CACHE = f"distill {_CACHED} teacher.cache_folder={{o}}/cache out={{o}}/run"
 KINDS = {
     "recipe": Kind(
         ("recipe.yaml",),
-        f"train {{i}}/recipe.yaml {' '.join(_SHORT[1:])} data.root={{i}}/data run={{o}}/run",
+        f"train {{i}}/recipe.yaml {' '.join(_SHORT[1:])} data.root={{i}}/data out={{o}}/run",
         ("recipe.yaml", "data"),
         text=True,
     ),
@@ -100,7 +100,7 @@ KINDS = {
     "class map": Kind(
         ("map.yaml",),
         "distill " + _FOLDER.removeprefix("train ")
-        + " kd baseline=none teacher.check=false teacher.run={i}/run teacher.class_map={i}/map.yaml",
+        + " kd baseline=none teacher.check=false teacher.weights={i}/run teacher.class_map={i}/map.yaml",
         ("map.yaml", *_RUN), text=True,
     ),
     "state of a run": Kind(_STATES, _GO_ON, holds=("stopped",), same="whole", says=_SAYS),
@@ -207,15 +207,15 @@ def _make(base: Path) -> None:
     (base / "data" / "classes.txt").write_text("road\ncar\nsky\n")
     (base / "data" / "train.txt").write_text("a1\na2\na3\nb2\nb3\n")
     (base / "data" / "val.txt").write_text("a0\nb1\n")
-    rows = [{"name": name, "id": place, "colour": [place, 9, 9]} for place, name in enumerate(("road", "car", "sky"))]
+    rows = [{"name": name, "id": place, "color": [place, 9, 9]} for place, name in enumerate(("road", "car", "sky"))]
     (base / "table.yaml").write_text(yaml.safe_dump({"classes": rows, "void": {255: "nothing"}}))
     (base / "map.yaml").write_text("road: road\ncar: car\nsky: sky\n")
-    words = ("folder", *_NETWORK, *_SHORT, f"data.root={base / 'data'}", f"run={base / 'run'}")
+    words = ("folder", *_NETWORK, *_SHORT, f"data.root={base / 'data'}", f"out={base / 'run'}")
     segdistill.train(*words, quiet=True)
     shutil.copy(base / "run" / "recipe.yaml", base / "recipe.yaml")
     _make_states(base)
     cached = (*_CACHED.format(b=base).split(" "), f"teacher.cache_folder={base / 'cache'}")
-    segdistill.distill(*cached, run=base / "cached", quiet=True)
+    segdistill.distill(*cached, out=base / "cached", quiet=True)
     torch.manual_seed(0)
     config = transformers.SegformerConfig(num_labels=3, id2label={0: "road", 1: "car", 2: "sky"})
     transformers.SegformerForSemanticSegmentation(config).save_pretrained(base / "hf")
@@ -247,8 +247,8 @@ def _make_states(base: Path) -> None:
     import segdistill
 
     words = ("folder", *_NETWORK, *_SHORT, *_LONGER, f"data.root={base / 'data'}")
-    segdistill.train(*words, run=base / "whole", quiet=True)
-    segdistill.train(*words, "checkpoint_every=3", run=base / "other", quiet=True)
+    segdistill.train(*words, out=base / "whole", quiet=True)
+    segdistill.train(*words, "checkpoint_every=3", out=base / "other", quiet=True)
     shutil.copytree(base / "whole", base / "stopped", ignore=shutil.ignore_patterns("student.*"))
     states = base / "stopped" / "checkpoints"
     (states / "previous.pt").replace(states / "last.pt")

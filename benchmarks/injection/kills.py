@@ -74,9 +74,9 @@ def run(item: Item, work: Path) -> None:
 def _start(words: tuple[str, ...], folder: Path, number: int, steady: bool) -> list[Forked]:
     more = ["--resume"] if words[0] != "compare" else []
     if steady and number == 1:
-        more.append("accumulate=2")  # two micro-batches hold what two processes did: batch norm sees the same
-    return ranks(*words, f"run={folder}", *more, number=number) if number > 1 else [
-        Forked(*words, f"run={folder}", *more)
+        more.append("grad_accumulation=2")  # two micro-batches hold what two processes did: batch norm sees the same
+    return ranks(*words, f"out={folder}", *more, number=number) if number > 1 else [
+        Forked(*words, f"out={folder}", *more)
     ]  # fmt: skip
 
 

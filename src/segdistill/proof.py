@@ -8,7 +8,7 @@ from pathlib import Path
 
 from segdistill.core.storage import write_json, write_text
 from segdistill.data.base import SegmentationDataset
-from segdistill.data.colors import Pixels, colourise
+from segdistill.data.colors import Pixels, colorise
 from segdistill.evaluation.cost.cost import gflops, milliseconds, parameters
 from segdistill.evaluation.inference.inference import infer
 from segdistill.evaluation.scoring import count
@@ -97,11 +97,11 @@ def _pictures(
     chosen = min(_PICTURES, len(validation))
     for index in range(chosen):
         sample = validation[(2 * index + 1) * len(validation) // (2 * chosen)]
-        row = [sample.image.permute(1, 2, 0).numpy(), colourise(sample.label, classes)]
+        row = [sample.image.permute(1, 2, 0).numpy(), colorise(sample.label, classes)]
         for contender in contenders:
             network = contender.model.network
             device = next(network.parameters()).device
             predicted = infer(network, sample.image[None].to(device), inference).classes[0]
-            row.append(colourise(predicted, contender.model.classes))
+            row.append(colorise(predicted, contender.model.classes))
         rows.append(row)
     return rows

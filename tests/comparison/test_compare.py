@@ -33,7 +33,7 @@ SHORT = ("budget=steps:3", "teacher.train.steps=2", "checkpoint_every=1")
 @pytest.fixture(scope="module")
 def study(tiny: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Study]:
     folder = tmp_path_factory.mktemp("study") / "s"
-    parts = [*tiny, *SHORT, f"run={folder}"]
+    parts = [*tiny, *SHORT, f"out={folder}"]
     return folder, compare(*parts, methods="none,kd,cwd", seeds="0,1", quiet=True)
 
 
@@ -53,7 +53,7 @@ def test_every_method_and_the_student_alone_over_all_seeds(study: tuple[Path, St
         recipe = yaml.safe_load((folder / f"{label}-1" / "recipe.yaml").read_text())
         assert recipe["seed"] == 1
         assert recipe["steps"] == 3
-        assert recipe["teacher"]["run"] == str(folder / "teacher")
+        assert recipe["teacher"]["weights"] == str(folder / "teacher")
     assert "student alone" in (folder / "table.md").read_text()
     lines = (folder / "table.csv").read_text().splitlines()
     assert len(lines) == 1 + 1 + 6
@@ -64,8 +64,8 @@ def test_a_finished_run_equals_the_same_distillation_made_alone(
     study: tuple[Path, Study], tiny: tuple[str, ...], tmp_path: Path, segdistill: Run
 ) -> None:
     folder, _ = study
-    words = [*tiny, "kd", "seed=1", "steps=3", "baseline=none", f"teacher.run={folder / 'teacher'}"]
-    done = segdistill("distill", *words, f"run={tmp_path / 'own'}")
+    words = [*tiny, "kd", "seed=1", "steps=3", "baseline=none", f"teacher.weights={folder / 'teacher'}"]
+    done = segdistill("distill", *words, f"out={tmp_path / 'own'}")
     assert done.returncode == 0, done.stderr
     own, compared = ((path / "student.safetensors").read_bytes() for path in (tmp_path / "own", folder / "kd-1"))
     assert own == compared
@@ -75,8 +75,8 @@ def test_going_on_repeats_nothing_and_takes_more_methods_and_seeds(
     tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study]
 ) -> None:
     folder = tmp_path / "s"
-    teacher = f"teacher.run={study[0] / 'teacher'}"
-    compare(*tiny, teacher, *SHORT, methods="kd", seeds=[0], run=folder, quiet=True)
+    teacher = f"teacher.weights={study[0] / 'teacher'}"
+    compare(*tiny, teacher, *SHORT, methods="kd", seeds=[0], out=folder, quiet=True)
     written = (folder / "kd-0" / "student.safetensors").stat().st_mtime_ns
     more = compare(folder, methods={"both": [{"name": "kd"}, {"name": "at"}]}, seeds="1", quiet=True)
     assert (folder / "kd-0" / "student.safetensors").stat().st_mtime_ns == written
@@ -85,7 +85,7 @@ def test_going_on_repeats_nothing_and_takes_more_methods_and_seeds(
     }
     assert scores(compare(folder, quiet=True)) == scores(more)
     with pytest.raises(TrainingError, match="batch_size: 4 then, 2 now"):
-        compare(*tiny, teacher, *SHORT, "batch_size=2", methods="kd", run=folder, quiet=True)
+        compare(*tiny, teacher, *SHORT, "batch_size=2", methods="kd", out=folder, quiet=True)
     with pytest.raises(TrainingError, match="method both"):
         compare(folder, methods={"both": ["kd"]}, quiet=True)
     with pytest.raises(RecipeError, match="goes on with the recipe"):
@@ -96,7 +96,7 @@ def test_killed_three_times_it_ends_in_the_same_table(
     tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study], start: Start, segdistill: Run
 ) -> None:
     folder = tmp_path / "killed"
-    words = ["compare", *tiny, *SHORT, f"run={folder}", "--methods", "kd,cwd", "--seeds", "0,1"]
+    words = ["compare", *tiny, *SHORT, f"out={folder}", "--methods", "kd,cwd", "--seeds", "0,1"]
     draw = random.Random(0)
     for least in (1, 4, 9):  # lines in all journals: in the teacher, in the first runs, in the last ones
         process = start(*words)
@@ -119,7 +119,7 @@ def logged(folder: Path) -> int:
 def test_a_run_that_fails_is_named_and_the_others_finish(
     tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study], segdistill: Run
 ) -> None:
-    words = [*tiny, f"teacher.run={study[0] / 'teacher'}", *SHORT, f"run={tmp_path / 's'}", "--seeds", "0"]
+    words = [*tiny, f"teacher.weights={study[0] / 'teacher'}", *SHORT, f"out={tmp_path / 's'}", "--seeds", "0"]
     done = segdistill("compare", *words, "--methods", "burst={name: kd, weight: 1.0e+39},kd", "--json")
     assert done.returncode == 1
     found = json.loads(done.stdout)
@@ -132,8 +132,8 @@ def test_a_state_that_can_not_be_read_is_put_aside_and_the_run_made_again(
     tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study], segdistill: Run
 ) -> None:
     folder = tmp_path / "s"
-    teacher = f"teacher.run={study[0] / 'teacher'}"
-    compare(*tiny, teacher, *SHORT, methods="kd", seeds="0", run=folder, quiet=True)
+    teacher = f"teacher.weights={study[0] / 'teacher'}"
+    compare(*tiny, teacher, *SHORT, methods="kd", seeds="0", out=folder, quiet=True)
     run = RunFolder(folder / "kd-0")
     before = (run.path / "student.safetensors").read_bytes()
     (run.path / "student.safetensors").unlink()
@@ -148,12 +148,12 @@ def test_a_state_that_can_not_be_read_is_put_aside_and_the_run_made_again(
 def test_minutes_become_steps_once(tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study]) -> None:
     words = [
         *tiny,
-        f"teacher.run={study[0] / 'teacher'}",
+        f"teacher.weights={study[0] / 'teacher'}",
         "budget=minutes:0.003",
         "validate_every=1000",
         "checkpoint_every=1000",
     ]
-    done = compare(*words, methods="skds", seeds="0", run=tmp_path / "s", quiet=True)
+    done = compare(*words, methods="skds", seeds="0", out=tmp_path / "s", quiet=True)
     steps = yaml.safe_load((tmp_path / "s" / "study.yaml").read_text())["steps"]
     assert {each.label: each.steps for each in done.outcomes} == steps
     assert done.budget == "0.003 minutes"
@@ -163,8 +163,8 @@ def test_minutes_become_steps_once(tiny: tuple[str, ...], tmp_path: Path, study:
 
 
 def test_several_at_a_time_reach_the_same(tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study]) -> None:
-    words = [*tiny, *SHORT, f"teacher.run={study[0] / 'teacher'}", "processes=2"]
-    done = compare(*words, methods="kd,cwd", seeds="0", run=tmp_path / "s", quiet=True)
+    words = [*tiny, *SHORT, f"teacher.weights={study[0] / 'teacher'}", "processes=2"]
+    done = compare(*words, methods="kd,cwd", seeds="0", out=tmp_path / "s", quiet=True)
     assert scores(done) == [each for each in scores(study[1]) if each[1] == 0]
 
 
@@ -174,8 +174,8 @@ def test_ray_reaches_the_same(
     monkeypatch.setenv("RAY_worker_niceness", "0")  # 15 by default: beside other work it would take minutes
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
-        words = [*tiny, *SHORT, f"teacher.run={study[0] / 'teacher'}", "executor=ray", "processes=2"]
-        done = compare(*words, methods="kd", seeds="0", run=tmp_path / "s", quiet=True)
+        words = [*tiny, *SHORT, f"teacher.weights={study[0] / 'teacher'}", "executor=ray", "processes=2"]
+        done = compare(*words, methods="kd", seeds="0", out=tmp_path / "s", quiet=True)
     finally:
         ray.shutdown()
     assert scores(done) == [each for each in scores(study[1]) if each[:2] in [("student alone", 0), ("kd", 0)]]
@@ -185,7 +185,7 @@ def test_the_slurm_script_does_every_run(
     tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study], segdistill: Run
 ) -> None:
     folder = tmp_path / "s"
-    words = [*tiny, *SHORT, f"run={folder}", "--methods", "kd", "--seeds", "0"]
+    words = [*tiny, *SHORT, f"out={folder}", "--methods", "kd", "--seeds", "0"]
     asked = segdistill("compare", *words, "executor=slurm")
     assert asked.returncode == 0, asked.stderr
     script = folder / "slurm.sh"
@@ -209,7 +209,7 @@ def test_a_folder_in_which_another_process_trains_is_refused(
     tiny: tuple[str, ...], tmp_path: Path, segdistill: Run
 ) -> None:
     with RunFolder(tmp_path / "r").held():
-        done = segdistill("train", *tiny, f"run={tmp_path / 'r'}", "--resume")
+        done = segdistill("train", *tiny, f"out={tmp_path / 'r'}", "--resume")
     assert done.returncode == 1
     assert f"Another process is training in {tmp_path / 'r'}" in done.stderr
 
@@ -237,7 +237,7 @@ def test_wrong_words_are_refused_before_anything_is_written(
 
     from segdistill.cli.main import app
 
-    done = CliRunner().invoke(app, ["compare", *tiny, f"run={tmp_path / 's'}", *words])
+    done = CliRunner().invoke(app, ["compare", *tiny, f"out={tmp_path / 's'}", *words])
     assert done.exit_code != 0
     assert said in str(done.exception)
     assert not (tmp_path / "s").exists()

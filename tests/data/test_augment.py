@@ -1,4 +1,4 @@
-"""Augmentation: image and label move as one, sizes and ranges hold, and the colours change as they are said to."""
+"""Augmentation: image and label move as one, sizes and ranges hold, and the colors change as they are said to."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_result_is_as_large_as_the_crop(crop: tuple[int, int], size: tuple[i
 
 
 def test_padding_is_void_and_only_where_the_image_ends() -> None:
-    """At scale 1 the image ends at its own size; it has no void pixel and no pixel of the padding's colour."""
+    """At scale 1 the image ends at its own size; it has no void pixel and no pixel of the padding's color."""
     image = torch.full((3, HEIGHT, WIDTH), 200, dtype=torch.uint8)
     augment = Augment(crop=(HEIGHT + 9, WIDTH + 5), scale=(1.0, 1.0), photometric=False)
     padded, label = augment(_sample(ROWS % 3, image), _seed(0))
@@ -220,15 +220,15 @@ def test_void_does_not_count_as_a_class() -> None:
         assert torch.equal(*(augment(_sample(label, image), _seed(seed))[0] for augment in (strict, lax)))
 
 
-# --- Colours --------------------------------------------------------------------------------------------------------
+# --- Colors --------------------------------------------------------------------------------------------------------
 
 
-def test_colours_change_without_moving_anything() -> None:
+def test_colors_change_without_moving_anything() -> None:
     sample = _noise(HEIGHT, WIDTH)
-    plain, coloured = (Augment(crop=(32, 32), photometric=photometric) for photometric in (False, True))
+    plain, colored = (Augment(crop=(32, 32), photometric=photometric) for photometric in (False, True))
     changed = 0
     for seed in range(40):
-        (image, label), (other, other_label) = (augment(sample, _seed(seed)) for augment in (plain, coloured))
+        (image, label), (other, other_label) = (augment(sample, _seed(seed)) for augment in (plain, colored))
         assert torch.equal(label, other_label)
         changed += not torch.equal(image, other)
     assert changed > 30
@@ -256,7 +256,7 @@ def test_the_crop_rule_is_openmmlabs(seed: int) -> None:
     arrays = _protocol()
     label = arrays["random_crop/gt"]
     random = np.random.RandomState(seed)
-    augment = _pipeline("openmmlab")
+    augment = _pipeline("openmmlab_pipeline")
 
     def box() -> tuple[int, int]:
         return random.randint(0, label.shape[0] - 32 + 1), random.randint(0, label.shape[1] - 40 + 1)
@@ -290,12 +290,14 @@ def test_networks_normalise_as_openmmlab_does() -> None:
 )
 def test_openmmlabs_sizes(size: tuple[int, int], base: Any, ratio: float, want: tuple[int, int]) -> None:
     """The image fits into (int(long x ratio), int(short x ratio)) and keeps its shape, sides rounded half up."""
-    augment = _pipeline("openmmlab", base_size=base, scale=(ratio, ratio), crop=(3000, 3000), photometric=False)
+    augment = _pipeline(
+        "openmmlab_pipeline", base_size=base, scale=(ratio, ratio), crop=(3000, 3000), photometric=False
+    )
     seen = augment(_noise(*size), _seed(0))[1] != IGNORE_INDEX
     assert (int(seen.any(1).sum()), int(seen.any(0).sum())) == want
 
 
-def test_cirkds_pipeline_scales_in_tenths_and_leaves_colours_and_crops_alone() -> None:
+def test_cirkds_pipeline_scales_in_tenths_and_leaves_colors_and_crops_alone() -> None:
     augment = _pipeline("cirkd_pipeline", crop=(2 * HEIGHT, 2 * WIDTH))
     white = _sample(torch.zeros(HEIGHT, WIDTH), torch.full((3, HEIGHT, WIDTH), 255, dtype=torch.uint8))
     heights = []

@@ -90,7 +90,7 @@ def test_lists_may_hold_relative_paths_and_blank_lines(root: Path) -> None:
 def test_class_names(root: Path) -> None:
     classes = CamVid(root=root).classes
     assert classes.names == NAMES
-    assert len(set(classes.colours)) == 11
+    assert len(set(classes.colors)) == 11
 
 
 def test_11_is_void_and_12_is_a_mistake(root: Path) -> None:

@@ -187,11 +187,11 @@ def test_class_names_from_a_list_or_a_file(tmp_path: Path) -> None:
     assert _folder(tmp_path, classes=tmp_path / "other.txt").classes.names == ("one", "two", "three")
 
 
-def test_every_class_has_a_colour_of_its_own(tmp_path: Path) -> None:
+def test_every_class_has_a_color_of_its_own(tmp_path: Path) -> None:
     _fill(tmp_path / "train", "a")
     classes = _folder(tmp_path, classes=[f"class {i}" for i in range(150)]).classes
-    assert len(classes) == len(set(classes.colours)) == 150
-    assert all(0 <= part <= 255 for colour in classes.colours for part in colour)
+    assert len(classes) == len(set(classes.colors)) == 150
+    assert all(0 <= part <= 255 for color in classes.colors for part in color)
 
 
 def test_a_class_that_is_named_twice_is_refused(tmp_path: Path) -> None:

@@ -172,10 +172,10 @@ def test_a_method_without_labels_trains_on_unlabelled_images(tmp_path: Path) -> 
     )  # fmt: skip
     teacher = segdistill.train(
         "streets", "data.size=[32,48]", "data.count=6", "augment.crop=[32,48]", "steps=2", "batch_size=2", "workers=0",
-        recipe[-1], run=tmp_path / "teacher", quiet=True,
+        recipe[-1], out=tmp_path / "teacher", quiet=True,
     )  # fmt: skip
     done = segdistill.distill(
-        *recipe, "kd", run=tmp_path / "run", quiet=True, baseline="none", teacher={"run": str(teacher.folder)}
+        *recipe, "kd", out=tmp_path / "run", quiet=True, baseline="none", teacher={"weights": str(teacher.folder)}
     )
     lines = (done.folder / "metrics.jsonl").read_text()
     assert '"kd' in lines

@@ -10,7 +10,7 @@ from itertools import chain, pairwise
 import pytest
 import torch
 
-from segdistill.core.classes import Classes, distinct_colours
+from segdistill.core.classes import Classes, distinct_colors
 from segdistill.core.errors import DataError
 from segdistill.core.seeds import mix
 from segdistill.data.augment import Augment
@@ -23,7 +23,7 @@ COUNT = 10
 class Noise(SegmentationDataset):
     """Ten images of random pixels and of different sizes."""
 
-    classes = Classes(names=("a", "b", "c"), colours=distinct_colours(3))
+    classes = Classes(names=("a", "b", "c"), colors=distinct_colors(3))
 
     def __len__(self) -> int:
         return COUNT
@@ -96,22 +96,22 @@ def test_the_global_generator_has_no_say() -> None:
 # --- Who reads what -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("world", "accumulate"), [(1, 1), (2, 1), (1, 2), (2, 2), (8, 1), (1, 8)])
-def test_ranks_and_micro_batches_divide_the_batch(world: int, accumulate: int) -> None:
+@pytest.mark.parametrize(("world", "grad_accumulation"), [(1, 1), (2, 1), (1, 2), (2, 2), (8, 1), (1, 8)])
+def test_ranks_and_micro_batches_divide_the_batch(world: int, grad_accumulation: int) -> None:
     for step in range(5):
         parts = [
             part
             for rank in range(world)
-            for part in Share(8, rank=rank, world=world, accumulate=accumulate).positions(step)
+            for part in Share(8, rank=rank, world=world, grad_accumulation=grad_accumulation).positions(step)
         ]
-        assert {len(part) for part in parts} == {8 // (world * accumulate)}
+        assert {len(part) for part in parts} == {8 // (world * grad_accumulation)}
         assert sorted(chain.from_iterable(parts)) == Share(8).positions(step)[0] == list(range(8 * step, 8 * step + 8))
 
 
-@pytest.mark.parametrize(("world", "accumulate"), [(2, 1), (1, 2), (2, 2)])
-def test_the_samples_of_a_step_do_not_depend_on_how_it_is_divided(world: int, accumulate: int) -> None:
+@pytest.mark.parametrize(("world", "grad_accumulation"), [(2, 1), (1, 2), (2, 2)])
+def test_the_samples_of_a_step_do_not_depend_on_how_it_is_divided(world: int, grad_accumulation: int) -> None:
     (whole,) = training_batches(_stream(), Share(8), start=3, stop=4, workers=0)
-    shares = [Share(8, rank=rank, world=world, accumulate=accumulate) for rank in range(world)]
+    shares = [Share(8, rank=rank, world=world, grad_accumulation=grad_accumulation) for rank in range(world)]
     parts = [batch for share in shares for batch in training_batches(_stream(), share, start=3, stop=4, workers=0)]
     images = {tuple(image.flatten().tolist()) for part in parts for image in part.image}
     assert images == {tuple(image.flatten().tolist()) for image in whole.image}
@@ -122,7 +122,7 @@ def test_the_samples_of_a_step_do_not_depend_on_how_it_is_divided(world: int, ac
 
 
 def test_shapes_and_types() -> None:
-    batches = list(training_batches(_stream(), Share(4, accumulate=2), start=0, stop=3, workers=0))
+    batches = list(training_batches(_stream(), Share(4, grad_accumulation=2), start=0, stop=3, workers=0))
     assert len(batches) == 6
     for batch in batches:
         assert batch.image.shape == (2, 3, 16, 24)
@@ -142,20 +142,20 @@ def test_batches_hold_the_stream_in_order() -> None:
 
 def test_the_number_of_workers_changes_nothing() -> None:
     alone, helped = (
-        list(training_batches(_stream(), Share(4, accumulate=2), start=0, stop=6, workers=workers))
+        list(training_batches(_stream(), Share(4, grad_accumulation=2), start=0, stop=6, workers=workers))
         for workers in (0, 2)
     )
     assert len(alone) == 12
     assert _same(alone, helped)
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_resuming_gives_the_tail_of_the_whole(accumulate: int) -> None:
-    share = Share(4, accumulate=accumulate)
+@pytest.mark.parametrize("grad_accumulation", [1, 2])
+def test_resuming_gives_the_tail_of_the_whole(grad_accumulation: int) -> None:
+    share = Share(4, grad_accumulation=grad_accumulation)
     whole = list(training_batches(_stream(), share, start=0, stop=7, workers=0))
     for start in (0, 1, 4, 6):
         tail = list(training_batches(_stream(), share, start=start, stop=7, workers=0))
-        assert _same(tail, whole[start * accumulate :])
+        assert _same(tail, whole[start * grad_accumulation :])
 
 
 class Damaged(Noise):

@@ -1,4 +1,4 @@
-"""The classes of your own folder: what mask values and colours mean, tables and lists of classes, merging."""
+"""The classes of your own folder: what mask values and colors mean, tables and lists of classes, merging."""
 
 from __future__ import annotations
 
@@ -55,39 +55,39 @@ def test_values_of_classes_that_are_none_are_refused(tmp_path: Path) -> None:
 
 
 def test_painted_masks(tmp_path: Path) -> None:
-    colours = {"road": [128, 64, 128], "car": "#00008e", "tree": [107, 142, 35]}
+    colors = {"road": [128, 64, 128], "car": "#00008e", "tree": [107, 142, 35]}
     painted = [(128, 64, 128), (0, 0, 142), (107, 142, 35), (0, 0, 0), (0, 0, 142), (128, 64, 128)]
     root = pair(tmp_path, painted)
-    options = {"mask_colours": True, "colours": colours}
+    options = {"mask_colors": True, "colors": colors}
     dataset = open_folder(root, void=[[0, 0, 0]], **options)
     assert row(dataset) == [0, 1, 2, 255, 1, 0]
-    assert dataset.classes.colours == ((128, 64, 128), (0, 0, 142), (107, 142, 35))
+    assert dataset.classes.colors == ((128, 64, 128), (0, 0, 142), (107, 142, 35))
     with pytest.raises(
-        DataError, match=says_in_order("a.png", "the colour (0, 0, 0)", "(128, 64, 128)", "data.void=[[r, g, b]]")
+        DataError, match=says_in_order("a.png", "the color (0, 0, 0)", "(128, 64, 128)", "data.void=[[r, g, b]]")
     ):
         open_folder(root, **options)[0]
-    with pytest.raises(DataError, match=says_in_order("mode RGB", "data.mask_colours=true")):
+    with pytest.raises(DataError, match=says_in_order("mode RGB", "data.mask_colors=true")):
         open_folder(root)[0]
 
 
-def test_a_palette_mask_by_its_colours(tmp_path: Path) -> None:
+def test_a_palette_mask_by_its_colors(tmp_path: Path) -> None:
     root = pair(tmp_path, [0] * 6)
     picture = Image.fromarray(np.array([[5, 9, 5, 9, 9, 9]] * 4, np.uint8), mode="P")
     palette = [0] * 768
     palette[15:18], palette[27:30] = (200, 0, 0), (0, 200, 0)
     picture.putpalette(palette)
     picture.save(root / "train" / "masks" / "a.png")
-    dataset = open_folder(root, classes=["a", "b"], colours={"a": [0, 200, 0], "b": [200, 0, 0]}, mask_colours=True)
+    dataset = open_folder(root, classes=["a", "b"], colors={"a": [0, 200, 0], "b": [200, 0, 0]}, mask_colors=True)
     assert row(dataset) == [1, 0, 1, 0, 0, 0]
 
 
-def test_two_classes_of_one_colour_are_refused_where_colours_count(tmp_path: Path) -> None:
+def test_two_classes_of_one_color_are_refused_where_colors_count(tmp_path: Path) -> None:
     root = pair(tmp_path, [(1, 1, 1)] * 6)
-    colours = {"road": [1, 1, 1], "car": [1, 1, 1]}
-    with pytest.raises(DataError, match="'road' and 'car' share the colour"):
-        open_folder(root, mask_colours=True, colours=colours)
-    with pytest.raises(DataError, match=r"needs data\.colours"):
-        open_folder(root, mask_colours=True)
+    colors = {"road": [1, 1, 1], "car": [1, 1, 1]}
+    with pytest.raises(DataError, match="'road' and 'car' share the color"):
+        open_folder(root, mask_colors=True, colors=colors)
+    with pytest.raises(DataError, match=r"needs data\.colors"):
+        open_folder(root, mask_colors=True)
 
 
 def test_grey_indices_saved_as_rgb_are_recognised(tmp_path: Path) -> None:
@@ -98,12 +98,12 @@ def test_grey_indices_saved_as_rgb_are_recognised(tmp_path: Path) -> None:
 def test_a_class_table(tmp_path: Path) -> None:
     root = pair(tmp_path, [7, 8, 9, 26, 3, 255])
     (root / "table.yaml").write_text(
-        "classes:\n  - {name: flat, id: [7, 8, 9], colour: [1, 2, 3]}\n  - {name: car, id: 26, colour: '#ff0000'}\n"
+        "classes:\n  - {name: flat, id: [7, 8, 9], color: [1, 2, 3]}\n  - {name: car, id: 26, color: '#ff0000'}\n"
         "void: {3: out of view}\n"
     )
     dataset = open_folder(root, classes="table.yaml")
     assert row(dataset) == [0, 0, 0, 1, 255, 255]
-    assert (dataset.classes.names, dataset.classes.colours) == (("flat", "car"), ((1, 2, 3), (255, 0, 0)))
+    assert (dataset.classes.names, dataset.classes.colors) == (("flat", "car"), ((1, 2, 3), (255, 0, 0)))
 
 
 @pytest.mark.parametrize(
@@ -138,9 +138,9 @@ def test_doctor_names_a_class_list_that_is_too_short(tmp_path: Path) -> None:
 
 def test_a_class_table_of_painted_masks_is_named(tmp_path: Path) -> None:
     root = pair(tmp_path, [(9, 0, 0), (0, 9, 0), (0, 0, 9)] * 2)
-    (root / "table.yaml").write_text("classes: [{name: a, colour: [9, 0, 0]}, {name: b, colour: [0, 9, 0]}]")
+    (root / "table.yaml").write_text("classes: [{name: a, color: [9, 0, 0]}, {name: b, color: [0, 9, 0]}]")
     with pytest.raises(DataError, match=says_in_order("(0, 0, 9)", "2 classes of", root / "table.yaml")):
-        open_folder(root, classes="table.yaml", mask_colours=True)[0]
+        open_folder(root, classes="table.yaml", mask_colors=True)[0]
 
 
 def test_a_file_is_not_blamed_where_the_values_are_the_recipes(tmp_path: Path) -> None:
@@ -175,8 +175,8 @@ def test_classes_merged_by_name(tmp_path: Path) -> None:
 
 def test_painted_masks_with_merged_classes(tmp_path: Path) -> None:
     root = pair(tmp_path, [(9, 0, 0), (0, 9, 0), (0, 0, 9)] * 2)
-    colours = {"road": [9, 0, 0], "car": [0, 9, 0], "tree": [0, 0, 9]}
-    dataset = open_folder(root, mask_colours=True, colours=colours, merge={"tree": "road"})
+    colors = {"road": [9, 0, 0], "car": [0, 9, 0], "tree": [0, 0, 9]}
+    dataset = open_folder(root, mask_colors=True, colors=colors, merge={"tree": "road"})
     assert row(dataset) == [0, 1, 0, 0, 1, 0]
 
 

@@ -65,7 +65,7 @@ def test_grey_stays_grey_and_keeps_its_order() -> None:
         assert result[0, -1, 0] >= 111, "white is at least 32 darker, times a contrast of 0.5"
 
 
-def test_one_image_in_sixteen_keeps_all_its_colours() -> None:
+def test_one_image_in_sixteen_keeps_all_its_colors() -> None:
     """Four changes, each with an even chance to be left out; then the result is exact."""
     picture = np.random.default_rng(0).integers(256, size=(8, 8, 3), dtype=np.uint8)
     original = picture.copy()

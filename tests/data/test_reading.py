@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 
-from segdistill.core.classes import Classes, distinct_colours
+from segdistill.core.classes import Classes, distinct_colors
 from segdistill.core.errors import DataError
 from segdistill.data.base import Sample
 from segdistill.data.pairs import FilePairs
@@ -48,7 +48,7 @@ def mask(tmp_path: Path, indices: NDArray[np.uint8]) -> Path:
 
 
 def _pairs(image: Path, mask: Path, *, void: tuple[int, ...] = ()) -> FilePairs:
-    classes = Classes(names=("road", "car", "tree"), colours=distinct_colours(3))
+    classes = Classes(names=("road", "car", "tree"), colors=distinct_colors(3))
     return FilePairs([(image, mask)], classes, LabelValues.of_indices(3, void))
 
 
@@ -82,7 +82,7 @@ def test_every_kind_of_png_has_three_channels(tmp_path: Path, pixels: NDArray[np
     assert np.array_equal(found.permute(1, 2, 0).numpy(), np.asarray(picture.convert("RGB")))
 
 
-def test_transparency_is_dropped_and_the_colours_stay(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
+def test_transparency_is_dropped_and_the_colors_stay(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
     path = tmp_path / "glass.png"
     Image.fromarray(np.dstack([pixels, pixels[..., 0]])).save(path)
     assert np.array_equal(read_image(path).permute(1, 2, 0).numpy(), pixels)
@@ -115,7 +115,7 @@ def test_a_rotated_webp_is_turned_upright(tmp_path: Path) -> None:
 
 
 def _check_upright(tmp_path: Path, orientation: int, suffix: str) -> None:
-    """Four quarters of different colours must lie where Pillow puts them."""
+    """Four quarters of different colors must lie where Pillow puts them."""
     path = tmp_path / f"turned{suffix}"
     quarters = np.array([[[230, 20, 20], [20, 230, 20]], [[20, 20, 230], [230, 230, 230]]], np.uint8)
     exif = Image.Exif()
@@ -182,7 +182,7 @@ def _damage(path: Path) -> None:
 # --- Masks ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_palette_mask_gives_its_indices_and_not_its_colours(tmp_path: Path, indices: NDArray[np.uint8]) -> None:
+def test_a_palette_mask_gives_its_indices_and_not_its_colors(tmp_path: Path, indices: NDArray[np.uint8]) -> None:
     path = tmp_path / "palette.png"
     picture = Image.fromarray(indices, mode="P")
     picture.putpalette([128, 64, 128, 70, 70, 70, 220, 20, 60])
@@ -197,10 +197,10 @@ def test_a_mask_of_one_bit_holds_0_and_1(tmp_path: Path, indices: NDArray[np.uin
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16"])
-def test_a_mask_of_colours_is_refused(tmp_path: Path, image: Path, mode: str) -> None:
+def test_a_mask_of_colors_is_refused(tmp_path: Path, image: Path, mode: str) -> None:
     path = tmp_path / "painted.png"
     Image.new(mode, (WIDTH, HEIGHT)).save(path)
-    with pytest.raises(DataError, match=_says(path, "colour", mode, "class indices")):
+    with pytest.raises(DataError, match=_says(path, "color", mode, "class indices")):
         _pairs(image, path)[0]
 
 
@@ -281,4 +281,4 @@ def test_a_file_that_goes_missing_later_is_named(image: Path, mask: Path, which:
 
 def test_a_data_set_without_pairs_is_refused() -> None:
     with pytest.raises(DataError, match="holds no image"):
-        FilePairs([], Classes(names=("a", "b"), colours=distinct_colours(2)), LabelValues.of_indices(2))
+        FilePairs([], Classes(names=("a", "b"), colors=distinct_colors(2)), LabelValues.of_indices(2))

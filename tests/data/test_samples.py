@@ -1,4 +1,4 @@
-"""Real files of the published data sets: labels, names and colours against reads that share no code with ours."""
+"""Real files of the published data sets: labels, names and colors against reads that share no code with ours."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _published(samples: Path, key: str) -> tuple[tuple[str, ...], list[list[int]
 
 def _same_classes(dataset: SegmentationDataset, published: tuple[tuple[str, ...], list[list[int]]]) -> None:
     assert dataset.classes.names == published[0]
-    assert [list(colour) for colour in dataset.classes.colours] == published[1]
+    assert [list(color) for color in dataset.classes.colors] == published[1]
 
 
 @pytest.mark.parametrize(("folder", "split"), [("cityscapes", "train"), ("cityscapes_256x128", "val")])
@@ -114,8 +114,8 @@ def test_voc_with_the_labels_of_sbd(samples: Path, split: Split) -> None:
         mask = Image.open(root / "SegmentationClassAug" / f"{dataset[index].name}.png")
         assert mask.mode == "P"
         assert np.array_equal(dataset[index].label.numpy(), np.asarray(mask))
-        colours = np.array(mask.getpalette()).reshape(-1, 3)[:21]
-        assert np.array_equal(colours, dataset.classes.colours)
+        colors = np.array(mask.getpalette()).reshape(-1, 3)[:21]
+        assert np.array_equal(colors, dataset.classes.colors)
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

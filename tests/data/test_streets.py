@@ -118,8 +118,8 @@ def test_things_and_stuff_have_sensible_places(scenes: list[Sample]) -> None:
         assert rows[0] < rows[1] < rows[2]
 
 
-def test_colour_does_not_give_the_class_away(scenes: list[Sample]) -> None:
-    """One class has many colours from scene to scene, and the nearest mean colour guesses most pixels wrong."""
+def test_color_does_not_give_the_class_away(scenes: list[Sample]) -> None:
+    """One class has many colors from scene to scene, and the nearest mean color guesses most pixels wrong."""
     images = torch.stack([sample.image for sample in scenes]).permute(0, 2, 3, 1).float()
     labels = torch.stack([sample.label for sample in scenes])
     for index in (SKY, TREE, CAR, PERSON):

@@ -47,17 +47,17 @@ def test_values_of_16_bits() -> None:
         values(_raw([24001, 24002], np.uint16), PATH)
 
 
-def test_colours() -> None:
-    values = LabelValues({packed((128, 64, 128)): 0, packed((0, 0, 142)): 1, 0: IGNORE_INDEX}, colours=True)
+def test_colors() -> None:
+    values = LabelValues({packed((128, 64, 128)): 0, packed((0, 0, 142)): 1, 0: IGNORE_INDEX}, colors=True)
     raw = _raw([packed((0, 0, 142)), 0, packed((128, 64, 128))], np.uint32)
     assert values(raw, PATH).tolist() == [[1, 255, 0]]
-    with pytest.raises(DataError, match=re.escape("the colour (128, 64, 129)")):
+    with pytest.raises(DataError, match=re.escape("the color (128, 64, 129)")):
         values(_raw([packed((128, 64, 129))], np.uint32), PATH)
 
 
 @pytest.mark.parametrize("value", [packed((255, 255, 255)), packed((0, 0, 1)), packed((200, 0, 0))])
-def test_a_colour_above_below_and_between_the_known_ones_is_refused(value: int) -> None:
-    values = LabelValues({packed((10, 0, 0)): 0, packed((250, 0, 0)): 1}, colours=True)
+def test_a_color_above_below_and_between_the_known_ones_is_refused(value: int) -> None:
+    values = LabelValues({packed((10, 0, 0)): 0, packed((250, 0, 0)): 1}, colors=True)
     with pytest.raises(DataError, match="expected"):
         values(_raw([value], np.uint32), PATH)
 
@@ -138,8 +138,8 @@ def test_the_three_numbers_of_pascal_context() -> None:
         ({"classes": [{"name": "a", "id": 1}, {"name": "b", "id": 1}]}, "value 1 means 'b' and 'a'"),
         ({"classes": ["a", "b"], "void": {1: "x"}}, "value 1 means 'b' and 'void'"),
         ({"classes": [{"name": "a", "id": -1}, "b"]}, "from 0 to 65535"),
-        ({"classes": [{"name": "a", "colour": [1, 2]}, "b"]}, "colour of 'a'"),
-        ({"classes": [{"name": "a", "colour": "#12345g"}, "b"]}, "#rrggbb"),
+        ({"classes": [{"name": "a", "color": [1, 2]}, "b"]}, "color of 'a'"),
+        ({"classes": [{"name": "a", "color": "#12345g"}, "b"]}, "#rrggbb"),
         ({"classes": ["a", {"name": "a", "id": 3}]}, "'a' twice"),
         ({"classes": [True, "b"]}, "class 0"),
     ],

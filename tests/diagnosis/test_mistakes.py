@@ -133,20 +133,20 @@ def test_a_palette_read_as_grey(copied: Path) -> None:
     root = copied / "voc_aug" / "VOCdevkit" / "VOC2012"
     for path in sorted((root / "SegmentationClassAug").glob("*.png")):
         Image.open(path).convert("L").save(path)
-    the_mistake(examine("voc", root), "brightness of the colours", "palette", "original palette PNGs")
+    the_mistake(examine("voc", root), "brightness of the colors", "palette", "original palette PNGs")
 
 
-def test_masks_painted_in_the_colours(copied: Path) -> None:
+def test_masks_painted_in_the_colors(copied: Path) -> None:
     root = copied / "voc_aug" / "VOCdevkit" / "VOC2012"
     masks = sorted((root / "SegmentationClassAug").glob("*.png"))
     for path in masks:
         Image.open(path).convert("RGB").save(path)
     done = examine("voc", root)
-    each = [finding for finding in done.problems if "colour or deep image" in finding.text]
+    each = [finding for finding in done.problems if "color or deep image" in finding.text]
     assert {finding.files[0] for finding in each} == {str(path) for path in masks}
-    painted = [finding for finding in done.problems if "painted in the colours" in finding.text]
+    painted = [finding for finding in done.problems if "painted in the colors" in finding.text]
     assert {file for finding in painted for file in finding.files} == {str(path) for path in masks}
-    assert "data.mask_colours=true" in painted[0].advice
+    assert "data.mask_colors=true" in painted[0].advice
 
 
 def test_coco_ids_counted_from_1(copied: Path) -> None:

@@ -24,12 +24,12 @@ from segdistill.training.dry_run import dry_run
 from segdistill.training.task import prepare_task
 
 CLASSES = label_table("cityscapes").classes
-COLOURS = torch.tensor(CLASSES.colours, dtype=torch.uint8)
+COLORS = torch.tensor(CLASSES.colors, dtype=torch.uint8)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Painted(SegmentationDataset):
-    """Images whose every block has the colour of its class, a little noise, and some void."""
+    """Images whose every block has the color of its class, a little noise, and some void."""
 
     classes = CLASSES
 
@@ -40,18 +40,18 @@ class Painted(SegmentationDataset):
         generator = torch.Generator().manual_seed(index)
         label = torch.randint(len(CLASSES), (6, 8), generator=generator).repeat_interleave(8, 0).repeat_interleave(8, 1)
         noise = torch.randint(-3, 4, (3, 48, 64), generator=generator)
-        image = (COLOURS[label].permute(2, 0, 1).int() + noise).clamp(0, 255).to(torch.uint8)
+        image = (COLORS[label].permute(2, 0, 1).int() + noise).clamp(0, 255).to(torch.uint8)
         label[:4] = IGNORE_INDEX
         return Sample(image, label.to(torch.uint8), str(index))
 
 
 class Nearest(SegmentationNetwork):
-    """Knows the colours of the classes as its training normalised them; `order`: its class of each colour."""
+    """Knows the colors of the classes as its training normalised them; `order`: its class of each color."""
 
     def __init__(self, order: list[int], mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD) -> None:
         super().__init__(num_classes=len(order), mean=mean, std=std)
         self.weight = torch.nn.Parameter(torch.zeros(()))
-        trained = (COLOURS.float() / 255 - torch.tensor(MEAN)) / torch.tensor(STD)
+        trained = (COLORS.float() / 255 - torch.tensor(MEAN)) / torch.tensor(STD)
         self.centres = torch.empty_like(trained)
         self.centres[order] = trained
 
@@ -119,15 +119,15 @@ def test_a_teacher_that_knows_nothing_is_a_problem() -> None:
 
 
 def test_a_pair_with_a_trained_teacher(tmp_path: Path, tiny: tuple[str, ...]) -> None:
-    teacher = segdistill.train(*tiny, "role=teacher", run=tmp_path / "teacher", quiet=True)
-    words = (*tiny, "kd", f"teacher.run={teacher.folder}")
-    done = segdistill.doctor(*words, run=tmp_path / "run", images=10, quiet=True)
+    teacher = segdistill.train(*tiny, "role=teacher", out=tmp_path / "teacher", quiet=True)
+    words = (*tiny, "kd", f"teacher.weights={teacher.folder}")
+    done = segdistill.doctor(*words, out=tmp_path / "run", images=10, quiet=True)
     assert done.teacher is not None
     assert done.teacher.images == 8
     assert [run.what for run in done.runs] == ["student alone", "distillation"]
     assert all(run.hours > 0 and run.steps == 6 and run.batch_size == 4 for run in done.runs)
     assert not (tmp_path / "run").exists()
-    finished = segdistill.distill(*words, baseline="none", run=tmp_path / "run", quiet=True)
+    finished = segdistill.distill(*words, baseline="none", out=tmp_path / "run", quiet=True)
     files = [*finished.folder.glob("*.safetensors"), *(finished.folder / "checkpoints").iterdir()]
     written = sum(path.stat().st_size for path in files)
     assert written <= done.runs[-1].disk <= 2.5 * written
@@ -140,10 +140,10 @@ def test_the_queues_of_a_method_count(tiny: tuple[str, ...]) -> None:
 
 
 def test_a_teacher_of_other_classes_is_told_before(tmp_path: Path, tiny: tuple[str, ...], samples: Path) -> None:
-    teacher = segdistill.train(*tiny, "role=teacher", "steps=1", run=tmp_path / "teacher", quiet=True)
+    teacher = segdistill.train(*tiny, "role=teacher", "steps=1", out=tmp_path / "teacher", quiet=True)
     data = {"root": str(samples / "voc_aug" / "VOCdevkit" / "VOC2012"), "partial": True}
     done = segdistill.doctor(
-        "voc", "kd", data=data, teacher={"run": str(teacher.folder)}, student=tiny_student(), quiet=True
+        "voc", "kd", data=data, teacher={"weights": str(teacher.folder)}, student=tiny_student(), quiet=True
     )
     assert any("other classes" in finding.text for finding in done.findings if finding.where != "train")
     assert any(finding.where == "distillation" for finding in done.problems)
@@ -172,4 +172,4 @@ def test_a_machine_that_is_too_small(tiny: tuple[str, ...]) -> None:
     small = replace(machine, memory=run.memory // 2, device_memory=None, disk=run.disk // 2)
     memory, disk = check_capacity(run, small)
     assert "augment.crop" in memory.advice
-    assert "run=FOLDER" in disk.advice
+    assert "out=FOLDER" in disk.advice

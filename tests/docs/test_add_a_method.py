@@ -43,7 +43,7 @@ def test_the_page_s_method_keeps_what_every_method_promises(checkout: Path) -> N
 
 def test_the_page_s_method_distils_from_a_recipe(checkout: Path, tiny: tuple[str, ...], tmp_path: Path) -> None:
     words = ["reverse_kl", "method.reverse_kl.temperature=2", "steps=2", "teacher.train.steps=2", "baseline=none"]
-    _run(checkout, "segdistill", "distill", *tiny, *words, f"run={tmp_path / 'run'}", folder=tmp_path)
+    _run(checkout, "segdistill", "distill", *tiny, *words, f"out={tmp_path / 'run'}", folder=tmp_path)
     assert '"reverse_kl"' in (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8")
 
 

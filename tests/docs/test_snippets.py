@@ -53,7 +53,7 @@ NOT_RUN = {
     "torchrun": "starts processes, tests/training/test_distributed.py does",
     "python -m pytest": "runs tests in a test",
     "python benchmarks/": "a study of hours, or writes into benchmarks/results",
-    "segdistill compare streets tiny_pair budget=steps:300 run=runs/mine": "is of the page's own file, too",
+    "segdistill compare streets tiny_pair budget=steps:300 out=runs/mine": "is of the page's own file, too",
     "segdistill distill streets tiny_pair reverse_kl": "needs the page's own file; test_add_a_method.py runs it",
 }
 """Beginning of a command -> why it is not run. Those that call segdistill are still read as it would read them."""
@@ -187,7 +187,7 @@ def _check_yaml(block: Block) -> None:
 def _forget_runs(text: str) -> None:
     """Remove the runs that are about to be made: those named, and those with the name a run has if none is said."""
     if "--resume" not in text:
-        named = re.findall(r"""(?<![.\w])run=["']?([\w/.-]+)""", text)
+        named = re.findall(r"""(?<![.\w])out=["']?([\w/.-]+)""", text)
         for run in [*map(Path, named), *Path("runs").rglob("*-seed*")]:
             shutil.rmtree(run, ignore_errors=True)
 

@@ -28,7 +28,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[str, ...]) -> Path:
     folder = tmp_path_factory.mktemp("evaluate") / "run"
-    library.distill(*tiny, "kd", "data.count=5", run=folder, quiet=True)
+    library.distill(*tiny, "kd", "data.count=5", out=folder, quiet=True)
     return folder
 
 
@@ -59,13 +59,13 @@ def test_agreement_is_with_the_teacher_of_the_run(finished: Path) -> None:
     assert done.quality.agreement is not None
     assert done.quality.agreement.pixels == pytest.approx(matrix.scores().aacc, abs=0.05)
     assert done.quality.agreement.miou == pytest.approx(matrix.scores().miou, abs=0.1)
-    own = library.evaluate(finished, "teacher.run=" + str(finished), agreement=True, quiet=True).quality.agreement
+    own = library.evaluate(finished, "teacher.weights=" + str(finished), agreement=True, quiet=True).quality.agreement
     assert own is not None
     assert own.pixels == 100
 
 
 def test_agreement_without_a_teacher_says_what_to_set(finished: Path) -> None:
-    with pytest.raises(RecipeError, match=r"teacher\.run=FOLDER"):
+    with pytest.raises(RecipeError, match=r"teacher\.weights=FOLDER"):
         library.evaluate(finished / "alone", agreement=True, quiet=True)
 
 
@@ -102,7 +102,7 @@ def test_the_test_split_of_a_data_set_that_has_one(finished: Path, tmp_path: Pat
         (data / f"{split}.txt").write_text("\n".join(lines))
     weights = tmp_path / "run"
     words = ["camvid", f"data.root={data}", "data.partial=true"]
-    library.train(*words, *TINY[3:], "steps=1", "data.partial=true", run=weights, quiet=True)
+    library.train(*words, *TINY[3:], "steps=1", "data.partial=true", out=weights, quiet=True)
     done = library.evaluate(weights, split="test", quiet=True)
     assert done.images == 3
     with pytest.raises(DataError, match="'streets' has no labelled test images"):

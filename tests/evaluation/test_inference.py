@@ -263,7 +263,7 @@ def test_what_makes_no_sense_is_refused(words: list[str], expected: str) -> None
 
 def test_a_run_validates_evaluates_and_predicts_as_its_recipe_says(tiny: tuple[str, ...], tmp_path: Path) -> None:
     words = ("inference.mode=slide", "inference.crop=[24,32]", "inference.flip=true")
-    run = segdistill.train(*tiny, *words, run=tmp_path / "run", quiet=True)
+    run = segdistill.train(*tiny, *words, out=tmp_path / "run", quiet=True)
     log = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     validated = [line for line in log if line["kind"] == "validation"][-1]
     done = segdistill.evaluate(tmp_path / "run", quiet=True)

@@ -77,7 +77,7 @@ def test_other_servers_get_their_values_and_places(name: str, first: int, path: 
         assert np.array_equal(np.asarray(picture), predicted + first)
         if server.palette:
             y, x = 7, 9
-            assert picture.convert("RGB").getpixel((x, y)) == table.colours[predicted[y, x]]
+            assert picture.convert("RGB").getpixel((x, y)) == table.colors[predicted[y, x]]
 
 
 def test_sixty_classes_of_pascal_context_send_the_background_as_0(tmp_path: Path) -> None:

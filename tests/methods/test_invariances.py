@@ -129,7 +129,7 @@ RULES = [
     # A softmax over classes doesn't see what is added to a pixel's scores; one over positions, to a channel.
     Rule("kd", "either", "logits", ("pixel shift",), ("channel shift", "scale")),
     Rule("kd", "either", "logits", ("pixel shift",), ("channel shift",), options={"class_balance": 0.5}),
-    Rule("kd", "either", "logits", ("pixel shift", "pixel scale"), ("channel shift",), options={"standardise": True}),
+    Rule("kd", "either", "logits", ("pixel shift", "pixel scale"), ("channel shift",), options={"standardize": True}),
     Rule("dkd", "either", "logits", ("pixel shift",), ("channel shift", "scale")),
     # Correlations see neither scale nor shift of probabilities; of the scores only what the softmax doesn't see.
     Rule("dist", "either", "logits", ("pixel shift",), ("channel shift", "scale")),

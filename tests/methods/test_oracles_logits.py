@@ -180,11 +180,11 @@ def test_dkd_needs_labels(pair: Pair) -> None:
 def test_kd_of_standardised_logits_follows_its_definition(pair: Pair) -> None:
     s, t = ((x - x.mean(1, keepdim=True)) / x.std(1, keepdim=True) for x in (_rows(x, pair[2]) for x in pair[:2]))
     p, q = (t / 2).softmax(1), (s / 2).softmax(1)
-    got = _run("kd", pair, standardise=True, temperature=2, weight=9)["kd"]
+    got = _run("kd", pair, standardize=True, temperature=2, weight=9)["kd"]
     torch.testing.assert_close(got, 9 * 4 * (p * (p / q).log()).sum(1).mean(), rtol=1e-6, atol=0)
     moved = (3 * pair[0] - 7, 0.1 * pair[1] + 20, pair[2])
     torch.testing.assert_close(
-        _run("kd", moved, standardise=True, temperature=2, weight=9)["kd"], got, rtol=1e-5, atol=0
+        _run("kd", moved, standardize=True, temperature=2, weight=9)["kd"], got, rtol=1e-5, atol=0
     )
 
 
@@ -192,7 +192,7 @@ def test_kd_of_standardised_logits_follows_its_definition(pair: Pair) -> None:
 def test_kd_of_standardised_logits_stays_finite(z: Tensor) -> None:
     z = z.clone().requires_grad_()
     student, teacher = _logits(z), _logits(torch.randn(z.shape))
-    value = _make("kd", student, teacher, torch.float32, standardise=True)(student, teacher, None)["kd"]
+    value = _make("kd", student, teacher, torch.float32, standardize=True)(student, teacher, None)["kd"]
     value.backward()
     assert value.isfinite()
     assert z.grad is not None

@@ -141,7 +141,7 @@ def test_afdcd_equals_the_published_code(
         "generation_weight": 1,
         "contrast_weight": 1,
         "masked": hp["mask_ratio"],
-        "mask": "random" if hp["rand_mask"] else "centre",
+        "mask": "random" if hp["rand_mask"] else "center",
         "enhanced": hp["enhance_projector"],
         "pool": 1 if hp["dataset"] == "camvid" else max(hp["pool_size"], 1),
         "groups": hp["M_ocd"],

@@ -21,7 +21,7 @@ from segdistill.models.spec import NetworkSpec
 from segdistill.models.zoo import resolve_spec
 
 BACKBONE = "mobilenetv2_035"
-CLASSES = Classes(names=("road", "car", "Straße"), colours=((128, 64, 128), (0, 0, 142), (1, 2, 3)))
+CLASSES = Classes(names=("road", "car", "Straße"), colors=((128, 64, 128), (0, 0, 142), (1, 2, 3)))
 WEIGHTS = Path(__file__).parents[3] / "shared" / "weights"
 
 
@@ -100,8 +100,8 @@ def test_load_checkpoint_fills_a_network_and_says_from_where(tmp_path: Path) -> 
 def test_create_model_takes_the_weights_of_a_run(tmp_path: Path) -> None:
     spec = resolve_spec({"name": "mobilenetv2_035_fcn"})
     network = build(spec, 4)
-    colours = tuple((i, i, i) for i in range(4))
-    save_model(tmp_path, "student", network, spec, Classes(names=("a", "b", "c", "d"), colours=colours), None)
+    colors = tuple((i, i, i) for i in range(4))
+    save_model(tmp_path, "student", network, spec, Classes(names=("a", "b", "c", "d"), colors=colors), None)
     assert _same(create_model("mobilenetv2_035_fcn", 4, weights=tmp_path), network)
 
 
@@ -157,9 +157,9 @@ def test_weights_without_a_description_are_refused(tmp_path: Path) -> None:
         "just words",
         "network: {backbone: mobilenetv2_035}",
         "network: {spine: x}\nclasses: []",
-        "network: {backbone: mobilenetv2_035}\nclasses: [{name: a, colour: [1, 2]}]",
-        "network: {backbone: mobilenetv2_035}\nclasses: [{name: a, colour: 7}]",
-        "network: {backbone: mobilenetv2_035}\nclasses: [{name: a, colour: [0, 0, 99999999999999999999]}]",
+        "network: {backbone: mobilenetv2_035}\nclasses: [{name: a, color: [1, 2]}]",
+        "network: {backbone: mobilenetv2_035}\nclasses: [{name: a, color: 7}]",
+        "network: {backbone: mobilenetv2_035}\nclasses: [{name: a, color: [0, 0, 99999999999999999999]}]",
     ],
 )
 def test_a_description_that_describes_nothing_is_refused(tmp_path: Path, text: str) -> None:

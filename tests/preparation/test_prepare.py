@@ -224,14 +224,14 @@ def test_cityscapes_label_ids_for_other_tools(tmp_path: Path, samples: Path) -> 
 
 def test_painted_masks_become_indices(tmp_path: Path) -> None:
     root = tmp_path / "set"
-    for name, colour in (("a", (9, 0, 0)), ("b", (0, 9, 0)), ("sub/c", (0, 0, 9))):
+    for name, color in (("a", (9, 0, 0)), ("b", (0, 9, 0)), ("sub/c", (0, 0, 9))):
         _image(root / "images" / f"{name}.jpg")
         (root / "masks" / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (6, 4), colour).save(root / "masks" / f"{name}.png")
-    colours = {"x": [9, 0, 0], "y": [0, 9, 0]}
+        Image.new("RGB", (6, 4), color).save(root / "masks" / f"{name}.png")
+    colors = {"x": [9, 0, 0], "y": [0, 9, 0]}
     done = prepare(
-        "folder", root=root, out=tmp_path / "index", quiet=True, classes=["x", "y"], colours=colours,
-        mask_colours=True, void=[[0, 0, 9]], val_every=2,
+        "folder", root=root, out=tmp_path / "index", quiet=True, classes=["x", "y"], colors=colors,
+        mask_colors=True, void=[[0, 0, 9]], val_every=2,
     )  # fmt: skip
     assert done.converted == {"index masks": 3}
     found = {name: _read(tmp_path / "index" / "masks" / f"{name}.png")[0][0] for name in ("a", "b", "sub/c")}

@@ -178,7 +178,7 @@ def test_a_network_that_is_gone_is_left_out_by_name(study_folder: Path, tmp_path
 
 
 def test_a_distillation_run_has_the_same_page(tiny: tuple[str, ...], tmp_path: Path) -> None:
-    proof = distill(*tiny, "kd", "steps=2", run=tmp_path / "run", quiet=True).proof
+    proof = distill(*tiny, "kd", "steps=2", out=tmp_path / "run", quiet=True).proof
     done = report(tmp_path / "run", quiet=True)
     read = Read(done.file)
     assert proof.gain is not None
@@ -192,7 +192,7 @@ def test_a_distillation_run_has_the_same_page(tiny: tuple[str, ...], tmp_path: P
 def test_a_folder_without_anything_to_compare_is_refused(tiny: tuple[str, ...], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="neither a study"):
         report(tmp_path)
-    train(*tiny, "steps=1", run=tmp_path / "alone", quiet=True)
+    train(*tiny, "steps=1", out=tmp_path / "alone", quiet=True)
     with pytest.raises(DataError, match="nothing to compare"):
         report(tmp_path / "alone")
     (tmp_path / "study.json").write_text('{"kind": "study"}', encoding="utf-8")

@@ -55,7 +55,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def show(browser: Any) -> Iterator[Callable[..., Opened]]:
-    """Open a file; width of the window, colour scheme and other settings of the browser."""
+    """Open a file; width of the window, color scheme and other settings of the browser."""
     contexts = []
 
     def open_file(file: Path, *, width: int = 1280, **settings: Any) -> Opened:

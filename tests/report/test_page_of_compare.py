@@ -10,7 +10,7 @@ from segdistill.studies.result import ALONE
 
 def test_the_page_of_a_fresh_study_shows_its_networks_and_its_answer(tiny: tuple[str, ...], tmp_path: Path) -> None:
     words = [word for word in tiny if not word.startswith("steps=")]
-    done = compare(*words, "budget=steps:2", methods="kd", seeds="0,1", run=tmp_path / "study", quiet=True)
+    done = compare(*words, "budget=steps:2", methods="kd", seeds="0,1", out=tmp_path / "study", quiet=True)
     gain = done.methods()[0].gain
     assert gain is not None
     shown = report(tmp_path / "study", quiet=True)

@@ -50,8 +50,8 @@ def test_maps_keep_their_classes_and_masks_are_clear_where_they_are_not() -> Non
     classes = unnamed_classes(150)
     picture = decoded(classes_uri(shrunk(label, SIDE), classes))
     assert np.array_equal(np.asarray(picture), label.numpy())
-    colours = [classes.colours[0], classes.colours[1], classes.colours[149], (255, 255, 255)]
-    assert np.asarray(picture.convert("RGB"))[0].tolist() == [list(colour) for colour in colours]
+    colors = [classes.colors[0], classes.colors[1], classes.colors[149], (255, 255, 255)]
+    assert np.asarray(picture.convert("RGB"))[0].tolist() == [list(color) for color in colors]
     mask = decoded(mask_uri(np.array([[0, 1, 1]], dtype=np.uint8), (1, 2, 3))).convert("RGBA")
     assert np.asarray(mask)[0].tolist() == [[0, 0, 0, 0], [1, 2, 3, 255], [1, 2, 3, 255]]
 

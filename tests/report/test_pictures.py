@@ -1,4 +1,4 @@
-"""Class colours over images, and grids of pictures."""
+"""Class colors over images, and grids of pictures."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from segdistill.data.colors import colourise, overlay
+from segdistill.data.colors import colorise, overlay
 from segdistill.data.datasets.streets import Streets
 from segdistill.reporting.pictures import save_grid
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
-def test_an_overlay_mixes_the_image_with_its_class_colours(alpha: float, layout: torch.memory_format) -> None:
+def test_an_overlay_mixes_the_image_with_its_class_colors(alpha: float, layout: torch.memory_format) -> None:
     data = Streets(split="val", size=(45, 61))
     scene = data[0]
     image: Tensor = scene.image[None].contiguous(memory_format=layout)[0]
     mixed = overlay(image, scene.label, data.classes, alpha=alpha)
-    plain = (1 - alpha) * image.permute(1, 2, 0).numpy() + alpha * colourise(scene.label, data.classes)
+    plain = (1 - alpha) * image.permute(1, 2, 0).numpy() + alpha * colorise(scene.label, data.classes)
     assert mixed.dtype == np.uint8
     assert np.abs(mixed - plain).max() <= 0.5 + 1e-3
 
@@ -30,11 +30,11 @@ def test_an_overlay_mixes_the_image_with_its_class_colours(alpha: float, layout:
 def test_pictures_of_a_grid_keep_their_shapes(tmp_path: Path) -> None:
     """A wide image, a tall and a square one, in one grid."""
     sizes = {(255, 0, 0): (60, 90), (0, 255, 0): (90, 60), (0, 0, 255): (70, 70)}
-    rows = [[np.full((*size, 3), colour, np.uint8)] for colour, size in sizes.items()]
+    rows = [[np.full((*size, 3), color, np.uint8)] for color, size in sizes.items()]
     save_grid(tmp_path / "grid.png", rows, ["image"], Streets.classes)
     grid = np.asarray(Image.open(tmp_path / "grid.png").convert("RGB"))
-    for colour, (height, width) in sizes.items():
-        ys, xs = np.nonzero((grid == colour).all(-1))
+    for color, (height, width) in sizes.items():
+        ys, xs = np.nonzero((grid == color).all(-1))
         shown = np.ptp(ys) + 1, np.ptp(xs) + 1
         assert len(ys) > 0.98 * shown[0] * shown[1]
         assert shown[0] / shown[1] == pytest.approx(height / width, rel=0.03)

@@ -65,11 +65,11 @@ def test_a_killed_run_with_an_adversary_resumes_bit_identically(
         *tiny, "steps=9", "teacher.train.steps=2", "validate_every=9", "checkpoint_every=2", "clip_grad=5",
         "baseline=none", f"method=[skds, {adversary}]",
     ]  # fmt: skip
-    whole = segdistill("distill", *recipe, f"run={tmp_path / 'whole'}")
+    whole = segdistill("distill", *recipe, f"out={tmp_path / 'whole'}")
     assert whole.returncode == 0, whole.stderr
 
     folder = tmp_path / "killed"
-    process = start("distill", *recipe, f"run={folder}")
+    process = start("distill", *recipe, f"out={folder}")
     metrics = folder / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
@@ -78,7 +78,7 @@ def test_a_killed_run_with_an_adversary_resumes_bit_identically(
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    last = segdistill("distill", *recipe, f"run={folder}", "--resume")
+    last = segdistill("distill", *recipe, f"out={folder}", "--resume")
     assert last.returncode == 0, last.stderr
     assert (folder / "student.safetensors").read_bytes() == (tmp_path / "whole" / "student.safetensors").read_bytes()
 

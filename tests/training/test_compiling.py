@@ -24,15 +24,15 @@ def test_without_a_compiler_the_run_goes_on_as_it_is_and_says_so(
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     words = [*tiny, STUDENT, "steps=2", "validate_every=2"]
     with torch._inductor.config.patch({"cpp.cxx": (None, "/bin/false")}):
-        segdistill.train(*words, "compile=auto", run=tmp_path / "tried")
+        segdistill.train(*words, "compile=auto", out=tmp_path / "tried")
     assert "can't be compiled here and runs as it is" in capsys.readouterr().err
     recorded = json.loads((tmp_path / "tried" / "environment.json").read_text())["compile"]
     assert recorded["student"] is False
-    segdistill.train(*words, run=tmp_path / "plain", quiet=True)
+    segdistill.train(*words, out=tmp_path / "plain", quiet=True)
     own, plain = ((tmp_path / name / "student.safetensors").read_bytes() for name in ("tried", "plain"))
     assert own == plain, "the trial left something behind"
     with pytest.raises(segdistill.SegdistillError, match="compile"):
-        segdistill.train(*words, "compile=true", run=tmp_path / "plain", resume=True)
+        segdistill.train(*words, "compile=true", out=tmp_path / "plain", resume=True)
 
 
 def test_a_compiled_run_that_goes_on_ends_bit_identical(
@@ -54,14 +54,14 @@ def test_a_compiled_run_that_goes_on_ends_bit_identical(
         "TORCHINDUCTOR_COMPILE_THREADS": "1",
     }
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    done = segdistill("distill", *words, f"run={whole}", environment=environment)
+    done = segdistill("distill", *words, f"out={whole}", environment=environment)
     assert done.returncode == 0, done.stderr
     recorded = json.loads((whole / "environment.json").read_text())["compile"]
     assert (recorded["student"], recorded["teacher"]) == (True, True), recorded["why"]
 
     shutil.copytree(whole, stopped, ignore=shutil.ignore_patterns("student.*"))
     (stopped / "checkpoints" / "previous.pt").replace(stopped / "checkpoints" / "last.pt")
-    done = segdistill("distill", *words, f"run={stopped}", "--resume", environment=environment)
+    done = segdistill("distill", *words, f"out={stopped}", "--resume", environment=environment)
     assert done.returncode == 0, done.stderr
     assert "goes on after step 2" in done.stderr
     assert (stopped / "student.safetensors").read_bytes() == (whole / "student.safetensors").read_bytes()

@@ -21,9 +21,9 @@ def test_a_recipe_without_a_method_gets_the_default(tiny: tuple[str, ...]) -> No
 def test_distilling_without_a_method_says_which_is_taken(
     tmp_path: Path, tiny: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    library.distill(*tiny, baseline="none", run=tmp_path / "x")
+    library.distill(*tiny, baseline="none", out=tmp_path / "x")
     assert "method: canonical, the default" in capsys.readouterr().err
     assert yaml.safe_load((tmp_path / "x" / "recipe.yaml").read_text())["method"] == [{"name": "canonical"}]
     assert "canonical/feature" in (tmp_path / "x" / "metrics.jsonl").read_text()
-    library.distill(*tiny, "canonical", baseline="none", run=tmp_path / "x", resume=True)  # the same run
+    library.distill(*tiny, "canonical", baseline="none", out=tmp_path / "x", resume=True)  # the same run
     assert "the default" not in capsys.readouterr().err

@@ -30,7 +30,7 @@ def _distil(rank: int, words: list[str]) -> dict[str, Any]:
 
 def test_two_processes_share_the_work_and_write_one_run(tiny: tuple[str, ...], tmp_path: Path) -> None:
     words = [*tiny, "steps=3", "teacher.train.steps=2", "kd", "validate_every=3", "baseline=none"]
-    words += ["teacher.precision=bf16", f"run={tmp_path / 'two'}"]
+    words += ["teacher.precision=bf16", f"out={tmp_path / 'two'}"]
     proofs = in_two(_distil, words)
     lines = [json.loads(line) for line in (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3]
@@ -41,15 +41,15 @@ def test_two_processes_share_the_work_and_write_one_run(tiny: tuple[str, ...], t
         [whole[key] for key in ("miou", "macc", "aacc")], abs=0.02
     )
     # A teacher that was trained here is kept in parts as a given one is, and is whole again for the table.
-    again = in_two(_distil, [*words, f"teacher.run={tmp_path / 'two' / 'teacher'}", "teacher.shard=true",
-                             f"run={tmp_path / 'sharded'}"])  # fmt: skip
+    again = in_two(_distil, [*words, f"teacher.weights={tmp_path / 'two' / 'teacher'}", "teacher.shard=true",
+                             f"out={tmp_path / 'sharded'}"])  # fmt: skip
     assert [row["scores"] for row in again[0]["rows"]] == [row["scores"] for row in proofs[0]["rows"]]
 
 
 def test_launched_processes_are_stopped_together_and_one_goes_on(
     tiny: tuple[str, ...], tmp_path: Path, start: Start
 ) -> None:
-    words = [*tiny, "steps=60", "validate_every=60", f"run={tmp_path / 'run'}"]
+    words = [*tiny, "steps=60", "validate_every=60", f"out={tmp_path / 'run'}"]
     metrics = tmp_path / "run" / "metrics.jsonl"
     process = start("train", *words, "--nproc", "2")
     wait_for_step(process, metrics, 1)
@@ -76,7 +76,7 @@ def test_numbers_of_processes_that_cannot_be_are_refused(
     with pytest.raises(RecipeError, match="torch synchronises batch norm on GPUs only"):
         require_possible(load_recipe(*tiny, "sync_bn=true"), 2)
     with pytest.raises(RecipeError, match=r"teacher.shard=true: .* --nproc N"):
-        segdistill.distill(*tiny, "kd", "teacher.shard=true", run=tmp_path / "run", quiet=True)
+        segdistill.distill(*tiny, "kd", "teacher.shard=true", out=tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)

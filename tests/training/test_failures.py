@@ -47,7 +47,7 @@ def children(process: Forked) -> list[int]:
 def test_a_killed_loader_worker_is_told_and_the_run_goes_on(
     tiny: tuple[str, ...], tmp_path: Path, start: Start, segdistill: Run
 ) -> None:
-    words = [*tiny, *LONG, "steps=80", "validate_every=80", "workers=1", f"run={tmp_path / 'run'}"]
+    words = [*tiny, *LONG, "steps=80", "validate_every=80", "workers=1", f"out={tmp_path / 'run'}"]
     process = start("train", *words)
     wait(lambda: lines(tmp_path / "run" / "metrics.jsonl") >= 5, process)
     os.kill(children(process)[-1], signal.SIGKILL)
@@ -84,11 +84,11 @@ def test_a_killed_process_ends_the_run_and_one_process_goes_on_with_it(
     ]
     # Batch norm of few values is chaotic.
     short += ["data.size=[96,96]", "augment.crop=[96,96]", "augment.scale=[1,1]"]
-    whole = ranks("train", *short, f"run={tmp_path / 'whole'}")
+    whole = ranks("train", *short, f"out={tmp_path / 'whole'}")
     assert [process.wait() for process in whole] == [0, 0], whole[0].output
 
     metrics = tmp_path / "run" / "metrics.jsonl"
-    words = ["train", *short, f"run={tmp_path / 'run'}"]
+    words = ["train", *short, f"out={tmp_path / 'run'}"]
     first, second = ranks(*words)
     wait(lambda: lines(metrics) >= 5, first)
     second.kill()
@@ -98,7 +98,7 @@ def test_a_killed_process_ends_the_run_and_one_process_goes_on_with_it(
     assert "Traceback" not in output
 
     # Two micro-batches hold the same images as two processes did, so that batch norm sees the same batches.
-    done = segdistill(*words, "accumulate=2", "--resume")
+    done = segdistill(*words, "grad_accumulation=2", "--resume")
     assert done.returncode == 0, done.stderr
     assert "goes on after step 4" in done.stderr
     before = load_state(tmp_path / "whole" / "checkpoints" / "previous.pt")[1]["distiller"]
@@ -115,13 +115,13 @@ def test_out_of_memory_names_a_number_of_micro_batches_that_fits(
     tiny: tuple[str, ...], tmp_path: Path, segdistill: Run
 ) -> None:
     words = [*tiny, "data.size=[256,256]", "augment.crop=[256,256]", "batch_size=16", "steps=1"]
-    words += ["student.output_stride=8", f"run={tmp_path / 'run'}"]
+    words += ["student.output_stride=8", f"out={tmp_path / 'run'}"]
 
     told = segdistill("train", *words, more_bytes=400 * 2**20).stderr
     assert "Error: Out of memory while training: tried to allocate" in told
-    found = re.search(r"accumulate=([0-9]+) --resume", told)
+    found = re.search(r"grad_accumulation=([0-9]+) --resume", told)
     assert found, told
-    done = segdistill("train", *words, f"accumulate={found.group(1)}", "--resume", more_bytes=400 * 2**20)
+    done = segdistill("train", *words, f"grad_accumulation={found.group(1)}", "--resume", more_bytes=400 * 2**20)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "student.safetensors").is_file()
 
@@ -129,7 +129,7 @@ def test_out_of_memory_names_a_number_of_micro_batches_that_fits(
 @pytest.mark.parametrize("curves", [False, True])
 def test_no_space_for_the_journal_is_told(curves: bool, tiny: tuple[str, ...], tmp_path: Path, start: Start) -> None:
     """Only the journal, or only the curves beside it, grow beyond what the limit on the size of a file allows."""
-    words = [*tiny, "steps=300", "checkpoint_every=300", "validate_every=300", f"run={tmp_path / 'run'}"]
+    words = [*tiny, "steps=300", "checkpoint_every=300", "validate_every=300", f"out={tmp_path / 'run'}"]
     process = start("train", *words)
     wait(lambda: lines(tmp_path / "run" / "metrics.jsonl") >= 2, process)
     files = list((tmp_path / "run" / "tensorboard").iterdir()) if curves else [tmp_path / "run" / "metrics.jsonl"]

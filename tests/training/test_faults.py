@@ -27,7 +27,7 @@ FORWARD, BACKWARD = 0.0, 1e-5
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Eight images for training, of which a3 is of one colour: every fourth step has it on average."""
+    """Eight images for training, of which a3 is of one color: every fourth step has it on average."""
     return paint_one_plain(tmp_path / "data")
 
 
@@ -35,8 +35,8 @@ def train(data: Path, run: str, epsilon: float, *more: str, resume: bool = False
     student = f"student={{name: 'module:fragile:Fragile', options: {{arguments: {{epsilon: {epsilon:.5f}}}}}}}"
     folder = data.parent / run
     words = ("folder", f"data.root={data}", "data.lists={train: train.txt, val: val.txt}", student, *PLAIN, *more)
-    verb = segdistill.distill if any(word.startswith("teacher.run") for word in more) else segdistill.train
-    return verb(*words, run=folder, resume=resume, quiet=True).folder
+    verb = segdistill.distill if any(word.startswith("teacher.weights") for word in more) else segdistill.train
+    return verb(*words, out=folder, resume=resume, quiet=True).folder
 
 
 def checkpoint(folder: Path) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def test_a_scaler_that_finds_no_scale_stops_the_run(data: Path) -> None:
         train(data, "run", BACKWARD, *words)
 
 
-@pytest.mark.parametrize("more", [(), ("cirkd", "teacher.run=module:painted:in_order", "baseline=none")])
+@pytest.mark.parametrize("more", [(), ("cirkd", "teacher.weights=module:painted:in_order", "baseline=none")])
 def test_a_step_that_is_left_out_is_as_if_it_had_not_been(data: Path, more: tuple[str, ...]) -> None:
     """Statistics, queues, optimiser: the checkpoints before and after it differ in nothing but their progress."""
     more = (*more, "schedule.name=constant")

@@ -123,7 +123,7 @@ def test_a_resumed_run_with_schedules_is_bit_identical(tiny: tuple[str, ...], tm
     parts = (*tiny, methods + "schedule: {start: 2, decay: cosine}}]", "teacher.train.steps=2", "baseline=none")
 
     def recipe(name: str) -> Recipe:
-        return load_recipe(*parts, run=str(tmp_path / name), checkpoint_every=1)
+        return load_recipe(*parts, out=str(tmp_path / name), checkpoint_every=1)
 
     runs.distill(recipe("whole"), quiet=True)
 

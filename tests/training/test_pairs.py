@@ -11,7 +11,7 @@ import torch
 import yaml
 
 import segdistill
-from segdistill.core.classes import Classes, distinct_colours
+from segdistill.core.classes import Classes, distinct_colors
 from segdistill.core.errors import RecipeError
 from segdistill.data import create_dataset
 from segdistill.data.tables import label_table
@@ -38,7 +38,7 @@ def save_teacher(folder: Path, names: tuple[str, ...], **options: Any) -> Path:
     own = {"backbone": "mobilenetv2_050", "head": "fcn", "channels": 12, "output_stride": 8, "auxiliary_channels": 8}
     spec = resolve_spec({**own, "mean": (0.5, 0.4, 0.3), "std": (0.5, 0.5, 0.5), "bgr": True, **options})
     torch.manual_seed(3)
-    save_model(folder, "teacher", build(spec, len(names)), spec, Classes(names, distinct_colours(len(names))), {})
+    save_model(folder, "teacher", build(spec, len(names)), spec, Classes(names, distinct_colors(len(names))), {})
     return folder
 
 
@@ -49,7 +49,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def distill(tiny: tuple[str, ...], run: Path, teacher: Path, *words: str) -> dict[str, Any]:
-    segdistill.distill(*tiny, *SHORT, *words, f"teacher.run={teacher}", run=run, quiet=True)
+    segdistill.distill(*tiny, *SHORT, *words, f"teacher.weights={teacher}", out=run, quiet=True)
     result: dict[str, Any] = json.loads((run / "result.json").read_text())
     return result
 
@@ -126,8 +126,8 @@ def test_a_pair_that_can_not_work_is_refused_before_a_folder_is_made(
     ("words", "message"),
     [
         (("teacher.class_map=names",), r"'teacher': .*one that is trained here"),
-        (("teacher.class_map=3", "teacher.run=x"), r"'teacher\.class_map': .*found 3"),
-        (("teacher.class_map={off: road}", "teacher.run=x"), r"'teacher\.class_map': .*quotes"),
+        (("teacher.class_map=3", "teacher.weights=x"), r"'teacher\.class_map': .*found 3"),
+        (("teacher.class_map={off: road}", "teacher.weights=x"), r"'teacher\.class_map': .*quotes"),
         (("teacher.input_scale=0",), r"'teacher\.input_scale': .*greater than or equal to 0\.125"),
     ],
 )
@@ -145,7 +145,7 @@ def test_classes_in_another_order_are_paired_by_name(tiny: tuple[str, ...], tmp_
     spec = resolve_spec(yaml.safe_load((straight / "teacher.yaml").read_text())["network"])
     backwards = build(spec, len(STREETS))
     backwards.load_state_dict(turned)
-    save_model(tmp_path / "turned", "teacher", backwards, spec, Classes(STREETS[::-1], distinct_colours(8)), {})
+    save_model(tmp_path / "turned", "teacher", backwards, spec, Classes(STREETS[::-1], distinct_colors(8)), {})
     a = distill(tiny, tmp_path / "a", straight, "kd")
     b = distill(tiny, tmp_path / "b", tmp_path / "turned", "kd", "teacher.class_map=names")
     assert [row["scores"]["iou"] for row in a["rows"]] == [row["scores"]["iou"] for row in b["rows"]]
@@ -157,7 +157,7 @@ def test_a_teacher_without_class_names_is_taken_at_its_number(
     tiny: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     teacher = save_teacher(tmp_path / "teacher", tuple(f"class {i}" for i in range(8)), backbone="mobilenetv2_035")
-    segdistill.distill(*tiny, *SHORT, "kd", run=tmp_path / "run", teacher={"run": teacher})
+    segdistill.distill(*tiny, *SHORT, "kd", out=tmp_path / "run", teacher={"run": teacher})
     assert "no names and are taken for the data set's 8, in the same order" in capfd.readouterr().err
     assert segdistill.evaluate(teacher, *tiny).images > 0
 
@@ -165,7 +165,7 @@ def test_a_teacher_without_class_names_is_taken_at_its_number(
 def test_a_teacher_trained_here_may_look_at_a_larger_image(tiny: tuple[str, ...], tmp_path: Path) -> None:
     words = (*tiny, *SHORT, "kd", "teacher.train.steps=1")
     rows = [
-        segdistill.distill(*words, f"teacher.input_scale={scale}", run=tmp_path / str(scale), quiet=True).proof.rows
+        segdistill.distill(*words, f"teacher.input_scale={scale}", out=tmp_path / str(scale), quiet=True).proof.rows
         for scale in (1, 2)
     ]
     assert rows[1][0].gflops == pytest.approx(4 * rows[0][0].gflops, rel=0.2)
@@ -175,12 +175,12 @@ def test_a_teacher_trained_here_may_look_at_a_larger_image(tiny: tuple[str, ...]
 def test_a_run_with_a_map_is_resumed_with_that_map_only(tiny: tuple[str, ...], tmp_path: Path, other: Path) -> None:
     file = tmp_path / "map.yaml"
     file.write_text(yaml.safe_dump(MAP))
-    words = (*tiny, *SHORT, "kd", f"teacher.class_map={file}", f"teacher.run={other}")
-    segdistill.distill(*words, run=tmp_path / "run", quiet=True)
-    segdistill.distill(*words, run=tmp_path / "run", quiet=True, resume=True)
+    words = (*tiny, *SHORT, "kd", f"teacher.class_map={file}", f"teacher.weights={other}")
+    segdistill.distill(*words, out=tmp_path / "run", quiet=True)
+    segdistill.distill(*words, out=tmp_path / "run", quiet=True, resume=True)
     file.write_text(yaml.safe_dump({**MAP, "cat": "person"}))
     with pytest.raises(segdistill.core.errors.TrainingError, match="another recipe"):
-        segdistill.distill(*words, run=tmp_path / "run", quiet=True, resume=True)
+        segdistill.distill(*words, out=tmp_path / "run", quiet=True, resume=True)
 
 
 @pytest.mark.parametrize("scale", [0.5, 2.0])

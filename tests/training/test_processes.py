@@ -51,7 +51,7 @@ SMALL = {"backbone": "test_resnet", "head": "fcn", "channels": 8, "output_stride
 def _distil(rank: int, kind: str, accumulate: int = 1) -> dict[str, Any]:
     """Names in their order, gradients of the first step, and all that is trained or remembered after the last."""
     recipe = load_recipe(
-        "streets", "data.size=[32,48]", "data.count=12", "augment.crop=[32,48]", f"accumulate={accumulate}",
+        "streets", "data.size=[32,48]", "data.count=12", "augment.crop=[32,48]", f"grad_accumulation={accumulate}",
         "batch_size=8", "optimizer.lr=0.0002", "augment.scale=[1,1]", "student=mobilenetv2_035_fcn",
     )  # fmt: skip
     data = create_dataset(recipe.data, "train")
@@ -158,7 +158,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def both(folder: Path) -> list[dict[str, Any]]:
-    return in_two(_all, [*WORDS, f"run={folder / 'two'}"])
+    return in_two(_all, [*WORDS, f"out={folder / 'two'}"])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -180,15 +180,15 @@ def test_training_by_two_processes_equals_that_by_one(kind: str, both: list[dict
 
 
 def test_micro_batches_equal_the_batch() -> None:
-    one, parts = _distil(0, "logits"), _distil(0, "logits", accumulate=2)
+    one, parts = _distil(0, "logits"), _distil(0, "logits", grad_accumulation=2)
     assert [(*a, *b) for a, b in zip(parts["names"][::2], parts["names"][1::2], strict=True)] == one["names"]
     for name, value in one["state"].items():
         torch.testing.assert_close(parts["state"][name], value, rtol=1e-5, atol=1e-5)
 
 
 def test_a_run_of_two_processes_or_two_micro_batches_is_that_of_one(both: list[dict[str, Any]], folder: Path) -> None:
-    _train([*WORDS, f"run={folder / 'one'}"])
-    _train([*WORDS, "accumulate=2", f"run={folder / 'parts'}"])
+    _train([*WORDS, f"out={folder / 'one'}"])
+    _train([*WORDS, "grad_accumulation=2", f"out={folder / 'parts'}"])
     weights = {name: load_file(folder / name / "student.safetensors") for name in ("one", "two", "parts")}
     logged = {name: _losses(folder / name) for name in weights}
     for name in ("two", "parts"):

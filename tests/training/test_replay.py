@@ -24,7 +24,7 @@ PLAIN = (
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Eight images for training, of which a3 is of one colour."""
+    """Eight images for training, of which a3 is of one color."""
     return paint_one_plain(tmp_path / "data")
 
 
@@ -34,7 +34,7 @@ def stopped(data: Path, *more: str, epsilon: float = 0.0, run: str = "run") -> P
     words = [*PLAIN, f"data.root={data}", "data.lists={train: train.txt, val: val.txt}", student, *more]
     verb = segdistill.distill if any(word.startswith("teacher") for word in more) else segdistill.train
     with pytest.raises(TrainingError):
-        verb(*words, run=data.parent / run, quiet=True)
+        verb(*words, out=data.parent / run, quiet=True)
     return data.parent / run
 
 
@@ -50,7 +50,7 @@ def files(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.parametrize(
-    "more", [(), ("accumulate=2",), ("kd", "cwd", "teacher.run=module:painted:in_order", "baseline=none")]
+    "more", [(), ("grad_accumulation=2",), ("kd", "cwd", "teacher.weights=module:painted:in_order", "baseline=none")]
 )
 def test_a_loss_that_is_not_finite_is_traced_to_its_module(data: Path, more: tuple[str, ...]) -> None:
     run = stopped(data, *more)
@@ -90,7 +90,7 @@ def test_fp32_cures_what_overflows_in_fp16(data: Path) -> None:
     words = (*PLAIN, f"data.root={data}", "student={name: 'module:fragile:Large'}", "precision=fp16")
     run = data.parent / "large"
     with pytest.raises(TrainingError, match="precision=fp32"):
-        segdistill.train(*words, run=run, quiet=True)
+        segdistill.train(*words, out=run, quiet=True)
     done = segdistill.replay(run)
     assert done.precision == "fp16"
     assert [(trial.what, trial.finite) for trial in done.trials] == [("as it was", False), ("in fp32", True)]
@@ -113,7 +113,7 @@ def test_a_lower_rate_since_the_checkpoint_is_the_cure_of_weights_that_grow(data
 def test_a_lower_rate_is_no_cure_of_a_division_by_zero(data: Path) -> None:
     step = segdistill.replay(stopped(data, "seed=1")).step
     assert step > 2
-    run = stopped(data, "seed=1", f"checkpoint_every={step - 2}", run="again")
+    run = stopped(data, "seed=1", f"checkpoint_every={step - 2}", out="again")
     done = segdistill.replay(run)
     assert done.step == step
     assert not done.trials[-1].finite

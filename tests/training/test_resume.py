@@ -36,17 +36,17 @@ def test_killed_and_resumed_distillation_is_bit_identical(
     tiny: tuple[str, ...], tmp_path: Path, segdistill: Run, start: Start
 ) -> None:
     recipe = [*tiny, *LONG, "method=[kd, bpkd, {name: cwd, source: embedding}]"]
-    whole = segdistill("distill", *recipe, f"run={tmp_path / 'whole'}")
+    whole = segdistill("distill", *recipe, f"out={tmp_path / 'whole'}")
     assert whole.returncode == 0, whole.stderr
 
     folder = tmp_path / "killed"
     for part, step in (("teacher", 2), (".", 4), (".", 11)):
-        process = start("distill", *recipe, f"run={folder}", "--resume")
+        process = start("distill", *recipe, f"out={folder}", "--resume")
         wait_for_step(process, folder / part / "metrics.jsonl", step)
         process.kill()
         process.wait()
     # Another number of loader workers changes neither the order of the data nor the images.
-    last = segdistill("distill", *recipe, f"run={folder}", "workers=2", "--resume")
+    last = segdistill("distill", *recipe, f"out={folder}", "workers=2", "--resume")
     assert last.returncode == 0, last.stderr
 
     for file in ("teacher/teacher", "alone/student", "student"):
@@ -59,7 +59,7 @@ def test_killed_and_resumed_distillation_is_bit_identical(
 def test_a_signal_saves_says_how_to_go_on_and_leaves(
     number: signal.Signals, tiny: tuple[str, ...], tmp_path: Path, segdistill: Run, start: Start
 ) -> None:
-    recipe = [*tiny, "steps=400", "validate_every=400", f"run={tmp_path / 'run'}"]
+    recipe = [*tiny, "steps=400", "validate_every=400", f"out={tmp_path / 'run'}"]
     process = start("train", *recipe)
     wait_for_step(process, tmp_path / "run" / "metrics.jsonl", 3)
     process.send_signal(number)
@@ -82,7 +82,7 @@ def test_a_signal_saves_says_how_to_go_on_and_leaves(
 def test_ctrl_c_in_a_terminal_reaches_the_loader_workers_too(
     tiny: tuple[str, ...], tmp_path: Path, start: Start
 ) -> None:
-    recipe = [*tiny, "steps=4000", "validate_every=4000", "workers=2", f"run={tmp_path / 'run'}"]
+    recipe = [*tiny, "steps=4000", "validate_every=4000", "workers=2", f"out={tmp_path / 'run'}"]
     process = start("train", *recipe)
     wait_for_step(process, tmp_path / "run" / "metrics.jsonl", 3)
     process.kill_group(signal.SIGINT)
@@ -97,11 +97,11 @@ def test_a_signal_while_validating_saves_before_it_is_done(
 ) -> None:
     slow = ["data.size=[128,128]", "inference.scales=[3,4]"]
     recipe = [*tiny, *slow, "steps=4", "validate_every=2", "checkpoint_every=4", "keep=best"]
-    whole = segdistill("train", *recipe, f"run={tmp_path / 'whole'}")
+    whole = segdistill("train", *recipe, f"out={tmp_path / 'whole'}")
     assert whole.returncode == 0, whole.stderr
 
     metrics = tmp_path / "run" / "metrics.jsonl"
-    process = start("train", *recipe, f"run={tmp_path / 'run'}")
+    process = start("train", *recipe, f"out={tmp_path / 'run'}")
     wait_for_step(process, metrics, 2)
     time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
@@ -110,7 +110,7 @@ def test_a_signal_while_validating_saves_before_it_is_done(
     assert "after step 2 of 4" in output
     assert "validation" not in metrics.read_text(), "it went on with a validation that takes many times as long"
 
-    done = segdistill("train", *recipe, f"run={tmp_path / 'run'}", "--resume")
+    done = segdistill("train", *recipe, f"out={tmp_path / 'run'}", "--resume")
     assert done.returncode == 0, done.stderr
     own, other = (
         [(line["kind"], line["step"], line.get("miou")) for line in map(json.loads, file.read_text().splitlines())]
@@ -123,7 +123,7 @@ def test_a_signal_while_validating_saves_before_it_is_done(
 
 def test_a_signal_while_data_is_awaited_saves(tiny: tuple[str, ...], tmp_path: Path, start: Start) -> None:
     slow = ["data.size=[1000,1400]", "augment.max_class_share=1"]
-    process = start("train", *tiny, *slow, "steps=4", "validate_every=4", f"run={tmp_path / 'run'}")
+    process = start("train", *tiny, *slow, "steps=4", "validate_every=4", f"out={tmp_path / 'run'}")
     wait_for_step(process, tmp_path / "run" / "metrics.jsonl", 1)
     time.sleep(0.1)
     process.send_signal(signal.SIGTERM)

@@ -70,7 +70,7 @@ def test_the_script_of_the_page_trains_one_network_with_two_tasks(tiny: tuple[st
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / name).chmod(0o755)
     done = subprocess.run(
-        ["bash", str(script), "train", *tiny, "steps=2", f"run={tmp_path / 'run'}"],
+        ["bash", str(script), "train", *tiny, "steps=2", f"out={tmp_path / 'run'}"],
         env={**environment(), "PATH": f"{tmp_path}:{os.environ['PATH']}"},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip

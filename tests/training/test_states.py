@@ -31,7 +31,7 @@ EVERY = ("steps=12", "checkpoint_every=4", "validate_every=4", "keep=best")
 def whole(tiny: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    segdistill.train(*tiny, *EVERY, run=folder, quiet=True)
+    segdistill.train(*tiny, *EVERY, out=folder, quiet=True)
     return folder
 
 
@@ -68,7 +68,7 @@ def test_the_state_before_is_taken_where_the_newest_does_not_verify(
     damage: Callable[[Path], None], stopped: RunFolder, whole: Path, tiny: tuple[str, ...], segdistill: Run
 ) -> None:
     damage(stopped.last)
-    done = segdistill("train", *tiny, *EVERY, f"run={stopped.path}", "--resume")
+    done = segdistill("train", *tiny, *EVERY, f"out={stopped.path}", "--resume")
     assert done.returncode == 0, done.stderr
     assert "goes on after step 8" in done.stderr
     assert "previous.pt" in done.stderr
@@ -83,7 +83,7 @@ def test_the_newest_state_is_taken_where_it_verifies(stopped: RunFolder, whole: 
     cut(stopped.previous)
     (stopped.path / "checkpoints" / ".last.pt.1.part").write_bytes(b"half")
     stopped.environment.unlink()
-    segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
+    segdistill.train(*tiny, *EVERY, out=stopped.path, resume=True, quiet=True)
     assert (stopped.path / "student.safetensors").read_bytes() == (whole / "student.safetensors").read_bytes()
     assert _steps(stopped) == _steps(RunFolder(whole))
     assert not list(stopped.path.rglob(".*.part"))
@@ -97,7 +97,7 @@ def test_without_a_state_that_verifies_both_are_named_and_nothing_is_lost(
         flip(path)
     before = {path: path.read_bytes() for path in stopped.states()}
     with pytest.raises(NoStateError, match=r"last\.pt.*previous\.pt.*Delete the run folder"):
-        segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
+        segdistill.train(*tiny, *EVERY, out=stopped.path, resume=True, quiet=True)
     assert {path: path.read_bytes() for path in stopped.states()} == before
 
 
@@ -107,7 +107,7 @@ def test_a_state_of_an_earlier_version_resumes(stopped: RunFolder, whole: Path, 
     del content["progress"]["validating"]
     stopped.previous.unlink()
     torch.save(content, stopped.last)
-    segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
+    segdistill.train(*tiny, *EVERY, out=stopped.path, resume=True, quiet=True)
     own, other = (segdistill.load_model(folder).state_dict() for folder in (stopped.path, whole))
     assert all(torch.equal(own[key], other[key]) for key in other)
 
@@ -123,7 +123,7 @@ def test_half_of_a_finished_network_is_not_taken_for_it(
     else:
         (folder / lost).unlink()
     assert not RunFolder(folder).finished("student")
-    segdistill.train(*tiny, *EVERY, run=folder, resume=True, quiet=True)
+    segdistill.train(*tiny, *EVERY, out=folder, resume=True, quiet=True)
     assert (folder / "student.safetensors").read_bytes() == (whole / "student.safetensors").read_bytes()
 
 
@@ -133,7 +133,7 @@ def test_the_best_weights_that_are_damaged_are_told(stopped: RunFolder, tiny: tu
     save_state(stopped.last, progress, states)
     flip(stopped.best)
     with pytest.raises(CheckpointError, match=r"best\.safetensors"):
-        segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
+        segdistill.train(*tiny, *EVERY, out=stopped.path, resume=True, quiet=True)
 
 
 def test_what_is_saved_can_be_read_by_those_who_may(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_what_is_saved_can_be_read_by_those_who_may(tmp_path: Path) -> None:
 def test_the_state_of_another_network_is_told(stopped: RunFolder, tiny: tuple[str, ...]) -> None:
     save_state(stopped.last, Progress(step=4), STATES)
     with pytest.raises(TrainingError, match=r"last\.pt holds the state of another network"):
-        segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
+        segdistill.train(*tiny, *EVERY, out=stopped.path, resume=True, quiet=True)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_an_optimiser_of_another_kind_is_refused_by_name(
         states["optimizer"]["param_groups"][0][key] = value
     save_state(stopped.previous, progress, states)
     with pytest.raises(TrainingError, match=r"previous\.pt holds the state of another network.*the optimiser's"):
-        segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
+        segdistill.train(*tiny, *EVERY, out=stopped.path, resume=True, quiet=True)
 
 
 @pytest.mark.parametrize("wrong", [None, torch.ones(3), 1.5, {"state": {}, "param_groups": [1]}])
@@ -184,7 +184,7 @@ def test_a_state_with_other_parts_is_refused_by_name(wrong: Any, stopped: RunFol
     progress, states = load_state(stopped.last)
     save_state(stopped.last, progress, {**states, "optimizer": wrong})
     with pytest.raises(TrainingError, match=r"last\.pt holds the state of another network"):
-        segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
+        segdistill.train(*tiny, *EVERY, out=stopped.path, resume=True, quiet=True)
 
 
 @pytest.mark.parametrize("step", [-1, 13, 10**30])
@@ -195,7 +195,7 @@ def test_a_state_of_a_step_that_the_run_does_not_have_is_refused(
     progress.step = step
     save_state(stopped.last, progress, states)
     with pytest.raises(CheckpointError, match=rf"checkpoints says that {step} steps are done; the run has 12"):
-        segdistill.train(*tiny, *EVERY, run=stopped.path, resume=True, quiet=True)
+        segdistill.train(*tiny, *EVERY, out=stopped.path, resume=True, quiet=True)
 
 
 def test_any_damaged_bit_is_found_or_does_no_harm(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_a_clock_that_jumps_changes_no_duration(
 
     monkeypatch.setattr(time, "time", jumping)
     began = time.perf_counter()
-    done = segdistill.train(*tiny, run=tmp_path / "run", quiet=True)
+    done = segdistill.train(*tiny, out=tmp_path / "run", quiet=True)
     assert 0 < done.seconds <= round(time.perf_counter() - began, 1)
     assert calls[0]  # TensorBoard stamps its curves with the time of day
 

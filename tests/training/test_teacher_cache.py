@@ -69,12 +69,12 @@ def test_a_run_is_resumed_with_the_same_logits_and_damaged_ones_are_made_anew(
     tiny: tuple[str, ...], tmp_path: Path
 ) -> None:
     words = [*tiny, *NETWORKS, "kd", "baseline=none", "teacher.cache=logits", f"teacher.cache_folder={tmp_path / 'c'}"]
-    segdistill.distill(*words, "steps=4", run=tmp_path / "whole", quiet=True)
+    segdistill.distill(*words, "steps=4", out=tmp_path / "whole", quiet=True)
     (folder,) = (path.parent for path in (tmp_path / "c").rglob("index.json"))
     made = (folder / "logits.bin").read_bytes()
     (folder / "logits.bin").write_bytes(made[:-2])  # as of a disk that lost the end
     (folder / ".logits.bin.1.part").write_bytes(b"left by a process that was killed")
-    segdistill.distill(*words, "steps=4", run=tmp_path / "again", quiet=True)
+    segdistill.distill(*words, "steps=4", out=tmp_path / "again", quiet=True)
     assert (folder / "logits.bin").read_bytes() == made
     assert sorted(path.name for path in folder.iterdir()) == ["index.json", "logits.bin"]
     same = [(tmp_path / name / "student.safetensors").read_bytes() for name in ("whole", "again")]
@@ -90,7 +90,7 @@ def test_a_run_is_resumed_with_the_same_logits_and_damaged_ones_are_made_anew(
 
 def test_a_damaged_bit_of_the_logits_is_told_with_their_folder(tiny: tuple[str, ...], tmp_path: Path) -> None:
     words = [*tiny, *NETWORKS, "kd", "baseline=none", "teacher.cache=logits", "steps=4"]
-    segdistill.distill(*words, run=tmp_path / "run", quiet=True)
+    segdistill.distill(*words, out=tmp_path / "run", quiet=True)
     whole = (tmp_path / "run" / "student.safetensors").read_bytes()
     (file,) = (tmp_path / "run" / "teacher_logits").rglob("logits.bin")
     content = bytearray(file.read_bytes())
@@ -99,15 +99,15 @@ def test_a_damaged_bit_of_the_logits_is_told_with_their_folder(tiny: tuple[str, 
     for left in (tmp_path / "run" / "checkpoints", tmp_path / "run" / "student.safetensors"):
         shutil.rmtree(left) if left.is_dir() else left.unlink()
     with pytest.raises(TrainingError, match=f"in {re.escape(str(file.parent))} are damaged"):
-        segdistill.distill(*words, run=tmp_path / "run", resume=True, quiet=True)
+        segdistill.distill(*words, out=tmp_path / "run", resume=True, quiet=True)
     shutil.rmtree(file.parent)  # as it says
-    segdistill.distill(*words, run=tmp_path / "run", resume=True, quiet=True)
+    segdistill.distill(*words, out=tmp_path / "run", resume=True, quiet=True)
     assert (tmp_path / "run" / "student.safetensors").read_bytes() == whole
 
 
 def test_an_index_that_says_something_else_is_made_anew(tiny: tuple[str, ...], tmp_path: Path) -> None:
     words = [*tiny, *NETWORKS, "kd", "baseline=none", "teacher.cache=logits", f"teacher.cache_folder={tmp_path / 'c'}"]
-    segdistill.distill(*words, "steps=1", run=tmp_path / "whole", quiet=True)
+    segdistill.distill(*words, "steps=1", out=tmp_path / "whole", quiet=True)
     (index,) = (tmp_path / "c").rglob("index.json")
     made = index.read_bytes()
     entries = json.loads(made)
@@ -116,7 +116,7 @@ def test_an_index_that_says_something_else_is_made_anew(tiny: tuple[str, ...], t
         index.write_text(other if isinstance(other, str) else json.dumps(other), encoding="latin-1")
         with pytest.raises((OSError, ValueError)):
             TeacherLogits(index.parent)
-    segdistill.distill(*words, "steps=1", run=tmp_path / "again", quiet=True)
+    segdistill.distill(*words, "steps=1", out=tmp_path / "again", quiet=True)
     assert index.read_bytes() == made
 
 
@@ -124,7 +124,7 @@ def test_methods_that_read_more_than_logits_are_refused_before_anything_is_train
     tiny: tuple[str, ...], tmp_path: Path
 ) -> None:
     with pytest.raises(RecipeError, match="canonical reads its embedding"):
-        segdistill.distill(*tiny, *NETWORKS, "canonical", "teacher.cache=logits", run=tmp_path / "run", quiet=True)
+        segdistill.distill(*tiny, *NETWORKS, "canonical", "teacher.cache=logits", out=tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
 
 

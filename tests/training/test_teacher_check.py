@@ -20,8 +20,8 @@ SHORT = ("augment.crop=[32,32]", "steps=1", "batch_size=2", "workers=0", "baseli
 
 def distill(folder: Path, teacher: str, *more: str) -> Path:
     root = folder / "data" if (folder / "data").exists() else paint(folder / "data")
-    words = ("folder", STUDENT, *SHORT, f"data.root={root}", f"teacher.run={teacher}", *more)
-    return segdistill.distill(*words, run=folder / "run", quiet=True).folder
+    words = ("folder", STUDENT, *SHORT, f"data.root={root}", f"teacher.weights={teacher}", *more)
+    return segdistill.distill(*words, out=folder / "run", quiet=True).folder
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def test_a_teacher_near_chance_is_refused_with_the_likely_cause(tmp_path: Path, 
 def test_a_study_refuses_it_before_it_is_begun(tmp_path: Path) -> None:
     words = ["folder", STUDENT, *SHORT[:-2], f"data.root={paint(tmp_path / 'data')}"]
     untrained = STUDENT.replace("student", "teacher.network")
-    segdistill.train(*words, untrained, "role=teacher", run=tmp_path / "teacher", quiet=True)
-    words += [f"teacher.run={tmp_path / 'teacher'}", f"run={tmp_path / 'study'}"]
+    segdistill.train(*words, untrained, "role=teacher", out=tmp_path / "teacher", quiet=True)
+    words += [f"teacher.weights={tmp_path / 'teacher'}", f"out={tmp_path / 'study'}"]
     with pytest.raises(TrainingError, match=r"hardly better than guessing.*trained on these classes, to the end"):
         segdistill.compare(*words, methods="kd", seeds="0", quiet=True)
     assert not (tmp_path / "study").exists()

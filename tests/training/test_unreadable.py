@@ -40,7 +40,7 @@ def words(data: Path, *more: str) -> list[str]:
 
 
 def train(data: Path, run: str, *more: str, resume: bool = False) -> Path:
-    return segdistill.train(*words(data, *more), run=data.parent / run, resume=resume, quiet=True).folder
+    return segdistill.train(*words(data, *more), out=data.parent / run, resume=resume, quiet=True).folder
 
 
 def cut_off(file: Path) -> None:
@@ -76,7 +76,7 @@ def test_the_limit_holds_and_a_resumed_run_is_the_same(data: Path) -> None:
 
 def test_a_file_that_breaks_while_the_run_goes_on(data: Path, start: Callable[..., subprocess.Popen[str]]) -> None:
     run = data.parent / "run"
-    process = start("train", *words(data, "steps=60", "on_unreadable=skip", "workers=1"), f"run={run}")
+    process = start("train", *words(data, "steps=60", "on_unreadable=skip", "workers=1"), f"out={run}")
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         if (run / "metrics.jsonl").exists() and journal(run, "train"):
@@ -104,7 +104,7 @@ def test_processes_agree_on_what_is_skipped(data: Path) -> None:
     Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(data / "images" / "a3.png")
     recipe = words(
         data, "steps=8", "on_unreadable=skip", "on_nonfinite=skip", "workers=0",
-        "student={name: 'module:fragile:Fragile'}", f"run={data.parent / 'two'}",
+        "student={name: 'module:fragile:Fragile'}", f"out={data.parent / 'two'}",
     )  # fmt: skip
     recipe = [word for word in recipe if "mobilenet" not in word]
     in_two(trained_by, recipe)

@@ -122,7 +122,7 @@ def predict_command(
     weights: Weights,
     inputs: Annotated[list[Path], typer.Argument(help="Image files and folders of images.")],
     out: Annotated[Path, typer.Option(help="Where masks and overlays go.")] = Path("predictions"),
-    alpha: Annotated[float, typer.Option(min=0, max=1, help="Strength of the colours in the overlays.")] = 0.5,
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Strength of the colors in the overlays.")] = 0.5,
     legend: Annotated[bool, typer.Option("--legend", help="Names of the classes below the overlays.")] = False,
     parts: How = None,
     as_json: AsJson = False,

@@ -75,7 +75,7 @@ def reproduce_command(
     ],
     parts: Annotated[
         list[str] | None,
-        typer.Argument(help="Recipe parts over the row's own: data.root=..., teacher.run=..., steps=..."),
+        typer.Argument(help="Recipe parts over the row's own: data.root=..., teacher.weights=..., steps=..."),
     ] = None,
     resume: Resume = False,
     as_json: AsJson = False,

@@ -18,6 +18,6 @@ def _told(recipe: Recipe, quiet: bool) -> Recipe:
 
 def _with_folder(recipe: Recipe, what: str) -> Recipe:
     """The recipe with a run folder: its own, or runs/<data>-<what>-seed<n>."""
-    if recipe.run is not None:
+    if recipe.out is not None:
         return recipe
-    return recipe.model_copy(update={"run": Path("runs") / f"{recipe.data.name}-{what}-seed{recipe.seed}"})
+    return recipe.model_copy(update={"out": Path("runs") / f"{recipe.data.name}-{what}-seed{recipe.seed}"})

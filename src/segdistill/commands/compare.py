@@ -41,9 +41,9 @@ def compare(
     "local" (default), "ray" or "slurm"; processes: how many runs go on at a time, default one a CUDA device. These
     three may stand among the parts as key=value.
 
-    One teacher serves all runs: `teacher.run`, or the one that is trained in the study's folder. The folder, `run` of
-    the recipe, gets study.json, table.md, table.csv; a study that was stopped goes on, finished runs are not repeated,
-    and a run that failed is tried again. More methods and seeds may join later.
+    One teacher serves all runs: `teacher.weights`, or the one that is trained in the study's folder. The folder, `out`
+    of the recipe, gets study.json, table.md, table.csv; a study that was stopped goes on, finished runs are not
+    repeated, and a run that failed is tried again. More methods and seeds may join later.
     """
     words, own = _own_words(parts)
     executor = str(executor or own.get("executor") or "local")
@@ -93,7 +93,7 @@ def _plan(
         if len(parts) > 1 or overrides or budget is not None:
             raise RecipeError(
                 f"{first} is a study; it goes on with the recipe and budget it holds. Add only --methods and --seeds "
-                "to it, or name the whole recipe with another run=FOLDER."
+                "to it, or name the whole recipe with another out=FOLDER."
             )
         asked = held.model_copy(update={"methods": read_methods(methods), "seeds": _seeds(seeds, held.seeds)})
         folder = first
@@ -101,16 +101,16 @@ def _plan(
         recipe = load_recipe(*parts, **overrides)
         if recipe.method:
             raise RecipeError("Name the methods of a study with --methods, not among the recipe's parts.")
-        if recipe.teacher.run is None and recipe.teacher.network is None:
-            raise RecipeError("A study needs a teacher: a pair, such as mobile_pair, or teacher.run=FOLDER.")
-        if not isinstance(recipe.teacher.run, str | None):
-            raise RecipeError("In a study teacher.run is a folder, a file or a name such as hf:FOLDER.")
-        folder = recipe.run or Path("runs") / f"compare-{recipe.data.name}"
+        if recipe.teacher.weights is None and recipe.teacher.network is None:
+            raise RecipeError("A study needs a teacher: a pair, such as mobile_pair, or teacher.weights=FOLDER.")
+        if not isinstance(recipe.teacher.weights, str | None):
+            raise RecipeError("In a study teacher.weights is a folder, a file or a name such as hf:FOLDER.")
+        folder = recipe.out or Path("runs") / f"compare-{recipe.data.name}"
         read = read_methods(methods)
         if not read:
             raise RecipeError("Nothing to compare: name --methods, such as kd,cwd,bpkd_light,canonical.")
         allowed = read_budget(budget, recipe.steps)
-        recipe = recipe.model_copy(update={"run": None, "steps": allowed.steps or recipe.steps})
+        recipe = recipe.model_copy(update={"out": None, "steps": allowed.steps or recipe.steps})
         asked = Plan(recipe=recipe, methods=read, seeds=_seeds(seeds, (0, 1, 2)), budget=allowed)
         held = load_plan(folder) if plan_file(folder).is_file() else asked
     return folder, held.joined(asked, folder)

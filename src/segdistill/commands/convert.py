@@ -127,7 +127,7 @@ def _write_published(network: Segmenter, layout: str, out: Path, classes: Classe
         return
     content: dict[str, Any] = state
     if layout == "openmmlab":
-        named = {"CLASSES": list(classes.names), "PALETTE": [list(c) for c in classes.colours]}
+        named = {"CLASSES": list(classes.names), "PALETTE": [list(c) for c in classes.colors]}
         meta = {} if unnamed(classes.names) else named
         content = {"meta": meta, "state_dict": state}
     write_aside(out, lambda aside: torch.save(content, aside))

@@ -27,8 +27,8 @@ class Distilled:
 def distill(*parts: str | Path, resume: bool = False, quiet: bool = False, **overrides: Any) -> Distilled:
     """Distil the recipe's student and measure what it was worth.
 
-    The folder `run` gets the distilled student and the proof (result.json, table.md, grid.png); its subfolders
-    `teacher` and `alone` get the runs of the teacher (unless `teacher.run` names one) and of the student alone
+    The folder `out` gets the distilled student and the proof (result.json, table.md, grid.png); its subfolders
+    `teacher` and `alone` get the runs of the teacher (unless `teacher.weights` names one) and of the student alone
     (unless `baseline` is "none" or names one).
     """
     recipe = _told(load_recipe(*parts, **overrides), quiet)

@@ -21,7 +21,7 @@ def predict(
 ) -> Iterable[Prediction]:
     """Write a mask (palette PNG of class indices) and an overlay for every image file, or image of a folder.
 
-    weights: a run folder or a weight file. alpha: strength of the colours in the overlay. legend: names
+    weights: a run folder or a weight file. alpha: strength of the colors in the overlay. legend: names
     of the classes below it. parts: recipe parts that say
     how images are run, as "inference.flip=true", over the run's own. Works as it is iterated.
     """

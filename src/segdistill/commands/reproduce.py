@@ -17,8 +17,8 @@ from segdistill.recipe.published_rows import PublishedRow, published_rows
 from segdistill.recipe.recipe import Recipe, load_recipe
 
 _FREE = frozenset({
-    "run", "seed", "workers", "log_every", "checkpoint_every", "channels_last", "baseline", "teacher.run", "data.root",
-    "data.masks", "teacher.check", "inference.batch", "inference.store", "inference.max_elements",
+    "out", "seed", "workers", "log_every", "checkpoint_every", "channels_last", "baseline", "teacher.weights",
+    "data.root", "data.masks", "teacher.check", "inference.batch", "inference.store", "inference.max_elements",
     "student.backbone_weights", "teacher.network.backbone_weights",
 })  # fmt: skip
 """Keys that a table does not print or that don't touch the result; what starts the networks is looked at by itself."""
@@ -71,17 +71,17 @@ def reproduce(
     """Run a row of a published table and put what it measures beside what was printed.
 
     row: its name, as "bpkd/cityscapes/pspnet_r18/bpkd"; a teacher's or a student's row is trained, the others are
-    distilled, from `teacher.run` if it is given. parts, overrides: as for `load_recipe`, over the row's own; data.root
-    at least. The run is the folder `run`, by default runs/<row>-seed<n>; resume: go on with it. An unknown name is a
-    `RecipeError`; what can't work is refused before anything is trained.
+    distilled, from `teacher.weights` if it is given. parts, overrides: as for `load_recipe`, over the row's own;
+    data.root at least. The run is the folder `out`, by default runs/<row>-seed<n>; resume: go on with it. An unknown
+    name is a `RecipeError`; what can't work is refused before anything is trained.
     """
     known = published_rows()
     if row not in known:
         raise RecipeError(f"No published row is called '{row}'.{nearest(row, known)} They are in `segdistill list`.")
     found = known[row]
     recipe = load_recipe(row, *parts, **overrides)
-    if recipe.run is None:
-        overrides = {**overrides, "run": Path("runs") / f"{row}-seed{recipe.seed}"}
+    if recipe.out is None:
+        overrides = {**overrides, "out": Path("runs") / f"{row}-seed{recipe.seed}"}
         recipe = load_recipe(row, *parts, **overrides)
     changed = (*_changed(load_recipe(row), recipe), *_starts(found, recipe))
     words = (row, *parts)
@@ -154,7 +154,7 @@ def _plain(value: Any) -> str:
 def _starts(row: PublishedRow, recipe: Recipe) -> Iterator[str]:
     """What the networks start from, where it is not what the published ones started from."""
     starting = {"student": recipe.student} if row.role != "teacher" else {}
-    if row.role == "teacher" or (row.role == "distilled" and recipe.teacher.run is None):
+    if row.role == "teacher" or (row.role == "distilled" and recipe.teacher.weights is None):
         starting["teacher"] = recipe.teacher.network
     for role, network in starting.items():
         if network is not None and network.backbone_weights is None:
@@ -162,10 +162,10 @@ def _starts(row: PublishedRow, recipe: Recipe) -> Iterator[str]:
             yield f"the {role}'s backbone starts from random weights ({published})"
     if row.role == "distilled":
         file = row.sibling("teacher").file or "the published one"
-        if recipe.teacher.run is None:
+        if recipe.teacher.weights is None:
             yield f"the teacher is trained in this run ({file})"
-        elif Path(str(recipe.teacher.run)).name != file:
-            yield f"the teacher is {recipe.teacher.run} ({file})"
+        elif Path(str(recipe.teacher.weights)).name != file:
+            yield f"the teacher is {recipe.teacher.weights} ({file})"
 
 
 def _protocol(row: PublishedRow, other: PublishedRow) -> str:

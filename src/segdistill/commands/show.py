@@ -14,7 +14,7 @@ from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.errors import DataError, RecipeError, nearest
 from segdistill.data import create_dataset
 from segdistill.data.base import Sample, SegmentationDataset
-from segdistill.data.colors import Pixels, colourise
+from segdistill.data.colors import Pixels, colorise
 from segdistill.evaluation.boundary import edge_region
 from segdistill.evaluation.inference.inference import predict_scores
 from segdistill.models.files import open_model
@@ -97,8 +97,8 @@ def _comparison(
     sample: Sample, networks: Mapping[str, SegmentationNetwork], data: SegmentationDataset, radius: int
 ) -> list[tuple[str, Pixels]]:
     said = {name: _say(network, sample.image) for name, network in networks.items()}
-    panels = [("image", sample.image.permute(1, 2, 0).numpy()), ("label", colourise(sample.label, data.classes))]
-    panels += [(name, colourise(each.classes, data.classes)) for name, each in said.items()]
+    panels = [("image", sample.image.permute(1, 2, 0).numpy()), ("label", colorise(sample.label, data.classes))]
+    panels += [(name, colorise(each.classes, data.classes)) for name, each in said.items()]
     panels.append(("edge (orange) and body", region_map(sample.label, edge_region(sample.label[None], radius)[0])))
     panels += [(f"{name}: wrong", error_map(sample.label, each.classes)) for name, each in said.items()]
     if {"student alone", "distilled"} <= said.keys():

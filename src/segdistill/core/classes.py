@@ -13,10 +13,10 @@ IGNORE_INDEX = 255
 
 @dataclass(frozen=True)
 class Classes:
-    """Names and RGB colours of the K classes, in index order."""
+    """Names and RGB colors of the K classes, in index order."""
 
     names: tuple[str, ...]
-    colours: tuple[tuple[int, int, int], ...]
+    colors: tuple[tuple[int, int, int], ...]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -24,13 +24,13 @@ class Classes:
 
 def unnamed_classes(count: int) -> Classes:
     """Classes of a network that came without names: LABEL_0, LABEL_1, ..., as Hugging Face calls them."""
-    return Classes(tuple(f"LABEL_{index}" for index in range(count)), distinct_colours(count))
+    return Classes(tuple(f"LABEL_{index}" for index in range(count)), distinct_colors(count))
 
 
-def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
-    """`count` colours for classes that have none: the bit-interleaved Pascal VOC map, without its black."""
+def distinct_colors(count: int) -> tuple[tuple[int, int, int], ...]:
+    """`count` colors for classes that have none: the bit-interleaved Pascal VOC map, without its black."""
 
-    def colour(index: int) -> tuple[int, int, int]:
+    def color(index: int) -> tuple[int, int, int]:
         r = g = b = 0
         for shift in range(7, -1, -1):
             r |= (index & 1) << shift
@@ -39,10 +39,10 @@ def distinct_colours(count: int) -> tuple[tuple[int, int, int], ...]:
             index >>= 3
         return r, g, b
 
-    return tuple(colour(index + 1) for index in range(count))
+    return tuple(color(index + 1) for index in range(count))
 
 
-def as_colour(value: Any, what: str) -> tuple[int, int, int]:
+def as_color(value: Any, what: str) -> tuple[int, int, int]:
     """[r, g, b] or "#rrggbb" as a tuple, or an error that begins with `what`."""
     if isinstance(value, str) and len(value) == 7 and value.startswith("#"):
         try:

@@ -32,7 +32,7 @@ class Augment(BaseModel):
     non-void pixels is drawn again, up to ten times; 1 turns the rule off. flip: sideways, half of the time.
     photometric: see `Distortion`. resize: "exact" averages where the image shrinks, else interpolates, and takes labels
     at pixel centres; "opencv" always interpolates and takes labels up to half a pixel off, as the published pipelines
-    do. pad_colour: RGB of what a crop lacks, at the bottom and on the right, whose label is void; the default is the
+    do. pad_color: RGB of what a crop lacks, at the bottom and on the right, whose label is void; the default is the
     ImageNet mean, 0 after normalisation to within 0.01.
     """
 
@@ -46,7 +46,7 @@ class Augment(BaseModel):
     flip: bool = True
     photometric: bool = True
     resize: Literal["exact", "opencv"] = "exact"
-    pad_colour: tuple[int, int, int] = (124, 116, 104)
+    pad_color: tuple[int, int, int] = (124, 116, 104)
 
     def __call__(self, sample: Sample, generator: Generator) -> tuple[Tensor, Tensor]:
         """`sample` -> image uint8 (3,h,w), label uint8 (h,w)."""
@@ -112,7 +112,7 @@ class Augment(BaseModel):
         bottom, right = (crop - side for crop, side in zip(self.crop, label.shape, strict=True))
         if bottom or right:
             border = (0, bottom, 0, right, cv2.BORDER_CONSTANT)
-            picture = cast(Picture, cv2.copyMakeBorder(picture, *border, value=self.pad_colour))
+            picture = cast(Picture, cv2.copyMakeBorder(picture, *border, value=self.pad_color))
             label = cast(NDArray[np.uint8], cv2.copyMakeBorder(label, *border, value=(IGNORE_INDEX,)))
         image = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
         return image, torch.from_numpy(np.ascontiguousarray(label))

@@ -1,4 +1,4 @@
-"""What a data set is: samples of image and label, with class names and colours."""
+"""What a data set is: samples of image and label, with class names and colors."""
 
 from __future__ import annotations
 

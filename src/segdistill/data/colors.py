@@ -13,25 +13,25 @@ from torch import Tensor
 from segdistill.core.classes import IGNORE_INDEX, Classes
 from segdistill.core.storage import write_aside
 
-_VOID_COLOUR = (255, 255, 255)
+_VOID_COLOR = (255, 255, 255)
 
 
 Pixels = NDArray[np.uint8]
 
 
-def colourise(label: Tensor, classes: Classes) -> Pixels:
+def colorise(label: Tensor, classes: Classes) -> Pixels:
     """Class indices (H,W) as RGB uint8 (H,W,3); void is white."""
     return palette(classes)[label.cpu().numpy().astype(np.uint8)]
 
 
 def overlay(image: Tensor, label: Tensor, classes: Classes, *, alpha: float = 0.5) -> Pixels:
-    """uint8 (3,H,W) with the class colours over it, `alpha` from 0 (image only) to 1 (colours only)."""
+    """uint8 (3,H,W) with the class colors over it, `alpha` from 0 (image only) to 1 (colors only)."""
     pixels = np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
-    return np.asarray(cv2.addWeighted(pixels, 1 - alpha, colourise(label, classes), alpha, 0), np.uint8)
+    return np.asarray(cv2.addWeighted(pixels, 1 - alpha, colorise(label, classes), alpha, 0), np.uint8)
 
 
 def save_mask(path: Path, label: Tensor, classes: Classes) -> None:
-    """Class indices (H,W) as a PNG whose palette shows the class colours; readers get the indices."""
+    """Class indices (H,W) as a PNG whose palette shows the class colors; readers get the indices."""
     mask = Image.fromarray(label.cpu().numpy().astype(np.uint8), mode="P")
     mask.putpalette(palette(classes).tobytes())
     write_aside(path, lambda aside: mask.save(aside, format="PNG"))
@@ -43,7 +43,7 @@ def save_picture(path: Path, pixels: Pixels) -> None:
 
 
 def with_legend(pixels: Pixels, label: Tensor, classes: Classes) -> Pixels:
-    """The picture with names and colours of the classes that `label` holds in a strip below."""
+    """The picture with names and colors of the classes that `label` holds in a strip below."""
     present = [index for index in label.unique().tolist() if index < len(classes)]
     size = max(10, pixels.shape[0] // 40)
     font = ImageFont.load_default(size)
@@ -56,14 +56,14 @@ def with_legend(pixels: Pixels, label: Tensor, classes: Classes) -> Pixels:
     for place, index in enumerate(present):
         x = place % columns * (pixels.shape[1] // columns) + line // 4
         y = pixels.shape[0] + place // columns * line + line // 5
-        draw.rectangle((x, y, x + line // 2, y + line // 2), fill=classes.colours[index], outline="grey")
+        draw.rectangle((x, y, x + line // 2, y + line // 2), fill=classes.colors[index], outline="grey")
         draw.text((x + line, y + line // 4), classes.names[index], fill="black", font=font, anchor="lm")
     return np.asarray(canvas)
 
 
 def palette(classes: Classes) -> Pixels:
-    """(256,3): the class colours by index, void white."""
-    colours = np.zeros((256, 3), np.uint8)
-    colours[: len(classes)] = classes.colours
-    colours[IGNORE_INDEX] = _VOID_COLOUR
-    return colours
+    """(256,3): the class colors by index, void white."""
+    colors = np.zeros((256, 3), np.uint8)
+    colors[: len(classes)] = classes.colors
+    colors[IGNORE_INDEX] = _VOID_COLOR
+    return colors

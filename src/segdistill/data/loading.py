@@ -99,22 +99,24 @@ class Stream(Dataset[Taken]):
 
 @dataclass(frozen=True)
 class Share:
-    """Which positions of a global batch this process reads: rank `rank` of `world`, in `accumulate` micro-batches."""
+    """Which positions of a global batch this process reads: rank `rank` of `world`, in `grad_accumulation`
+    micro-batches."""
 
     batch_size: int
     rank: int = 0
     world: int = 1
-    accumulate: int = 1
+    grad_accumulation: int = 1
 
     @property
     def micro(self) -> int:
         """Samples in one micro-batch of one process."""
-        return self.batch_size // (self.world * self.accumulate)
+        return self.batch_size // (self.world * self.grad_accumulation)
 
     def positions(self, step: int) -> list[list[int]]:
         """The positions of optimiser step `step`, one list a micro-batch."""
         starts = (
-            step * self.batch_size + (part * self.world + self.rank) * self.micro for part in range(self.accumulate)
+            step * self.batch_size + (part * self.world + self.rank) * self.micro
+            for part in range(self.grad_accumulation)
         )
         return [list(range(start, start + self.micro)) for start in starts]
 

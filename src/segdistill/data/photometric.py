@@ -21,7 +21,7 @@ class Distortion:
     """What to do to a picture; a part that is None is left out.
 
     brightness: added, of 255. contrast, saturation: factors. hue: added, of 180 for a full turn. Brightness comes first
-    and contrast after it, or with `contrast_last` after the colours. Each part works on 8-bit values and its result is
+    and contrast after it, or with `contrast_last` after the colors. Each part works on 8-bit values and its result is
     cut off at 0 and 255 and rounded down; saturation and hue are those of OpenCV's 8-bit HSV.
     """
 

@@ -47,16 +47,16 @@ def read_image(path: Path) -> Tensor:
         raise _unreadable("image", path, error) from error
 
 
-def read_mask(path: Path, *, deep: bool = False, colours: bool = False) -> Raw:
+def read_mask(path: Path, *, deep: bool = False, colors: bool = False) -> Raw:
     """The file's raw values (H,W): indices of a grey or palette file, uint8, or with `deep` also 16 bits, uint16.
 
-    Colours never pass for indices: a colour file is read only with `colours`, as 0xRRGGBB, uint32.
+    Colors never pass for indices: a color file is read only with `colors`, as 0xRRGGBB, uint32.
     """
     try:
         content = path.read_bytes()
         with Image.open(BytesIO(content)) as picture:
-            if colours:
-                return _packed_colours(picture)
+            if colors:
+                return _packed_colors(picture)
             if deep and picture.mode.startswith("I"):
                 return _sixteen_bits(picture, path)
             if picture.mode not in {"L", "P", "1"}:
@@ -76,7 +76,7 @@ def check_size(raw: Raw, size: tuple[int, int], path: Path) -> None:
         )
 
 
-def _packed_colours(picture: Image.Image) -> Raw:
+def _packed_colors(picture: Image.Image) -> Raw:
     channels = np.array(picture.convert("RGB")).astype(np.uint32)
     return channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
 
@@ -95,9 +95,9 @@ def _no_indices(picture: Image.Image, path: Path) -> str:
         if (channels == channels[..., :1]).all():
             grey = " Its three channels are equal: these may be class indices saved as RGB; save one channel."
     return (
-        f"Mask {path} is a colour or deep image (mode {picture.mode}); expected one 8-bit channel of class indices "
-        f"(grey or palette).{grey} For your own folder give data.classes with each class's colour and "
-        "data.mask_colours=true, or the meaning of 16-bit values with data.values; else convert the masks first."
+        f"Mask {path} is a color or deep image (mode {picture.mode}); expected one 8-bit channel of class indices "
+        f"(grey or palette).{grey} For your own folder give data.classes with each class's color and "
+        "data.mask_colors=true, or the meaning of 16-bit values with data.values; else convert the masks first."
     )
 
 

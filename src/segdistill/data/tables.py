@@ -1,7 +1,7 @@
-"""The class tables of `data/labels/*.yaml`: name and colour of each class, and which raw mask values mean it.
+"""The class tables of `data/labels/*.yaml`: name and color of each class, and which raw mask values mean it.
 
     classes:
-      - {name: road, id: 7, colour: [128, 64, 128]}   # id: one value or a list; left out: the place in the list
+      - {name: road, id: 7, color: [128, 64, 128]}   # id: one value or a list; left out: the place in the list
     void: {0: unlabeled, 255: license plate}           # values that are not trained on, with a word on each
 
 A class's index (train id) is its place in the list. Your own table for `data.classes` has the same form.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from segdistill.core.classes import IGNORE_INDEX, Classes, as_colour, distinct_colours
+from segdistill.core.classes import IGNORE_INDEX, Classes, as_color, distinct_colors
 from segdistill.core.errors import DataError
 from segdistill.data.base import label_file
 from segdistill.data.values import LabelValues
@@ -52,18 +52,18 @@ def as_table(tree: Any, source: object, column: str = "id") -> LabelTable:
     """The mapping of a table file, checked; `source` names it in errors."""
     rows = tree.get("classes") if isinstance(tree, dict) else None
     if not isinstance(rows, list) or not rows:
-        raise DataError(f"{source}: expected a key 'classes' with a list of {{name: .., id: .., colour: [r, g, b]}}.")
-    colours = distinct_colours(len(rows))
+        raise DataError(f"{source}: expected a key 'classes' with a list of {{name: .., id: .., color: [r, g, b]}}.")
+    colors = distinct_colors(len(rows))
     names: list[str] = []
     ids: list[tuple[int, ...]] = []
     shown: list[tuple[int, int, int]] = []
     for index, row in enumerate(rows):
         row = {"name": row} if isinstance(row, str) else row
         if not isinstance(row, dict) or not isinstance(row.get("name"), str):
-            raise DataError(f"{source}: class {index} is {row!r}; expected {{name: .., id: .., colour: [r, g, b]}}.")
+            raise DataError(f"{source}: class {index} is {row!r}; expected {{name: .., id: .., color: [r, g, b]}}.")
         names.append(row["name"])
         ids.append(_whole_numbers(row.get(column, index), f"{source}: {column} of '{row['name']}'"))
-        shown.append(as_colour(row.get("colour", colours[index]), f"{source}: colour of '{row['name']}'"))
+        shown.append(as_color(row.get("color", colors[index]), f"{source}: color of '{row['name']}'"))
     void = tree.get("void") or {}
     numbers = _whole_numbers(list(void) if isinstance(void, dict) else void, f"{source}: void") if void else ()
     void = void if isinstance(void, dict) else dict.fromkeys(numbers, "void")

@@ -18,26 +18,26 @@ UNKNOWN = -1
 _PICTURE = 40  # more unknown values than this: a photo, a drawing with soft edges, or instance numbers
 
 Raw = NDArray[np.integer[Any]]
-"""A mask as read: 8 or 16 bits a pixel, or a colour as 0xRRGGBB."""
+"""A mask as read: 8 or 16 bits a pixel, or a color as 0xRRGGBB."""
 
 
 class LabelValues:
     """Raw value -> class index: `meaning` gives the index of each known value, `IGNORE_INDEX` for void.
 
     255 is void unless `meaning` says otherwise. Values up to 255 make a table of 256 entries, larger ones one of 65536
-    (`deep`: 16-bit masks are then read, too); with `colours` the values are 0xRRGGBB. cause: what a user is told to
+    (`deep`: 16-bit masks are then read, too); with `colors` the values are 0xRRGGBB. cause: what a user is told to
     look at when a mask holds a value that is not known; source: what says which values are known, as "the 3 classes of
     FILE". class_values, void_values: the known values, sorted.
     """
 
-    def __init__(self, meaning: Mapping[int, int], *, cause: str = "", source: str = "", colours: bool = False) -> None:
-        known = dict(meaning) if colours else {IGNORE_INDEX: IGNORE_INDEX, **meaning}
-        self.colours, self.deep = colours, not colours and max(known) > IGNORE_INDEX
+    def __init__(self, meaning: Mapping[int, int], *, cause: str = "", source: str = "", colors: bool = False) -> None:
+        known = dict(meaning) if colors else {IGNORE_INDEX: IGNORE_INDEX, **meaning}
+        self.colors, self.deep = colors, not colors and max(known) > IGNORE_INDEX
         self.cause, self.source = cause, source
         self.class_values = sorted(value for value, index in known.items() if index != IGNORE_INDEX)
         self.void_values = sorted(value for value, index in known.items() if index == IGNORE_INDEX)
         self._keys = np.array(sorted(known), np.uint32)
-        if colours:
+        if colors:
             self._table = np.array([known[int(key)] for key in self._keys], np.int16)
         else:
             self._table = np.full(1 << (16 if self.deep else 8), UNKNOWN, np.int16)
@@ -57,7 +57,7 @@ class LabelValues:
 
     def look_up(self, raw: Raw) -> NDArray[np.int16]:
         """Class index, `IGNORE_INDEX` or `UNKNOWN` for each raw value."""
-        if not self.colours:
+        if not self.colors:
             return self._table[raw]
         place = np.searchsorted(self._keys, raw).clip(max=len(self._keys) - 1)
         found: NDArray[np.int16] = np.where(self._keys[place] == raw, self._table[place], UNKNOWN)
@@ -67,7 +67,7 @@ class LabelValues:
         values, counts = np.unique(raw[unknown], return_counts=True)
         more = f", and {len(values) - 1} other value(s) that mean nothing" if len(values) > 1 else ""
         share = f"in {100 * counts[0] / raw.size:.2g} % of its pixels{more}"
-        what = f"the colour {_colour(values[0])}" if self.colours else f"the value {values[0]}"
+        what = f"the color {_color(values[0])}" if self.colors else f"the value {values[0]}"
         cause = self._likely(raw, values) or self.cause
         return f"Mask {path} holds {what}; expected {self.expected()}. It is {share}. {cause}"
 
@@ -80,7 +80,7 @@ class LabelValues:
             )
         last = self.class_values[-1]
         counted_from_0 = self.class_values == list(range(last + 1))
-        if counted_from_0 and not self.colours and values.tolist() == [last + 1] and raw.min() > 0:
+        if counted_from_0 and not self.colors and values.tolist() == [last + 1] and raw.min() > 0:
             return (
                 "It holds no 0, so the classes seem to be counted from 1. For your own folder say so with "
                 "data.values={1: 0, 2: 1, ...}, raw value: class."
@@ -94,10 +94,10 @@ class LabelValues:
         return f"{self.listed(self.class_values)}{source}{void}"
 
     def listed(self, values: list[int]) -> str:
-        """Values in few words, colours as (r, g, b)."""
-        if not self.colours:
+        """Values in few words, colors as (r, g, b)."""
+        if not self.colors:
             return ranges(values)
-        shown = ", ".join(_colour(value) for value in values[:6])
+        shown = ", ".join(_color(value) for value in values[:6])
         return shown + (f", ... ({len(values)} in all)" if len(values) > 6 else "")
 
 
@@ -112,11 +112,11 @@ def ranges(values: Iterable[int]) -> str:
     return ", ".join(str(low) if low == high else f"{low}..{high}" for low, high in runs)
 
 
-def packed(colour: Iterable[int]) -> int:
+def packed(color: Iterable[int]) -> int:
     """(red, green, blue) as 0xRRGGBB."""
-    red, green, blue = colour
+    red, green, blue = color
     return red << 16 | green << 8 | blue
 
 
-def _colour(value: int) -> str:
+def _color(value: int) -> str:
     return f"({value >> 16}, {value >> 8 & 255}, {value & 255})"

@@ -17,7 +17,7 @@ def check_capacity(done: DryRun, machine: Machine) -> Iterator[Finding]:
             "problem",
             "run",
             f"{done.what} needs about {done.memory / 1e9:.1f} GB of memory; {free / 1e9:.1f} GB are free.",
-            "Take a smaller augment.crop or batch_size, more accumulate, or precision=bf16.",
+            "Take a smaller augment.crop or batch_size, more grad_accumulation, or precision=bf16.",
         )
     if done.disk > machine.disk:
         yield Finding(
@@ -25,5 +25,5 @@ def check_capacity(done: DryRun, machine: Machine) -> Iterator[Finding]:
             "run",
             f"{done.what} writes about {done.disk / 1e9:.2f} GB; {machine.disk / 1e9:.2f} GB are free in "
             f"{machine.folder}.",
-            "Choose another run=FOLDER, or make room.",
+            "Choose another out=FOLDER, or make room.",
         )

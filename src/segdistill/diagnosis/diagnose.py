@@ -73,7 +73,7 @@ def diagnose(recipe: Recipe, *, images: int | None = 500, quiet: bool = False) -
 
     Ctrl-C ends it; what was found so far is handed over.
     """
-    done = Diagnosis(recipe.data.name, describe_machine(recipe.run))
+    done = Diagnosis(recipe.data.name, describe_machine(recipe.out))
     try:
         data, healthy = _look_at_data(recipe, done, images, quiet)
         if not done.interrupted and len(data) == len(SPLITS):
@@ -159,9 +159,9 @@ def _look_at_networks(
 ) -> None:
     """The teacher that the recipe names, and a few steps of each run that it asks for."""
     pairing: Pairing | None = None
-    if recipe.teacher.run is not None:
+    if recipe.teacher.weights is not None:
         try:
-            pairing = pair(open_model(recipe.teacher.run), recipe.teacher, data["train"].classes)
+            pairing = pair(open_model(recipe.teacher.weights), recipe.teacher, data["train"].classes)
         except SegdistillError as error:
             done.findings.append(Finding("problem", "teacher", str(error)))
             return
@@ -202,7 +202,7 @@ def _runs(recipe: Recipe, pairing: Pairing | None) -> Iterator[tuple[str, Recipe
     """What `train` or `distill` would run, as recipes of one run each."""
     if recipe.student is not None and recipe.role == "student":
         yield "student alone", recipe.model_copy(update={"method": [], "teacher": TeacherConfig()})
-    if recipe.teacher.network is not None and recipe.teacher.run is None:
+    if recipe.teacher.network is not None and recipe.teacher.weights is None:
         yield "teacher", recipe.model_copy(update={"role": "teacher", "method": []})
     if recipe.student is not None and recipe.role == "student" and (pairing or recipe.teacher.network):
         yield "distillation", recipe.with_method()

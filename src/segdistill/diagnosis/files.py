@@ -19,14 +19,14 @@ from segdistill.data.reading import check_size, read_image, read_mask
 from segdistill.data.values import Raw, packed
 
 Size = tuple[int, int]
-GREY_SEEN = 8  # of a palette mask, how many of its colours are named as grey values
+GREY_SEEN = 8  # of a palette mask, how many of its colors are named as grey values
 
 
 @dataclass
 class Look:
     """One pair. size: (H,W) of the image, if it could be read. raw: mask value -> pixels, None without a mask that can
     be read. faults: errors that reading it would raise. forms: what is unusual and read rightly all the same.
-    painted: the share of the pixels of a colour mask that have a colour of the class table."""
+    painted: the share of the pixels of a color mask that have a color of the class table."""
 
     image: str
     mask: str | None = None
@@ -51,15 +51,15 @@ def look_at(data: FilePairs, index: int) -> Look:
     if mask_path is None:
         return seen
     try:
-        raw = read_mask(mask_path, deep=data.values.deep, colours=data.values.colours)
+        raw = read_mask(mask_path, deep=data.values.deep, colors=data.values.colors)
         seen.raw = histogram(raw)
-        seen.grey = {} if data.values.colours else _as_grey(mask_path, seen.raw)
+        seen.grey = {} if data.values.colors else _as_grey(mask_path, seen.raw)
         if seen.size is not None:
             check_size(raw, seen.size, mask_path)
     except DataError as error:
         seen.faults.append(str(error))
         if seen.raw is None:
-            seen.painted = _painted(mask_path, data.classes.colours)
+            seen.painted = _painted(mask_path, data.classes.colors)
     return seen
 
 
@@ -78,9 +78,9 @@ def histogram(raw: Raw) -> dict[int, int]:
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
-def luminance(colour: tuple[int, int, int]) -> int:
-    """Grey value of a colour, rounded as Pillow and OpenCV do: 0.299 R + 0.587 G + 0.114 B."""
-    red, green, blue = colour
+def luminance(color: tuple[int, int, int]) -> int:
+    """Grey value of a color, rounded as Pillow and OpenCV do: 0.299 R + 0.587 G + 0.114 B."""
+    red, green, blue = color
     return (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
 
 
@@ -103,13 +103,13 @@ def _as_grey(path: Path, raw: Mapping[int, int]) -> dict[int, int]:
     return grey if any(value != seen for value, seen in grey.items()) else {}
 
 
-def _painted(path: Path, colours: tuple[tuple[int, int, int], ...]) -> float | None:
-    """The share of the pixels of a colour file that have one of `colours`; None if it is no readable colour file."""
+def _painted(path: Path, colors: tuple[tuple[int, int, int], ...]) -> float | None:
+    """The share of the pixels of a color file that have one of `colors`; None if it is no readable color file."""
     try:
         with Image.open(path) as picture:
             if picture.mode not in {"RGB", "RGBA"}:
                 return None
-        values = read_mask(path, colours=True)
+        values = read_mask(path, colors=True)
     except (DataError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
-    return float(np.isin(values, [packed(colour) for colour in colours]).mean())
+    return float(np.isin(values, [packed(color) for color in colors]).mean())

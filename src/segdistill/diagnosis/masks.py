@@ -64,15 +64,15 @@ def _values(dataset: str, evidence: Evidence, seen: Sequence[Look]) -> Iterator[
 
 
 def _painted(where: str, seen: Sequence[Look]) -> Iterator[Finding]:
-    """Colour masks whose colours are the classes' own."""
+    """Color masks whose colors are the classes' own."""
     painted = [look.mask for look in seen if look.mask and look.painted is not None and look.painted > 0.5]
     if painted:
         yield Finding(
             "problem",
             where,
-            f"{len(painted)} masks are painted in the colours of the classes, not with class indices.",
-            "Take the index masks of the data set; for your own folder data.mask_colours=true reads painted ones, with "
-            "data.colours for classes whose colour differs.",
+            f"{len(painted)} masks are painted in the colors of the classes, not with class indices.",
+            "Take the index masks of the data set; for your own folder data.mask_colors=true reads painted ones, with "
+            "data.colors for classes whose color differs.",
             tuple(painted),
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from segdistill.core.classes import IGNORE_INDEX, distinct_colours
+from segdistill.core.classes import IGNORE_INDEX, distinct_colors
 from segdistill.data.base import label_file
 from segdistill.data.tables import label_table
 from segdistill.data.values import ranges
@@ -23,7 +23,7 @@ _ENOUGH = 20
 
 def recognise(dataset: str, evidence: Evidence) -> Told:
     """The first of the mistakes that explains the values, or None."""
-    if not evidence.values or evidence.meaning.colours:
+    if not evidence.values or evidence.meaning.colors:
         return None
     return next((told for told in (rule(dataset, evidence) for rule in RULES) if told is not None), None)
 
@@ -93,14 +93,14 @@ def reduced_void(dataset: str, evidence: Evidence) -> Told:
 
 
 def palette_as_grey(dataset: str, evidence: Evidence) -> Told:
-    """38, 75, 113, ...: the brightness of the colours of a palette, not its indices."""
+    """38, 75, 113, ...: the brightness of the colors of a palette, not its indices."""
     unknown = set(evidence.unknown())
     void = luminance((224, 224, 192))  # the border of VOC's masks
-    for what, colours in (("Pascal VOC's palette", distinct_colours(20)), ("the classes", evidence.classes.colours)):
-        greys = {luminance(colour) for colour in colours} | {0, void, IGNORE_INDEX}
+    for what, colors in (("Pascal VOC's palette", distinct_colors(20)), ("the classes", evidence.classes.colors)):
+        greys = {luminance(color) for color in colors} | {0, void, IGNORE_INDEX}
         if unknown and len(greys) <= 64 and {*evidence.values} <= greys:
             return (
-                f"the values ({ranges(sorted(evidence.values))}) are the brightness of the colours of {what}: a "
+                f"the values ({ranges(sorted(evidence.values))}) are the brightness of the colors of {what}: a "
                 "palette PNG was read as grey and saved",
                 "Take the original palette PNGs, which this library reads by index. To convert some yourself use "
                 'Pillow\'s np.array(Image.open(file)), not .convert("L") or cv2.imread(.., 0).',

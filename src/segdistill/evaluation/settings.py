@@ -68,7 +68,7 @@ class MetricsConfig(BaseModel):
     that make a pixel part of a trimap; edge_radius: of the one that parts edge from body. boundary_ratio: width of
     boundary IoU's bands as a share of the image's diagonal. tolerance: of the boundary F-score, in pixels, or below 1
     as a share of the diagonal. calibration: expected calibration error over `bins` equal bins of confidence.
-    agreement: with the run's teacher (or `teacher.run`), which then runs on every image as well.
+    agreement: with the run's teacher (or `teacher.weights`), which then runs on every image as well.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

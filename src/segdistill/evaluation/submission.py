@@ -29,7 +29,7 @@ class Server:
     """What a test server wants: one PNG an image, in a zip.
 
     table: the class table whose raw ids are sent. images: the number of test images. folder: where in the zip the files
-    are. size: (width, height) of every map, None for each image's own. palette: whether maps carry the class colours.
+    are. size: (width, height) of every map, None for each image's own. palette: whether maps carry the class colors.
     upload: where to send it.
     """
 
@@ -87,10 +87,10 @@ def encode(classes: NDArray[np.integer], ids: NDArray[np.uint8], server: Server)
     picture = Image.fromarray(ids[classes])
     if server.palette:
         labels = server.labels
-        colours = np.zeros((256, 3), np.uint8)
-        colours[[own[0] for own in labels.ids]] = labels.classes.colours
+        colors = np.zeros((256, 3), np.uint8)
+        colors[[own[0] for own in labels.ids]] = labels.classes.colors
         picture = picture.convert("P")
-        picture.putpalette(colours.tobytes())
+        picture.putpalette(colors.tobytes())
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     return buffer.getvalue()

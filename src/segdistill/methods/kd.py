@@ -21,7 +21,7 @@ class KD(Method):
     temperature: T > 0; weight: of the term. class_balance: exponent b; a pixel of class c weighs share_c^-b in the
     mean, share_c of the batch's labelled pixels. Without it the mean belongs to the large classes, and works against
     a task loss that is balanced. as_published: void pixels distil too, as in the published code.
-    standardise: each pixel's scores, the teacher's too, first get mean 0 and (unbiased) standard deviation 1 over the
+    standardize: each pixel's scores, the teacher's too, first get mean 0 and (unbiased) standard deviation 1 over the
     classes, (z - mean) / (std + 1e-7), so the student need not reach the teacher's score range (Sun et al., CVPR 2024,
     arXiv 2403.01427). It says nothing with two classes, where only the order of the scores would be left.
     Defaults: T = 1, weight = 1 (CIRKD's scripts). Source: Hinton et al., arXiv 1503.02531; the normalisation is
@@ -37,21 +37,21 @@ class KD(Method):
         *,
         temperature: Positive = 1.0,
         weight: NonNegative = 1.0,
-        standardise: bool = False,
+        standardize: bool = False,
         class_balance: NonNegative = 0.0,
         as_published: bool = False,
     ) -> None:
         super().__init__(student, teacher, num_classes, self.needs | {"label"} if class_balance else None)
         self.temperature = temperature
         self.weight = weight
-        self.standardise = standardise
+        self.standardize = standardize
         self.class_balance = class_balance
         self.as_published = as_published
         self.num_classes = num_classes
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         z_s, z_t = finer(student.logits, teacher.logits)
-        if self.standardise:
+        if self.standardize:
             z_s, z_t = standardised(z_s), standardised(z_t)
         pixels = divergence(z_t, z_s, dim=1, temperature=self.temperature)
         if self.class_balance and label is not None:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from segdistill.core.classes import Classes, as_colour, unnamed_classes
+from segdistill.core.classes import Classes, as_color, unnamed_classes
 from segdistill.core.errors import CheckpointError, DataError, listed
 from segdistill.core.safe_yaml import read_yaml
 from segdistill.core.storage import write_aside, write_yaml
@@ -87,7 +87,7 @@ def save_model(
             mode="json", exclude={"backbone_weights"}, exclude_none=True, exclude_defaults=adapted
         ),
         "classes": [
-            {"name": name, "colour": list(colour)} for name, colour in zip(classes.names, classes.colours, strict=True)
+            {"name": name, "color": list(color)} for name, color in zip(classes.names, classes.colors, strict=True)
         ],
         "trained": trained,
     }
@@ -100,7 +100,7 @@ def load_model(path: str | Path, **options: Any) -> SegmentationNetwork:
 
     A run folder gives its student, or its teacher if it trained only that. A trained network of another library is
     named as in "hf:FOLDER" (docs/adapters.md); options: fields of `NetworkSpec` for it, as mean. Called on RGB images
-    N,3,H,W in [0,1] the network gives a `SegOutput`; it normalises by itself. `classes` has the names and colours of
+    N,3,H,W in [0,1] the network gives a `SegOutput`; it normalises by itself. `classes` has the names and colors of
     its classes.
     """
     if options:
@@ -143,7 +143,10 @@ def _described(file: Path) -> tuple[NetworkSpec, Classes]:
         spec = NetworkSpec(**described["network"])
         classes = Classes(
             names=tuple(str(row["name"]) for row in described["classes"]),
-            colours=tuple(as_colour(row["colour"], f"the colour of '{row['name']}'") for row in described["classes"]),
+            colors=tuple(
+                as_color(row.get("color", row.get("colour")), f"the color of '{row['name']}'")
+                for row in described["classes"]
+            ),
         )
     except OSError as error:
         raise CheckpointError(f"{file} has no {description.name} beside it, which says what network it is.") from error

@@ -26,7 +26,7 @@ class SegmentationNetwork(nn.Module, ABC):
     mean: Tensor
     std: Tensor
     classes: Classes | None = None
-    """Names and colours of the classes, once the network has been trained on some."""
+    """Names and colors of the classes, once the network has been trained on some."""
     keeps_tensors: bool = False
     """Whether a forward pass leaves tensors behind for later ones, as cached position embeddings."""
 

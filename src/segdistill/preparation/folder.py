@@ -30,7 +30,7 @@ class Folder(Preparation):
             def make(mask: Path, dataset: Dataset = dataset) -> None:
                 relative = mask.relative_to(task.root) if mask.is_relative_to(task.root) else Path(mask.name)
                 made = (out / relative).with_suffix(".png")
-                raw = read_mask(mask, deep=dataset.values.deep, colours=dataset.values.colours)
+                raw = read_mask(mask, deep=dataset.values.deep, colors=dataset.values.colors)
                 save_index_mask(made, dataset.values(raw, mask))
 
             masks = [mask for _, mask in dataset.pairs if mask is not None]

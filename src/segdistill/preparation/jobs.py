@@ -34,5 +34,5 @@ def do_all(title: str, jobs: Sequence[Job], work: Callable[[Job], None], *, quie
 
 
 def save_index_mask(path: Path, label: NDArray[np.uint8]) -> None:
-    """(H,W) as grey PNG: the one form that every reader takes for indices, and none for colours."""
+    """(H,W) as grey PNG: the one form that every reader takes for indices, and none for colors."""
     write_aside(path, lambda aside: Image.fromarray(label).save(aside, format="PNG"))

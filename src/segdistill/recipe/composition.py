@@ -14,7 +14,10 @@ import yaml
 
 from segdistill.core.errors import RecipeError, nearest
 from segdistill.core.safe_yaml import AbsurdYamlError, load_yaml, read_yaml
+from segdistill.data import dataset_names
+from segdistill.methods import method_names
 from segdistill.recipe.published_rows import FOLDER, published_rows, row_words
+from segdistill.recipe.renamed import new_word
 
 _RATE = "optimizer.lr"
 
@@ -120,9 +123,6 @@ def _list(value: Any) -> list[Any]:
 
 
 def _fragment(name: str) -> tuple[dict[str, Any], str]:
-    from segdistill.data import dataset_names
-    from segdistill.methods import method_names
-
     known = fragments()
     path = Path(name)
     if name in known:
@@ -137,6 +137,8 @@ def _fragment(name: str) -> tuple[dict[str, Any], str]:
         return {"data": {"name": name}}, f"data set '{name}'"
     if "/" in name:
         raise RecipeError(f"No published row is called '{name}'.{nearest(name, published_rows())}")
+    if (new := new_word(name)) is not None:
+        raise RecipeError(f"The fragment '{name}' is called '{new}' now.")
     words = {*known, *method_names(), *dataset_names()}
     raise RecipeError(f"No recipe fragment, method or data set is called '{name}'.{nearest(name, words)}")
 

@@ -25,6 +25,7 @@ from segdistill.methods.base import method_class
 from segdistill.models.files import Role
 from segdistill.recipe.composition import Origin, compose
 from segdistill.recipe.method_schedule import MethodSchedule
+from segdistill.recipe.renamed import name_new_key
 from segdistill.recipe.teacher import Network, TeacherConfig
 from segdistill.recipe.training import TrainingConfig
 
@@ -66,13 +67,13 @@ def _methods(value: Any) -> Any:
 class Recipe(TrainingConfig):
     """A run. Data, networks, methods and, as keys of its own, the training of `TrainingConfig`.
 
-    run: the folder it writes. role: which network `train` trains. method: what `distill` distils with, `canonical` if
+    out: the folder it writes. role: which network `train` trains. method: what `distill` distils with, `canonical` if
     none is named. baseline: the student alone that the distilled one is measured against: "train" it with the same
     data, steps and seed, "none", or the path of an existing run.
     inference: how images are run through a network that is scored or predicts. metrics: what `evaluate` measures.
     """
 
-    run: Path | None = None
+    out: Path | None = None
     role: Role = "student"
     data: DatasetConfig
     augment: Augment = Augment()
@@ -116,8 +117,10 @@ class Recipe(TrainingConfig):
 
     @model_validator(mode="after")
     def _batch_divides(self) -> Recipe:
-        if self.batch_size % self.accumulate:
-            raise ValueError(f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}")
+        if self.batch_size % self.grad_accumulation:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of grad_accumulation {self.grad_accumulation}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -142,9 +145,11 @@ def load_recipe(*parts: str | Path, **overrides: Any) -> Recipe:
         recipe = Recipe.model_validate(merged)
         recipe.teacher_training()
     except ValidationError as error:
-        raise RecipeError("\n".join(line + origin.of(line) for line in explain(error, Recipe))) from error
+        lines = map(name_new_key, explain(error, Recipe))
+        raise RecipeError("\n".join(line + origin.of(line) for line in lines)) from error
     except RecipeError as error:
-        raise RecipeError("\n".join(line + origin.of(line) for line in str(error).splitlines())) from error
+        lines = map(name_new_key, str(error).splitlines())
+        raise RecipeError("\n".join(line + origin.of(line) for line in lines)) from error
     return _with_rate(recipe, origin)
 
 

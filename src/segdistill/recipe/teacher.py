@@ -36,8 +36,8 @@ def _published(value: Any) -> Any:
     """A path as text; the name of a network of another library, or a mapping with one, as a checked `NetworkSpec`."""
     if isinstance(value, str | Path):
         adapted = is_adapted(value) and not Path(value).exists()
-        return resolve_spec({"name": str(value)}, "teacher.run") if adapted else str(value)
-    return resolve_spec(value, "teacher.run") if isinstance(value, dict) else value
+        return resolve_spec({"name": str(value)}, "teacher.weights") if adapted else str(value)
+    return resolve_spec(value, "teacher.weights") if isinstance(value, dict) else value
 
 
 def _class_map(value: Any) -> Any:
@@ -60,15 +60,15 @@ def _off(value: Any) -> Any:
 
 
 class TeacherConfig(BaseModel):
-    """The teacher. network: what it is, to train it here. run: what to take instead, a run folder, a weight file,
+    """The teacher. network: what it is, to train it here. weights: what to take instead, a run folder, a weight file,
     or the name of a trained network of another library, such as hf:FOLDER, taken as it is with its own classes.
 
     train: training keys (steps, optimizer, ...) that differ from the recipe's own while the teacher is trained.
-    class_map: for a teacher in `run` that knows other classes: "names", a .yaml file or a mapping of `teacher class:
-    class of the data set`; see `models/class_map.py`. input_scale: the teacher sees the image at this many times its
-    size. check: whether a teacher in `run` is tried on a few validation images first, and refused if it does no better
-    than guessing. precision: what it computes in and keeps its matrices and kernels in; null: it computes as the run
-    does, from weights in fp32. shard: whether several processes keep a part of a teacher in `run` each (FSDP), for
+    class_map: for a teacher in `weights` that knows other classes: "names", a .yaml file or a mapping of
+    `teacher class: class of the data set`; see `models/class_map.py`. input_scale: the teacher sees the image at this many
+    times its size. check: whether a teacher in `weights` is tried on a few validation images first, and refused if it does
+    no better than guessing. precision: what it computes in and keeps its matrices and kernels in; null: it computes
+    as the run does, from weights in fp32. shard: whether several processes keep a part of a teacher in `weights` each (FSDP), for
     one that does not fit on a device. cache: "logits" asks the teacher once for each whole training image and cuts
     the student's crop out of its logits, an approximation that saves its part of every step (docs/speed.md).
     cache_folder: where they are kept for other runs to share, null for the run folder.
@@ -77,7 +77,7 @@ class TeacherConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     network: Network | None = None
-    run: Annotated[str | NetworkSpec | None, BeforeValidator(_published)] = None
+    weights: Annotated[str | NetworkSpec | None, BeforeValidator(_published)] = None
     train: dict[str, Any] = {}
     class_map: ClassMapSource = None
     input_scale: float = Field(1.0, ge=0.125, le=8)
@@ -97,11 +97,11 @@ class TeacherConfig(BaseModel):
         return written
 
     @model_validator(mode="after")
-    def _only_for_a_run(self) -> TeacherConfig:
-        if self.class_map is not None and self.run is None:
+    def _only_for_given_weights(self) -> TeacherConfig:
+        if self.class_map is not None and self.weights is None:
             raise ValueError(
-                "class_map is for a teacher that teacher.run names; one that is trained here learns the data set's own "
-                "classes. Set teacher.run, or leave class_map out"
+                "class_map is for a teacher that teacher.weights names; one that is trained here learns the data set's "
+                "own classes. Set teacher.weights, or leave class_map out"
             )
         return self
 

@@ -75,11 +75,12 @@ class TaskLossConfig(BaseModel):
 class TrainingConfig(BaseModel):
     """How a network is trained.
 
-    steps: optimiser steps. batch_size: images a step over all processes and micro-batches. accumulate: micro-batches
-    a step. clip_grad: largest gradient norm, null for no limit. validate_every, checkpoint_every: steps, null for a
-    tenth of the run. keep: which weights the run hands over, the last or those of the best validation mIoU (the best
-    is chosen on the validation images, so its score flatters). compile: whether networks are compiled (torch.compile)
-    while they train; "auto" tries it at the start of a run and takes what is faster. workers: loader processes.
+    steps: optimiser steps. batch_size: images a step over all processes and micro-batches. grad_accumulation:
+    micro-batches a step. clip_grad: largest gradient norm, null for no limit. validate_every, checkpoint_every: steps,
+    null for a tenth of the run. keep: which weights the run hands over, the last or those of the best validation mIoU
+    (the best is chosen on the validation images, so its score flatters). compile: whether networks are compiled
+    (torch.compile) while they train; "auto" tries it at the start of a run and takes what is faster. workers:
+    loader processes.
     task_loss: how the cross-entropy is taken. class_balance: exponent b of its class weights, share^-b; 0 is plain
     cross-entropy, 0.5 helps thin and rare classes.
     on_nonfinite: what a loss or gradient that is not finite does: "stop" the run, "skip" the step, or "back_off": skip
@@ -96,7 +97,7 @@ class TrainingConfig(BaseModel):
     seed: int = Field(0, ge=0)
     steps: int = Field(40_000, ge=1)
     batch_size: int = Field(8, ge=1)
-    accumulate: int = Field(1, ge=1)
+    grad_accumulation: int = Field(1, ge=1)
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     task_loss: TaskLossConfig = TaskLossConfig()

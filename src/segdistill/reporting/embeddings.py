@@ -66,15 +66,15 @@ def project(embeddings: NDArray[np.float32], seed: int = 0) -> NDArray[np.float3
 def save_embeddings(
     path: Path, placed: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int64], classes: Classes
 ) -> None:
-    """A panel a network; a dot is a pixel in its class's colour."""
+    """A panel a network; a dot is a pixel in its class's color."""
     figure = Figure(figsize=(4.5 * len(placed), 5), dpi=130, layout="constrained")
     axes = figure.subplots(1, len(placed), squeeze=False)[0]
     shown = [index for index in range(len(classes)) if (labels == index).any()]
     for axis, (name, points) in zip(axes, placed.items(), strict=True):
         for index in shown:
             own = points[labels == index]
-            colour = np.array(classes.colours[index]) / 255
-            axis.scatter(*own.T, s=5, color=colour, edgecolors="grey", linewidths=0.15, label=classes.names[index])
+            color = np.array(classes.colors[index]) / 255
+            axis.scatter(*own.T, s=5, color=color, edgecolors="grey", linewidths=0.15, label=classes.names[index])
         axis.set_title(name, fontsize=10)
         axis.set_xticks([])
         axis.set_yticks([])

@@ -38,18 +38,18 @@ def disagreement(scores: Tensor, other: Tensor) -> Tensor:
 
 
 def heat(values: Tensor, image: Tensor | None = None) -> Pixels:
-    """Values (H,W) in [0,1] as colours, dark for 0; over the image uint8 (3,H,W) in grey, if it is given."""
-    colours: Pixels = (255 * colormaps["inferno"](values.clamp(0, 1).cpu().numpy())[..., :3]).astype(np.uint8)
+    """Values (H,W) in [0,1] as colors, dark for 0; over the image uint8 (3,H,W) in grey, if it is given."""
+    colors: Pixels = (255 * colormaps["inferno"](values.clamp(0, 1).cpu().numpy())[..., :3]).astype(np.uint8)
     if image is None:
-        return colours
+        return colors
     grey: NDArray[np.float64] = image.float().mean(0).cpu().numpy()[..., None]
-    mixed: Pixels = (0.4 * grey + 0.6 * colours).round().astype(np.uint8)
+    mixed: Pixels = (0.4 * grey + 0.6 * colors).round().astype(np.uint8)
     return mixed
 
 
 def _painted(label: Tensor, parts: list[tuple[Tensor, tuple[int, int, int]]]) -> Pixels:
     canvas = torch.tensor(VOID, dtype=torch.uint8).repeat(*label.shape, 1)
     known = label != IGNORE_INDEX
-    for where, colour in parts:
-        canvas[(where & known).cpu()] = torch.tensor(colour, dtype=torch.uint8)
+    for where, color in parts:
+        canvas[(where & known).cpu()] = torch.tensor(color, dtype=torch.uint8)
     return canvas.numpy()

@@ -1,4 +1,4 @@
-"""Label maps as colours, overlays, and the grid that shows networks side by side."""
+"""Label maps as colors, overlays, and the grid that shows networks side by side."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from matplotlib.patches import Patch
 
 from segdistill.core.classes import Classes
 from segdistill.core.storage import write_aside
-from segdistill.data.colors import _VOID_COLOUR, Pixels
+from segdistill.data.colors import _VOID_COLOR, Pixels
 
 _CELL, _LINE, _GAP = 2.6, 0.25, 0.04
 """Inches: the width of a panel, the height of a line of text, what is left free around a panel."""
 
 
 def save_grid(path: Path, rows: Sequence[Sequence[Pixels]], headings: Sequence[str], classes: Classes) -> None:
-    """A picture grid, one row an image and one column a heading, with the classes' colours below."""
+    """A picture grid, one row an image and one column a heading, with the classes' colors below."""
     titles = [*headings, *[""] * (len(headings) * (len(rows) - 1))]
     panels = zip(titles, (pixels for row in rows for pixels in row), strict=True)
     save_panels(path, list(panels), classes, columns=len(headings))
 
 
 def save_panels(path: Path, panels: Sequence[tuple[str, Pixels]], classes: Classes | None, *, columns: int) -> None:
-    """Pictures with their titles, row by row, with the classes' colours below, if there are any to explain."""
+    """Pictures with their titles, row by row, with the classes' colors below, if there are any to explain."""
     rows = -(-len(panels) // columns)
     height, width = panels[0][1].shape[:2]
     tall = _CELL * height / width
     titled = [any(title for title, _ in panels[row * columns : (row + 1) * columns]) for row in range(rows)]
-    named = [] if classes is None else [*zip(classes.names, classes.colours, strict=True), ("void", _VOID_COLOUR)]
+    named = [] if classes is None else [*zip(classes.names, classes.colors, strict=True), ("void", _VOID_COLOR)]
     size = (_CELL * columns, tall * rows + _LINE * (sum(titled) - (-len(named) // 6)))
     figure = Figure(figsize=size, dpi=150)
     # In inches; axes of its own for each panel would take two and a half times as long.
@@ -44,10 +44,8 @@ def save_panels(path: Path, panels: Sequence[tuple[str, Pixels]], classes: Class
         axis.imshow(pixels, interpolation="nearest", extent=extent, aspect="auto")
         axis.text(x, top - 0.05, title, fontsize=9, horizontalalignment="center")
     patches = [
-        Patch(
-            facecolor=(colour[0] / 255, colour[1] / 255, colour[2] / 255), edgecolor="grey", linewidth=0.4, label=name
-        )
-        for name, colour in named
+        Patch(facecolor=(color[0] / 255, color[1] / 255, color[2] / 255), edgecolor="grey", linewidth=0.4, label=name)
+        for name, color in named
     ]
     if patches:
         figure.legend(handles=patches, loc="lower center", ncols=6, fontsize=8, frameon=False)

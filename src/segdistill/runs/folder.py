@@ -20,8 +20,9 @@ from segdistill.runtime.environment import describe_environment
 from segdistill.runtime.processes import is_main, wait_for_all
 
 _LOCK = ".lock"
-_HARMLESS = ("run", "workers", "log_every", "validate_every", "checkpoint_every", "accumulate")
-"""Recipe keys that may change when a run is continued: they do not touch the weights; accumulate, like the number of
+_HARMLESS = ("out", "workers", "log_every", "validate_every", "checkpoint_every", "grad_accumulation")
+"""Recipe keys that may change when a run is continued: they do not touch the weights; grad_accumulation, like the
+number of
 processes, only by rounding and by which images share a batch norm."""
 
 _ANSWERS = ("on_nonfinite", "nonfinite_limit", "on_unreadable", "unreadable_limit")
@@ -97,7 +98,7 @@ class RunFolder:
             except Timeout as error:
                 raise TrainingError(
                     f"Another process is training in {self.path}. Wait until it ends, or stop it; or choose another "
-                    "run=FOLDER."
+                    "out=FOLDER."
                 ) from error
             except (OSError, NotImplementedError):
                 pass  # what can't be written is told by what must be
@@ -131,24 +132,24 @@ class RunFolder:
         except (OSError, yaml.YAMLError, TypeError) as error:
             raise TrainingError(
                 f"Can't read {self.recipe}, the recipe of the run: {error}. If you are sure that the run had this very "
-                "recipe, delete that file and go on with --resume; else choose another run=FOLDER."
+                "recipe, delete that file and go on with --resume; else choose another out=FOLDER."
             ) from error
 
     def _claim(self, recipe: dict[str, Any], *, resume: bool) -> None:
         if not self.recipe.exists():
             if self.path.is_dir() and {path.name for path in self.path.iterdir()} - {_LOCK} and not resume:
-                raise TrainingError(f"{self.path} exists, is not empty and holds no run. Choose another run=FOLDER.")
+                raise TrainingError(f"{self.path} exists, is not empty and holds no run. Choose another out=FOLDER.")
             write_yaml(self.recipe, recipe)
             return
         if not resume:
             raise TrainingError(
-                f"{self.path} already holds a run. Continue it with --resume, or choose another run=FOLDER."
+                f"{self.path} already holds a run. Continue it with --resume, or choose another out=FOLDER."
             )
         changed = changed_keys(self._recorded(), recipe)
         if changed:
             raise TrainingError(
                 f"{self.path} holds a run of another recipe, by its {self.recipe.name}; it can't be continued with "
-                "this one:\n  " + "\n  ".join(changed) + "\nUse the same keys, or choose another run=FOLDER."
+                "this one:\n  " + "\n  ".join(changed) + "\nUse the same keys, or choose another out=FOLDER."
             )
 
 

@@ -21,7 +21,7 @@ from segdistill.runs.folder import changed_keys
 from segdistill.studies.result import ALONE
 
 TEACHER = "teacher"
-_OWN_KEYS = ("run", "seed", "steps", "method", "baseline")
+_OWN_KEYS = ("out", "seed", "steps", "method", "baseline")
 """Recipe keys that the study sets for every run."""
 
 
@@ -94,24 +94,24 @@ class Plan(BaseModel):
 
     def teacher(self, folder: Path) -> str:
         """Where the one teacher of all runs is."""
-        given = self.recipe.teacher.run
+        given = self.recipe.teacher.weights
         return given if isinstance(given, str) else str(folder / TEACHER)
 
     def trains_teacher(self) -> bool:
         """Whether the study makes its teacher."""
-        return self.recipe.teacher.run is None
+        return self.recipe.teacher.weights is None
 
     def recipe_of(self, job: Job, folder: Path) -> Recipe:
         """The recipe of one run."""
         run = folder / job.name
         if job.label == TEACHER:
-            return self.recipe.model_copy(update={"run": run, "role": "teacher", "baseline": "none"})
+            return self.recipe.model_copy(update={"out": run, "role": "teacher", "baseline": "none"})
         teacher = self.recipe.teacher
         if self.trains_teacher():
-            teacher = teacher.model_copy(update={"run": self.teacher(folder), "check": False})
+            teacher = teacher.model_copy(update={"weights": self.teacher(folder), "check": False})
         return self.recipe.model_copy(
             update={
-                "run": run,
+                "out": run,
                 "seed": job.seed,
                 "steps": self.steps.get(job.label, self.recipe.steps),
                 "method": self.methods.get(job.label, []),
@@ -133,7 +133,7 @@ class Plan(BaseModel):
             raise TrainingError(
                 f"{where} holds another study; it can't go on with this one:\n  "
                 + "\n  ".join(changed)
-                + f"\n`segdistill compare {where}` goes on with the one it holds; or choose another run=FOLDER."
+                + f"\n`segdistill compare {where}` goes on with the one it holds; or choose another out=FOLDER."
             )
         seeds = dict.fromkeys((*self.seeds, *later.seeds))
         return self.model_copy(update={"methods": {**self.methods, **later.methods}, "seeds": tuple(seeds)})

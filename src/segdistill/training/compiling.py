@@ -82,7 +82,7 @@ def _agreed(choice: Compiled) -> Compiled:
 def _choose(distiller: Distiller, config: TrainingConfig, crop: tuple[int, int], *, teacher: bool) -> Compiled:
     device = next(distiller.student.parameters()).device
     generator = torch.Generator().manual_seed(0)
-    images = max(1, config.batch_size // (config.accumulate * number_of_processes()))
+    images = max(1, config.batch_size // (config.grad_accumulation * number_of_processes()))
     pixels = as_input(torch.randint(256, (images, 3, *crop), dtype=torch.uint8, generator=generator).to(device))
     memory = Memory(distiller, queues=False)
     memory.keep()

@@ -56,7 +56,7 @@ def dry_run(what: str, task: Task, augment: Augment, *, steps: int = _STEPS, ima
     """
     device = own_device()
     config, distiller = task.config, task.distiller
-    micro = max(1, config.batch_size // config.accumulate)
+    micro = max(1, config.batch_size // config.grad_accumulation)
     images = min(images or (micro if device.type == "cuda" else _IMAGES), micro)
     for module in (distiller, *distiller.teacher):
         module.to(device)

@@ -108,7 +108,7 @@ class Fit:
             if whence:
                 display.say(whence)
             if world == 1:  # of several, no one may leave while the others wait for it
-                batches = stop.waiting(batches, share.accumulate)
+                batches = stop.waiting(batches, share.grad_accumulation)
             while progress.step < until or progress.validating:
                 if progress.validating:
                     scores = validate(progress, stop)

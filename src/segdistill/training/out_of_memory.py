@@ -23,12 +23,12 @@ def advice(task: Task, augment: Augment) -> str:
     config = task.config
     other = "precision=bf16" if config.precision == "fp32" else "fewer workers"
     if not is_alone():  # the other processes are not here to be asked
-        return f"Take more accumulate, a smaller augment.crop, or {other}."
+        return f"Take more grad_accumulation, a smaller augment.crop, or {other}."
     height, width = augment.crop
     for crop in ((height, width), (height // 2, width // 2), (height // 4, width // 4)):
         accumulate = None
         # The smallest first: memory that a try ran out of does not always come back.
-        for number in _numbers(config.batch_size, config.accumulate, again=crop != augment.crop):
+        for number in _numbers(config.batch_size, config.grad_accumulation, again=crop != augment.crop):
             if not _fits(task, augment.model_copy(update={"crop": crop}), number):
                 break
             accumulate = number
@@ -37,12 +37,13 @@ def advice(task: Task, augment: Augment) -> str:
         found = f"{accumulate} micro-batches of {config.batch_size // accumulate} images"
         if crop == augment.crop:
             return (
-                f"A dry run of the same batch in {found} fits: run the same command with accumulate={accumulate} "
-                f"--resume. A smaller augment.crop or {other} saves memory, too, but is another run."
+                f"A dry run of the same batch in {found} fits: run the same command with "
+                f"grad_accumulation={accumulate} --resume. A smaller augment.crop or {other} saves "
+                f"memory, too, but is another run."
             )
         return (
             f"A dry run with augment.crop=[{crop[0]},{crop[1]}] in {found} fits, and none with the whole crop: choose "
-            f"another run=FOLDER, augment.crop=[{crop[0]},{crop[1]}] and accumulate={accumulate}."
+            f"another out=FOLDER, augment.crop=[{crop[0]},{crop[1]}] and grad_accumulation={accumulate}."
         )
     return f"No dry run of smaller batches or crops fits, either. Take smaller networks, or {other}."
 
@@ -59,7 +60,7 @@ def _numbers(batch_size: int, accumulate: int, *, again: bool) -> list[int]:
 
 
 def _fits(task: Task, augment: Augment, accumulate: int) -> bool:
-    tried = replace(task, config=task.config.model_copy(update={"accumulate": accumulate}))
+    tried = replace(task, config=task.config.model_copy(update={"grad_accumulation": accumulate}))
     _forget(task)
     try:
         with explained("training"):

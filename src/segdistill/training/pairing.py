@@ -63,9 +63,9 @@ def pair(model: LoadedModel, config: TeacherConfig, data: Classes) -> Pairing:
 
 
 def run_teacher(recipe: Recipe, run: Path, data: Classes) -> Pairing | None:
-    """The teacher that `recipe.teacher.run` names, or that the distillation in the folder `run` has trained."""
+    """The teacher that `recipe.teacher.weights` names, or that the distillation in the folder `run` has trained."""
     trained = run / "teacher"
-    source = recipe.teacher.run or (str(trained) if trained.is_dir() else None)
+    source = recipe.teacher.weights or (str(trained) if trained.is_dir() else None)
     return None if source is None else pair(open_model(source), recipe.teacher, data)
 
 
@@ -75,7 +75,7 @@ def comparable_teacher(recipe: Recipe, run: Path, data: Classes, needed_by: str)
     if pairing is None:
         raise RecipeError(
             f"{needed_by} compares with a teacher, but the recipe names none and there is no run in {run / 'teacher'}. "
-            f"Set teacher.run=FOLDER, or {needed_by}=false."
+            f"Set teacher.weights=FOLDER, or {needed_by}=false."
         )
     if pairing.obstacle:
         raise RecipeError(f"{needed_by}: {pairing.obstacle}.")

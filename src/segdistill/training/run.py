@@ -53,7 +53,7 @@ class Distillation:
 
 
 def train(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Run:
-    """Train the recipe's student or teacher (its `role`) alone, without distillation, into the folder `recipe.run`.
+    """Train the recipe's student or teacher (its `role`) alone, without distillation, into the folder `recipe.out`.
 
     resume: continue the run of that folder; without it a folder in use is an error.
     """
@@ -66,7 +66,7 @@ def train(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Run:
 
 
 def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Distillation:
-    """Distil the recipe's student into `recipe.run`, after its teacher and the student alone where they are missing.
+    """Distil the recipe's student into `recipe.out`, after its teacher and the student alone where they are missing.
 
     A recipe without a method is distilled with the default one. Everything that can be refused is refused before
     anything is trained.
@@ -85,7 +85,7 @@ def distill(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Dis
                 markup=False,
             )
     classes = create_dataset(recipe.data, "train").classes
-    teacher = _opened(recipe.teacher.run, recipe, classes) if recipe.teacher.run is not None else None
+    teacher = _opened(recipe.teacher.weights, recipe, classes) if recipe.teacher.weights is not None else None
     alone = open_model(recipe.baseline) if recipe.baseline not in ("train", "none") else None
     if alone is not None:
         require_same_classes(alone, classes)
@@ -122,7 +122,7 @@ def _in_turn(
     """The teacher, if there is none yet; the student alone, if it is asked for; the student that is taught."""
 
     def part(name: str, **changes: object) -> LoadedModel:
-        own = {"run": folder.path / name, "method": [], "baseline": "none", **changes}
+        own = {"out": folder.path / name, "method": [], "baseline": "none", **changes}
         run = train(recipe.model_copy(update=own), resume=resume, quiet=quiet)
         return open_model(run.folder.path)
 
@@ -137,7 +137,7 @@ def _in_turn(
     task = prepare_task(recipe, "student", teacher=teacher.model.network, obstacle=teacher.obstacle)
     student = _fit(recipe, task, folder, title="+".join(method.name for method in recipe.method), quiet=quiet)
     if recipe.teacher.shard:  # from here on each process uses it by itself
-        source = teacher.model.path if recipe.teacher.run is None else recipe.teacher.run
+        source = teacher.model.path if recipe.teacher.weights is None else recipe.teacher.weights
         teacher = pair(open_model(source), recipe.teacher, create_dataset(recipe.data, "train").classes)
     return Distillation(student, teacher, alone)
 
@@ -152,9 +152,9 @@ def _opened(source: str | Path | NetworkSpec, recipe: Recipe, classes: Classes) 
 
 def run_folder(recipe: Recipe) -> RunFolder:
     """The folder of the recipe's run."""
-    if recipe.run is None:
-        raise RecipeError("The recipe names no run folder. Set run=FOLDER, where the run may write.")
-    return RunFolder(recipe.run)
+    if recipe.out is None:
+        raise RecipeError("The recipe names no run folder. Set out=FOLDER, where the run may write.")
+    return RunFolder(recipe.out)
 
 
 def _fit(recipe: Recipe, task: Task, folder: RunFolder, *, title: str, quiet: bool) -> Run:
@@ -212,7 +212,7 @@ def _steps(recipe: Recipe, task: Task, folder: RunFolder, *, title: str, quiet: 
     if what == "validating":
         raise OutOfMemoryError(
             f"{told} Validation images are not cropped. Free some memory and run the same command with --resume; or "
-            "choose another run=FOLDER with a lower inference.max_elements or windows (inference.mode=slide).",
+            "choose another out=FOLDER with a lower inference.max_elements or windows (inference.mode=slide).",
             what,
         )
     raise OutOfMemoryError(f"{told} {advice(task, recipe.augment)}", what)

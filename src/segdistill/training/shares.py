@@ -14,8 +14,8 @@ from segdistill.runtime.processes import number_of_processes, process_index
 def own_batches(config: TrainingConfig) -> Share:
     """This process's share of every global batch."""
     processes = number_of_processes()
-    _require_even(config.batch_size, config.accumulate, processes, "batch_size")
-    return Share(config.batch_size, process_index(), processes, config.accumulate)
+    _require_even(config.batch_size, config.grad_accumulation, processes, "batch_size")
+    return Share(config.batch_size, process_index(), processes, config.grad_accumulation)
 
 
 def require_possible(recipe: Recipe, processes: int | None = None) -> None:
@@ -26,16 +26,16 @@ def require_possible(recipe: Recipe, processes: int | None = None) -> None:
             "sync_bn=true: torch synchronises batch norm on GPUs only, and this run would train on processors. Leave "
             "sync_bn out."
         )
-    _require_even(recipe.batch_size, recipe.accumulate, processes, "batch_size")
-    if recipe.teacher.run is None and recipe.teacher.network is not None:
+    _require_even(recipe.batch_size, recipe.grad_accumulation, processes, "batch_size")
+    if recipe.teacher.weights is None and recipe.teacher.network is not None:
         config = recipe.teacher_training()
-        _require_even(config.batch_size, config.accumulate, processes, "teacher.train.batch_size")
+        _require_even(config.batch_size, config.grad_accumulation, processes, "teacher.train.batch_size")
 
 
-def _require_even(batch_size: int, accumulate: int, processes: int, key: str) -> None:
-    pieces = processes * accumulate
+def _require_even(batch_size: int, grad_accumulation: int, processes: int, key: str) -> None:
+    pieces = processes * grad_accumulation
     if batch_size % pieces:
         raise RecipeError(
-            f"{key} {batch_size} can't be shared by {processes} processes in {accumulate} micro-batches; choose a "
-            f"multiple of {pieces}."
+            f"{key} {batch_size} can't be shared by {processes} processes in {grad_accumulation} micro-batches; choose "
+            f"a multiple of {pieces}."
         )

@@ -48,7 +48,7 @@ class Stepper:
         torch.manual_seed(mix(config.seed, progress.step, self.accelerator.process_index))
         self.memory.keep()
         self.distiller.train()
-        parts = [next(batches).to(self.accelerator.device) for _ in range(config.accumulate)]
+        parts = [next(batches).to(self.accelerator.device) for _ in range(config.grad_accumulation)]
         for index, why in self.unreadable.note(parts, progress).items():
             self.say(f"replaced by another sample: {why}")
             self.write("unreadable", progress.step + 1, {"sample": index, "why": why})

@@ -1,6 +1,6 @@
 """The teacher's logits of whole training images, made once and kept on disk: a step then reads instead of asking it.
 
-An approximation, see docs/speed.md: the teacher has seen the image whole, at its own size and in its own colours, and
+An approximation, see docs/speed.md: the teacher has seen the image whole, at its own size and in its own colors, and
 not the crop that the student sees.
 """
 

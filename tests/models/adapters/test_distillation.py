@@ -19,7 +19,7 @@ SHORT = ("steps=3", "baseline=none", "validate_every=3", "data.count=4")
 
 def _distil(tiny: tuple[str, ...], run: Path, *words: str) -> dict[str, Any]:
     parts = [word for word in tiny if not word.startswith(("teacher.", "data.count"))]
-    segdistill.distill(*parts, "teacher.check=false", "kd", *SHORT, *words, run=run, quiet=True)
+    segdistill.distill(*parts, "teacher.check=false", "kd", *SHORT, *words, out=run, quiet=True)
     result: dict[str, Any] = json.loads((run / "result.json").read_text())
     return result
 
@@ -42,7 +42,7 @@ def _distil(tiny: tuple[str, ...], run: Path, *words: str) -> dict[str, Any]:
 def test_a_published_teacher_and_a_student(
     teacher: str, student: str | None, published: Publish, tiny: tuple[str, ...], tmp_path: Path
 ) -> None:
-    words = [f"teacher.run={published(teacher).name}"]
+    words = [f"teacher.weights={published(teacher).name}"]
     words += [f"student={{name: '{published(student).name}'}}"] if student is not None else []
     result = _distil(tiny, tmp_path / "run", *words)
     assert [row["name"] for row in result["rows"]] == ["teacher", "distilled"]
@@ -72,9 +72,9 @@ def test_a_teacher_of_other_classes_is_refused_before_anything_is_written(
     model.config.id2label = {index: f"thing {index}" for index in range(model.config.num_labels)}
     model.save_pretrained(tmp_path / "other")
     with pytest.raises(RecipeError, match="knows other classes"):
-        _distil(tiny, tmp_path / "run", f"teacher.run=hf:{tmp_path / 'other'}")
+        _distil(tiny, tmp_path / "run", f"teacher.weights=hf:{tmp_path / 'other'}")
     with pytest.raises(RecipeError, match=r"'hff:'\. Did you mean 'hf'\?"):
-        _distil(tiny, tmp_path / "run", "teacher.run=hff:somewhere")
+        _distil(tiny, tmp_path / "run", "teacher.weights=hff:somewhere")
     assert not (tmp_path / "run").exists()
 
 

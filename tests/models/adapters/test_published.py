@@ -149,7 +149,7 @@ def test_a_run_folder_needs_nothing_else(name: str, published: Publish, tmp_path
         spec_name = f"{prefix}:{original}"
     spec = resolve_spec({"name": spec_name})
     network = build(spec, 5)
-    classes = segdistill.models.files.Classes(CLASSES.names[:5], CLASSES.colours[:5])
+    classes = segdistill.models.files.Classes(CLASSES.names[:5], CLASSES.colors[:5])
     save_model(tmp_path / "run", "student", network, spec, classes, {})
     shutil.rmtree(original, ignore_errors=True)
     loaded = segdistill.load_model(tmp_path / "run")

@@ -185,14 +185,14 @@ def _run(state: dict[str, Tensor], student: str, teacher: str, *, swap: bool = F
     return {f"{student}{k}": v for k, v in first.items()} | {f"{teacher}{k}": v for k, v in second.items()}
 
 
-def test_class_names_and_colours_come_from_the_file(tmp_path: Path) -> None:
+def test_class_names_and_colors_come_from_the_file(tmp_path: Path) -> None:
     names = tuple(f"thing {i}" for i in range(19))
     meta = {"CLASSES": names, "PALETTE": [[i, 2 * i, 3 * i] for i in range(19)], "mmseg_version": "0.26.0", "iter": 8}
     path = _written(tmp_path, {"state_dict": oracle_state("pspnet_r18"), "meta": meta})
     classes = segdistill.load_model(path).classes
     assert classes is not None
     assert classes.names == names
-    assert classes.colours[5] == (5, 10, 15)
+    assert classes.colors[5] == (5, 10, 15)
     assert segdistill.inspect(path).classes == names
 
 

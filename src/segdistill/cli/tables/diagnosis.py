@@ -80,7 +80,7 @@ def _split_table(done: Diagnosis) -> Table:
             _size_range(split),
             "" if split.milliseconds is None else f"{split.milliseconds:.1f}",
             f"{100 * split.share(IGNORE_INDEX):.2f}",
-            split.meaning.listed([*split.values]) if split.meaning.colours else ranges(split.values),
+            split.meaning.listed([*split.values]) if split.meaning.colors else ranges(split.values),
         )
     return table
 
@@ -122,7 +122,7 @@ def _class_table(splits: list[Evidence]) -> Table:
 
 def _cells(label: int, splits: list[Evidence]) -> Iterator[str]:
     values = sorted({value for split in splits for value, own in split.of_value.items() if own == label})
-    yield splits[0].meaning.listed(values) if splits[0].meaning.colours else ranges(values)
+    yield splits[0].meaning.listed(values) if splits[0].meaning.colors else ranges(values)
     for split in splits:
         yield f"{100 * split.share(label):.3f}"
         yield str(split.labels.get(label, Count()).images)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segdistill.core.errors import DataError
-from segdistill.data.own_folder.classes import Colour, colour_values, merge_classes, own_table, own_values
+from segdistill.data.own_folder.classes import Color, color_values, merge_classes, own_table, own_values
 from segdistill.data.own_folder.splits import check_rules, list_files, pairs_on, split_by_lists, split_by_rule
 from segdistill.data.own_folder.templates import find_files, named
 from segdistill.data.pairs import FilePairs, Pair
@@ -29,8 +29,8 @@ class Folder(FilePairs):
 
     classes: names, a file with one name a line (default `<root>/classes.txt`), or a .yaml table (`data.tables`).
     A mask is an 8-bit PNG of class indices, or of the ids of the table, or of the keys of `values` ({7: road, 8: 1,
-    9: null}, raw value: class); values beyond 255 make it a 16-bit one. mask_colours: masks are painted in the classes'
-    `colours` ({road: [128, 64, 128]}). void: more values (or colours) that are not trained on, beside 255.
+    9: null}, raw value: class); values beyond 255 make it a 16-bit one. mask_colors: masks are painted in the classes'
+    `colors` ({road: [128, 64, 128]}). void: more values (or colors) that are not trained on, beside 255.
     unlisted="void": so are all values that are not named. merge: {truck: car, rider: null} counts a class as another.
     partial: take the images that are there with their masks.
     """
@@ -50,11 +50,11 @@ class Folder(FilePairs):
         val_every: int | None = None,
         split_seed: int = 0,
         values: dict[int, int | str | None] | None = None,
-        void: list[int | Colour] | None = None,
+        void: list[int | Color] | None = None,
         unlisted: Literal["error", "void"] = "error",
         merge: dict[str, str | None] | None = None,
-        mask_colours: bool = False,
-        colours: dict[str, Any] | None = None,
+        mask_colors: bool = False,
+        colors: dict[str, Any] | None = None,
         partial: bool = False,
     ) -> None:
         require_folder(root, "data.root must hold images/ and masks/, or train/ and val/ with both in each.")
@@ -80,14 +80,12 @@ class Folder(FilePairs):
                     seed=split_seed,
                 )
             pairs = _with_masks({name: found[name] for name in names}, len(found), root, masks, split, labels, partial)
-        source = own_table(classes, root, colours)
+        source = own_table(classes, root, colors)
         table = merge_classes(source, merge or {})
-        if mask_colours:
-            if values is not None or not (colours or isinstance(classes, Path)):
-                raise DataError(
-                    "data.mask_colours needs data.colours (or a class table with colours), not data.values."
-                )
-            meaning = colour_values(source, table, merge or {}, void or ())
+        if mask_colors:
+            if values is not None or not (colors or isinstance(classes, Path)):
+                raise DataError("data.mask_colors needs data.colors (or a class table with colors), not data.values.")
+            meaning = color_values(source, table, merge or {}, void or ())
         else:
             meaning = own_values(table, values=values, void=void or (), unlisted_is_void=unlisted == "void")
         super().__init__(pairs, table.classes, meaning, partial=partial)

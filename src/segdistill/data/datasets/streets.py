@@ -4,7 +4,7 @@ Every scene is a straight street seen by a pinhole camera. The world is measured
 from the ground, Z ahead of the camera. Sky, ground and buildings are shaded per pixel with numpy; trees, poles, cars
 and persons are polygons drawn from far to near, at once on the image and on the label.
 
-Local colour says little about the class on purpose: buildings, cars and clothes share one palette, windows and
+Local color says little about the class on purpose: buildings, cars and clothes share one palette, windows and
 puddles mirror the sky, some walls and posters are green, and kerb, pavement and road are all grey.
 """
 

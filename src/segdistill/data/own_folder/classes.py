@@ -1,4 +1,4 @@
-"""The classes of your own folder: from names or a table, coloured, merged, and what the masks' values mean."""
+"""The classes of your own folder: from names or a table, colored, merged, and what the masks' values mean."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 import yaml
 
-from segdistill.core.classes import IGNORE_INDEX, Classes, as_colour, distinct_colours
+from segdistill.core.classes import IGNORE_INDEX, Classes, as_color, distinct_colors
 from segdistill.core.errors import DataError, nearest
 from segdistill.core.safe_yaml import read_yaml
 from segdistill.data.pairs import read_lines
 from segdistill.data.tables import LabelTable, as_table
 from segdistill.data.values import LabelValues, packed
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 _CAUSE = (
     "Check the class list; say what the value means with data.values={{value: class}}, or that it is not to be trained "
@@ -24,19 +24,19 @@ _CAUSE = (
 )
 
 
-def own_table(classes: Sequence[str] | Path | None, root: Path, colours: Mapping[str, Any] | None) -> LabelTable:
+def own_table(classes: Sequence[str] | Path | None, root: Path, colors: Mapping[str, Any] | None) -> LabelTable:
     """Class names from a list, a file with one name a line (default `<root>/classes.txt`), or a .yaml table."""
     if isinstance(classes, Path) and classes.suffix in {".yaml", ".yml"}:
         table = _read_table(classes if classes.is_file() else root / classes)
     else:
         table = _named(classes, root)
-    if not colours:
+    if not colors:
         return table
-    shown = dict(zip(table.classes.names, table.classes.colours, strict=True))
-    for name, colour in colours.items():
+    shown = dict(zip(table.classes.names, table.classes.colors, strict=True))
+    for name, color in colors.items():
         if name not in shown:
-            raise DataError(f"data.colours: no class is called '{name}'.{nearest(name, shown)}")
-        shown[name] = as_colour(colour, f"data.colours.{name}")
+            raise DataError(f"data.colors: no class is called '{name}'.{nearest(name, shown)}")
+        shown[name] = as_color(color, f"data.colors.{name}")
     return replace(table, classes=Classes(table.classes.names, tuple(shown.values())))
 
 
@@ -59,7 +59,7 @@ def merge_classes(table: LabelTable, merge: Mapping[str, str | None]) -> LabelTa
     void = {value: name for name, own, target in zip(names, table.ids, targets, strict=True) if target is None
             for value in own}  # fmt: skip
     return LabelTable(
-        Classes(tuple(kept), tuple(table.classes.colours[first[target]] for target in kept)),
+        Classes(tuple(kept), tuple(table.classes.colors[first[target]] for target in kept)),
         tuple(
             tuple(value for own, goes_to in zip(table.ids, targets, strict=True) if goes_to == target for value in own)
             for target in kept
@@ -73,13 +73,13 @@ def own_values(
     table: LabelTable,
     *,
     values: Mapping[int, int | str | None] | None,
-    void: Sequence[int | Colour],
+    void: Sequence[int | Color],
     unlisted_is_void: bool,
 ) -> LabelValues:
     """What the values of index masks mean: the table's ids, or `values` (raw value: class) in their place."""
     wrong = next((value for value in void if not isinstance(value, int)), None)
     if wrong is not None:
-        raise DataError(f"data.void holds the colour {list(wrong)}; colours are for data.mask_colours=true.")
+        raise DataError(f"data.void holds the color {list(wrong)}; colors are for data.mask_colors=true.")
     if values is not None:
         meaning = {value: _index(target, table.classes, value) for value, target in values.items()}
     else:
@@ -96,22 +96,22 @@ def own_values(
     return LabelValues(meaning, cause=_CAUSE.format(example="value"), source=source)
 
 
-def colour_values(
+def color_values(
     source: LabelTable,
     merged: LabelTable,
     merge: Mapping[str, str | None],
-    void: Sequence[int | Colour],
+    void: Sequence[int | Color],
 ) -> LabelValues:
-    """What the colours of colour masks mean: each class's colour in the table `source`, before it was merged."""
-    meaning: dict[int, int] = {packed(as_colour(colour, "data.void")): IGNORE_INDEX for colour in void}
+    """What the colors of color masks mean: each class's color in the table `source`, before it was merged."""
+    meaning: dict[int, int] = {packed(as_color(color, "data.void")): IGNORE_INDEX for color in void}
     owner: dict[int, str] = {}
-    for name, colour in zip(source.classes.names, source.classes.colours, strict=True):
-        if packed(colour) in owner:
-            raise DataError(f"The classes '{owner[packed(colour)]}' and '{name}' share the colour {colour}.")
-        owner[packed(colour)] = name
+    for name, color in zip(source.classes.names, source.classes.colors, strict=True):
+        if packed(color) in owner:
+            raise DataError(f"The classes '{owner[packed(color)]}' and '{name}' share the color {color}.")
+        owner[packed(color)] = name
         target = merge.get(name, name)
-        meaning[packed(colour)] = IGNORE_INDEX if target is None else merged.classes.names.index(target)
-    return LabelValues(meaning, cause=_CAUSE.format(example="[r, g, b]"), source=source.source, colours=True)
+        meaning[packed(color)] = IGNORE_INDEX if target is None else merged.classes.names.index(target)
+    return LabelValues(meaning, cause=_CAUSE.format(example="[r, g, b]"), source=source.source, colors=True)
 
 
 def _read_table(path: Path) -> LabelTable:
@@ -139,8 +139,8 @@ def _named(classes: Sequence[str] | Path | None, root: Path) -> LabelTable:
             "data.classes=[road,car,...] or one name a line in classes.txt."
         )
     ids = tuple((index,) for index in range(len(names)))
-    colours = distinct_colours(len(names))
-    table = LabelTable(Classes(names, colours), ids, {})
+    colors = distinct_colors(len(names))
+    table = LabelTable(Classes(names, colors), ids, {})
     return _from_file(table, file) if file else table
 
 

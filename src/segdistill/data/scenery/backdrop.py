@@ -56,13 +56,13 @@ class Backdrop:
         asphalt, paving = grey + rng.uniform(-6, 6, 3), grey + rng.uniform(-15, 45) + rng.uniform(-9, 9, 3)
         paint = rng.uniform(150, 235) * np.array((1.0, 1.0, rng.choice((1.0, 0.55))))
         material = np.where(_markings(rng, x, z, street), 2, np.where(road, 0, 1))
-        colour = np.stack([asphalt, paving, paint]).astype(np.float32).take(material, axis=0) * tone[..., None]
-        colour = light.shade(colour, z)
+        color = np.stack([asphalt, paving, paint]).astype(np.float32).take(material, axis=0) * tone[..., None]
+        color = light.shade(color, z)
         if rng.random() < 0.4:  # puddles mirror the sky above them, and are still road
             pool = road & (_noise(rng, len(x), x.shape[1], 14, 6) > 0.62) & (z < 40)
             mirror = self.sky[np.clip(top - np.arange(len(x)), 0, None)]
-            colour[pool] = 0.3 * colour[pool] + 0.7 * mirror[pool]
-        self.image[top:] = colour
+            color[pool] = 0.3 * color[pool] + 0.7 * mirror[pool]
+        self.image[top:] = color
         self.classes[top:] = np.where(road, ROAD, SIDEWALK)
 
     def walls(self, row: Row, street: Street, side: int) -> None:
@@ -115,10 +115,10 @@ class Backdrop:
         leaves = np.broadcast_to(np.array((60, 95, 38), np.float32), wall.shape)
         palette = light.shade(np.stack([wall, row.trim[k] * np.float32(sun), wall * 0.35, wall, leaves]), z)
         palette[3] = (250, 215, 140)
-        colour = palette.reshape(-1, 3).take(material * len(u) + np.arange(len(u)), axis=0)
+        color = palette.reshape(-1, 3).take(material * len(u) + np.arange(len(u)), axis=0)
         mirror = (glass & (pane < row.panes[-1]) & ~poster) | (poster & (v > low + size * 0.45))
-        np.copyto(colour, self.sky[rows, area] * np.float32(0.92), where=mirror[..., None])
-        np.copyto(self.image[rows, area], colour, where=inside[..., None])
+        np.copyto(color, self.sky[rows, area] * np.float32(0.92), where=mirror[..., None])
+        np.copyto(self.image[rows, area], color, where=inside[..., None])
         np.copyto(self.classes[rows, area], BUILDING, where=inside)
 
 

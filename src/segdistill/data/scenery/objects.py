@@ -11,7 +11,7 @@ from numpy.random import Generator
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.data.scenery.painter import Painter
 from segdistill.data.scenery.shapes import circle, ellipse, faces_camera, part_of, rectangle
-from segdistill.data.scenery.world import CAR, PERSON, POLE, TREE, Colour, Point
+from segdistill.data.scenery.world import CAR, PERSON, POLE, TREE, Color, Point
 
 # Length, width, belt line and roof height in metres; then where the cabin starts and ends, at its foot and roof, as
 # fractions of the length from the rear. What is listed twice is seen more often.
@@ -82,9 +82,9 @@ def draw_person(painter: Painter, rng: Generator, x: float, z: float) -> None:
     painter.begin(PERSON, x, z, bordered=rng.random() < 0.5)
     painter.scale *= tall  # from here on, heights are fractions of the person's own
 
-    def limb(top: Point, end: Point, thick: float, colour: Colour, bright: float = 1.0) -> None:
+    def limb(top: Point, end: Point, thick: float, color: Color, bright: float = 1.0) -> None:
         (x0, y0), (x1, y1) = top, end
-        painter.shape([(x0 - thick, y0), (x0 + thick, y0), (x1 + thick, y1), (x1 - thick, y1)], colour, bright)
+        painter.shape([(x0 - thick, y0), (x0 + thick, y0), (x1 + thick, y1), (x1 - thick, y1)], color, bright)
 
     for side in (-1, 1):
         limb((side * 0.05, 0.5), (side * (0.035 + step), 0.0), 0.045, trousers, 0.9 + 0.1 * side)
@@ -151,8 +151,8 @@ def draw_traffic_light(painter: Painter, rng: Generator, x: float, z: float) -> 
     painter.post(0, 3.6, 0.15, (60, 62, 60))
     painter.shape(rectangle(-0.2, 2.6, 0.2, 3.6), (30, 32, 30))
     on = int(rng.integers(3))
-    for lamp, colour in enumerate(((40, 200, 90), (240, 180, 40), (230, 40, 35))):
-        painter.shape(ellipse(0, 2.78 + 0.32 * lamp, 0.13, 0.13, 8), colour, 1.0 if lamp == on else 0.25)
+    for lamp, color in enumerate(((40, 200, 90), (240, 180, 40), (230, 40, 35))):
+        painter.shape(ellipse(0, 2.78 + 0.32 * lamp, 0.13, 0.13, 8), color, 1.0 if lamp == on else 0.25)
 
 
 def draw_bonnet(painter: Painter, rng: Generator, height: int, width: int) -> None:

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.data.scenery.backdrop import Backdrop
 from segdistill.data.scenery.shapes import ellipse
-from segdistill.data.scenery.world import NEAR, OVERSAMPLING, PERSON, POLE, Colour, Point, colours
+from segdistill.data.scenery.world import NEAR, OVERSAMPLING, PERSON, POLE, Color, Point, colors
 
 
 class Painter:
@@ -29,7 +29,7 @@ class Painter:
         self.numbers = Image.fromarray(backdrop.classes)
         self.pen, self.glaze = ImageDraw.Draw(self.image), ImageDraw.Draw(self.image, "RGBA")
         self.stencil = ImageDraw.Draw(self.numbers)
-        self.paints: Iterator[Colour] = cycle(colours(rng, 200).tolist())
+        self.paints: Iterator[Color] = cycle(colors(rng, 200).tolist())
         self.class_of = list(range(8))
         self.bordered: list[int] = []
         self.haze: list[float] = self.light.haze.tolist()
@@ -44,9 +44,9 @@ class Painter:
         clear = math.exp(-z / self.light.sight)
         self.gain, self.fog = (self.light.tint * clear).tolist(), (self.light.haze * (1 - clear)).tolist()
 
-    def ink(self, colour: Colour, bright: float = 1.0) -> tuple[int, int, int]:
-        """A colour as the current object shows it: lit, and hazy with distance."""
-        (r, g, b), (gain_r, gain_g, gain_b), (fog_r, fog_g, fog_b) = colour, self.gain, self.fog
+    def ink(self, color: Color, bright: float = 1.0) -> tuple[int, int, int]:
+        """A color as the current object shows it: lit, and hazy with distance."""
+        (r, g, b), (gain_r, gain_g, gain_b), (fog_r, fog_g, fog_b) = color, self.gain, self.fog
         return int(r * bright * gain_r + fog_r), int(g * bright * gain_g + fog_g), int(b * bright * gain_b + fog_b)
 
     def screen(self, points: Iterable[Point]) -> list[Point]:
@@ -54,19 +54,19 @@ class Painter:
         (u, v), scale = self.foot, self.scale
         return [(u + x * scale, v - y * scale) for x, y in points]
 
-    def shape(self, points: Iterable[Point], colour: Colour, bright: float = 1.0) -> None:
+    def shape(self, points: Iterable[Point], color: Color, bright: float = 1.0) -> None:
         """A polygon facing the camera, in metres from the object's foot."""
-        self.polygon(self.screen(points), colour, bright)
+        self.polygon(self.screen(points), color, bright)
 
-    def polygon(self, points: list[Point], colour: Colour, bright: float = 1.0) -> None:
+    def polygon(self, points: list[Point], color: Color, bright: float = 1.0) -> None:
         """A polygon of the current object, in screen coordinates."""
-        self.pen.polygon(points, self.ink(colour, bright))
+        self.pen.polygon(points, self.ink(color, bright))
         self.stencil.polygon(points, len(self.class_of) - 1)
 
-    def post(self, low: float, high: float, thickness: float, colour: Colour) -> None:
+    def post(self, low: float, high: float, thickness: float, color: Color) -> None:
         """An upright bar, never thinner than a pixel of the label, however far away."""
         (u, bottom), (_, top) = self.screen([(0, low), (0, high)])
-        for pen, ink, least in ((self.pen, self.ink(colour), 1), (self.stencil, len(self.class_of) - 1, OVERSAMPLING)):
+        for pen, ink, least in ((self.pen, self.ink(color), 1), (self.stencil, len(self.class_of) - 1, OVERSAMPLING)):
             count = max(least, round(thickness * self.scale))
             left = round(u - (count - 1) / 2)
             pen.rectangle((left, round(top), left + count - 1, round(bottom)), ink)

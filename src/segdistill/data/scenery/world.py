@@ -24,7 +24,7 @@ NEAR = 0.8
 
 Array = NDArray[np.float32]
 Point = tuple[float, float]
-Colour = Sequence[float]
+Color = Sequence[float]
 """RGB, 0 to 255."""
 
 
@@ -46,20 +46,20 @@ class Camera:
 
 @dataclass(frozen=True)
 class Light:
-    """Time of day and weather; `tint` multiplies the colours of what is lit."""
+    """Time of day and weather; `tint` multiplies the colors of what is lit."""
 
     zenith: Array
-    haze: Array  # the colour of the sky and of all distant things at the horizon
+    haze: Array  # the color of the sky and of all distant things at the horizon
     tint: Array
     sun: float  # strength of cast shadows, 0 when overcast
     side: int  # the side the sun stands on, -1 left, 1 right
-    sight: float  # metres at which haze has taken 63 % of a colour
+    sight: float  # metres at which haze has taken 63 % of a color
     lamps: float  # share of windows with a light on
 
-    def shade(self, colour: Array, z: Array) -> Array:
-        """Surface colours (...,3) as seen from `z` (...) metres away."""
+    def shade(self, color: Array, z: Array) -> Array:
+        """Surface colors (...,3) as seen from `z` (...) metres away."""
         clear = np.exp(-z / np.float32(self.sight))[..., None]
-        shaded: Array = colour * (self.tint * clear) + self.haze * (1 - clear)
+        shaded: Array = color * (self.tint * clear) + self.haze * (1 - clear)
         return shaded
 
 
@@ -93,14 +93,14 @@ class Row:
     bay: Array  # metres from window to window
     storey: Array
     window: Array  # (n,2): share of a bay's width and of a storey's height that is glass
-    wall: Array  # (n,3) colours
-    trim: Array  # (n,3) colours of corners, roof edges and shop fronts
+    wall: Array  # (n,3) colors
+    trim: Array  # (n,3) colors of corners, roof edges and shop fronts
     poster: Array  # (n,3): left edge, lower edge and size in metres; size 0 for none
     panes: Array  # random numbers that tell one window from another
 
 
-def colours(rng: Generator, count: int) -> Array:
-    """The palette of walls, cars and clothes: mostly greys and browns, some vivid, so that colour is no clue."""
+def colors(rng: Generator, count: int) -> Array:
+    """The palette of walls, cars and clothes: mostly greys and browns, some vivid, so that color is no clue."""
     vivid = np.where(rng.random((count, 1)) < 0.35, 0.75, 0.2) * rng.uniform(0.3, 1.0, (count, 1))
     hue = rng.exponential(1.0, (count, 3))
     hue /= hue.sum(1, keepdims=True)
@@ -148,8 +148,8 @@ def make_row(rng: Generator, street: Street) -> Row:
         bay=rng.uniform(1.6, 3.6, n).astype(np.float32),
         storey=rng.uniform(2.7, 3.6, n).astype(np.float32),
         window=rng.uniform((0.3, 0.35), (0.85, 0.75), (n, 2)).astype(np.float32),
-        wall=colours(rng, n),
-        trim=colours(rng, n),
+        wall=colors(rng, n),
+        trim=colors(rng, n),
         poster=(rng.uniform((1, 2, 2), (4, 5, 5), (n, 3)) * (1, 1, rng.random() < 0.5)).astype(np.float32),
         panes=rng.random(128).astype(np.float32),
     )

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from segdistill.methods.parts.connectors import Pointwise
 
-Mask = Literal["random", "centre"]
+Mask = Literal["random", "center"]
 
 
 class MaskedGenerator(nn.Module):
     """Student maps (N,C_s,h,w) to generated maps (N,C_t,h,w): align, hide positions, generate.
 
     align: a learned 1x1 convolution with bias, there only if C_s != C_t. Hidden positions are 0 in all channels.
-    masked: share of positions that "random" hides, drawn at each call; "centre" hides the middle third of both axes.
+    masked: share of positions that "random" hides, drawn at each call; "center" hides the middle third of both axes.
     The generator is 3x3 convolution, ReLU, 3x3 convolution at C_t channels; `enhanced` is the mean of two such that
     share the first, of which the second has one layer more.
     """

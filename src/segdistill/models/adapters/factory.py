@@ -19,9 +19,9 @@ class Factory(Adapter):
     """`module:package.module:factory`, a class of `nn.Module` or a function annotated to return one.
 
     It is called as factory(num_classes=K, **arguments). Nothing else is ever called: a weight file names its factory,
-    and must not be able to name `os.system`. As `teacher.run` it is called without num_classes, and must then load its
-    own weights. The other options are those of `segdistill.wrap`; the normalisation is ImageNet's unless the recipe's
-    mean, std and bgr say otherwise.
+    and must not be able to name `os.system`. As `teacher.weights` it is called without num_classes, and must then load
+    its own weights. The other options are those of `segdistill.wrap`; the normalisation is ImageNet's unless the
+    recipe's mean, std and bgr say otherwise.
     """
 
     prefix: ClassVar[str] = "module"

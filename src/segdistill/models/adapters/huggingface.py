@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from segdistill.core.classes import Classes, distinct_colours
+from segdistill.core.classes import Classes, distinct_colors
 from segdistill.core.errors import CheckpointError, RecipeError
 from segdistill.models.adapters.base import Adapter
 from segdistill.models.adapters.masks import MaskNetwork
@@ -116,7 +116,7 @@ class HuggingFace(Adapter):
                 size=size,
             )
         if published and len(published) == config.num_labels:
-            network.classes = Classes(published, distinct_colours(len(published)))
+            network.classes = Classes(published, distinct_colors(len(published)))
         return network
 
     def portable(self, network: SegmentationNetwork) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from urllib.error import URLError
 
 from torchvision import models
 
-from segdistill.core.classes import Classes, distinct_colours
+from segdistill.core.classes import Classes, distinct_colors
 from segdistill.core.errors import CheckpointError, RecipeError, nearest
 from segdistill.models.adapters.base import Adapter
 from segdistill.models.adapters.loading import fill
@@ -19,7 +19,8 @@ class TorchVision(Adapter):
     """`torchvision:deeplabv3_resnet50`, any of torchvision's segmentation networks.
 
     Weights are random, or with backbone_weights "pretrained" those of COCO with the 21 classes of Pascal VOC
-    (downloaded; for another number of classes the classifiers start at random). As `teacher.run` the pretrained ones.
+    (downloaded; for another number of classes the classifiers start at random). As `teacher.weights` the pretrained
+    ones.
 
     auxiliary: give the FCN and DeepLab networks their auxiliary head. features: see `ModuleNetwork`; default the
     stages of a ResNet, or of a MobileNet those that the heads read.
@@ -56,7 +57,7 @@ class TorchVision(Adapter):
             fill(module, found, str(published.url), may_differ=may_differ)
         network = ModuleNetwork(module, num_classes=num_classes, features=self._stages(module), backbone="backbone")
         if len(names) == count:
-            network.classes = Classes(tuple(names), distinct_colours(count))
+            network.classes = Classes(tuple(names), distinct_colors(count))
         return network
 
     def portable(self, network: SegmentationNetwork) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from segdistill.core.classes import Classes, distinct_colours
+from segdistill.core.classes import Classes, distinct_colors
 from segdistill.core.discovery import options_of, pick
 from segdistill.core.errors import CheckpointError, listed
 from segdistill.models.build import build, outline
@@ -163,13 +163,13 @@ def _recognise(raw: RawFile, part: Part) -> tuple[str, State]:
 
 
 def _classes(meta: dict[str, Any], num_classes: int) -> Classes | None:
-    """Names and colours, if the file has them for its K classes."""
+    """Names and colors, if the file has them for its K classes."""
     described = meta.get("dataset_meta") if isinstance(meta.get("dataset_meta"), dict) else {}
     names = meta.get("CLASSES") or (described or {}).get("classes")
     palette = meta.get("PALETTE") or (described or {}).get("palette")
     if not isinstance(names, list | tuple) or len(names) != num_classes:
         return None
     if not isinstance(palette, list | tuple) or len(palette) != num_classes:
-        palette = distinct_colours(num_classes)
-    colours = tuple((int(r), int(g), int(b)) for r, g, b in palette)
-    return Classes(names=tuple(str(name).strip() for name in names), colours=colours)
+        palette = distinct_colors(num_classes)
+    colors = tuple((int(r), int(g), int(b)) for r, g, b in palette)
+    return Classes(names=tuple(str(name).strip() for name in names), colors=colors)

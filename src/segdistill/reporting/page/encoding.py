@@ -44,16 +44,16 @@ def photo_uri(picture: Image.Image) -> str:
 
 
 def classes_uri(label: Map, classes: Classes) -> str:
-    """Class indices (H,W) in the class colours, void white."""
+    """Class indices (H,W) in the class colors, void white."""
     picture = Image.fromarray(label, mode="P")
     picture.putpalette(palette(classes).tobytes())
     return _uri(picture, "png", optimize=True)
 
 
-def mask_uri(mask: Map, colour: tuple[int, int, int]) -> str:
-    """`colour` where the mask (H,W) is not 0, nothing elsewhere."""
+def mask_uri(mask: Map, color: tuple[int, int, int]) -> str:
+    """`color` where the mask (H,W) is not 0, nothing elsewhere."""
     picture = Image.fromarray((mask != 0).astype(np.uint8), mode="P")
-    picture.putpalette([0, 0, 0, *colour])
+    picture.putpalette([0, 0, 0, *color])
     return _uri(picture, "png", optimize=True, bits=1, transparency=0)
 
 

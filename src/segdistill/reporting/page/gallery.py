@@ -124,7 +124,7 @@ def encoded(pictures: Sequence[Picture], names: Sequence[str], classes: Classes)
     shown = present(pictures)
     return {
         "classes": [
-            {"index": index, "name": classes.names[index], "colour": "rgb({} {} {})".format(*classes.colours[index])}
+            {"index": index, "name": classes.names[index], "color": "rgb({} {} {})".format(*classes.colors[index])}
             for index in shown
         ],
         "images": written,

@@ -60,7 +60,7 @@ def _study(path: Path, result: dict[str, Any], recipe: dict[str, Any], rows: dic
         summary=summarise(trained, {label: entries}, classes, teacher),
         failures=(),
         pending=(),
-        recipe={key: value for key, value in recipe.items() if key not in ("seed", "run", "method")},
+        recipe={key: value for key, value in recipe.items() if key not in ("seed", "out", "method")},
         environment=result["environment"],
     )
 

@@ -124,7 +124,7 @@ def restore_task(recipe: Recipe, folder: RunFolder, saved: dict[str, Any]) -> tu
     if saved["distils"]:
         pairing = run_teacher(recipe, folder.path, create_dataset(recipe.data, "train").classes)
         if pairing is None:
-            raise RecipeError(f"The teacher of {folder.path} is gone; name it with teacher.run=FOLDER.")
+            raise RecipeError(f"The teacher of {folder.path} is gone; name it with teacher.weights=FOLDER.")
         teacher, obstacle = pairing.model.network, pairing.obstacle
     task = prepare_task(recipe, recipe.role, teacher=teacher, obstacle=obstacle or "")
     task.distiller.class_weights = saved["class_weights"]

@@ -68,7 +68,7 @@
     const rows = data.classes.filter((each) => image.classes.includes(each.index)).map((each) => {
       const row = document.createElement("li"), swatch = document.createElement("span");
       swatch.className = "swatch";
-      swatch.style.background = each.colour;
+      swatch.style.background = each.color;
       row.append(swatch, each.name);
       return row;
     });
