@@ -60,17 +60,23 @@ def _off(value: Any) -> Any:
 
 
 class TeacherConfig(BaseModel):
-    """The teacher. network: what it is, to train it here. weights: what to take instead, a run folder, a weight file,
-    or the name of a trained network of another library, such as hf:FOLDER, taken as it is with its own classes.
+    """The teacher.
 
+    network: what it is, to train it here.
+    weights: what to take instead: a run folder, a weight file, or the name of a trained network of another library,
+        such as hf:FOLDER, taken as it is with its own classes.
     train: training keys (steps, optimizer, ...) that differ from the recipe's own while the teacher is trained.
     class_map: for a teacher in `weights` that knows other classes: "names", a .yaml file or a mapping of
-    `teacher class: class of the data set`; see `models/class_map.py`. input_scale: the teacher sees the image at this many
-    times its size. check: whether a teacher in `weights` is tried on a few validation images first, and refused if it does
-    no better than guessing. precision: what it computes in and keeps its matrices and kernels in; null: it computes
-    as the run does, from weights in fp32. shard: whether several processes keep a part of a teacher in `weights` each (FSDP), for
-    one that does not fit on a device. cache: "logits" asks the teacher once for each whole training image and cuts
-    the student's crop out of its logits, an approximation that saves its part of every step (docs/speed.md).
+        `teacher class: class of the data set`; see `models/class_map.py`.
+    input_scale: the teacher sees the image at this many times its size.
+    check: whether a teacher in `weights` is tried on a few validation images first, and refused if it does no better
+        than guessing.
+    precision: what it computes in and keeps its matrices and kernels in; null: it computes as the run does, from
+        weights in fp32.
+    shard: whether several processes keep a part of a teacher in `weights` each (FSDP), for one that does not fit on a
+        device.
+    cache: "logits" asks the teacher once for each whole training image and cuts the student's crop out of its logits,
+        an approximation that saves its part of every step (docs/speed.md).
     cache_folder: where they are kept for other runs to share, null for the run folder.
     """
 
