@@ -25,19 +25,20 @@ def inspect_command(
     as_json: AsJson = False,
 ) -> None:
     """Say what a weight file is: layout, network, classes, parameters."""
-    found = inspect(file, part=part)
+    inspected = inspect(file, part=part)
     if as_json:
-        print_json(found.as_dict())
+        print_json(inspected.as_dict())
         return
-    table = Table(title=str(found.path), title_justify="left", show_header=False, box=None, padding=(0, 2))
-    table.add_row("layout", found.layout)
-    table.add_row("network", found.network or "none of the zoo")
-    table.add_row("made of", ", ".join(f"{key} {value}" for key, value in found.made_of.items()))
+    table = Table(title=str(inspected.path), title_justify="left", show_header=False, box=None, padding=(0, 2))
+    table.add_row("layout", inspected.layout)
+    table.add_row("network", inspected.network or "none of the zoo")
+    table.add_row("made of", ", ".join(f"{key} {value}" for key, value in inspected.made_of.items()))
     table.add_row(
-        "classes", f"{found.num_classes}" + (f": {', '.join(found.classes)}" if found.classes else ", not named")
+        "classes",
+        f"{inspected.num_classes}" + (f": {', '.join(inspected.classes)}" if inspected.classes else ", not named"),
     )
-    table.add_row("parameters", f"{found.parameters / 1e6:.2f} M with the auxiliary head")
-    table.add_row("fits", "yes, every tensor" if not found.faults else "no: " + "; ".join(found.faults[:8]))
+    table.add_row("parameters", f"{inspected.parameters / 1e6:.2f} M with the auxiliary head")
+    table.add_row("fits", "yes, every tensor" if not inspected.faults else "no: " + "; ".join(inspected.faults[:8]))
     results.print(table)
 
 

@@ -101,9 +101,9 @@ def evaluate(
 
 def _metrics_key(part: str | Path) -> str | Path:
     """The part, a bare key of `metrics` by its full name; a key of neither is refused with the nearest of all."""
-    key, found, _ = str(part).partition("=")
+    key, equals, _ = str(part).partition("=")
     if key in MetricsConfig.model_fields:
         return f"metrics.{part}"
-    if found and key.isidentifier() and key not in Recipe.model_fields:
+    if equals and key.isidentifier() and key not in Recipe.model_fields:
         raise RecipeError(f"Unknown key '{key}'.{nearest(key, {*MetricsConfig.model_fields, *Recipe.model_fields})}")
     return part

@@ -18,7 +18,7 @@ def available(what: str | None = None) -> dict[str, dict[str, Any]]:
     """Networks, heads, methods, data sets and recipe fragments by name, with a line on each, and the published rows
     with all that is known of them; all or the kind `what`. "recipes" are fragments and published rows.
     """
-    known: dict[str, dict[str, Any]] = {
+    kinds: dict[str, dict[str, Any]] = {
         "networks": {
             name: ", ".join(f"{key} {value}" for key, value in made_of.items()) for name, made_of in ZOO.items()
         },
@@ -28,19 +28,19 @@ def available(what: str | None = None) -> dict[str, dict[str, Any]]:
         "recipes": {name: text.lstrip("# ").partition("\n")[0] for name, text in sorted(fragments().items())},
         "published": {name: _described(row) for name, row in published_rows().items()},
     }
-    if what is not None and what not in known:
-        raise RecipeError(f"Nothing to list is called '{what}'.{nearest(what, known)}")
+    if what is not None and what not in kinds:
+        raise RecipeError(f"Nothing to list is called '{what}'.{nearest(what, kinds)}")
     if what is None:
-        return known
-    return {kind: known[kind] for kind in ((what, "published") if what == "recipes" else (what,))}
+        return kinds
+    return {kind: kinds[kind] for kind in ((what, "published") if what == "recipes" else (what,))}
 
 
 def _described(row: PublishedRow) -> dict[str, Any]:
     """A published row, where its constants come from, and our own result if there is one."""
     plain = row.as_dict()
     origins = plain.pop("origins")
-    said = {word: comments(word) if word in fragments() else "" for word in row.words}
-    constants = {word: f"{text} {origins.get(word, '')}".strip() for word, text in said.items()}
+    described = {word: comments(word) if word in fragments() else "" for word in row.words}
+    constants = {word: f"{text} {origins.get(word, '')}".strip() for word, text in described.items()}
     return {**plain, "constants": constants, "measured": measured().get(row.name)}
 
 

@@ -26,7 +26,7 @@ def predict(
     how images are run, as "inference.flip=true", over the run's own. Works as it is iterated.
     """
     model = open_model(weights)
-    own = RunFolder(model.path.parent).recipe
-    inference = load_inference(*([own] if own.is_file() else []), *parts)
+    recipe_file = RunFolder(model.path.parent).recipe
+    inference = load_inference(*([recipe_file] if recipe_file.is_file() else []), *parts)
     files = [Path(path) for path in inputs]
     return predict_files(model, files, Path(out), inference=inference, alpha=alpha, legend=legend)

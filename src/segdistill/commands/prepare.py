@@ -86,13 +86,13 @@ def prepare(
 def _unpack_all(preparation: Preparation, folder: Path, task: Task) -> dict[str, Unpacked]:
     if not folder.is_dir():
         raise DataError(f"No folder {folder} (archives). {preparation.source}")
-    found = [
+    archives = [
         (path, rule)
         for path in sorted(folder.iterdir())
         for rule in preparation.archives
         if path.is_file() and fnmatch(path.name, rule.pattern)
     ]
-    return {path.name: unpack(path, rule, task.root, quiet=task.quiet) for path, rule in found}
+    return {path.name: unpack(path, rule, task.root, quiet=task.quiet) for path, rule in archives}
 
 
 def _state(config: DatasetConfig, split: Literal["train", "val"]) -> SplitState:
@@ -103,8 +103,8 @@ def _state(config: DatasetConfig, split: Literal["train", "val"]) -> SplitState:
     except DataError as error:
         return SplitState(_partial_count(config, split), expected, str(error))
     try:
-        for place in range(min(_READ, len(data))):
-            data[place * len(data) // min(_READ, len(data))]
+        for index in range(min(_READ, len(data))):
+            data[index * len(data) // min(_READ, len(data))]
     except DataError as error:
         return SplitState(len(data), expected, str(error))
     return SplitState(len(data), expected, "")

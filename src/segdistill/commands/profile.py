@@ -94,7 +94,7 @@ def _find(
         found, name, size = network, type(network).__name__, _SIZE
     elif isinstance(network, nn.Module):
         raise RecipeError(
-            f"A {type(network).__name__} is no network of this library yet: wrap it, segdistill.wrap(..)."
+            f"A {type(network).__name__} is not a network of this library yet: wrap it, segdistill.wrap(..)."
         )
     elif is_adapted(str(network)) or Path(network).exists() or Path(network).suffix or len(Path(network).parts) > 1:
         model = open_model(network)

@@ -53,10 +53,10 @@ def show(
     """
     folder = RunFolder(Path(run))
     if not folder.recipe.is_file():
-        raise DataError(f"{run} is no run folder: there is no {folder.recipe.name} in it.")
+        raise DataError(f"{run} is not a run folder: there is no {folder.recipe.name} in it.")
     for kind in what:
         if kind not in get_args(What):
-            raise RecipeError(f"'{kind}' is no picture.{nearest(kind, get_args(What))}")
+            raise RecipeError(f"'{kind}' is not a picture.{nearest(kind, get_args(What))}")
     target = Path(out) if out is not None else folder.path / "pictures"
     made: list[Path] = []
     if "curves" in what:

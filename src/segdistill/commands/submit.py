@@ -42,8 +42,8 @@ def submit(
     recipe parts that say how images are run, over the run's own. `out` keeps the maps: stopped, the same call goes on.
     """
     model = open_model(weights)
-    own = RunFolder(model.path.parent).recipe
-    inference = load_inference(*([own] if own.is_file() else []), *parts)
+    recipe_file = RunFolder(model.path.parent).recipe
+    inference = load_inference(*([recipe_file] if recipe_file.is_file() else []), *parts)
     files = sorted(image_files(map(Path, images), deep=True))
     target = server_of(server)
     made_by = {

@@ -18,22 +18,22 @@ T = TypeVar("T")
 
 def classes_in(package: str, base: type[T]) -> dict[str, type[T]]:
     """Module name -> the subclass of `base` that bears the module's name (`bpkd.py` holds `BPKD`)."""
-    found: dict[str, type[T]] = {}
+    classes: dict[str, type[T]] = {}
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
         members = vars(importlib.import_module(f"{package}.{module.name}")).values()
         for member in members:
             named = isinstance(member, type) and member.__name__.lower() == module.name.replace("_", "")
             if named and issubclass(member, base):
-                found[module.name] = member
-    return found
+                classes[module.name] = member
+    return classes
 
 
 def pick(package: str, base: type[T], name: str, what: str) -> type[T]:
     """The class called `name`, or an error that suggests the nearest name."""
-    known = classes_in(package, base)
-    if name not in known:
-        raise RecipeError(f"No {what} is called '{name}'.{nearest(name, known)}")
-    return known[name]
+    classes = classes_in(package, base)
+    if name not in classes:
+        raise RecipeError(f"No {what} is called '{name}'.{nearest(name, classes)}")
+    return classes[name]
 
 
 @functools.cache
@@ -51,12 +51,12 @@ def _keywords(cls: type) -> dict[str, Any]:
     hints = get_type_hints(initialise, include_extras=True)
     parameters = inspect.signature(initialise).parameters
     passes_on = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
-    own = {
+    keywords = {
         name: (hints[name], ... if parameter.default is inspect.Parameter.empty else parameter.default)
         for name, parameter in parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    return {**(_keywords(cls.__bases__[0]) if passes_on else {}), **own}
+    return {**(_keywords(cls.__bases__[0]) if passes_on else {}), **keywords}
 
 
 def check_options(cls: type, options: dict[str, Any], where: str) -> dict[str, Any]:
@@ -76,16 +76,16 @@ def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> 
         path = [part for part in map(str, problem["loc"]) if not _TYPE.fullmatch(part)]
         key = ".".join([where, *path] if where else path)
         if problem["type"] == "extra_forbidden":
-            known = _fields_at(model, path[:-1])
-            lines[f"Unknown key '{key}'.{nearest(path[-1], known)}", ""] = []
+            fields = _fields_at(model, path[:-1])
+            lines[f"Unknown key '{key}'.{nearest(path[-1], fields)}", ""] = []
         elif problem["type"] == "missing":
             lines[f"Key '{key}' is missing.", ""] = []
         elif not key:  # several keys that don't fit together, which the message names
             lines[problem["msg"].removeprefix("Value error, ") + ".", ""] = []
         else:
-            said = "Input should be a path" if problem["type"] == "path_type" else problem["msg"]
+            message = "Input should be a path" if problem["type"] == "path_type" else problem["msg"]
             messages = lines.setdefault((f"Key '{key}': ", f", found {problem['input']!r}."), [])
-            messages.append(said.removeprefix("Input ") if messages else said)
+            messages.append(message.removeprefix("Input ") if messages else message)
     return [beginning + ", or ".join(messages) + end for (beginning, end), messages in lines.items()]
 
 

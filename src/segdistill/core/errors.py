@@ -28,7 +28,7 @@ class TrainingError(SegdistillError):
     """Training can't go on: a loss that is not finite, a run folder in use, no space left."""
 
 
-def tells_of_a_dead_worker(error: Exception) -> bool:
+def is_dead_worker_error(error: Exception) -> bool:
     """Whether torch tells that a loader's process died: it does so in the main thread, wherever that is just then."""
     return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
 
@@ -39,11 +39,11 @@ def listed(faults: Sequence[str], most: int = 12) -> str:
     return "\n  ".join([*faults[:most], *more])
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, words: Iterable[str]) -> str:
     """`" Did you mean 'x'?"` for the closest known word, else a list of what is known."""
-    known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    words = sorted(words)
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
     if close:
         return f" Did you mean '{close[0]}'?"
-    more = f", ... ({len(known)} in all)" if len(known) > _SHOWN else ""
-    return f" Known: {', '.join(known[:_SHOWN])}{more}."
+    more = f", ... ({len(words)} in all)" if len(words) > _SHOWN else ""
+    return f" Known: {', '.join(words[:_SHOWN])}{more}."

@@ -14,7 +14,7 @@ MOST_VALUES = 200_000
 MOST_LEVELS = 40
 
 
-class AbsurdYamlError(yaml.YAMLError):
+class YamlTooLargeError(yaml.YAMLError):
     """YAML that is larger or deeper than any recipe is, or that unfolds to it; or a value that Python can't hold."""
 
 
@@ -24,7 +24,7 @@ def load_yaml(text: str) -> Any:
     Aliases count as often as they are used, so that a few lines can't unfold to billions of values.
     """
     if len(text) > MOST_CHARACTERS:
-        raise AbsurdYamlError(f"it has {len(text)} characters; expected at most {MOST_CHARACTERS}")
+        raise YamlTooLargeError(f"it has {len(text)} characters; expected at most {MOST_CHARACTERS}")
     if _Fast is not None:
         with contextlib.suppress(yaml.YAMLError, ValueError):  # the slow one's errors show the line
             return _value(_Fast(text))
@@ -39,7 +39,7 @@ def _value(loader: Any) -> Any:
         _count(node, {}, ())
         return loader.construct_document(node)
     except ValueError as error:  # such as the date 2024-13-45, or a number of 5000 digits
-        raise AbsurdYamlError(str(error)) from error
+        raise YamlTooLargeError(str(error)) from error
     finally:
         loader.dispose()
 
@@ -48,11 +48,11 @@ def read_yaml(path: Path) -> Any:
     """The value of a file; one of absurd size is refused before it is read. Errors: OSError, `yaml.YAMLError`."""
     size = path.stat().st_size
     if size > 4 * MOST_CHARACTERS:
-        raise AbsurdYamlError(f"it has {size} bytes; expected at most {4 * MOST_CHARACTERS}")
+        raise YamlTooLargeError(f"it has {size} bytes; expected at most {4 * MOST_CHARACTERS}")
     try:
         return load_yaml(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
-        raise AbsurdYamlError(f"it is no UTF-8 text: {error}") from error
+        raise YamlTooLargeError(f"it is no UTF-8 text: {error}") from error
 
 
 class _Shallow(Composer):
@@ -63,7 +63,7 @@ class _Shallow(Composer):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         self._level += 1
         if self._level > MOST_LEVELS:
-            raise AbsurdYamlError(f"it is nested more than {MOST_LEVELS} levels deep")
+            raise YamlTooLargeError(f"it is nested more than {MOST_LEVELS} levels deep")
         try:
             return super().compose_node(parent, index)
         finally:
@@ -87,19 +87,19 @@ if yaml.__with_libyaml__:
     _Fast = _FastLoader
 
 
-def _count(node: yaml.Node, known: dict[int, int], inside: tuple[int, ...]) -> int:
+def _count(node: yaml.Node, counts: dict[int, int], inside: tuple[int, ...]) -> int:
     """How many values the node unfolds to."""
     if id(node) in inside:
-        raise AbsurdYamlError("an alias (*) refers to what it is part of")
-    if id(node) in known:
-        return known[id(node)]
+        raise YamlTooLargeError("an alias (*) refers to what it is part of")
+    if id(node) in counts:
+        return counts[id(node)]
     parts: list[yaml.Node] = []
     if isinstance(node, yaml.MappingNode):
         parts = [part for pair in node.value for part in pair]
     elif isinstance(node, yaml.SequenceNode):
         parts = node.value
-    total = 1 + sum(_count(part, known, (*inside, id(node))) for part in parts)
+    total = 1 + sum(_count(part, counts, (*inside, id(node))) for part in parts)
     if total > MOST_VALUES:
-        raise AbsurdYamlError(f"its aliases unfold to more than {MOST_VALUES} values")
-    known[id(node)] = total
+        raise YamlTooLargeError(f"its aliases unfold to more than {MOST_VALUES} values")
+    counts[id(node)] = total
     return total

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from safetensors import SafetensorError
 
-from segdistill.core.errors import SegdistillError, tells_of_a_dead_worker
+from segdistill.core.errors import SegdistillError, is_dead_worker_error
 
 _ASIDE = ".part"
 
@@ -37,7 +37,7 @@ def write_aside(path: Path, write: Callable[[Path], object], *, before: Path | N
         aside.replace(path)
         _flush_names(path.parent)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have errors of their own
-        if tells_of_a_dead_worker(error):
+        if is_dead_worker_error(error):
             raise
         raise cannot_save(path, error) from error
     finally:

@@ -53,9 +53,9 @@ def with_legend(pixels: Pixels, label: Tensor, classes: Classes) -> Pixels:
     canvas = Image.new("RGB", (pixels.shape[1], pixels.shape[0] + -(-len(present) // columns) * line), "white")
     canvas.paste(Image.fromarray(pixels))
     draw = ImageDraw.Draw(canvas)
-    for place, index in enumerate(present):
-        x = place % columns * (pixels.shape[1] // columns) + line // 4
-        y = pixels.shape[0] + place // columns * line + line // 5
+    for row, index in enumerate(present):
+        x = row % columns * (pixels.shape[1] // columns) + line // 4
+        y = pixels.shape[0] + row // columns * line + line // 5
         draw.rectangle((x, y, x + line // 2, y + line // 2), fill=classes.colors[index], outline="grey")
         draw.text((x + line, y + line // 4), classes.names[index], fill="black", font=font, anchor="lm")
     return np.asarray(canvas)

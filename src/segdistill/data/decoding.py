@@ -35,10 +35,10 @@ def decode_grey(picture: Image.Image, content: bytes) -> Pixels | None:
 
 def _decode(content: bytes, how: int) -> Pixels | None:
     try:
-        found: Any = cv2.imdecode(np.frombuffer(content, np.uint8), how | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels: Any = cv2.imdecode(np.frombuffer(content, np.uint8), how | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:  # it has limits of its own
         return None
-    return cast("Pixels | None", found)
+    return cast("Pixels | None", pixels)
 
 
 def _plain(picture: Image.Image, content: bytes) -> bool:
@@ -52,16 +52,16 @@ def _plain(picture: Image.Image, content: bytes) -> bool:
 
 def _plain_png(content: bytes) -> bool:
     """Whether all chunks are whole, by their checksums, and harmless, and a channel has 8 bits."""
-    place, kind = 8, b""
+    offset, kind = 8, b""
     view = memoryview(content)
     while kind != b"IEND":
-        if place + 12 > len(content):
+        if offset + 12 > len(content):
             return False
-        size, kind = int.from_bytes(view[place : place + 4]), bytes(view[place + 4 : place + 8])
-        checksum = view[place + 8 + size : place + 12 + size]
-        if len(checksum) < 4 or kind not in _HARMLESS or (kind == b"IHDR" and view[place + 16] != 8):
+        size, kind = int.from_bytes(view[offset : offset + 4]), bytes(view[offset + 4 : offset + 8])
+        checksum = view[offset + 8 + size : offset + 12 + size]
+        if len(checksum) < 4 or kind not in _HARMLESS or (kind == b"IHDR" and view[offset + 16] != 8):
             return False
-        if zlib.crc32(view[place + 4 : place + 8 + size]) != int.from_bytes(checksum):
+        if zlib.crc32(view[offset + 4 : offset + 8 + size]) != int.from_bytes(checksum):
             return False
-        place += 12 + size
+        offset += 12 + size
     return True

@@ -26,10 +26,12 @@ def require_root(root: Path, markers: Sequence[str], layout: str) -> Path:
         return root
     if len(absent) < len(markers):
         raise DataError(f"{root} holds {_others(markers, absent)} but no {absent[0]}. {layout}")
-    found = next((place for place in _nearby(root) if all((place / marker).exists() for marker in markers)), None)
-    if found is not None:
-        level = "high" if root in found.parents else "low"
-        raise DataError(f"{root} holds no {absent[0]}: the root is too {level}, {found} has it. Set data.root={found}.")
+    nearby = next((folder for folder in _nearby(root) if all((folder / marker).exists() for marker in markers)), None)
+    if nearby is not None:
+        level = "high" if root in nearby.parents else "low"
+        raise DataError(
+            f"{root} holds no {absent[0]}: the root is too {level}, {nearby} has it. Set data.root={nearby}."
+        )
     raise DataError(f"{root} holds no {absent[0]}. {layout}")
 
 

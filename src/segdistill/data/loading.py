@@ -47,7 +47,7 @@ class Batch:
         return replace(self, image=change(self.image), label=change(self.label), target=target)
 
 
-class Taken(NamedTuple):
+class AugmentedSample(NamedTuple):
     """One augmented sample: image uint8 (3,H,W), label uint8 (H,W), name; its target (K,h,w) if the stream has such,
     and the samples it took the place of, by index, and why."""
 
@@ -69,7 +69,7 @@ def _order(seed: int, epoch: int, count: int) -> tuple[int, ...]:
     return tuple(np.random.default_rng([seed, epoch]).permutation(count).tolist())
 
 
-class Stream(Dataset[Taken]):
+class Stream(Dataset[AugmentedSample]):
     """The endless augmented training sequence: position p gives sample p mod n of epoch p div n, shuffled by epoch.
 
     targets: what each sample is handed out with, in the same crop.
@@ -78,23 +78,23 @@ class Stream(Dataset[Taken]):
     def __init__(self, data: SegmentationDataset, augment: Augment, seed: int, targets: Targets | None = None) -> None:
         self.data, self.augment, self.seed, self.targets = data, augment, seed, targets
 
-    def __getitem__(self, position: int) -> Taken:
+    def __getitem__(self, position: int) -> AugmentedSample:
         return self.taking(self.index(position), position)
 
     def index(self, position: int, attempt: int = 0) -> int:
         """Which sample stands at the position; after as many that could not be read as `attempt` says, another one."""
         if attempt:
             return mix(self.seed, position, attempt) % len(self.data)
-        epoch, place = divmod(position, len(self.data))
-        return _order(self.seed, epoch, len(self.data))[place]
+        epoch, offset = divmod(position, len(self.data))
+        return _order(self.seed, epoch, len(self.data))[offset]
 
-    def taking(self, index: int, position: int) -> Taken:
+    def taking(self, index: int, position: int) -> AugmentedSample:
         """The sample `index`, augmented as the position asks for."""
         sample = self.data[index]
         generator = torch.Generator().manual_seed(mix(self.seed, position))
         image, label, view = self.augment.viewed(sample, generator)
         target = None if self.targets is None else self.targets(index, sample, view)
-        return Taken(image, label, sample.name, target)
+        return AugmentedSample(image, label, sample.name, target)
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def training_batches(
         prefetch_factor=4 if workers else None,
         # A loader draws a number when it starts; from a generator of its own, or a resumed run's dropout would differ.
         generator=torch.Generator(),
-        worker_init_fn=leave_the_group,
+        worker_init_fn=worker_init,
     )
     return unguarded(iter(loader))
 
@@ -197,7 +197,7 @@ def unguarded(values: Iterator[Any]) -> Iterator[Any]:
         del value, values  # the error's traceback would keep the loader and its workers alive
 
 
-def leave_the_group(worker: int) -> None:
+def worker_init(worker: int) -> None:
     """Take a worker out of the process group: Ctrl-C is for the run, which needs its workers to save and leave."""
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
@@ -205,7 +205,7 @@ def leave_the_group(worker: int) -> None:
 
 def collate(samples: Sequence[Any]) -> Batch | SegdistillError:
     """Samples of one size, of `Stream` or `Replacing`, as a `Batch`; or the first error among them."""
-    good: list[Taken] = []
+    good: list[AugmentedSample] = []
     for sample in samples:
         if isinstance(sample, SegdistillError):
             return sample

@@ -131,5 +131,5 @@ def largest_image() -> int:
 
 def _pixels(error: Exception) -> str:
     """What Pillow found, of its "Image size (N pixels) exceeds limit ..."."""
-    found = re.search(r"\((\d+) pixels\)", str(error))
-    return f"{found.group(1)} pixels, " if found else ""
+    match = re.search(r"\((\d+) pixels\)", str(error))
+    return f"{match.group(1)} pixels, " if match else ""

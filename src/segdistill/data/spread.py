@@ -6,4 +6,4 @@ from __future__ import annotations
 def chosen(count: int, most: int | None) -> list[int]:
     """`most` of `count` places, evenly spread; all if there are no more, or for None."""
     number = count if most is None else min(count, most)
-    return [place * count // number for place in range(number)]
+    return [step * count // number for step in range(number)]

@@ -34,7 +34,7 @@ class LabelTable:
 
     def values(self, *, cause: str = "") -> LabelValues:
         """What raw mask values mean."""
-        meaning = {value: index for index, own in enumerate(self.ids) for value in own}
+        meaning = {value: index for index, ids in enumerate(self.ids) for value in ids}
         return LabelValues({**dict.fromkeys(self.void, IGNORE_INDEX), **meaning}, cause=cause)
 
     def indices(self, *, cause: str = "") -> LabelValues:
@@ -80,12 +80,12 @@ def _whole_numbers(value: Any, what: str) -> tuple[int, ...]:
 
 def _refuse_twice(names: list[str], ids: list[tuple[int, ...]], void: Mapping[int, str], source: object) -> None:
     owner: dict[int, str] = {}
-    for name, own in zip(names, ids, strict=True):
-        for value in own:
+    for name, values in zip(names, ids, strict=True):
+        for value in values:
             if value in owner or value in void:
                 raise DataError(f"{source}: value {value} means '{name}' and '{owner.get(value, 'void')}'. Keep one.")
             owner[value] = name
     twice = sorted({name for name in names if names.count(name) > 1})
     if len(names) < 2 or twice:
-        found = f"{twice[0]!r} twice" if twice else f"{len(names)} name(s)"
-        raise DataError(f"{source}: expected two or more different class names, found {found}.")
+        fault = f"{twice[0]!r} twice" if twice else f"{len(names)} name(s)"
+        raise DataError(f"{source}: expected two or more different class names, found {fault}.")

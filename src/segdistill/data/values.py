@@ -31,17 +31,17 @@ class LabelValues:
     """
 
     def __init__(self, meaning: Mapping[int, int], *, cause: str = "", source: str = "", colors: bool = False) -> None:
-        known = dict(meaning) if colors else {IGNORE_INDEX: IGNORE_INDEX, **meaning}
-        self.colors, self.deep = colors, not colors and max(known) > IGNORE_INDEX
+        classes_of = dict(meaning) if colors else {IGNORE_INDEX: IGNORE_INDEX, **meaning}
+        self.colors, self.deep = colors, not colors and max(classes_of) > IGNORE_INDEX
         self.cause, self.source = cause, source
-        self.class_values = sorted(value for value, index in known.items() if index != IGNORE_INDEX)
-        self.void_values = sorted(value for value, index in known.items() if index == IGNORE_INDEX)
-        self._keys = np.array(sorted(known), np.uint32)
+        self.class_values = sorted(value for value, index in classes_of.items() if index != IGNORE_INDEX)
+        self.void_values = sorted(value for value, index in classes_of.items() if index == IGNORE_INDEX)
+        self._keys = np.array(sorted(classes_of), np.uint32)
         if colors:
-            self._table = np.array([known[int(key)] for key in self._keys], np.int16)
+            self._table = np.array([classes_of[int(key)] for key in self._keys], np.int16)
         else:
             self._table = np.full(1 << (16 if self.deep else 8), UNKNOWN, np.int16)
-            self._table[self._keys] = [known[int(key)] for key in self._keys]
+            self._table[self._keys] = [classes_of[int(key)] for key in self._keys]
 
     @classmethod
     def of_indices(cls, num_classes: int, void: Iterable[int] = (), *, cause: str = "") -> LabelValues:
@@ -59,9 +59,9 @@ class LabelValues:
         """Class index, `IGNORE_INDEX` or `UNKNOWN` for each raw value."""
         if not self.colors:
             return self._table[raw]
-        place = np.searchsorted(self._keys, raw).clip(max=len(self._keys) - 1)
-        found: NDArray[np.int16] = np.where(self._keys[place] == raw, self._table[place], UNKNOWN)
-        return found
+        positions = np.searchsorted(self._keys, raw).clip(max=len(self._keys) - 1)
+        classes: NDArray[np.int16] = np.where(self._keys[positions] == raw, self._table[positions], UNKNOWN)
+        return classes
 
     def _complaint(self, raw: Raw, unknown: NDArray[np.bool_], path: Path) -> str:
         values, counts = np.unique(raw[unknown], return_counts=True)

@@ -17,7 +17,7 @@ from segdistill.data.pairs import FilePairs
 from segdistill.data.spread import chosen
 from segdistill.diagnosis.capacity import check_capacity
 from segdistill.diagnosis.evidence import Evidence, add_up
-from segdistill.diagnosis.files import Look
+from segdistill.diagnosis.files import PairReport
 from segdistill.diagnosis.listing import list_findings
 from segdistill.diagnosis.machine import Machine, describe_machine
 from segdistill.diagnosis.masks import FEW, findings_of
@@ -69,7 +69,7 @@ class Diagnosis:
 
 
 def diagnose(recipe: Recipe, *, images: int | None = 500, quiet: bool = False) -> Diagnosis:
-    """Look at the recipe's data, at most `images` of each split (None: all), then at its networks if it has some.
+    """PairReport at the recipe's data, at most `images` of each split (None: all), then at its networks if it has some.
 
     Ctrl-C ends it; what was found so far is handed over.
     """
@@ -130,7 +130,7 @@ def _milliseconds(data: SegmentationDataset, places: Sequence[int]) -> float | N
     return statistics.median(times) if times else None
 
 
-def _sizes(evidence: Evidence, seen: Sequence[Look], crop: tuple[int, int]) -> Iterator[Finding]:
+def _sizes(evidence: Evidence, seen: Sequence[PairReport], crop: tuple[int, int]) -> Iterator[Finding]:
     """Images of an odd size, where nearly all have one; and images that are smaller than the crop."""
     usual = next(iter(evidence.sizes), None)
     odd = [look.image for look in seen if look.size not in (None, usual)]

@@ -13,7 +13,7 @@ from segdistill.core.classes import IGNORE_INDEX
 from segdistill.data import Classes, SegmentationDataset
 from segdistill.data.pairs import FilePairs
 from segdistill.data.values import UNKNOWN, LabelValues
-from segdistill.diagnosis.files import Look, Size
+from segdistill.diagnosis.files import PairReport, Size
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Evidence:
         }  # fmt: skip
 
 
-def add_up(split: str, data: SegmentationDataset, seen: Sequence[Look], milliseconds: float | None) -> Evidence:
+def add_up(split: str, data: SegmentationDataset, seen: Sequence[PairReport], milliseconds: float | None) -> Evidence:
     """The evidence of what was seen of a split."""
     meaning = data.values if isinstance(data, FilePairs) else LabelValues.of_indices(len(data.classes))
     raws = [look.raw for look in seen if look.raw is not None]
@@ -104,12 +104,12 @@ def add_up(split: str, data: SegmentationDataset, seen: Sequence[Look], millisec
     for look in seen:
         if look.raw is None:
             continue
-        own: Counter[int] = Counter()
+        counts: Counter[int] = Counter()
         for value, pixels in look.raw.items():
-            own[of_value[value]] += pixels
-        for label, pixels in own.items():
+            counts[of_value[value]] += pixels
+        for label, pixels in counts.items():
             labels[label] = labels.get(label, Count()) + Count(pixels, 1)
-        void[str(look.mask)] = own[IGNORE_INDEX] / max(1, own.total())
+        void[str(look.mask)] = counts[IGNORE_INDEX] / max(1, counts.total())
     return Evidence(
         split=split,
         images=len(data),

@@ -23,7 +23,7 @@ GREY_SEEN = 8  # of a palette mask, how many of its colors are named as grey val
 
 
 @dataclass
-class Look:
+class PairReport:
     """One pair. size: (H,W) of the image, if it could be read. raw: mask value -> pixels, None without a mask that can
     be read. faults: errors that reading it would raise. forms: what is unusual and read rightly all the same.
     painted: the share of the pixels of a color mask that have a color of the class table."""
@@ -38,10 +38,10 @@ class Look:
     grey: dict[int, int] = field(default_factory=dict)
 
 
-def look_at(data: FilePairs, index: int) -> Look:
+def report_pair(data: FilePairs, index: int) -> PairReport:
     """Read both files of a pair to the last pixel; nothing that is wrong with one hides what is with the other."""
     image_path, mask_path = data.pairs[index]
-    seen = Look(str(image_path), None if mask_path is None else str(mask_path))
+    seen = PairReport(str(image_path), None if mask_path is None else str(mask_path))
     try:
         image = read_image(image_path)
         seen.size = (image.shape[1], image.shape[2])
@@ -63,10 +63,10 @@ def look_at(data: FilePairs, index: int) -> Look:
     return seen
 
 
-def look_at_sample(sample: Sample) -> Look:
+def report_sample(sample: Sample) -> PairReport:
     """What there is to see of a sample that comes from no file."""
     height, width = sample.label.shape
-    return Look(sample.name, sample.name, (height, width), histogram(sample.label.numpy()))
+    return PairReport(sample.name, sample.name, (height, width), histogram(sample.label.numpy()))
 
 
 def histogram(raw: Raw) -> dict[int, int]:

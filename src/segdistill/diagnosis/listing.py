@@ -36,7 +36,7 @@ def _twice(train: FilePairs, val: FilePairs) -> Iterator[Finding]:
     by_size: dict[int, list[Path]] = {}
     for image, _ in train.pairs:
         by_size.setdefault(_size(image), []).append(image)
-    known: dict[bytes, Path] = {}
+    by_content: dict[bytes, Path] = {}
     hashed: set[int] = set()
     same: list[str] = []
     for image, _ in val.pairs:
@@ -45,8 +45,8 @@ def _twice(train: FilePairs, val: FilePairs) -> Iterator[Finding]:
             continue
         if size not in hashed:  # only files of one size can be equal
             hashed.add(size)
-            known.update({_digest(path): path for path in by_size[size]})
-        twin = known.get(_digest(image))
+            by_content.update({_digest(path): path for path in by_size[size]})
+        twin = by_content.get(_digest(image))
         if twin is not None:
             same += [f"{image} = {twin}"]
     if same:
@@ -54,7 +54,7 @@ def _twice(train: FilePairs, val: FilePairs) -> Iterator[Finding]:
             "problem" if len(same) > _LEAK * len(val) else "warning",
             "files",
             f"{len(same)} of {len(val)} validation images are training images as well, first {same[0]}.",
-            "Take them out of one of the two: validation would praise what was learnt by heart.",
+            "Take them out of one of the two: validation would praise what was memorised.",
             tuple(same),
         )
     trained = {image.name for image, _ in train.pairs}
@@ -85,22 +85,22 @@ def _digest(path: Path) -> bytes:
 def _lone(pairs: list[Pair]) -> tuple[list[Path], list[Path]]:
     """Files beside those of the pairs, named like them, that are in no pair: images, masks."""
     used = {path for pair in pairs for path in pair if path is not None}
-    places: tuple[set[tuple[Path, str]], set[tuple[Path, str]]] = (set(), set())
+    folders: tuple[set[tuple[Path, str]], set[tuple[Path, str]]] = (set(), set())
     for image, mask in pairs:
         if mask is None:
             continue
         core = len(os.path.commonprefix([image.name, mask.name]))  # noqa: RUF071  (names, letter by letter)
-        for place, path in zip(places, (image, mask), strict=True):
-            place.add((path.parent, path.name[core:]))
+        for inhabited, path in zip(folders, (image, mask), strict=True):
+            inhabited.add((path.parent, path.name[core:]))
     listed = [
         sorted(
             folder / name
-            for folder, ending in place
+            for folder, ending in inhabited
             for name in names_in(folder)
             if name.endswith(ending) and not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
         )
-        for place in places
+        for inhabited in folders
     ]
-    images, masks = ([path for path in dict.fromkeys(found) if path not in used] for found in listed)
+    images, masks = ([path for path in dict.fromkeys(files) if path not in used] for files in listed)
     other_masks = {path for path in masks if path in set(images)}  # one folder holds both
     return [path for path in images if path not in other_masks], [path for path in masks if path not in other_masks]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.findings import Finding, shortened
 from segdistill.diagnosis.evidence import Evidence
-from segdistill.diagnosis.files import GREY_SEEN, Look
+from segdistill.diagnosis.files import GREY_SEEN, PairReport
 from segdistill.diagnosis.mistakes import recognise
 
 _NEARLY_ALL = 0.95  # of a mask's pixels
@@ -17,7 +17,7 @@ FEW = 50
 _SOFT = 40  # unknown values from which on masks are pictures
 
 
-def findings_of(dataset: str, evidence: Evidence, seen: Sequence[Look]) -> Iterator[Finding]:
+def findings_of(dataset: str, evidence: Evidence, seen: Sequence[PairReport]) -> Iterator[Finding]:
     """All of a split, worst first."""
     where = evidence.split
     for look in seen:
@@ -35,19 +35,19 @@ def findings_of(dataset: str, evidence: Evidence, seen: Sequence[Look]) -> Itera
     yield from _palettes(where, seen)
 
 
-def _file(look: Look, fault: str) -> str:
+def _file(look: PairReport, fault: str) -> str:
     """The file that the fault of a pair is about."""
     return look.mask if look.mask is not None and look.mask in fault else look.image
 
 
-def _values(dataset: str, evidence: Evidence, seen: Sequence[Look]) -> Iterator[Finding]:
+def _values(dataset: str, evidence: Evidence, seen: Sequence[PairReport]) -> Iterator[Finding]:
     """Values without a meaning, and mistakes that the values betray."""
     where, unknown = evidence.split, evidence.unknown()
-    told, meaning = recognise(dataset, evidence), evidence.meaning
+    mistake, meaning = recognise(dataset, evidence), evidence.meaning
     files = tuple(look.mask for look in seen if look.mask and look.raw and not set(unknown).isdisjoint(look.raw))
-    if told is not None:
+    if mistake is not None:
         source = f" ({meaning.source})" if meaning.source else ""
-        yield Finding("problem", where, f"Wrong mask values: {told[0]}{source}.", told[1], files)
+        yield Finding("problem", where, f"Wrong mask values: {mistake[0]}{source}.", mistake[1], files)
     elif unknown:
         more = ", ..." if len(unknown) > _SOFT else ""
         text = (
@@ -63,7 +63,7 @@ def _values(dataset: str, evidence: Evidence, seen: Sequence[Look]) -> Iterator[
         yield Finding("problem", where, text, advice, files)
 
 
-def _painted(where: str, seen: Sequence[Look]) -> Iterator[Finding]:
+def _painted(where: str, seen: Sequence[PairReport]) -> Iterator[Finding]:
     """Color masks whose colors are the classes' own."""
     painted = [look.mask for look in seen if look.mask and look.painted is not None and look.painted > 0.5]
     if painted:
@@ -122,11 +122,11 @@ def _classes(evidence: Evidence) -> Iterator[Finding]:
             "note",
             evidence.split,
             f"Never seen in {evidence.masks} masks: {shortened(evidence.absent(), 12)}.",
-            "" if evidence.complete else "Look at all with --images all.",
+            "" if evidence.complete else "PairReport at all with --images all.",
         )
 
 
-def _palettes(where: str, seen: Sequence[Look]) -> Iterator[Finding]:
+def _palettes(where: str, seen: Sequence[PairReport]) -> Iterator[Finding]:
     """Palette masks, which this library reads by index, and what others would make of them."""
     grey = {value: shade for look in seen for value, shade in look.grey.items()}
     if grey:

@@ -15,17 +15,17 @@ from segdistill.data.values import ranges
 from segdistill.diagnosis.evidence import Evidence
 from segdistill.diagnosis.files import luminance
 
-Told = tuple[str, str] | None
+Mistake = tuple[str, str] | None
 
 _ENOUGH = 20
 """Masks after which a value that is common in a data set should have occurred."""
 
 
-def recognise(dataset: str, evidence: Evidence) -> Told:
+def recognise(dataset: str, evidence: Evidence) -> Mistake:
     """The first of the mistakes that explains the values, or None."""
     if not evidence.values or evidence.meaning.colors:
         return None
-    return next((told for told in (rule(dataset, evidence) for rule in RULES) if told is not None), None)
+    return next((mistake for mistake in (rule(dataset, evidence) for rule in RULES) if mistake is not None), None)
 
 
 def _seen(evidence: Evidence) -> set[int]:
@@ -36,7 +36,7 @@ def _counted_from_0(evidence: Evidence) -> bool:
     return evidence.meaning.class_values == list(range(len(evidence.classes)))
 
 
-def cityscapes_ids_as_train_ids(dataset: str, evidence: Evidence) -> Told:
+def cityscapes_ids_as_train_ids(dataset: str, evidence: Evidence) -> Mistake:
     """0..33 where 0..18 are expected."""
     seen = _seen(evidence)
     if len(evidence.classes) != 19 or not _counted_from_0(evidence) or not 18 < max(seen, default=0) <= 33:
@@ -53,12 +53,12 @@ def cityscapes_ids_as_train_ids(dataset: str, evidence: Evidence) -> Told:
     )
 
 
-def train_ids_as_cityscapes_ids(dataset: str, evidence: Evidence) -> Told:
+def train_ids_as_cityscapes_ids(dataset: str, evidence: Evidence) -> Mistake:
     """0..18 and 255 where 0..33 are expected: all of them are known, so that no reader complains."""
-    ids = [value for own in label_table("cityscapes").ids for value in own]
+    ids = [value for values in label_table("cityscapes").ids for value in values]
     seen = _seen(evidence)
-    sure = IGNORE_INDEX in evidence.values or evidence.masks >= _ENOUGH
-    if evidence.meaning.class_values != sorted(ids) or max(seen, default=0) > 18 or not sure:
+    certain = IGNORE_INDEX in evidence.values or evidence.masks >= _ENOUGH
+    if evidence.meaning.class_values != sorted(ids) or max(seen, default=0) > 18 or not certain:
         return None
     return (
         f"the masks hold Cityscapes train ids ({ranges(sorted(evidence.values))}; label ids go to 33 and never are "
@@ -67,7 +67,7 @@ def train_ids_as_cityscapes_ids(dataset: str, evidence: Evidence) -> Told:
     )
 
 
-def shifted_twice(dataset: str, evidence: Evidence) -> Told:
+def shifted_twice(dataset: str, evidence: Evidence) -> Mistake:
     """ADE20K or Pascal Context masks that hold class indices and 255 already."""
     if dataset not in {"ade20k", "pascal_context"} or evidence.meaning.class_values[0] != 1:
         return None
@@ -81,7 +81,7 @@ def shifted_twice(dataset: str, evidence: Evidence) -> Told:
     )
 
 
-def reduced_void(dataset: str, evidence: Evidence) -> Told:
+def reduced_void(dataset: str, evidence: Evidence) -> Mistake:
     """254: 255 less one, or 0 less two in 8 bits."""
     if 254 not in evidence.unknown():
         return None
@@ -92,7 +92,7 @@ def reduced_void(dataset: str, evidence: Evidence) -> Told:
     )
 
 
-def palette_as_grey(dataset: str, evidence: Evidence) -> Told:
+def palette_as_grey(dataset: str, evidence: Evidence) -> Mistake:
     """38, 75, 113, ...: the brightness of the colors of a palette, not its indices."""
     unknown = set(evidence.unknown())
     void = luminance((224, 224, 192))  # the border of VOC's masks
@@ -108,7 +108,7 @@ def palette_as_grey(dataset: str, evidence: Evidence) -> Told:
     return None
 
 
-def ade_unshifted(dataset: str, evidence: Evidence) -> Told:
+def ade_unshifted(dataset: str, evidence: Evidence) -> Mistake:
     """ADE20K's 0..150 read as the classes 0..149."""
     is_ade = evidence.classes.names == label_table("ade20k").classes.names or len(evidence.classes) == 150
     if not is_ade or not _counted_from_0(evidence):
@@ -124,7 +124,7 @@ def ade_unshifted(dataset: str, evidence: Evidence) -> Told:
     )
 
 
-def coco_ids(dataset: str, evidence: Evidence) -> Told:
+def coco_ids(dataset: str, evidence: Evidence) -> Mistake:
     """COCO-Stuff: published maps hold id - 1 and never an id that was not annotated."""
     if dataset != "coco_stuff":
         return None
@@ -158,7 +158,7 @@ def coco_ids(dataset: str, evidence: Evidence) -> Told:
     )
 
 
-def void_as_a_class(dataset: str, evidence: Evidence) -> Told:
+def void_as_a_class(dataset: str, evidence: Evidence) -> Mistake:
     """255 among the classes, beside two or more others."""
     if IGNORE_INDEX not in evidence.meaning.class_values or len(evidence.meaning.class_values) < 3:
         return None
@@ -168,7 +168,7 @@ def void_as_a_class(dataset: str, evidence: Evidence) -> Told:
     )
 
 
-def white_on_black(dataset: str, evidence: Evidence) -> Told:
+def white_on_black(dataset: str, evidence: Evidence) -> Mistake:
     """0 and 255 only, where 255 is void: one class is left."""
     if {*evidence.values} != {0, IGNORE_INDEX} or evidence.of_value[IGNORE_INDEX] != IGNORE_INDEX:
         return None
@@ -180,7 +180,7 @@ def white_on_black(dataset: str, evidence: Evidence) -> Told:
     )
 
 
-def one_value_too_many(dataset: str, evidence: Evidence) -> Told:
+def one_value_too_many(dataset: str, evidence: Evidence) -> Mistake:
     """K classes and the value K: void that was not declared, or classes counted from 1."""
     count = len(evidence.classes)
     if not _counted_from_0(evidence) or evidence.unknown() != [count]:
@@ -197,7 +197,7 @@ def one_value_too_many(dataset: str, evidence: Evidence) -> Told:
     )
 
 
-RULES: tuple[Callable[[str, Evidence], Told], ...] = (
+RULES: tuple[Callable[[str, Evidence], Mistake], ...] = (
     coco_ids,
     ade_unshifted,
     palette_as_grey,

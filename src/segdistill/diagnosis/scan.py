@@ -8,32 +8,34 @@ from os import cpu_count
 
 from segdistill.data import SegmentationDataset
 from segdistill.data.pairs import FilePairs
-from segdistill.diagnosis.files import Look, look_at, look_at_sample
+from segdistill.diagnosis.files import PairReport, report_pair, report_sample
 from segdistill.runtime.display import Display
 from segdistill.runtime.interruption import StopRequest
 
 _AT_A_TIME = 64  # files; Ctrl-C waits for them
 
 
-def scan(title: str, data: SegmentationDataset, places: Sequence[int], *, quiet: bool) -> tuple[dict[int, Look], bool]:
+def scan(
+    title: str, data: SegmentationDataset, indices: Sequence[int], *, quiet: bool
+) -> tuple[dict[int, PairReport], bool]:
     """Place -> what is seen there, in order, and whether it was interrupted before all were seen."""
 
-    def look(place: int) -> Look:
-        return look_at(data, place) if isinstance(data, FilePairs) else look_at_sample(data[place])
+    def look(index: int) -> PairReport:
+        return report_pair(data, index) if isinstance(data, FilePairs) else report_sample(data[index])
 
-    found: dict[int, Look] = {}
+    samples: dict[int, PairReport] = {}
     # A KeyboardInterrupt inside the pool could leave one of its locks taken, and the threads waiting for ever.
     threads = min(8, cpu_count() or 1)
     with (
         StopRequest() as stop,
         ThreadPoolExecutor(threads) as pool,
-        Display(title, start=0, steps=len(places), quiet=quiet) as display,
+        Display(title, start=0, steps=len(indices), quiet=quiet) as display,
     ):
-        for start in range(0, len(places), _AT_A_TIME):
-            part = places[start : start + _AT_A_TIME]
-            for place, seen in zip(part, pool.map(look, part), strict=True):
-                found[place] = seen
-                display.step(len(found), {})
+        for start in range(0, len(indices), _AT_A_TIME):
+            part = indices[start : start + _AT_A_TIME]
+            for index, seen in zip(part, pool.map(look, part), strict=True):
+                samples[index] = seen
+                display.step(len(samples), {})
             if stop.received is not None:
                 break
-    return found, stop.received is not None
+    return samples, stop.received is not None

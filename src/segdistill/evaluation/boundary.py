@@ -70,13 +70,13 @@ class BoundaryCounts:
         tolerance = max(1, round(near * diagonal if near < 1 else near))
         reach = max(band, tolerance + 1, self.radii[-1])
         for seen, counted in _pieces(height, reach, max(1, _PIXELS // (len(label) * width))):
-            known = label[:, seen]
-            void = (known + 1).clamp_max_(1) - 1  # 255 where it is; bytes wrap around, and are fast so
-            said = predicted[:, seen].to(known.dtype) | void
+            target = label[:, seen]
+            void = (target + 1).clamp_max_(1) - 1  # 255 where it is; bytes wrap around, and are fast so
+            preds = predicted[:, seen].to(target.dtype) | void
             border = _outermost(height, width, band, seen, label.device)
             self._add(
-                _Neighbourhood(known, max(band, self.radii[-1])),
-                _Neighbourhood(said, band),
+                _Neighbourhood(target, max(band, self.radii[-1])),
+                _Neighbourhood(preds, band),
                 band,
                 tolerance,
                 border,
@@ -84,40 +84,40 @@ class BoundaryCounts:
             )
 
     def _add(
-        self, known: _Neighbourhood, said: _Neighbourhood, band: int, tolerance: int, border: Tensor, inside: slice
+        self, target: _Neighbourhood, preds: _Neighbourhood, band: int, tolerance: int, border: Tensor, inside: slice
     ) -> None:
-        label, prediction = known.label, said.label
-        contour, said_contour = known.mixed(1), said.mixed(1)
+        label, prediction = target.label, preds.label
+        contour, preds_contour = target.mixed(1), preds.mixed(1)
         zone = torch.full_like(label, len(self.radii))
         bands: Tensor | None = None
         for radius in sorted({*self.radii, band}):
-            mixed = known.mixed(radius)
+            mixed = target.mixed(radius)
             if radius == band:
                 bands = mixed | border
             if radius in self.radii:
                 zone -= mixed
         assert bands is not None
-        said_bands = said.mixed(band) | border
+        preds_bands = preds.mixed(band) | border
         hit = (label == prediction).view(torch.uint8)
-        found = _matched(label, contour, prediction, said_contour, tolerance)
-        right = _matched(prediction, said_contour, label, contour, tolerance)
-        _count(self.by_label, label, inside, zone, hit, bands, bands & said_bands & hit, contour, found)
-        _count(self.by_prediction, prediction, inside, zone, said_bands, said_contour, right)
+        recalled = _matched(label, contour, prediction, preds_contour, tolerance)
+        precise = _matched(prediction, preds_contour, label, contour, tolerance)
+        _count(self.by_label, label, inside, zone, hit, bands, bands & preds_bands & hit, contour, recalled)
+        _count(self.by_prediction, prediction, inside, zone, preds_bands, preds_contour, precise)
 
     def scores(self, absent: Absent = "nan") -> BoundaryScores:
         """The metrics of everything counted so far."""
-        _, bands, both, contour, found = _unflag(self.by_label.sum(1))
-        said_bands, said_contour, right = _unflag(self.by_prediction.sum(1))
+        _, bands, both, contour, recalled = _unflag(self.by_label.sum(1))
+        preds_bands, preds_contour, precise = _unflag(self.by_prediction.sum(1))
         # By class, of each trimap without those of smaller radius, and of the rest; the first bit of a label is a hit.
         zones = torch.stack([self.by_label[..., 1::2].sum(2), self.by_label.sum(2), self.by_prediction.sum(2)]).double()
         trimaps = zones.cumsum(2).unbind(2)
         miou = {radius: mean(iou_of(*counts), absent) for radius, counts in zip(self.radii, trimaps, strict=False)}
         body = trimaps[-1] - trimaps[self.radii.index(self.config.edge_radius)]
-        iou = both / (bands + said_bands - both)
+        iou = both / (bands + preds_bands - both)
         # 2PR / (P + R) with P = right / said, R = found / contour: 0 / 0 only where neither map has the class's contour
-        precision, recall = right / said_contour, found / contour
+        precision, recall = precise / preds_contour, recalled / contour
         f1 = 2 * precision * recall / (precision + recall)
-        f1 = torch.where((contour + said_contour > 0) & f1.isnan(), 0.0, f1)
+        f1 = torch.where((contour + preds_contour > 0) & f1.isnan(), 0.0, f1)
         return BoundaryScores(
             boundary_miou=mean(iou, absent),
             boundary_mf1=mean(f1, absent),
@@ -174,19 +174,19 @@ def _matched(label: Tensor, contour: Tensor, other: Tensor, other_contour: Tenso
     lowest, highest = _Neighbourhood(lines, radius).extremes(radius)
     one = label * contour  # 0 is never between
     mirrored = IGNORE_INDEX - 1 - one
-    found = ((one == lowest) | (mirrored == highest)).view(torch.uint8)
+    hits = ((one == lowest) | (mirrored == highest)).view(torch.uint8)
     between = ((one > lowest) & (mirrored > highest)).flatten().nonzero()[:, 0]
     if len(between):
         around = F.pad(lines, (radius,) * 4, value=IGNORE_INDEX)
         height, width = one.shape[-2:]
         side = torch.arange(2 * radius + 1, device=one.device)
         window = (side[:, None] * around.shape[-1] + side).flatten()
-        for some in between.split(max(1, _GATHERED // len(window))):
-            row = some // width  # of all images; those before it are padded above and below
-            first = (row + row // height * 2 * radius) * around.shape[-1] + some % width
+        for chunk in between.split(max(1, _GATHERED // len(window))):
+            row = chunk // width  # of all images; those before it are padded above and below
+            first = (row + row // height * 2 * radius) * around.shape[-1] + chunk % width
             near = around.flatten()[first[:, None] + window]
-            found.view(-1)[some] = (near == one.flatten()[some][:, None]).any(1).byte()
-    return found & contour
+            hits.view(-1)[chunk] = (near == one.flatten()[chunk][:, None]).any(1).byte()
+    return hits & contour
 
 
 def _count(counts: Tensor, classes: Tensor, inside: slice, zone: Tensor, *bits: Tensor) -> None:
@@ -196,17 +196,17 @@ def _count(counts: Tensor, classes: Tensor, inside: slice, zone: Tensor, *bits: 
     for bit in reversed(bits):
         flags = (flags << 1) | bit[:, inside]
     every = (IGNORE_INDEX + 1) * number
-    places = classes[:, inside].to(torch.int16 if every <= 1 << 15 else torch.int32)
-    places = (places << number.bit_length() - 1).bitwise_or_(flags)
-    found = torch.bincount(places.flatten(), minlength=every)
-    counts += found.view(-1, *counts.shape[1:])[: len(counts)]
+    cells = classes[:, inside].to(torch.int16 if every <= 1 << 15 else torch.int32)
+    cells = (cells << number.bit_length() - 1).bitwise_or_(flags)
+    counted = torch.bincount(cells.flatten(), minlength=every)
+    counts += counted.view(-1, *counts.shape[1:])[: len(counts)]
 
 
 def _unflag(counts: Tensor) -> list[Tensor]:
     """From counts (K,2^n) by flags, how often each of the n bits was set: n of (K,), float64."""
     numbers = torch.arange(counts.shape[1], device=counts.device)
-    places = range(counts.shape[1].bit_length() - 1)
-    return [counts[:, (numbers >> place & 1).bool()].sum(1).double() for place in places]
+    bits = range(counts.shape[1].bit_length() - 1)
+    return [counts[:, (numbers >> bit & 1).bool()].sum(1).double() for bit in bits]
 
 
 def _outermost(height: int, width: int, depth: int, rows: slice, device: torch.device) -> Tensor:

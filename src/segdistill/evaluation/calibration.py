@@ -25,13 +25,13 @@ class Calibration:
 
     def update(self, confidence: Tensor, predicted: Tensor, label: Tensor) -> None:
         """Add pixels of one shape; confidence in [0,1], predicted and label class indices, labels also void."""
-        for sure, said, known in zip(
+        for certainty, preds, target in zip(
             *(values.flatten().split(_PIXELS) for values in (confidence, predicted, label)), strict=True
         ):
-            part = (sure * self.bins).int().clamp_(0, self.bins - 1)
-            part = torch.where(known == IGNORE_INDEX, self.bins, part)
-            both = torch.bincount(2 * part + (said == known), minlength=2 * self.bins + 2)
-            steps = torch.bincount(part, weights=(sure.double() * _SCALE).round_(), minlength=self.bins + 1)
+            part = (certainty * self.bins).int().clamp_(0, self.bins - 1)
+            part = torch.where(target == IGNORE_INDEX, self.bins, part)
+            both = torch.bincount(2 * part + (preds == target), minlength=2 * self.bins + 2)
+            steps = torch.bincount(part, weights=(certainty.double() * _SCALE).round_(), minlength=self.bins + 1)
             self.counts[:2] += both[: 2 * self.bins].view(-1, 2).T
             self.counts[2] += steps[: self.bins].long()
 

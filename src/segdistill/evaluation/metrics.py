@@ -27,8 +27,8 @@ class ConfusionMatrix:
 
     def update(self, predicted: Tensor, label: Tensor) -> None:
         """Add predictions and labels of one shape; predictions must be classes, labels classes or void."""
-        for some, known in zip(predicted.flatten().split(_PIXELS), label.flatten().split(_PIXELS), strict=True):
-            self.counts += pair_counts(known, some, self.num_classes)
+        for preds, target in zip(predicted.flatten().split(_PIXELS), label.flatten().split(_PIXELS), strict=True):
+            self.counts += pair_counts(target, preds, self.num_classes)
 
     def scores(self, absent: Absent = "nan") -> Scores:
         """The metrics of everything counted so far; see `Scores` for absent."""
@@ -39,14 +39,14 @@ def pair_counts(label: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
     """How often each (label, predicted) occurs: (K,K), void labels left out."""
     pairs = label.int() * num_classes + predicted  # void pairs go beyond the others and are cut off
     counts = torch.bincount(pairs.flatten(), minlength=(IGNORE_INDEX + 1) * num_classes)
-    own, void = num_classes**2, IGNORE_INDEX * num_classes
-    if counts[own:void].any() or int(predicted.max()) >= num_classes:
+    cells, void = num_classes**2, IGNORE_INDEX * num_classes
+    if counts[cells:void].any() or int(predicted.max()) >= num_classes:
         raise DataError(
             f"Labels or predictions hold a class beyond the {num_classes} known ones: labels go up to "
             f"{int(label[label != IGNORE_INDEX].max())}, predictions to {int(predicted.max())}. Give the network and "
             "the data set the same class list."
         )
-    return counts[:own].view(num_classes, num_classes)
+    return counts[:cells].view(num_classes, num_classes)
 
 
 def scores_of(matrix: Tensor, absent: Absent = "nan") -> Scores:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.data.base import Sample, SegmentationDataset
-from segdistill.data.loading import Batch, Guarded, leave_the_group, unguarded
+from segdistill.data.loading import Batch, Guarded, unguarded, worker_init
 from segdistill.evaluation.boundary import BoundaryCounts, BoundaryScores
 from segdistill.evaluation.calibration import Calibration
 from segdistill.evaluation.inference.inference import infer
@@ -143,7 +143,7 @@ def sample_loader(
         num_workers=workers,
         persistent_workers=lasting and workers > 0,
         generator=torch.Generator(),  # a loader draws a number when it starts, which must not be one of the caller's
-        worker_init_fn=leave_the_group,
+        worker_init_fn=worker_init,
     )
 
 

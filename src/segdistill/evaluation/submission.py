@@ -47,7 +47,7 @@ class Server:
     def ids(self, names: Sequence[str]) -> NDArray[np.uint8]:
         """The value that is sent for each class of a network, by its name."""
         labels = self.labels
-        by_name = {name: own[0] for name, own in zip(labels.classes.names, labels.ids, strict=True)}
+        by_name = {name: ids[0] for name, ids in zip(labels.classes.names, labels.ids, strict=True)}
         unknown = [name for name in names if name not in by_name]
         if unknown:
             raise DataError(
@@ -88,7 +88,7 @@ def encode(classes: NDArray[np.integer], ids: NDArray[np.uint8], server: Server)
     if server.palette:
         labels = server.labels
         colors = np.zeros((256, 3), np.uint8)
-        colors[[own[0] for own in labels.ids]] = labels.classes.colors
+        colors[[ids[0] for ids in labels.ids]] = labels.classes.colors
         picture = picture.convert("P")
         picture.putpalette(colors.tobytes())
     buffer = io.BytesIO()
@@ -160,12 +160,12 @@ def check_submission(file: Path, server: Server, images: Sequence[Path] = ()) ->
         names = [entry.filename for entry in entries]
         problems = list(_names(names, server, images))
         sizes = {server.path(image): image for image in images}
-        found: dict[str, list[str]] = {}
+        faults: dict[str, list[str]] = {}
         for entry in entries:
             if entry.filename.endswith(".png"):
                 for problem in _faults(archive, entry, server, sizes.get(entry.filename)):
-                    found.setdefault(problem, []).append(entry.filename)
-    for problem, where in found.items():
+                    faults.setdefault(problem, []).append(entry.filename)
+    for problem, where in faults.items():
         problems.append(f"{problem}: {where[0]}{f' and {len(where) - 1} more' if len(where) > 1 else ''}.")
     return problems
 
@@ -212,7 +212,7 @@ def _faults(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, server: Server, im
             wanted = original.size
     if wanted is not None and size != wanted:
         yield f"{size[0]}x{size[1]} pixels (width x height) instead of {wanted[0]}x{wanted[1]}"
-    ids = {own[0] for own in server.labels.ids}
+    ids = {ids[0] for ids in server.labels.ids}
     wrong = sorted(set(values.tolist()) - ids)
     if wrong:
         indices = wrong[-1] < len(ids) and set(values.tolist()) <= set(range(len(ids)))

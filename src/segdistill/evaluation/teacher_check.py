@@ -41,44 +41,46 @@ class Agreement:
     others: dict[str, float]
 
 
-def agreement(teacher: Teacher, data: SegmentationDataset, places: Sequence[int]) -> Agreement:
+def agreement(teacher: Teacher, data: SegmentationDataset, indices: Sequence[int]) -> Agreement:
     """The teacher's mIoU on the samples at `places`, as it is and with each of the usual mistakes undone."""
-    own = teacher.network
-    matrix = _confusion(teacher, data, places)
+    network = teacher.network
+    matrix = _confusion(teacher, data, indices)
     miou = matrix.scores().miou
     others: dict[str, float] = {}
     for shift in (1, -1):
         sign = "+" if shift > 0 else "-"
         others[f"its class index {sign} 1"] = _reordered(matrix, _shifted(matrix.num_classes, shift))
     others["its classes in the order that fits best"] = _reordered(matrix, best_order(matrix))
-    turned = "channels as RGB" if own.bgr else "channels as BGR"
-    with _seeing(own, own.mean, own.std, not own.bgr):
-        others[turned] = _confusion(teacher, data, places).scores().miou
+    turned = "channels as RGB" if network.bgr else "channels as BGR"
+    with _seeing(network, network.mean, network.std, not network.bgr):
+        others[turned] = _confusion(teacher, data, indices).scores().miou
     if miou < _GOOD:
         for name, (mean, std) in _NORMALISATIONS.items():
-            centre, width = (torch.tensor(part).view(1, 3, 1, 1).to(own.mean) for part in (mean, std))
-            with _seeing(own, centre, width, own.bgr):
-                others[name] = _confusion(teacher, data, places).scores().miou
-    return Agreement(len(places), miou, others)
+            centre, width = (torch.tensor(part).view(1, 3, 1, 1).to(network.mean) for part in (mean, std))
+            with _seeing(network, centre, width, network.bgr):
+                others[name] = _confusion(teacher, data, indices).scores().miou
+    return Agreement(len(indices), miou, others)
 
 
-def judged(found: Agreement) -> Finding:
+def judged(result: Agreement) -> Finding:
     """What the agreement says."""
-    best = max(found.others, key=lambda name: found.others[name])
-    gained = found.others[best] - found.miou
-    text = f"The teacher's mIoU on {found.images} images is {found.miou:.1f}"
-    if gained > 10 and found.others[best] > 1.5 * found.miou:
+    best = max(result.others, key=lambda name: result.others[name])
+    gained = result.others[best] - result.miou
+    text = f"The teacher's mIoU on {result.images} images is {result.miou:.1f}"
+    if gained > 10 and result.others[best] > 1.5 * result.miou:
         return Finding(
             "problem",
             "teacher",
-            f"{text}; with {best} it is {found.others[best]:.1f}.",
+            f"{text}; with {best} it is {result.others[best]:.1f}.",
             "It would teach what is wrong. For another order of classes set teacher.class_map (FILE with `teacher "
             "class: class of the data set`); for another normalisation, correct mean, std and bgr where the network is "
             "made; or check which ids the masks hold.",
         )
     if gained > 3 and "order" not in best:
-        return Finding("warning", "teacher", f"{text}; with {best} it is {found.others[best]:.1f}.", "Check its input.")
-    if found.miou < _POOR:
+        return Finding(
+            "warning", "teacher", f"{text}; with {best} it is {result.others[best]:.1f}.", "Check its input."
+        )
+    if result.miou < _POOR:
         return Finding(
             "problem",
             "teacher",
@@ -94,14 +96,14 @@ def require_better_than_chance(name: str, teacher: Teacher, data: SegmentationDa
     Near chance: mIoU below c + 0.05 (1 - c), c the mIoU of guessing. One pass over the images; only a teacher that is
     refused is looked at again for the reason.
     """
-    places = chosen(len(data), IMAGES)
-    matrix = _confusion(teacher, data, places)
+    indices = chosen(len(data), IMAGES)
+    matrix = _confusion(teacher, data, indices)
     guessed, miou = chance(matrix), matrix.scores().miou
     if not miou < guessed + _NEAR * (100 - guessed):  # also where nothing is labelled: NaN
         return
-    likely = judged(agreement(teacher, data, places))
+    likely = judged(agreement(teacher, data, indices))
     raise TrainingError(
-        f"The teacher {name} does hardly better than guessing: mIoU {miou:.1f} on {len(places)} validation images, "
+        f"The teacher {name} does hardly better than guessing: mIoU {miou:.1f} on {len(indices)} validation images, "
         f"where guessing by the shares of the classes gives {guessed:.1f}. {likely.text} {likely.advice} Nothing was "
         "trained. "
         "To distil from it nevertheless set teacher.check=false."
@@ -126,16 +128,16 @@ def best_order(matrix: ConfusionMatrix) -> list[int]:
     counts = matrix.counts.double().cpu()
     iou = (counts / (counts.sum(1, keepdim=True) + counts.sum(0, keepdim=True) - counts)).nan_to_num()
     order: dict[int, int] = {}
-    for place in iou.flatten().argsort(descending=True).tolist():
-        label, predicted = divmod(place, matrix.num_classes)
+    for pair in iou.flatten().argsort(descending=True).tolist():
+        label, predicted = divmod(pair, matrix.num_classes)
         if iou[label, predicted] > 0 and predicted not in order and label not in order.values():
             order[predicted] = label
     free = iter([label for label in range(matrix.num_classes) if label not in order.values()])
     return [order[predicted] if predicted in order else next(free) for predicted in range(matrix.num_classes)]
 
 
-def _confusion(teacher: Teacher, data: SegmentationDataset, places: Sequence[int]) -> ConfusionMatrix:
-    return count(teacher, data, indices=places, batch_size=1).confusion
+def _confusion(teacher: Teacher, data: SegmentationDataset, indices: Sequence[int]) -> ConfusionMatrix:
+    return count(teacher, data, indices=indices, batch_size=1).confusion
 
 
 def _shifted(count: int, shift: int) -> list[int]:

@@ -138,8 +138,8 @@ def _is_litter(member: _Member) -> bool:
 def _check(path: Path, members: list[_Member]) -> None:
     for member in members:
         name = member.name.replace("\\", "/")
-        place = PurePosixPath(name)
-        if place.is_absolute() or ".." in place.parts or ":" in name or "\0" in name:
+        inner = PurePosixPath(name)
+        if inner.is_absolute() or ".." in inner.parts or ":" in name or "\0" in name:
             why = "leads out of the folder it is unpacked to"
         elif member.kind not in {"file", "folder"}:
             why = f"is a {member.kind}"

@@ -43,11 +43,11 @@ class Cityscapes(Preparation):
                     continue
                 jobs.append((ids if ids.is_file() else path, made))
             if task.out is not None:  # label ids without polygons
-                known = {source for source, _ in jobs}
+                sources = {source for source, _ in jobs}
                 for ids in sorted((task.root / truth).glob(f"*/*/*{_LABEL_IDS}")):
                     name = ids.name.removesuffix(_LABEL_IDS) + _TRAIN_IDS
                     made = target / ids.relative_to(task.root).with_name(name)
-                    if ids not in known and not made.is_file():
+                    if ids not in sources and not made.is_file():
                         jobs.append((ids, made))
         return {"train-id masks": do_all("Train-id masks", jobs, _make, quiet=task.quiet)}
 

@@ -18,11 +18,11 @@ def read_label_map(path: Path, *keys: str) -> NDArray[np.uint16]:
     scipy reads numbers and structs; functions and objects of MATLAB are not run.
     """
     try:
-        found: Any = loadmat(str(path), squeeze_me=True)
+        content: Any = loadmat(str(path), squeeze_me=True)
         for key in keys:
-            found = found[key]
-            found = found.item() if found.dtype == object and found.ndim == 0 else found
-        values = np.asarray(found)
+            content = content[key]
+            content = content.item() if content.dtype == object and content.ndim == 0 else content
+        values = np.asarray(content)
         good = values.ndim == 2 and values.dtype.kind in "uif" and (values >= 0).all() and (values <= 65535).all()
         if not good:
             raise ValueError(f"{'.'.join(keys)} is {values.dtype} of shape {values.shape}")

@@ -56,13 +56,13 @@ class PascalContext(Preparation):
 def raw_values() -> LabelValues:
     """The 459 raw labels as the 60 of the masks: those that are no class count as background."""
     table = context_table(60, "raw")
-    named = {value: index for index, own in enumerate(table.ids) for value in own}
+    named = {value: index for index, ids in enumerate(table.ids) for value in ids}
     return LabelValues({**dict.fromkeys(range(LAST_RAW + 1), 0), **named})
 
 
 def _json_file(task: Task) -> Path | None:
-    places = [task.root, task.root.parent, *([task.archives] if task.archives else [])]
-    return next((place / _JSON for place in places if (place / _JSON).is_file()), None)
+    folders = [task.root, task.root.parent, *([task.archives] if task.archives else [])]
+    return next((folder / _JSON for folder in folders if (folder / _JSON).is_file()), None)
 
 
 def _complete(task: Task, folder: Path) -> bool:

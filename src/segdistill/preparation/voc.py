@@ -40,9 +40,9 @@ class VOC(Preparation):
         sets = root / "ImageSets" / "Segmentation"
         train, val = (read_lines(sets / f"{split}.txt") for split in ("train", "val"))
         extra = [name for split in ("train", "val") for name in read_lines(sbd / f"{split}.txt")]
-        own = {*train, *val}
-        sources = [root / "SegmentationClass" / f"{name}.png" for name in sorted(own)]
-        sources += [sbd / "cls" / f"{name}.mat" for name in sorted({*extra} - own)]
+        names = {*train, *val}
+        sources = [root / "SegmentationClass" / f"{name}.png" for name in sorted(names)]
+        sources += [sbd / "cls" / f"{name}.mat" for name in sorted({*extra} - names)]
         jobs = [(source, made) for source in sources if not (made := folder / f"{source.stem}.png").is_file()]
         count = do_all("Augmented masks", jobs, _make, quiet=task.quiet)
         listed = root / AUG_LISTS[0]
@@ -53,8 +53,8 @@ class VOC(Preparation):
 
 def _sbd(root: Path) -> Path | None:
     """SBD's folder with cls/*.mat: below the root, or where OpenMMLab's layout has it."""
-    places = (root / "SBD", root.parent / "VOCaug" / "dataset")
-    return next((place for place in places if (place / "cls").is_dir()), None)
+    folders = (root / "SBD", root.parent / "VOCaug" / "dataset")
+    return next((folder for folder in folders if (folder / "cls").is_dir()), None)
 
 
 def _make(job: tuple[Path, Path]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from segdistill.core.errors import RecipeError, nearest
-from segdistill.core.safe_yaml import AbsurdYamlError, load_yaml, read_yaml
+from segdistill.core.safe_yaml import YamlTooLargeError, load_yaml, read_yaml
 from segdistill.data import dataset_names
 from segdistill.methods import method_names
 from segdistill.recipe.published_rows import FOLDER, published_rows, row_words
@@ -184,7 +184,7 @@ def _assign(merged: dict[str, Any], word: str, origin: Origin) -> None:
     try:
         value = load_yaml(text)
     except yaml.YAMLError as error:
-        reason = f": {error}" if isinstance(error, AbsurdYamlError) else "."
+        reason = f": {error}" if isinstance(error, YamlTooLargeError) else "."
         raise RecipeError(f"'{word[:100]}': {text[:100]!r} is not a YAML value{reason}") from error
     *parents, last = path.split(".")
     if not all([*parents, last]):

@@ -20,7 +20,7 @@ def journal(run: Path) -> list[dict[str, Any]]:
     """The lines of a run's metrics.jsonl; of a run that was killed the last one may be half, and is left out."""
     file = RunFolder(run).metrics
     if not file.is_file():
-        raise DataError(f"No {file}: {run} is no run folder, or its training has not logged a step yet.")
+        raise DataError(f"No {file}: {run} is not a run folder, or its training has not logged a step yet.")
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     entries = []
     for number, line in enumerate(lines, 1):

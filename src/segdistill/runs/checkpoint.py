@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from segdistill.core.errors import CheckpointError, TrainingError, tells_of_a_dead_worker
+from segdistill.core.errors import CheckpointError, TrainingError, is_dead_worker_error
 from segdistill.core.storage import write_aside
 
 
@@ -91,7 +91,7 @@ def damage(path: Path) -> str:
         with zipfile.ZipFile(path) as file:
             broken = file.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        if tells_of_a_dead_worker(error):
+        if is_dead_worker_error(error):
             raise
         return f"it is cut short or damaged: {error}"
     return f"it is damaged: the checksum of its record {broken} is wrong" if broken else ""

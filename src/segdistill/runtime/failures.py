@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import torch
 
-from segdistill.core.errors import TrainingError, tells_of_a_dead_worker
+from segdistill.core.errors import TrainingError, is_dead_worker_error
 
 # The last is what oneDNN says.
 _NO_MEMORY = (
@@ -45,7 +45,7 @@ def explained(what: str) -> Iterator[None]:
             raise OutOfMemoryError(
                 f"Out of memory while {what}: {asked.group() if asked else _first(text)}.", what
             ) from error
-        if tells_of_a_dead_worker(error):
+        if is_dead_worker_error(error):
             raise TrainingError(
                 f"A process that loads images was ended from outside while {what} ({_first(text)}). Mostly there was "
                 "too little memory, or too little shared memory (/dev/shm; docker run --shm-size=8g). "

@@ -52,8 +52,8 @@ class Cityscapes(FilePairs):
         parts = _parts(split, train)
         need = [] if split == "test" else sorted({truth for _, truth in parts})
         require_root(root, ["leftImg8bit", *need], self.layout)
-        found = {part: _images(root / "leftImg8bit" / part) for part, _ in parts}
-        images = [(root / "leftImg8bit" / part / stem, truth) for part, truth in parts for stem in found[part]]
+        by_part = {part: _images(root / "leftImg8bit" / part) for part, _ in parts}
+        images = [(root / "leftImg8bit" / part / stem, truth) for part, truth in parts for stem in by_part[part]]
         table = label_table("cityscapes")
         kind = _kind(root, images, labels) if split != "test" else "labelIds"
         pairs: list[Pair] = [
@@ -67,7 +67,7 @@ class Cityscapes(FilePairs):
             table.values(cause=cause) if kind == "labelIds" else table.indices(cause=cause),
             expected=sum(self.counts[part] for part, _ in parts),
             partial=partial,
-            hint=f"{_cities(found)}Complete the download, or train on what is there with data.partial=true.",
+            hint=f"{_cities(by_part)}Complete the download, or train on what is there with data.partial=true.",
         )
 
 
@@ -111,9 +111,9 @@ def _kind(root: Path, images: list[tuple[Path, str]], labels: str) -> str:
     return best
 
 
-def _cities(found: dict[str, list[str]]) -> str:
+def _cities(names: dict[str, list[str]]) -> str:
     """The first city of which images are missing, in a sentence; "" if it can't be told."""
-    for part, stems in found.items():
+    for part, stems in names.items():
         for city, count in CITIES.get(part, {}).items():
             here = sum(stem.startswith(f"{city}/") for stem in stems)
             if here < count:

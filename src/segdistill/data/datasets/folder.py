@@ -64,22 +64,24 @@ class Folder(FilePairs):
         if not pairs:
             inside = "{split}/" if (root / split).is_dir() else ""
             images, masks = images or f"{inside}images/{{name}}", masks or f"{inside}masks/{{name}}"
-            found = find_files(root, images, split, hint="The images of the data set go there.")
+            image_files = find_files(root, images, split, hint="The images of the data set go there.")
             if "{split}" in images:
-                names = list(found)
+                names = list(image_files)
             elif listed:
-                names = split_by_lists(found, root, listed, split)
+                names = split_by_lists(image_files, root, listed, split)
             else:
                 patterns = [val_pattern] if isinstance(val_pattern, str) else val_pattern
                 names = split_by_rule(
-                    list(found),
+                    list(image_files),
                     split,
                     val_every=val_every,
                     val_fraction=val_fraction,
                     val_pattern=patterns,
                     seed=split_seed,
                 )
-            pairs = _with_masks({name: found[name] for name in names}, len(found), root, masks, split, labels, partial)
+            pairs = _with_masks(
+                {name: image_files[name] for name in names}, len(image_files), root, masks, split, labels, partial
+            )
         source = own_table(classes, root, colors)
         table = merge_classes(source, merge or {})
         if mask_colors:

@@ -45,8 +45,8 @@ class VOC(FilePairs):
         require_root(root, ["JPEGImages", "ImageSets"], self.layout)
         large = split == "train" and augmented
         names = _augmented(root) if large else read_lines(root / "ImageSets" / "Segmentation" / f"{split}.txt")
-        own, extended = root / "SegmentationClass", root / "SegmentationClassAug"
-        folder = extended if large or not own.is_dir() else own
+        masks, extended = root / "SegmentationClass", root / "SegmentationClassAug"
+        folder = extended if large or not masks.is_dir() else masks
         pairs: list[Pair] = [(root / "JPEGImages" / f"{name}.jpg", folder / f"{name}.png") for name in names]
         table = label_table("voc")
         super().__init__(

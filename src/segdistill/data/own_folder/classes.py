@@ -56,12 +56,12 @@ def merge_classes(table: LabelTable, merge: Mapping[str, str | None]) -> LabelTa
     if len(kept) < 2:
         raise DataError(f"data.merge leaves {len(kept)} class(es): {', '.join(kept)}. Two or more are needed.")
     first = {target: names.index(target) if target in names else targets.index(target) for target in kept}
-    void = {value: name for name, own, target in zip(names, table.ids, targets, strict=True) if target is None
-            for value in own}  # fmt: skip
+    void = {value: name for name, ids, target in zip(names, table.ids, targets, strict=True) if target is None
+            for value in ids}  # fmt: skip
     return LabelTable(
         Classes(tuple(kept), tuple(table.classes.colors[first[target]] for target in kept)),
         tuple(
-            tuple(value for own, goes_to in zip(table.ids, targets, strict=True) if goes_to == target for value in own)
+            tuple(value for ids, goes_to in zip(table.ids, targets, strict=True) if goes_to == target for value in ids)
             for target in kept
         ),
         {**table.void, **void},
@@ -83,7 +83,7 @@ def own_values(
     if values is not None:
         meaning = {value: _index(target, table.classes, value) for value, target in values.items()}
     else:
-        meaning = {value: index for index, own in enumerate(table.ids) for value in own}
+        meaning = {value: index for index, ids in enumerate(table.ids) for value in ids}
     meaning = {**dict.fromkeys(table.void, IGNORE_INDEX), **meaning}
     meaning |= {value: IGNORE_INDEX for value in void if isinstance(value, int)}
     beyond = sorted(value for value in meaning if not 0 <= value <= 65535)
@@ -133,9 +133,9 @@ def _named(classes: Sequence[str] | Path | None, root: Path) -> LabelTable:
     names = tuple(classes)
     twice = sorted({name for name in names if names.count(name) > 1})
     if len(names) < 2 or twice:
-        found = f"{twice[0]!r} twice" if twice else f"{len(names)} name(s)"
+        fault = f"{twice[0]!r} twice" if twice else f"{len(names)} name(s)"
         raise DataError(
-            f"Expected two or more different class names, found {found}{f' in {file}' if file else ''}. Give "
+            f"Expected two or more different class names, found {fault}{f' in {file}' if file else ''}. Give "
             "data.classes=[road,car,...] or one name a line in classes.txt."
         )
     ids = tuple((index,) for index in range(len(names)))

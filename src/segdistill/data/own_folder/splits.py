@@ -92,21 +92,21 @@ def _is_image(text: str) -> bool:
 
 def _resolver(images: Mapping[str, Path], root: Path) -> Callable[[Path], list[str]]:
     """List file -> names: its lines may be names or paths, with or without folder and suffix."""
-    known: dict[str, str] = {}
+    by_key: dict[str, str] = {}
     for name, path in images.items():
-        known.setdefault(PurePosixPath(name).name, name)
+        by_key.setdefault(PurePosixPath(name).name, name)
         if path.is_relative_to(root):
-            known[path.relative_to(root).as_posix()] = name
-    known.update({name: name for name in images})
+            by_key[path.relative_to(root).as_posix()] = name
+    by_key.update({name: name for name in images})
 
     def names_on(file: Path) -> list[str]:
         lines = read_lines(file)
-        found = [next((known[key] for key in _keys(line) if key in known), None) for line in lines]
-        unknown = [PurePosixPath(line).name for line, name in zip(lines, found, strict=True) if name is None]
+        resolved = [next((by_key[key] for key in _keys(line) if key in by_key), None) for line in lines]
+        unknown = [PurePosixPath(line).name for line, name in zip(lines, resolved, strict=True) if name is None]
         if unknown:
             folder = next(iter(images.values())).parent if images else root
             raise DataError(f"{file} names {unknown[0]!r}, which is not in {folder} ({len(unknown)} such).")
-        return [name for name in found if name is not None]
+        return [name for name in resolved if name is not None]
 
     return names_on
 

@@ -27,14 +27,14 @@ def find_files(root: Path, template: str, split: str, *, hint: str | None) -> di
         return {}
     base = require_folder(root / fixed, hint or "")
     pattern = _pattern(filled.removeprefix(fixed))
-    found: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     walked: set[str] = set()
     for folder, subfolders, files in os.walk(base, followlinks=True):
-        place = os.path.realpath(folder)
-        if place in walked:  # a link that leads back up
+        real = os.path.realpath(folder)
+        if real in walked:  # a link that leads back up
             subfolders[:] = []
             continue
-        walked.add(place)
+        walked.add(real)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for file in sorted(files):
             path = Path(folder, file)
@@ -42,10 +42,10 @@ def find_files(root: Path, template: str, split: str, *, hint: str | None) -> di
             if match is None:
                 continue
             name = match["name"]
-            if name in found:
-                raise DataError(f"{path} and {found[name]} share a name, so their mask is not certain. Rename one.")
-            found[name] = path
-    return dict(sorted(found.items()))
+            if name in by_name:
+                raise DataError(f"{path} and {by_name[name]} share a name, so their mask is not certain. Rename one.")
+            by_name[name] = path
+    return dict(sorted(by_name.items()))
 
 
 def named(root: Path, template: str, split: str, name: str) -> Path:

@@ -128,7 +128,7 @@ def _crowd(rng: Generator, street: Street) -> list[_Thing]:
 def _develop(rng: Generator, image: Image.Image) -> NDArray[np.uint8]:
     """What lens and sensor do: average down, blur, color cast, contrast, exposure, noise."""
     soft = image.reduce(OVERSAMPLING).filter(ImageFilter.GaussianBlur(rng.uniform(0.0, 0.7)))
-    cast, contrast = rng.normal(1, 0.05, 3).astype(np.float32), rng.uniform(0.75, 1.15)
+    tint, contrast = rng.normal(1, 0.05, 3).astype(np.float32), rng.uniform(0.75, 1.15)
     noise = rng.standard_normal((soft.height, soft.width, 3), np.float32) * rng.uniform(2, 9)
-    developed = (np.asarray(soft, np.float32) * cast - 118) * contrast + noise + (118 + rng.uniform(-18, 12))
+    developed = (np.asarray(soft, np.float32) * tint - 118) * contrast + noise + (118 + rng.uniform(-18, 12))
     return developed.clip(0, 255).astype(np.uint8)
