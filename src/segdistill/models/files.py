@@ -27,7 +27,7 @@ from segdistill.models.checkpoints.published import (
 )
 from segdistill.models.checkpoints.reading import names_in
 from segdistill.models.segmenter import SegmentationNetwork, Segmenter
-from segdistill.models.unfilled import Unfilled
+from segdistill.models.unfilled import skip_init
 from segdistill.models.zoo import NetworkSpec, build, resolve_spec
 from segdistill.plain_yaml import read_yaml
 from segdistill.storage import write_aside, write_yaml
@@ -120,7 +120,7 @@ def open_model(path: str | Path | NetworkSpec, *, part: Part = "student") -> Loa
         return LoadedModel(network, classes, published.path)
     file = _weights_file(Path(path))
     spec, classes = _described(file)
-    with nullcontext() if is_adapted(spec.name) else Unfilled():
+    with nullcontext() if is_adapted(spec.name) else skip_init():
         own = build(spec, len(classes))
     load_checkpoint(own, file)
     own.classes = classes

@@ -17,7 +17,7 @@ from segdistill.models.heads import Head
 from segdistill.models.heads.fcn import FCN
 from segdistill.models.published import PUBLISHED
 from segdistill.models.segmenter import SegmentationNetwork, Segmenter
-from segdistill.models.unfilled import Unfilled
+from segdistill.models.unfilled import skip_init
 
 ZOO: dict[str, dict[str, Any]] = {
     "mobilenetv2_pspnet": {
@@ -136,7 +136,7 @@ def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
 
 def outline(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
     """The network of `spec` without contents, on the device "meta": its names and shapes take no memory."""
-    with torch.device("meta"), Unfilled():
+    with torch.device("meta"), skip_init():
         return build(spec.model_copy(update={"backbone_weights": None}), num_classes)
 
 
