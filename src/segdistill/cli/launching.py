@@ -1,4 +1,4 @@
-"""Several processes on this machine, started by torch's own launcher; each runs the command that was given."""
+"""Several processes on this machine, started by torchrun's launcher; each runs the command that was given."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ from segdistill.runtime.slurm import as_ranks
 from segdistill.training.shares import require_possible
 
 _SECONDS_TO_SAVE = "600"
-"""How long processes that were told to stop may take to save before the launcher kills them."""
+"""How long processes that were asked to stop may take to save before torchrun kills them."""
 
 
 class ProcessFailedError(SegdistillError):
-    """A process of a launched command has failed and said why itself. code: its exit status."""
+    """A process of a launched command has failed and has printed why itself.
+
+    Attributes:
+        code: The exit status to leave with.
+    """
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -31,18 +35,28 @@ class ProcessFailedError(SegdistillError):
 
 
 def launch(nproc: int | None, parts: Sequence[str] = ()) -> bool:
-    """Run this command as `nproc` processes and wait for them; whether it did, for then all is done.
+    """Run this command line as `nproc` processes and wait for them. SIGINT and SIGTERM are handed to all of them.
 
-    It does not for None and 1, nor in a process that was started so. SIGINT and SIGTERM are handed to all processes,
-    which save and leave. parts: of the recipe that is trained, refused here if they can't be.
+    Args:
+        nproc: How many processes share the work; None and 1 start none.
+        parts: The recipe that is trained, in words; it is refused here where so many processes can't train it.
+
+    Returns:
+        Whether they were started, and have thus done all the work. A process that was started so starts none.
+
+    Raises:
+        RecipeError: The number is impossible, or does not go with the recipe.
+        Interrupted: A signal has come; the processes have saved their work and left.
+        ProcessFailedError: A process has failed.
     """
-    if nproc is None or not _wanted(nproc):
+    if nproc is None or not _starts_processes(nproc):
         return False
     if parts:
         require_possible(load_recipe(*parts), nproc)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // nproc)))
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", _SECONDS_TO_SAVE)
-    logging.disable(logging.ERROR)  # processes speak for themselves
+    logging.disable(logging.ERROR)  # the processes print their own errors
+    # What `torchrun --standalone` does; its parser would take our own --nproc for an option of its own.
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=nproc, max_restarts=0,
         run_id=str(os.getpid()), rdzv_backend="c10d", rdzv_endpoint="127.0.0.1:0", local_addr="127.0.0.1",
@@ -60,14 +74,15 @@ def launch(nproc: int | None, parts: Sequence[str] = ()) -> bool:
     return True
 
 
-def _wanted(nproc: int) -> bool:
-    """Whether processes are to be started; a number that can't be is refused."""
+def _starts_processes(nproc: int) -> bool:
+    """Whether `nproc` processes have to be started; an impossible number is refused."""
     environment = {**as_ranks(os.environ), **os.environ}
-    there = int(environment.get("LOCAL_WORLD_SIZE", environment.get("WORLD_SIZE", "1")))
+    local_processes = int(environment.get("LOCAL_WORLD_SIZE", environment.get("WORLD_SIZE", "1")))
     if "RANK" in environment:  # a process that was started already, by --nproc itself or by another launcher
-        if there != nproc:
+        if local_processes != nproc:
             raise RecipeError(
-                f"--nproc is {nproc}, but a launcher has already started {there} processes here. Leave --nproc out."
+                f"--nproc is {nproc}, but a launcher has already started {local_processes} processes here. Leave "
+                "--nproc out."
             )
         return False
     if nproc < 1:
