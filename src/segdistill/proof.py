@@ -49,7 +49,8 @@ def prove(
         scores, boundary = None, None
         if same_names(contender.model.classes.names, validation.classes.names):
             own = metrics.model_copy(update={"calibration": False, "agreement": False})
-            quality = count(network, validation, inference=inference, metrics=own).quality()
+            source = f"{contender.name} ({contender.model.path})"
+            quality = count(network, validation, inference=inference, metrics=own, source=source).quality()
             scores, boundary = quality.scores, quality.boundary
         rows.append(
             Row(
@@ -100,7 +101,9 @@ def _pictures(
         for contender in contenders:
             network = contender.model.network
             device = next(network.parameters()).device
-            predicted = infer(network, sample.image[None].to(device), inference).classes[0]
+            predicted = infer(
+                network, sample.image[None].to(device), inference, names=(sample.name,), source=contender.name
+            ).classes[0]
             row.append(colourise(predicted, contender.model.classes))
         rows.append(row)
     return rows

@@ -178,6 +178,7 @@ def evaluate(
             indices=indices,
             workers=recipe.workers,
             on_images=done,
+            source=str(model.path),
         )
     quality = counts.sum_over(total).quality()
     return Evaluated(model.path, split, len(dataset), dataset.classes.names, quality, recipe.inference, recipe.metrics)

@@ -16,6 +16,7 @@ from segdistill.data import SegmentationDataset
 from segdistill.diagnosis.findings import Finding
 from segdistill.diagnosis.scan import chosen
 from segdistill.errors import TrainingError
+from segdistill.evaluation.finite import NonFiniteScoresError
 from segdistill.evaluation.metrics import ConfusionMatrix
 from segdistill.evaluation.scoring import count
 from segdistill.models.segmenter import SegmentationNetwork
@@ -53,12 +54,12 @@ def agreement(teacher: Teacher, data: SegmentationDataset, places: Sequence[int]
     others["its classes in the order that fits best"] = _reordered(matrix, best_order(matrix))
     turned = "channels as RGB" if own.bgr else "channels as BGR"
     with _seeing(own, own.mean, own.std, not own.bgr):
-        others[turned] = _confusion(teacher, data, places).scores().miou
+        others[turned] = _tried(teacher, data, places)
     if miou < _GOOD:
         for name, (mean, std) in _NORMALISATIONS.items():
             centre, width = (torch.tensor(part).view(1, 3, 1, 1).to(own.mean) for part in (mean, std))
             with _seeing(own, centre, width, own.bgr):
-                others[name] = _confusion(teacher, data, places).scores().miou
+                others[name] = _tried(teacher, data, places)
     return Agreement(len(places), miou, others)
 
 
@@ -95,7 +96,7 @@ def require_better_than_chance(name: str, teacher: Teacher, data: SegmentationDa
     refused is looked at again for the reason.
     """
     places = chosen(len(data), IMAGES)
-    matrix = _confusion(teacher, data, places)
+    matrix = _confusion(teacher, data, places, f"The teacher {name}")
     guessed, miou = chance(matrix), matrix.scores().miou
     if not miou < guessed + _NEAR * (100 - guessed):  # also where nothing is labelled: NaN
         return
@@ -134,8 +135,18 @@ def best_order(matrix: ConfusionMatrix) -> list[int]:
     return [order[predicted] if predicted in order else next(free) for predicted in range(matrix.num_classes)]
 
 
-def _confusion(teacher: Teacher, data: SegmentationDataset, places: Sequence[int]) -> ConfusionMatrix:
-    return count(teacher, data, indices=places, batch_size=1).confusion
+def _confusion(
+    teacher: Teacher, data: SegmentationDataset, places: Sequence[int], source: str = "The teacher"
+) -> ConfusionMatrix:
+    return count(teacher, data, indices=places, batch_size=1, source=source).confusion
+
+
+def _tried(teacher: Teacher, data: SegmentationDataset, places: Sequence[int]) -> float:
+    """The mIoU with another input; 0 where it makes the network overflow, which no right input does."""
+    try:
+        return _confusion(teacher, data, places).scores().miou
+    except NonFiniteScoresError:
+        return 0.0
 
 
 def _shifted(count: int, shift: int) -> list[int]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from segdistill.data.base import Classes, SegmentationDataset
 from segdistill.errors import DataError, RecipeError
+from segdistill.evaluation.finite import require_finite_scores
 from segdistill.evaluation.views import as_input
 from segdistill.models.segmenter import SegmentationNetwork
 from segdistill.outputs import SegOutput, resize
@@ -38,7 +39,9 @@ def pixels_of(
         for name, network in networks.items():
             device = next(network.parameters()).device
             with torch.no_grad():
-                output: SegOutput = network.eval()(as_input(sample.image[None].to(device)))
+                pixels = as_input(sample.image[None].to(device))
+                output: SegOutput = network.eval()(pixels)
+            require_finite_scores(network, output.logits, pixels, (sample.name,), f"The {name}")
             found[name].append(resize(output.embedding.float(), grid)[0].flatten(1).T.cpu())
     classes = torch.cat(labels)
     chosen = []

@@ -16,13 +16,14 @@ from torch import Tensor
 from segdistill.data import create_dataset
 from segdistill.data.loading import Batch, Stream
 from segdistill.errors import CheckpointError, RecipeError, TrainingError
+from segdistill.evaluation.finite import first_not_finite
 from segdistill.methods.base import on_grid
 from segdistill.models.teacher import Teacher
 from segdistill.outputs import SegOutput
 from segdistill.recipe import Recipe, TrainingConfig, load_recipe
 from segdistill.seeds import mix
 from segdistill.training.checkpoint import damage, load_state, save_state
-from segdistill.training.faults import bad_gradients, first_not_finite, read
+from segdistill.training.faults import bad_gradients, read
 from segdistill.training.folder import RunFolder
 from segdistill.training.loop import Fit
 from segdistill.training.pairing import run_teacher
