@@ -50,7 +50,8 @@ def prove(
         scores, boundary = None, None
         if same_names(contender.model.classes.names, validation.classes.names):
             own = metrics.model_copy(update={"calibration": False, "agreement": False})
-            quality = count(network, validation, inference=inference, metrics=own).quality()
+            source = f"{contender.name} ({contender.model.path})"
+            quality = count(network, validation, inference=inference, metrics=own, source=source).quality()
             scores, boundary = quality.scores, quality.boundary
         rows.append(
             Row(

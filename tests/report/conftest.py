@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from studies import real_study
 
-from segdistill import report
+from segdistill import reporting as report
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from painted import SIZE, paint_one_plain
 from PIL import Image
+from processes import in_two
 from safetensors.torch import load_file
 
 import segdistill
@@ -146,3 +147,44 @@ def test_weights_that_are_broken_stop_the_run_whatever_it_was_told(data: Path) -
             "steps=20",
         )
     assert "on_nonfinite" not in str(caught.value)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_validation_image_whose_scores_are_not_finite_costs_no_step(data: Path, processes: int) -> None:
+    """The state behind the last checkpoint is saved first; a resumed run trains on, and the last validation stays."""
+    plain = Path(data / "images" / "a3.png").read_bytes()
+    whole = (data / "images" / "a8.png").read_bytes()
+    (data / "train.txt").write_text("".join(f"a{index}\n" for index in (0, 1, 2, 4, 5, 6, 7)))
+    (data / "images" / "a8.png").write_bytes(plain)
+    words = ("steps=4", "validate_every=3", "checkpoint_every=2")
+
+    def run(*, resume: bool) -> str:
+        if processes == 2:
+            (first, second) = in_two(_message, [str(data), *words, *(["resume"] if resume else [])])
+            assert first == second
+            return first
+        return _message(0, [str(data), *words, *(["resume"] if resume else [])])
+
+    message = run(resume=False)
+    assert "The student after step 3: the scores of image 'a8' are not finite" in message
+    assert "the state of step 3 of 4 is saved" in message
+    assert "with --resume goes on without this validation" in message
+    last = checkpoint(data.parent / "run")
+    assert last["progress"]["step"] == 3
+    message = run(resume=True)
+    assert "after step 4" in message
+    assert "with --resume makes this validation again" in message
+    (data / "images" / "a8.png").write_bytes(whole)
+    if processes == 1:
+        done = train(data, "run", FORWARD, *words, resume=True)
+        assert [line["step"] for line in journal(done, "train")] == [1, 2, 3, 4]
+        assert [line["step"] for line in journal(done, "validation")] == [4]
+
+
+def _message(rank: int, words: list[str]) -> str:
+    """What stops a run."""
+    data, *words = words
+    resume = words[-1] == "resume"
+    with pytest.raises(TrainingError) as caught:
+        train(Path(data), "run", FORWARD, *words[: len(words) - resume], resume=resume)
+    return str(caught.value)

@@ -89,6 +89,7 @@ def evaluate(
             model.network.to(device),
             dataset,
             inference=recipe.inference,
+            source=str(model.path),
             metrics=recipe.metrics,
             teacher=teacher,
             indices=indices,

@@ -96,7 +96,7 @@ class _Said:
 def _comparison(
     sample: Sample, networks: Mapping[str, SegmentationNetwork], data: SegmentationDataset, radius: int
 ) -> list[tuple[str, Pixels]]:
-    said = {name: _say(network, sample.image) for name, network in networks.items()}
+    said = {name: _say(name, network, sample) for name, network in networks.items()}
     panels = [("image", sample.image.permute(1, 2, 0).numpy()), ("label", colorise(sample.label, data.classes))]
     panels += [(name, colorise(each.classes, data.classes)) for name, each in said.items()]
     panels.append(("edge (orange) and body", region_map(sample.label, edge_region(sample.label[None], radius)[0])))
@@ -115,12 +115,13 @@ def _activations(
 ) -> list[tuple[str, Pixels]]:
     panels = [("image", sample.image.permute(1, 2, 0).numpy())]
     for whose, network in networks.items():
-        panels.append((f"{whose}: {name}", heat(activation_map(network, sample.image, index), sample.image)))
+        activation = activation_map(network, sample.image, index, name=sample.name, source=f"The {whose}")
+        panels.append((f"{whose}: {name}", heat(activation, sample.image)))
     return panels
 
 
-def _say(network: SegmentationNetwork, image: Tensor) -> _Said:
-    scores = predict_scores(network, image[None].to(own_device()))[0].cpu()
+def _say(name: str, network: SegmentationNetwork, sample: Sample) -> _Said:
+    scores = predict_scores(network, sample.image[None].to(own_device()), (sample.name,), f"The {name}")[0].cpu()
     return _Said(scores, scores.argmax(0).to(torch.uint8))
 
 

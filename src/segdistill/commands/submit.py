@@ -57,7 +57,8 @@ def submit(
     with counting(f"submit to {server}", len(pending), quiet=quiet) as done:
         for file in pending:
             image = read_image(file)[None].to(own_device())
-            submission.add(file, infer(network, image, inference).classes[0].cpu().numpy())
+            found = infer(network, image, inference, names=(str(file),), source=str(model.path))
+            submission.add(file, found.classes[0].cpu().numpy())
             done(1)
     packed = submission.pack()
     problems = check_submission(packed, target, files)

@@ -24,6 +24,7 @@ from segdistill.diagnosis.masks import FEW, findings_of
 from segdistill.diagnosis.opening import SPLITS, Split, open_split
 from segdistill.diagnosis.scan import scan
 from segdistill.evaluation import teacher_check as agreement
+from segdistill.evaluation.finite import NonFiniteScoresError
 from segdistill.evaluation.teacher_check import Agreement
 from segdistill.models.files import open_model
 from segdistill.models.teacher import Teacher
@@ -194,7 +195,11 @@ def _look_at_teacher(
         done.findings.append(Finding("note", "teacher", "No image can be read to compare the teacher with its label."))
         return
     _say(f"the teacher on {len(places)} images", quiet)
-    done.teacher = agreement.agreement(pairing.model.network, data, places)
+    try:
+        done.teacher = agreement.agreement(pairing.model.network, data, places)
+    except NonFiniteScoresError as error:
+        done.findings.append(Finding("problem", "teacher", str(error)))
+        return
     done.findings.append(agreement.judged(done.teacher))
 
 

@@ -106,12 +106,14 @@ def count(
     workers: int = 0,
     loader: Iterable[Any] | None = None,
     on_images: Callable[[int], object] | None = None,
+    source: str = "The network",
 ) -> Counts:
     """Everything that `metrics` asks for, of `network` over `data` (or the `indices` of it), run as `inference` says.
 
     teacher: the network whose classes `metrics.agreement` compares with. batch_size: images of one size that share a
     pass, fewer if their scores are more than `inference.max_elements`. loader: the caller's own `sample_loader`, in
-    place of one with so many workers. on_images is called with the number of images whenever some are done.
+    place of one with so many workers. on_images is called with the number of images whenever some are done. source: the
+    network in words, or its file, for the `NonFiniteScoresError` that refuses an image's scores.
     """
     device = next(network.parameters()).device
     counts = Counts(len(data.classes), metrics, device)
@@ -120,11 +122,12 @@ def count(
         loader = sample_loader(data, indices, workers)
     for batch in _batches(loader, batch_size, most):
         moved = batch.to(device)
-        found = infer(network, moved.image, inference, confidence=metrics.calibration)
+        found = infer(network, moved.image, inference, confidence=metrics.calibration, names=batch.names, source=source)
         other = None
         if metrics.agreement:
             assert teacher is not None
-            other = infer(teacher, moved.image, inference).classes.to(device)
+            compared = infer(teacher, moved.image, inference, names=batch.names, source="The teacher")
+            other = compared.classes.to(device)
         confidence = None if found.confidence is None else found.confidence.to(device)
         counts.update(found.classes.to(device), moved.label, confidence, other)
         if on_images is not None:

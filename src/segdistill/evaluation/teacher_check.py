@@ -16,6 +16,7 @@ from segdistill.core.errors import TrainingError
 from segdistill.core.findings import Finding
 from segdistill.data import SegmentationDataset
 from segdistill.data.spread import chosen
+from segdistill.evaluation.finite import NonFiniteScoresError
 from segdistill.evaluation.metrics import ConfusionMatrix
 from segdistill.evaluation.scoring import count
 from segdistill.models.network import SegmentationNetwork
@@ -53,12 +54,12 @@ def agreement(teacher: Teacher, data: SegmentationDataset, indices: Sequence[int
     others["its classes in the order that fits best"] = _reordered(matrix, best_order(matrix))
     turned = "channels as RGB" if network.bgr else "channels as BGR"
     with _seeing(network, network.mean, network.std, not network.bgr):
-        others[turned] = _confusion(teacher, data, indices).scores().miou
+        others[turned] = _miou_otherwise(teacher, data, indices)
     if miou < _GOOD:
         for name, (mean, std) in _NORMALISATIONS.items():
             centre, width = (torch.tensor(part).view(1, 3, 1, 1).to(network.mean) for part in (mean, std))
             with _seeing(network, centre, width, network.bgr):
-                others[name] = _confusion(teacher, data, indices).scores().miou
+                others[name] = _miou_otherwise(teacher, data, indices)
     return Agreement(len(indices), miou, others)
 
 
@@ -97,7 +98,7 @@ def require_better_than_chance(name: str, teacher: Teacher, data: SegmentationDa
     refused is looked at again for the reason.
     """
     indices = chosen(len(data), IMAGES)
-    matrix = _confusion(teacher, data, indices)
+    matrix = _confusion(teacher, data, indices, f"The teacher {name}")
     guessed, miou = chance(matrix), matrix.scores().miou
     if not miou < guessed + _NEAR * (100 - guessed):  # also where nothing is labelled: NaN
         return
@@ -136,8 +137,18 @@ def best_order(matrix: ConfusionMatrix) -> list[int]:
     return [order[predicted] if predicted in order else next(free) for predicted in range(matrix.num_classes)]
 
 
-def _confusion(teacher: Teacher, data: SegmentationDataset, indices: Sequence[int]) -> ConfusionMatrix:
-    return count(teacher, data, indices=indices, batch_size=1).confusion
+def _confusion(
+    teacher: Teacher, data: SegmentationDataset, indices: Sequence[int], source: str = "The teacher"
+) -> ConfusionMatrix:
+    return count(teacher, data, indices=indices, batch_size=1, source=source).confusion
+
+
+def _miou_otherwise(teacher: Teacher, data: SegmentationDataset, indices: Sequence[int]) -> float:
+    """The mIoU with another input; 0 where it makes the network overflow, which no right input does."""
+    try:
+        return _confusion(teacher, data, indices).scores().miou
+    except NonFiniteScoresError:
+        return 0.0
 
 
 def _shifted(count: int, shift: int) -> list[int]:

@@ -7,21 +7,27 @@ from torch import Tensor
 
 from segdistill.core.errors import RecipeError
 from segdistill.core.outputs import SegOutput, resize
+from segdistill.evaluation.finite import require_finite_scores
 from segdistill.models.network import SegmentationNetwork, as_input
 
 
-def activation_map(network: SegmentationNetwork, image: Tensor, class_index: int) -> Tensor:
+def activation_map(
+    network: SegmentationNetwork, image: Tensor, class_index: int, *, name: str = "given", source: str = "The network"
+) -> Tensor:
     """(H,W) in [0,1]: how each place of the embedding raises the scores of the class where the network predicts it.
 
     With the embedding f (D,h,w), the logits z (K,h,w) and P the pixels whose largest score is class c's:
       a_d = mean over positions of d( sum over P of z_c ) / d f_d;   map = relu( sum over d of a_d f_d ) / its maximum
-    A class that is predicted nowhere gives 0. Sets evaluation mode.
+    A class that is predicted nowhere gives 0. Sets evaluation mode. name, source: the image and the network in words,
+    for the `NonFiniteScoresError` that refuses scores which are not finite.
     Source: Vinogradova et al., "Towards interpretable semantic segmentation via gradient-weighted class activation
     mapping", arXiv 2002.11434.
     """
     network.eval()
     with torch.enable_grad():
-        output: SegOutput = network(as_input(image[None].to(next(network.parameters()).device)))
+        pixels = as_input(image[None].to(next(network.parameters()).device))
+        output: SegOutput = network(pixels)
+        require_finite_scores(network, output.logits, pixels, (name,), source)
         if not output.embedding.requires_grad:
             raise RecipeError("The network gives no gradient at its embedding, so it has no activation map.")
         where = output.logits.argmax(1) == class_index

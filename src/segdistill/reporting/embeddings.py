@@ -16,6 +16,7 @@ from segdistill.core.errors import DataError, RecipeError
 from segdistill.core.outputs import SegOutput, resize
 from segdistill.core.storage import write_aside
 from segdistill.data.base import SegmentationDataset
+from segdistill.evaluation.finite import require_finite_scores
 from segdistill.models.network import SegmentationNetwork, as_input
 
 _PERPLEXITY = 30
@@ -38,7 +39,9 @@ def pixels_of(
         for name, network in networks.items():
             device = next(network.parameters()).device
             with torch.no_grad():
-                output: SegOutput = network.eval()(as_input(sample.image[None].to(device)))
+                pixels = as_input(sample.image[None].to(device))
+                output: SegOutput = network.eval()(pixels)
+            require_finite_scores(network, output.logits, pixels, (sample.name,), f"The {name}")
             found[name].append(resize(output.embedding.float(), grid)[0].flatten(1).T.cpu())
     classes = torch.cat(labels)
     chosen = []

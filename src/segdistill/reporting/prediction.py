@@ -49,7 +49,7 @@ def predict_files(
         stem = file.stem if stems.count(file.stem) == 1 else f"{file.parent.name}-{file.stem}-{file.suffix[1:]}"
         image = read_image(file)
         try:
-            label = _classes(network, image.to(device), inference, file.name)
+            label = _classes(network, image.to(device), inference, file, model.path)
         except (ValueError, RuntimeError) as error:
             if "size" not in str(error) or isinstance(error, torch.OutOfMemoryError):
                 raise
@@ -64,11 +64,15 @@ def predict_files(
         yield prediction
 
 
-def _classes(network: nn.Module, image: Tensor, inference: InferenceConfig, name: str) -> Tensor:
+def _classes(network: nn.Module, image: Tensor, inference: InferenceConfig, file: Path, weights: Path) -> Tensor:
     """Class indices (H,W) of an image (uint8 3,H,W); windows, which can take an hour, show how far they are."""
-    with counting(f"{name}, percent", 100, quiet=inference.mode == "whole") as done:
+    with counting(f"{file.name}, percent", 100, quiet=inference.mode == "whole") as done:
         each = 100 / image[0].numel()
-        return infer(network, image[None], inference, on_pixels=lambda pixels: done(each * pixels)).classes[0].cpu()
+        found = infer(
+            network, image[None], inference,
+            on_pixels=lambda pixels: done(each * pixels), names=(str(file),), source=str(weights),
+        )  # fmt: skip
+        return found.classes[0].cpu()
 
 
 def image_files(inputs: Iterable[Path], *, deep: bool = False) -> Iterable[Path]:

@@ -82,6 +82,15 @@ def agree(received: int | None, accelerator: Accelerator) -> int:
     return int(numbers.max())
 
 
+def first_message(own: str | None) -> str | None:
+    """The message of the first process that has one, on every process; None if none has."""
+    if is_alone():
+        return own
+    messages: list[str | None] = [None] * number_of_processes()
+    torch.distributed.all_gather_object(messages, own)
+    return next((message for message in messages if message), None)
+
+
 def _state() -> PartialState:
     os.environ.update(as_ranks(os.environ))
     # Without cpu=True, Accelerate takes processes that have only CPUs for runs of their own.

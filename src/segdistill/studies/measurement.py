@@ -28,7 +28,7 @@ def measure(scores: Path, model: LoadedModel, recipe: Recipe, data: Segmentation
     with counting(f"evaluate {model.path}", len(data), quiet=quiet) as done:
         counts = count(
             model.network.to(own_device()), data, inference=recipe.inference, metrics=metrics,
-            workers=recipe.workers, on_images=done,
+            workers=recipe.workers, on_images=done, source=str(model.path),
         )  # fmt: skip
     write_json(scores, counts.quality().as_dict())
 

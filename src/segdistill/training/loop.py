@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from segdistill.core.errors import CheckpointError, TrainingError
 from segdistill.data.base import SegmentationDataset
 from segdistill.data.loading import Stream, training_batches
+from segdistill.evaluation.finite import NonFiniteScoresError, first_not_finite
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.recipe.training import TrainingConfig
 from segdistill.runs.checkpoint import Progress, save_state
@@ -25,7 +26,7 @@ from segdistill.runtime.interruption import Interrupted, StopNow, StopRequest
 from segdistill.runtime.processes import agree, start_accelerator
 from segdistill.training.compiling import compile_networks
 from segdistill.training.distiller import Distiller
-from segdistill.training.faults.nonfinite import Faults, Memory, first_not_finite
+from segdistill.training.faults.nonfinite import Faults, Memory
 from segdistill.training.faults.unreadable import Unreadable
 from segdistill.training.norms import synchronise_norms
 from segdistill.training.sharding import place
@@ -111,7 +112,10 @@ class Fit:
                 batches = stop.waiting(batches, share.grad_accumulation)
             while progress.step < until or progress.validating:
                 if progress.validating:
-                    scores = validate(progress, stop)
+                    try:
+                        scores = validate(progress, stop)
+                    except NonFiniteScoresError as error:
+                        raise self._saved_unvalidated(error, progress, parts, accelerator) from error
                     display.say(f"step {progress.step}: mIoU {scores.miou:.2f} on validation")
                     write("validation", progress.step, scores.as_dict())
                     progress.validating = False
@@ -138,6 +142,22 @@ class Fit:
             before = self.folder.previous if progress.step != self._saved else None
             save_state(self.folder.last, progress, states, before=before)
             self._saved = progress.step
+
+    def _saved_unvalidated(
+        self, error: NonFiniteScoresError, progress: Progress, parts: dict[str, Any], accelerator: Accelerator
+    ) -> TrainingError:
+        """Save the state whose validation met scores that are not finite; the error that says how to go on."""
+        folder = self.folder.last.parent
+        if first_not_finite(self.distiller.student.state_dict()):  # must not replace a good checkpoint
+            return TrainingError(f"{error} The last good checkpoint is kept in {folder}.")
+        # A resumed run goes on behind this validation, which would fail again; the last one has nothing behind it.
+        progress.validating = progress.step == self.config.steps
+        self._save(progress, parts, accelerator)
+        going_on = "makes this validation again" if progress.validating else "goes on without this validation"
+        return TrainingError(
+            f"{error} Nothing is lost: the state of step {progress.step} of {self.config.steps} is saved in {folder}, "
+            f"and the same command with --resume {going_on}."
+        )
 
     @contextlib.contextmanager
     def _saving_when_stopped(

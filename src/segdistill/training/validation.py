@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 
 from segdistill.data.base import SegmentationDataset
+from segdistill.evaluation.finite import NonFiniteScoresError
 from segdistill.evaluation.metrics import Scores
 from segdistill.evaluation.scoring import count, sample_loader
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
@@ -17,7 +18,7 @@ from segdistill.runs.checkpoint import Progress
 from segdistill.runs.folder import RunFolder
 from segdistill.runtime.failures import explained
 from segdistill.runtime.interruption import StopNow, StopRequest
-from segdistill.runtime.processes import agree, own_share
+from segdistill.runtime.processes import agree, first_message, own_share
 
 
 class Validation:
@@ -46,17 +47,37 @@ class Validation:
         self._loader._iterator = None
 
     def __call__(self, progress: Progress, stop: StopRequest) -> Scores:
+        """Validate the student as it is after `progress.step` steps.
+
+        Args:
+            progress: of the run; the best mIoU and its step are written to it.
+            stop: a signal ends the validation at once.
+
+        Returns:
+            The scores of all images, the same in all processes.
+
+        Raises:
+            NonFiniteScoresError: in all processes, if the student's scores of an image of one are not finite.
+            StopNow: a signal came.
+        """
         accelerator = self._accelerator
         if accelerator.num_processes > 1:  # running statistics differ by process; the main one's are handed over
             for buffer in self._student.buffers():
                 torch.distributed.broadcast(buffer, src=0)
-        counts = None
+        counts, failure = None, None
         alone = accelerator.num_processes == 1  # of several, each must tell the others
         left = contextlib.nullcontext() if alone else contextlib.suppress(StopNow)
         with explained("validating"), left, stop.at_once():
-            counts = count(
-                self._student, self._data, inference=self._inference, metrics=self._metrics, loader=self._loader
-            )
+            try:
+                counts = count(
+                    self._student, self._data, inference=self._inference, metrics=self._metrics, loader=self._loader,
+                    source=f"The student after step {progress.step}",
+                )  # fmt: skip
+            except NonFiniteScoresError as error:
+                failure = str(error)
+        failure = first_message(failure)  # of several processes, none may go on to wait for one that stops here
+        if failure:
+            raise NonFiniteScoresError(failure)
         if agree(stop.received, accelerator) or counts is None:
             raise StopNow
         scores = counts.sum_over(accelerator.reduce).quality().scores

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from itertools import pairwise
 
 import torch
@@ -14,7 +13,7 @@ from segdistill.core.outputs import linear_taps
 _FEW = (1, 2, 4, 8, 32)  # able classes of a cell; those of about equal number are done together
 _SEVERAL = 8  # with so few classes in all, all of them are
 _WORTH = 0.12  # share of all classes of all cells from which strips of all scores are faster
-_CACHED = 1 << 18  # interpolated scores at a time
+_CACHED = 1 << 20  # interpolated scores at a time
 
 
 def largest(logits: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor | None:
@@ -22,15 +21,28 @@ def largest(logits: Tensor, size: tuple[int, int], *, align_corners: bool = Fals
 
     A pixel's scores are a mean of the four around it, the corners of its cell. So within a cell no class can win whose
     largest corner is below another class's smallest: c is left out if max_corners(c) < max_a min_corners(a). Where a
-    network is sure, one to a few classes are left, and only those are interpolated. The lowest of equal classes wins.
+    network is confident, one to a few classes are left, and only those are interpolated. The lowest of equal classes
+    wins. Its plain twin: `resize(logits[None], size)[0].argmax(0)`.
+
+    Args:
+        logits: (K,h,w), finite.
+        size: (H,W) of the image.
+        align_corners: of the bilinear resizing.
+
+    Returns:
+        Class indices (H,W) of `index_type`, or None.
     """
-    rows, columns = (_axis(h, H, align_corners) for h, H in zip(logits.shape[1:], size, strict=True))
+    # One cell, three classes:     corners of a     of b      of c     smallest  largest
+    #                                  9  8         0  1      7  2      a 6, b 0, c 1   a 9, b 1, c 7
+    #                                  7  6         1  0      1  1
+    # The floor is 6, a's smallest: b reaches 1 at most and can't win anywhere in the cell; a and c are interpolated.
+    rows, columns = (_Axis(h, H, align_corners) for h, H in zip(logits.shape[1:], size, strict=True))
     floor = _over_corners(logits, torch.minimum).amax(0)
     able = _over_corners(logits, torch.maximum) >= floor
     held = (rows.held[:, None] & columns.held).to(logits.device)
     number = able.sum(0, dtype=torch.int16)
     groups = [((number > fewer) & (number <= most) & held, min(most, len(logits))) for fewer, most in pairwise(_FEW)]
-    groups.append((((number > _FEW[-1]) | (number == 0)) & held, len(logits)))  # none: scores that are no numbers
+    groups.append(((number > _FEW[-1]) & held, len(logits)))
     work = torch.stack([cells.float().mean() * most for cells, most in groups]).sum()
     if not work <= _WORTH * max(len(logits), _SEVERAL):
         return None
@@ -65,11 +77,6 @@ class _Axis:
         self.rest = rest[self.places].float()
 
 
-@lru_cache(maxsize=32)
-def _axis(source: int, target: int, align_corners: bool) -> _Axis:
-    return _Axis(source, target, align_corners)
-
-
 def _over_corners(maps: Tensor, of: Callable[..., Tensor]) -> Tensor:
     """`of` the maps (K,h,w) at the four corners of every cell; the last cells have no further corners."""
     rows = maps.clone(memory_format=torch.contiguous_format)
@@ -87,6 +94,8 @@ def _contest(
     device, width, last = found.device, len(columns.rest), len(able)
     height = len(rows.rest)
     numbers = torch.arange(last, 0, -1, dtype=torch.int32, device=device)
+    # Of K classes `most` are gathered a cell: of K = 4 with classes 1 and 3 able and most = 2, a cell's corners become
+    # scores (2, 4), interpolated to (2, tall, wide); a class that only fills up gets the lowest score there is.
     for some in cells.split(max(1, _CACHED // (tall * wide * most))):
         # The able ones come first, in ascending order: of equal scores the first is the lowest class.
         wins = able[:, some].T
@@ -108,11 +117,14 @@ def _contest(
 
 
 def _first_largest(scores: Tensor) -> Tensor:
-    """argmax(0), which of a few maps is faster map by map."""
+    """argmax(0), its plain twin, which of a few maps is slower: torch's search along a strided axis is not vectorized.
+
+    Map by map: scores 3 5 4 keep (best, winner) = (3, 0), then (5, 1), then (5, 1): a later map must be larger to win.
+    """
     if len(scores) > _FEW[-1]:
         return scores.argmax(0)
     best, winner = scores[0], torch.zeros_like(scores[0], dtype=torch.int64)
     for number, one in enumerate(scores[1:], start=1):
         winner.masked_fill_(one > best, number)
         best = torch.maximum(best, one)
-    return scores.argmax(0) if best.isnan().any() else winner  # what is no number wins there
+    return winner

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from segdistill.core.outputs import SegOutput, resize
+from segdistill.evaluation.finite import finite_scores
 from segdistill.evaluation.inference.cells import index_type, largest
 from segdistill.evaluation.inference.sliding import SlidingScores, panels
 from segdistill.evaluation.inference.taps import Taps, lift, taps
@@ -22,16 +23,35 @@ _CACHED = 1 << 17  # scores in a strip: on a processor about what its cache hold
 
 
 @torch.no_grad()
-def predict_scores(network: nn.Module, image: Tensor) -> Tensor:
-    """Class scores (N,K,H,W) at the size of `image` (uint8 N,3,H,W), whole image at once; sets evaluation mode."""
+def predict_scores(network: nn.Module, image: Tensor, names: Sequence[str], source: str) -> Tensor:
+    """Class scores of images that go through the network whole; sets evaluation mode.
+
+    Args:
+        network: returns `SegOutput`.
+        image: uint8 (N,3,H,W).
+        names: of the N images, for the message.
+        source: the network in words, or its weight file, for the message.
+
+    Returns:
+        Scores (N,K,H,W), float32.
+
+    Raises:
+        NonFiniteScoresError: a score is NaN or infinite.
+    """
+    network.eval()
+    logits = finite_scores(network, names, source)(as_input(image))
+    return resize(logits.float(), (image.shape[-2], image.shape[-1]))
+
+
+@torch.no_grad()
+def predict_classes(network: nn.Module, image: Tensor) -> Tensor:
+    """Class indices (N,H,W), int64, of `image` (uint8 N,3,H,W), whole, in torch's own operations: what costs count.
+
+    Nothing is checked: a NaN counts as the largest score.
+    """
     network.eval()
     output: SegOutput = network(as_input(image))
-    return resize(output.logits.float(), (image.shape[-2], image.shape[-1]))
-
-
-def predict_classes(network: nn.Module, image: Tensor) -> Tensor:
-    """Class indices (N,H,W), int64, of `image` (uint8 N,3,H,W), whole, in torch's own operations: what costs count."""
-    return predict_scores(network, image).argmax(1)
+    return resize(output.logits.float(), (image.shape[-2], image.shape[-1])).argmax(1)
 
 
 @dataclass(frozen=True)
@@ -50,17 +70,35 @@ def infer(
     *,
     confidence: bool = False,
     on_pixels: Callable[[int], object] = lambda _: None,
+    names: Sequence[str] = (),
+    source: str = "The network",
 ) -> Predicted:
-    """Classes of `image` (uint8 N,3,H,W) as `config` says; sets evaluation mode. on_pixels: told how many are done.
+    """Classes of images as the recipe's section `inference` says; sets evaluation mode.
 
     Where the classes of single whole views are all that is asked for, only the scores of classes that can win are made
     (`cells.py`). Else scores come a strip of rows at a time, so that nothing of the size N K H W is held, and on a
     processor none of them leaves its cache.
+
+    Args:
+        network: returns `SegOutput`.
+        image: uint8 (N,3,H,W).
+        config: the protocol.
+        confidence: whether the probability of each pixel's class is asked for.
+        on_pixels: called with the number of pixels whenever some are done.
+        names: of the N images, for the message of an error.
+        source: the network in words, or its weight file, for the message of an error.
+
+    Returns:
+        Classes (N,H,W) and, if asked for, their probabilities.
+
+    Raises:
+        NonFiniteScoresError: the network's scores of an image are NaN or infinite.
     """
     network.eval()
     n, _, height, width = image.shape
     classes, sure = None, None
-    for i, left, right, paths in _paths(network, image, config):
+    names = names or [f"number {i + 1}" for i in range(n)]
+    for i, left, right, paths in _paths(network, image, config, names, source):
         for top, found, certain in _classes(paths, (height, right - left), config, confidence):
             if classes is None:
                 classes = torch.empty(n, height, width, dtype=found.dtype, device=found.device)
@@ -93,11 +131,14 @@ def _classes(
 
 
 def _zeros(below: Tensor) -> Tensor:
-    """The first k at which `below` (R,K,W), negative elsewhere, is zero; (R,W). Overwrites it.
+    """The first k at which `below` (R,K,W), finite and negative elsewhere, is zero; (R,W). Overwrites it.
 
     As integers the bits of a negative float are negative and those of zero are zero, so OR-ing numbers in leaves the
     maximum to them: several times as fast as a search for the largest score, which keeps processors from their vectors.
+    Its plain twin: `below.argmax(1)`.
     """
+    # Scores 2 7 7 of three classes are `below` -5 0 0, and the numbers are 2 1 0. OR-ed, as integers: -5.0's bits stay
+    # negative, 0 | 1 = 1, 0 | 0 = 0. The maximum 1 is the first class at the top, 2 - 1 = 1.
     last = below.shape[1] - 1
     numbers = torch.arange(last, -1, -1, dtype=torch.int32, device=below.device)[:, None]
     return (last - below.view(torch.int32).bitwise_or_(numbers).amax(1)).clamp_(0, last)
@@ -196,7 +237,9 @@ def _strips(paths: list[_Path], size: Size, config: InferenceConfig) -> Iterator
         yield _Strip(top, scores, probable)
 
 
-def _paths(network: nn.Module, image: Tensor, config: InferenceConfig) -> Iterator[tuple[int, int, int, list[_Path]]]:
+def _paths(
+    network: nn.Module, image: Tensor, config: InferenceConfig, names: Sequence[str], source: str
+) -> Iterator[tuple[int, int, int, list[_Path]]]:
     """For each image, panel by panel: its number, the first column, the one behind the last, the paths of its views.
 
     Whole views of all images go through the network together.
@@ -204,12 +247,8 @@ def _paths(network: nn.Module, image: Tensor, config: InferenceConfig) -> Iterat
     size = (image.shape[-2], image.shape[-1])
     sides = (False, True) if config.flip else (False,)
     views = [(at, mirrored) for at in view_sizes(size, config) for mirrored in sides]
-
-    def scores_of(pixels: Tensor) -> Tensor:
-        output: SegOutput = network(pixels)
-        return output.logits
-
     if config.mode == "whole":
+        scores_of = finite_scores(network, names, source)
         whole = [scores_of(View(image, *view, config).whole()) for view in views]
         for i in range(len(image)):
             paths = [_whole(maps[i].float(), *view, size, config) for maps, view in zip(whole, views, strict=True)]
@@ -217,6 +256,7 @@ def _paths(network: nn.Module, image: Tensor, config: InferenceConfig) -> Iterat
         return
     for i in range(len(image)):
         seen = [View(image[i : i + 1], *view, config) for view in views]
+        scores_of = finite_scores(network, names[i : i + 1], source)
         number = panels(seen, scores_of, size[1], config)
         for left, right in pairwise(size[1] * step // number for step in range(number + 1)):
             yield i, left, right, [_slid(view, scores_of, size, (left, right), config) for view in seen]

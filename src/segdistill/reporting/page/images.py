@@ -15,7 +15,6 @@ from segdistill.data.base import Sample
 from segdistill.evaluation.boundary import edge_region
 from segdistill.evaluation.inference.inference import infer
 from segdistill.evaluation.metrics import pair_counts, scores_of
-from segdistill.models.network import SegmentationNetwork
 from segdistill.reporting.choice import positions
 from segdistill.reporting.page.encoding import Map, photo, shrunk
 from segdistill.reporting.page.networks import Cast
@@ -71,7 +70,7 @@ def choose(cast: Cast, best: str | None, on_image: Callable[[int], object]) -> C
     gains = {}
     for place in range(len(cast.data)):
         sample = cast.data[place]
-        then, now = (image_miou(_say(cast, cast.networks[name], sample), sample.label) for name in pair)
+        then, now = (image_miou(_say(cast, name, sample), sample.label) for name in pair)
         if not math.isnan(now - then):
             gains[place] = now - then
         on_image(1)
@@ -101,7 +100,7 @@ def _telling(gains: dict[int, float]) -> dict[int, str]:
 def picture(cast: Cast, place: int, why: str) -> Picture:
     """The image at `place`, with the predictions of all networks."""
     sample = cast.data[place]
-    said = {name: _say(cast, network, sample) for name, network in cast.networks.items()}
+    said = {name: _say(cast, name, sample) for name in cast.networks}
     return Picture(
         name=sample.name,
         why=why,
@@ -136,5 +135,9 @@ def present(pictures: Sequence[Picture]) -> list[int]:
     return sorted(found - {IGNORE_INDEX})
 
 
-def _say(cast: Cast, network: SegmentationNetwork, sample: Sample) -> Tensor:
-    return infer(network, sample.image[None].to(own_device()), cast.recipe.inference).classes[0].cpu()
+def _say(cast: Cast, name: str, sample: Sample) -> Tensor:
+    image = sample.image[None].to(own_device())
+    source = f"The {name}"
+    return (
+        infer(cast.networks[name], image, cast.recipe.inference, names=(sample.name,), source=source).classes[0].cpu()
+    )

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from segdistill.core.errors import SegdistillError, TrainingError
 from segdistill.core.storage import write_aside
 from segdistill.data.loading import Batch
+from segdistill.evaluation.finite import first_not_finite
 from segdistill.recipe.training import TrainingConfig
 from segdistill.runs.checkpoint import Progress
 from segdistill.runtime.processes import number_of_processes, total
@@ -198,11 +199,3 @@ def bad_gradients(module: nn.Module) -> list[str]:
     """The parameters whose gradient is not finite, the one nearest to the loss first as far as their order tells."""
     named = [(name, each.grad) for name, each in module.named_parameters() if each.grad is not None]
     return [name for name, gradient in reversed(named) if not gradient.isfinite().all()]
-
-
-def first_not_finite(state: Mapping[str, Any]) -> str | None:
-    """The name of the first tensor of a state dict that is not finite."""
-    for name, value in state.items():
-        if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
-            return name
-    return None

@@ -17,6 +17,7 @@ from segdistill.core.outputs import SegOutput
 from segdistill.core.seeds import mix
 from segdistill.data import create_dataset
 from segdistill.data.loading import Batch, Stream
+from segdistill.evaluation.finite import first_not_finite
 from segdistill.methods.base import on_grid
 from segdistill.models.teacher import Teacher
 from segdistill.recipe.recipe import Recipe
@@ -24,7 +25,7 @@ from segdistill.recipe.training import TrainingConfig
 from segdistill.runs.checkpoint import damage, load_state, save_state
 from segdistill.runs.folder import RunFolder
 from segdistill.runtime.processes import own_device
-from segdistill.training.faults.nonfinite import bad_gradients, first_not_finite, read
+from segdistill.training.faults.nonfinite import bad_gradients, read
 from segdistill.training.faults.tracing import Spot, Trace
 from segdistill.training.loop import Fit
 from segdistill.training.pairing import run_teacher
