@@ -39,6 +39,8 @@ ABSURD = {
     "long": ("steps: 5 #" + "x" * MOST_CHARACTERS, "characters"),
     "longer": ("steps: 5 #" + "x" * 5 * MOST_CHARACTERS, "bytes"),
     "date": ("steps: 2024-13-45\n", "month"),
+    "no truth": ("steps: !!bool perhaps\n", "does not fit its tag"),
+    "no number": ("steps: !!int ''\n", "does not fit its tag"),
     "digits": ("steps: " + "9" * 5000, "digits"),
 }
 

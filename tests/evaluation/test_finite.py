@@ -18,7 +18,7 @@ from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.datasets.streets import Streets
 from segdistill.data.tables import label_table
 from segdistill.evaluation.finite import NonFiniteScoresError
-from segdistill.evaluation.inference import infer
+from segdistill.evaluation.inference.inference import infer
 from segdistill.evaluation.scoring import count
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.models.build import build
@@ -135,7 +135,7 @@ def test_void_pixels_hide_nothing_and_the_teacher_is_told_from_the_network() -> 
 def broken_run(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[str, ...]) -> Path:
     """A finished run one of whose weights has become infinite."""
     folder = tmp_path_factory.mktemp("finite") / "run"
-    segdistill.train(*tiny, run=folder, quiet=True)
+    segdistill.train(*tiny, out=folder, quiet=True)
     weights = folder / "student.safetensors"
     state = read_weights(weights)
     name = next(name for name in reversed(state) if name.endswith("bias") and "auxiliary" not in name)

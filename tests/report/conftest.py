@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from studies import real_study
 
-from segdistill import reporting as report
+from segdistill import report
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from studies import CLASSES, METHOD, gain, study
 
-from segdistill import reporting as report
+from segdistill import report
 from segdistill.studies.result import ALONE
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
