@@ -204,6 +204,7 @@ def _losses(folder: Path) -> list[float]:
 
 def test_a_sharded_teacher_says_what_the_whole_one_says(both: list[dict[str, Any]]) -> None:
     for each in (found for rank in both for found in rank["sharded"]):
+        assert each["maps"]
         assert all(torch.equal(whole, sharded) for whole, sharded in each["maps"])
         assert each["held"] < 0.51
         assert each["resharded"]
