@@ -31,7 +31,8 @@ types: install
 unit: install browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal  # a process a core, each of one thread
 
-# The tests of the report's page want a real browser: Debian's where there is none and we may install; else they skip.
+# The tests of the report's page want a real browser: Debian's where there is none and we may install; else they skip,
+# and the end of the tests says how many.
 browser:
 	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
 	if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \

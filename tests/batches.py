@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 from typing import Any, Literal, get_args, get_origin
 
@@ -18,13 +19,15 @@ Options = dict[str, Any]
 METHODS = method_names()
 
 
-def variants(*, switches: bool = False) -> list[Any]:
+def variants(*, switches: bool = False, without: Container[str] = ()) -> list[Any]:
     """Each method with its defaults, then with each other choice of each option that is a `Literal`.
 
-    switches: and with each option that is true or false the other way round.
+    switches: and with each option that is true or false the other way round; without: names of methods to leave out.
     """
     found: list[Any] = []
     for name, cls in METHODS.items():
+        if name in without:
+            continue
         found.append(pytest.param(name, {}, id=name))
         for option, field in options_of(cls).model_fields.items():
             choices: tuple[Any, ...] = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()

@@ -29,7 +29,7 @@ TINY = (
 )
 """Recipe parts of a run that takes a second."""
 
-SHARED = Path(__file__).parents[2] / "shared"
+pytest_plugins = ["needs"]
 
 
 @pytest.fixture(scope="session")
@@ -38,20 +38,14 @@ def tiny() -> tuple[str, ...]:
 
 
 @pytest.fixture
-def camvid_root() -> Path:
-    root = SHARED / "data" / "CamVid"
-    if not root.is_dir():
-        pytest.skip(f"CamVid is not at {root}")
-    return root
+def camvid_root(shared: Path) -> Path:
+    return shared / "data" / "CamVid"
 
 
 @pytest.fixture
-def samples() -> Path:
+def samples(shared: Path) -> Path:
     """A few files of each published data set, in its own layout."""
-    root = SHARED / "data" / "samples"
-    if not root.is_dir():
-        pytest.skip(f"The samples of the published data sets are not at {root}")
-    return root
+    return shared / "data" / "samples"
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The numbers of the published losses: those kept as fixtures, and the shared ones that are too large to keep."""
+"""The numbers of the published losses and of OpenMMLab's protocol that are kept as fixtures."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ import pytest
 import torch
 from torch import Tensor
 
-LOSSES = Path(__file__).parent / "fixtures" / "losses"
-SHARED = Path(__file__).parents[2] / "shared"
+FIXTURES = Path(__file__).parent / "fixtures"
 VOID = 255
 
 
 @cache
 def arrays(method: str) -> dict[str, np.ndarray]:
-    with np.load(LOSSES / f"{method}.npz") as file:
+    with np.load(FIXTURES / "losses" / f"{method}.npz") as file:
+        return dict(file)
+
+
+@cache
+def protocol() -> dict[str, np.ndarray]:
+    """What OpenMMLab computes on fixed inputs, see `fixtures/protocol/README.md`."""
+    with np.load(FIXTURES / "protocol" / "protocol.npz") as file:
         return dict(file)
 
 

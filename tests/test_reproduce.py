@@ -13,7 +13,7 @@ import yaml
 from layouts import SMALL
 
 import segdistill as library
-from segdistill.cli.main import list_
+from segdistill.cli.main import list_command
 from segdistill.core.errors import DataError, RecipeError, TrainingError
 from segdistill.methods import method_names
 from segdistill.recipe.composition import fragments, is_assignment
@@ -69,10 +69,10 @@ def test_list_shows_rows_with_their_numbers(segdistill: Run) -> None:
 def test_our_own_results_stand_beside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     name = "cirkd/voc/pspnet_r18/cirkd"
     monkeypatch.setitem(measured(), name, {"miou": 12.35, "macc": 20.0, "seed": 0})
-    list_("recipes")
+    list_command("recipes")
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["ours"])
     assert line.split() == ["ours", "12.35"]
-    list_("published")
+    list_command("published")
     (line,) = (line for line in capsys.readouterr().out.splitlines() if name in line)
     assert line.split()[1:4] == ["74.78", "-", "12.35"]
     assert library.available("published")["published"][name]["measured"]["seed"] == 0

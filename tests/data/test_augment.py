@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED
+from oracles import protocol
 from torch import Generator, Tensor
 
 from segdistill import create_model, load_recipe
@@ -242,18 +242,10 @@ def _pipeline(name: str, **options: Any) -> Augment:
     return augment.model_copy(update={"crop": (32, 40), **options})
 
 
-def _protocol() -> dict[str, np.ndarray[Any, Any]]:
-    file = SHARED / "oracles" / "protocol" / "protocol.npz"
-    if not file.is_file():
-        pytest.skip("needs ../shared/oracles/protocol")
-    with np.load(file) as arrays:
-        return dict(arrays)
-
-
 @pytest.mark.parametrize("seed", range(8))
 def test_the_crop_rule_is_openmmlabs(seed: int) -> None:
     """Its stream of draws, accepted and rejected by our rule, gives its crop."""
-    arrays = _protocol()
+    arrays = protocol()
     label = arrays["random_crop/gt"]
     random = np.random.RandomState(seed)
     augment = _pipeline("openmmlab_pipeline")
@@ -270,7 +262,7 @@ def test_the_crop_rule_is_openmmlabs(seed: int) -> None:
 
 
 def test_networks_normalise_as_openmmlab_does() -> None:
-    arrays = _protocol()
+    arrays = protocol()
     network = create_model("mobilenetv2_035_fcn", 4)
     image = torch.from_numpy(arrays["normalize/bgr"][..., ::-1].copy()).permute(2, 0, 1)[None]
     want = torch.from_numpy(arrays["normalize/rgb_norm"]).permute(2, 0, 1)[None]

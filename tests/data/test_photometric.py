@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED
+from oracles import protocol
 
 from segdistill.data.photometric import Distortion, Picture
 
@@ -32,11 +32,7 @@ def _as_openmmlab_draws(random: np.random.RandomState) -> Distortion:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_it_equals_what_openmmlab_computes(seed: int) -> None:
-    file = SHARED / "oracles" / "protocol" / "protocol.npz"
-    if not file.is_file():
-        pytest.skip("needs ../shared/oracles/protocol")
-    with np.load(file) as arrays:
-        bgr, want = arrays["photometric/bgr"], arrays[f"photometric/seed{seed}"]
+    bgr, want = protocol()["photometric/bgr"], protocol()[f"photometric/seed{seed}"]
     distortion = _as_openmmlab_draws(np.random.RandomState(seed))
     got = distortion(np.ascontiguousarray(bgr[..., ::-1]))
     assert np.array_equal(got[..., ::-1], want)

@@ -30,7 +30,7 @@ def _check(
     """Every sample's image is its file, and its label is `expected` of its mask file."""
     names = sorted(path.name.removesuffix(suffix) for path in masks.rglob(f"*{suffix}"))
     found = [dataset[index] for index in range(len(dataset))]
-    assert len(found) == len(names)
+    assert len(found) == len(names) > 0
     for sample in found:
         (image,) = images.rglob(f"{sample.name}.*")
         (mask,) = masks.rglob(f"{sample.name.removesuffix('_leftImg8bit')}{suffix}")

@@ -139,9 +139,11 @@ def test_the_queues_of_a_method_count(tiny: tuple[str, ...]) -> None:
     assert queued.disk > plain.disk + 2**20
 
 
-def test_a_teacher_of_other_classes_is_told_before(tmp_path: Path, tiny: tuple[str, ...], samples: Path) -> None:
+def test_a_teacher_of_other_classes_is_told_before(
+    tmp_path: Path, tiny: tuple[str, ...], roots: dict[str, Path]
+) -> None:
     teacher = segdistill.train(*tiny, "role=teacher", "steps=1", out=tmp_path / "teacher", quiet=True)
-    data = {"root": str(samples / "voc_aug" / "VOCdevkit" / "VOC2012"), "partial": True}
+    data = {"root": str(roots["voc"]), "partial": True}
     done = segdistill.doctor(
         "voc", "kd", data=data, teacher={"weights": str(teacher.folder)}, student=tiny_student(), quiet=True
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from oracles import SHARED
+from oracles import FIXTURES
 from PIL import Image
 from torch import Tensor, nn
 
@@ -92,10 +92,8 @@ def test_ties_go_to_the_lower_class_and_many_classes_fit() -> None:
 
 
 def test_windows_start_where_openmmlab_starts_them() -> None:
-    folder = SHARED / "oracles" / "protocol"
-    if not folder.is_dir():
-        pytest.skip(f"the oracles are not at {folder}")
-    cases = json.loads((folder / "protocol.json").read_text())["slide_windows (crop 480, stride 320; h1,h2,w1,w2)"]
+    cases = json.loads((FIXTURES / "protocol" / "windows.json").read_text())
+    assert cases
     for size, windows in cases.items():
         height, width = json.loads(size.replace("(", "[").replace(")", "]"))
         corners = [(y, x) for y in window_starts(height, 480, 320) for x in window_starts(width, 480, 320)]

@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 import torch
-from batches import VOID, Options, blocks, changed, double, draw_maps, every_setting, loss_and_gradients, pair
+from batches import VOID, Options, blocks, changed, double, draw_maps, every_setting, loss_and_gradients, pair, variants
 from torch import Tensor
 
 from segdistill.core.outputs import SegOutput
@@ -58,10 +58,8 @@ def test_the_order_of_the_images_says_nothing(name: str, options: Options) -> No
     _assert_equal(found, (terms, [gradient[order] for gradient in gradients]))
 
 
-@every_setting
+@pytest.mark.parametrize(("name", "options"), variants(switches=True, without=KNOWS_CLASSES_APART))
 def test_the_names_of_the_classes_say_nothing(name: str, options: Options) -> None:
-    if name in KNOWS_CLASSES_APART:
-        pytest.skip(KNOWS_CLASSES_APART[name])
     student, teacher = (double(maps) for maps in pair())
     terms, gradients = _learn(name, options, student, teacher, blocks())
     order = torch.tensor([3, 1, 4, 0, 2])

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from oracles import SHARED
 from torch import Tensor
 
 from segdistill.core.outputs import SegOutput
 from segdistill.methods import create_method
 from segdistill.methods.adversary import Adversary, gradient_penalty
 
-ORACLE = SHARED / "oracles" / "losses" / "adv.npz"
-pytestmark = pytest.mark.skipif(not ORACLE.exists(), reason=f"{ORACLE} is not there")
 LAYERS = {"l1.0.module": "layers.0", "l2.0.module": "layers.2", "l3.0.module": "layers.4", "l4.0.module": "layers.7"}
 NAMES = {
     "preprocess_additional.": "norm.",
@@ -29,9 +26,12 @@ NAMES = {
 }  # fmt: skip
 
 
-@cache
-def _arrays() -> dict[str, np.ndarray]:
-    with np.load(ORACLE) as content:
+Arrays = dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def arrays(shared: Path) -> Arrays:
+    with np.load(shared / "oracles" / "losses" / "adv.npz") as content:
         return dict(content)
 
 
@@ -42,8 +42,8 @@ def _own(name: str) -> str:
     return ""
 
 
-def _parameters() -> dict[str, Tensor]:
-    arrays, found = _arrays(), {}
+def _parameters(arrays: Arrays) -> dict[str, Tensor]:
+    found = {}
     for key, value in arrays.items():
         if key.startswith("shared/param/"):
             found[_own(key.removeprefix("shared/param/"))] = torch.from_numpy(value).double()
@@ -60,8 +60,7 @@ def _output(logits: Tensor) -> SegOutput:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("case", ["c0", "c1", "c2", "c3"])
-def test_the_adversary_equals_the_published_code(case: str, dtype: torch.dtype) -> None:
-    arrays = _arrays()
+def test_the_adversary_equals_the_published_code(case: str, dtype: torch.dtype, arrays: Arrays) -> None:
     hp: dict[str, Any] = next(c for c in json.loads(str(arrays["meta"]))["cases"] if c["id"] == case)["hp"]
     z_s, z_t = (torch.from_numpy(arrays[f"{case}/in/logits_{role}"]).to(dtype) for role in "st")
     z_s.requires_grad_()
@@ -70,8 +69,9 @@ def test_the_adversary_equals_the_published_code(case: str, dtype: torch.dtype) 
         discriminator_weight=1, penalty=0, as_published=True,
     )  # fmt: skip
     assert isinstance(made, Adversary)
-    made.to(dtype).discriminator.load_state_dict(_parameters(), strict=False)
-    missing = {name for name in made.discriminator.state_dict() if name not in _parameters()}
+    parameters = _parameters(arrays)
+    made.to(dtype).discriminator.load_state_dict(parameters, strict=False)
+    missing = made.discriminator.state_dict().keys() - parameters.keys()
     assert missing == {"norm.num_batches_tracked"}
     made.discriminator.train(hp["bn_training"])
     if hp["adv_type"] == "hinge":
@@ -89,7 +89,7 @@ def test_the_adversary_equals_the_published_code(case: str, dtype: torch.dtype) 
     for name, term in (("student", "G"), ("discriminator", "D")):
         want = float(arrays[f"{case}/val/{term}"])
         assert terms[f"adversary/{name}"].item() == pytest.approx(want, rel=1e-9 if float64 else 2e-5)
-    names, parameters = zip(*made.discriminator.named_parameters(), strict=True)
+    names, weights = zip(*made.discriminator.named_parameters(), strict=True)
     (gradient,) = torch.autograd.grad(terms["adversary/student"], z_s, retain_graph=True)
     _close(gradient, arrays[f"{case}/grad/G/logits_s"])
     assert not any(torch.autograd.grad(terms["adversary/discriminator"], [z_s], allow_unused=True, retain_graph=True))
@@ -98,21 +98,21 @@ def test_the_adversary_equals_the_published_code(case: str, dtype: torch.dtype) 
     for layer, own in LAYERS.items():
         _close(after[f"{own}.u"], arrays[f"{case}/state/after3/{layer}.weight_u"])
     _close(after["norm.running_var"], arrays[f"{case}/state/after3/bn_running_var"])
-    _check(case, "D_clean_uv", names, torch.autograd.grad(terms["adversary/discriminator"], parameters))
+    _check(arrays, f"{case}/{{}}/D_clean_uv", names, torch.autograd.grad(terms["adversary/discriminator"], weights))
     if hp["adv_type"] == "wgan-gp":
         made.discriminator.load_state_dict(after)
         alpha = torch.from_numpy(arrays[f"{case}/in/alpha"]).double()
         penalty = 10 * gradient_penalty(made.discriminator, alpha * z_t + (1 - alpha) * z_s).mean()
         assert penalty.item() == pytest.approx(float(arrays[f"{case}/val/gp_after3"]), rel=1e-9)
-        _check(case, "gp_after3", names, torch.autograd.grad(penalty, parameters, allow_unused=True))
+        _check(arrays, f"{case}/{{}}/gp_after3", names, torch.autograd.grad(penalty, weights, allow_unused=True))
 
 
-def _check(case: str, term: str, names: tuple[str, ...], gradients: tuple[Tensor | None, ...]) -> None:
-    """Gradients of the parameters, or their digests: length, sum and the first entries."""
+def _check(arrays: Arrays, key_of: str, names: tuple[str, ...], gradients: tuple[Tensor | None, ...]) -> None:
+    """Gradients of the parameters, or their digests: length, sum and the first entries; key_of: {} stands for which."""
     found, checked = dict(zip(names, gradients, strict=True)), 0
-    for key, stored in _arrays().items():
+    for key, stored in arrays.items():
         for kind in ("grad", "graddigest"):
-            prefix = f"{case}/{kind}/{term}/param."
+            prefix = f"{key_of.format(kind)}/param."
             if not key.startswith(prefix):
                 continue
             gradient = found[_own(key.removeprefix(prefix))]

@@ -23,7 +23,6 @@ from segdistill.models.zoo import resolve_spec
 
 BACKBONE = "mobilenetv2_035"
 CLASSES = Classes(names=("road", "car", "Straße"), colors=((128, 64, 128), (0, 0, 142), (1, 2, 3)))
-WEIGHTS = Path(__file__).parents[3] / "shared" / "weights"
 
 
 def _spec(**options: object) -> NetworkSpec:
@@ -261,10 +260,10 @@ def test_backbone_weights_cut_short_are_refused(tmp_path: Path) -> None:
         create_backbone(BACKBONE, weights=file)
 
 
-@pytest.mark.skipif(not WEIGHTS.is_dir(), reason=f"published backbone weights are not at {WEIGHTS}")
 @pytest.mark.parametrize("name", ["mobilenetv2_100", "tf_efficientnet_lite2"])
-def test_the_published_backbones_load(name: str) -> None:
-    found = load_file(WEIGHTS / f"{name}.safetensors")
-    for path in (WEIGHTS, WEIGHTS / f"{name}.safetensors"):
+def test_the_published_backbones_load(name: str, shared: Path) -> None:
+    weights = shared / "weights"
+    found = load_file(weights / f"{name}.safetensors")
+    for path in (weights, weights / f"{name}.safetensors"):
         backbone = create_backbone(name, output_stride=16, weights=path)
         assert all(torch.equal(value, found[key]) for key, value in backbone.state_dict().items())

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
 from studies import CLASSES, METHOD, gain, study
 
 from segdistill import report
 from segdistill.studies.result import ALONE
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (
@@ -47,7 +47,7 @@ def browser() -> Iterator[Any]:
     program = next((found for name in NAMES if (found := shutil.which(name))), None)
     if program is None:
         pytest.skip(f"No browser: none of {', '.join(NAMES)} is installed (apt-get install chromium)")
-    with playwright.sync_playwright() as driver:
+    with sync_playwright() as driver:
         started = driver.chromium.launch(executable_path=program, args=list(QUIET))
         yield started
         started.close()
@@ -171,11 +171,10 @@ def test_networks_and_images_are_chosen(show: Callable[..., Opened], page: Path)
 def test_axe_finds_no_fault_and_the_window_is_wide_enough(
     show: Callable[..., Opened], page: Path, width: int, scheme: str
 ) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     opened = show(page, width=width, color_scheme=scheme)
     opened.page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
-    found = axe.Axe().run(opened.page).response
+    found = Axe().run(opened.page).response
     faults = [(fault["id"], node["html"][:90]) for fault in found["violations"] for node in fault["nodes"]]
     assert faults == []
 

@@ -131,6 +131,8 @@ def test_backing_off_halves_the_rate_for_the_rest(data: Path) -> None:
     folder = train(data, "run", BACKWARD, "on_nonfinite=back_off", "schedule.name=constant")
     skipped = [line["step"] for line in journal(folder, "fault")]
     rates = {line["step"]: line["lr"] for line in journal(folder, "train")}
+    assert skipped
+    assert max(rates) > max(skipped)
     for step, rate in rates.items():
         assert rate == pytest.approx(0.05 * 0.5 ** sum(earlier < step for earlier in skipped))
 

@@ -176,8 +176,6 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Publi
 
     @cache
     def make(name: str) -> Published:
-        if name in MASKS:
-            pytest.importorskip("scipy", reason="transformers' mask classifiers need scipy for a loss we do not use")
         folder = tmp_path_factory.mktemp(name)
         torch.manual_seed(0)
         if name in TORCHVISION:

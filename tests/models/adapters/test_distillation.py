@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 
 import segdistill
 from segdistill.core.errors import RecipeError
@@ -67,7 +68,6 @@ def test_a_teacher_trained_here_from_a_published_one(published: Publish, tiny: t
 def test_a_teacher_of_other_classes_is_refused_before_anything_is_written(
     published: Publish, tiny: tuple[str, ...], tmp_path: Path
 ) -> None:
-    transformers = pytest.importorskip("transformers")
     model = transformers.AutoModelForSemanticSegmentation.from_pretrained(published("segformer").name[3:])
     model.config.id2label = {index: f"thing {index}" for index in range(model.config.num_labels)}
     model.save_pretrained(tmp_path / "other")

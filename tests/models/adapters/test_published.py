@@ -13,6 +13,7 @@ import huggingface_hub
 import pytest
 import torch
 import torch.nn.functional as F
+import transformers as hf
 import yaml
 from torch import Tensor, nn
 
@@ -291,7 +292,6 @@ def test_files_that_are_not_there_are_clear(
 
 
 def test_a_config_that_was_meddled_with_is_named(tmp_path: Path) -> None:
-    hf = pytest.importorskip("transformers")
     config = hf.SegformerConfig(
         hidden_sizes=[4, 8, 8, 8], depths=[1] * 4, num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=12
     )
@@ -303,7 +303,6 @@ def test_a_config_that_was_meddled_with_is_named(tmp_path: Path) -> None:
 
 
 def test_a_backbone_alone_starts_a_student_but_is_no_teacher(tmp_path: Path) -> None:
-    hf = pytest.importorskip("transformers")
     config = hf.SegformerConfig(
         hidden_sizes=[4, 8, 8, 8], depths=[1] * 4, num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=12
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from filling import filled, oracle_state, shapes_of
 from torch import Tensor
 
@@ -212,7 +213,6 @@ def test_nvlabs_files_may_carry_their_idle_classifier(tmp_path: Path) -> None:
 
 
 def test_a_hugging_face_segformer_gives_its_own_outputs(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     config = transformers.SegformerConfig(num_labels=7, id2label={i: f"class {i}!" for i in range(7)})
     theirs = transformers.SegformerForSemanticSegmentation(config).eval()

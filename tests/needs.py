@@ -1,0 +1,68 @@
+"""What some tests need and a checkout may lack: the folder ../shared and a browser. A pytest plugin that counts them.
+
+A test that uses the fixture `shared` carries the marker `shared_data`, one that uses `browser` the marker `browser`.
+Where ../shared is there, a `shared_data` test that is skipped all the same fails the session.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).parents[2] / "shared"
+MARKERS = {
+    "shared_data": ("shared", "needs the folder ../shared with published numbers, data samples and weights"),
+    "browser": ("browser", "needs a browser: make test installs chromium where it may"),
+}
+"""Marker -> the fixture that brings it, and what it says of the test."""
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder ../shared; tests that use it are skipped where it is absent."""
+    return SHARED
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for marker, (_, meaning) in MARKERS.items():
+        config.addinivalue_line("markers", f"{marker}: {meaning}")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for marker, (fixture, _) in MARKERS.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(marker)
+        if item.get_closest_marker("shared_data") and not SHARED.is_dir():
+            item.add_marker(pytest.mark.skip(reason=f"there is no folder {SHARED}"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Under xdist too: the process that reports has the reports of all workers."""
+    if SHARED.is_dir() and _of(session.config, "shared_data", "skipped") and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for marker in MARKERS:
+        ran = len(_of(config, marker, "passed", "failed", "error"))
+        skipped = _of(config, marker, "skipped")
+        if not ran and not skipped:
+            continue
+        found = f" (../shared is {'present' if SHARED.is_dir() else 'absent'})" if marker == "shared_data" else ""
+        terminalreporter.write_line(f"{marker}: {ran} ran, {len(skipped)} skipped{found}")
+        if marker == "shared_data" and SHARED.is_dir():
+            for name in skipped:
+                terminalreporter.write_line(f"FAILED {name}: skipped although ../shared is present", red=True)
+
+
+def _of(config: pytest.Config, marker: str, *outcomes: str) -> list[str]:
+    """Names of the tests with this marker that ended so; none in a worker of xdist, which reports nothing."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    stats = {} if reporter is None else reporter.stats
+    reports = [report for outcome in outcomes for report in stats.get(outcome, ())]
+    # A file that can't be collected has a report as well, which is of no test.
+    tests = [report for report in reports if isinstance(report, pytest.TestReport)]
+    return list(dict.fromkeys(report.nodeid for report in tests if marker in report.keywords))
