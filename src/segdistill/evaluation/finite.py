@@ -72,7 +72,7 @@ def _refuse(network: nn.Module, logits: Tensor, pixels: Tensor, names: Sequence[
     row = int(bad.flatten(1).any(1).nonzero()[0])
     positions = bad[row].any(0)
     y, x = positions.nonzero()[0].tolist()
-    value = float(logits[row, :, y, x][bad[row, :, y, x]][0])
+    value = float(logits.detach()[row, :, y, x][bad[row, :, y, x]][0])
     name = names[0] if len(names) == 1 else names[row]
     grid, size = ("x".join(map(str, maps.shape[-2:])) for maps in (logits, pixels))
     broken = first_not_finite(network.state_dict())
