@@ -20,7 +20,7 @@ from segdistill.models.build import outline, probe
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.spec import NetworkSpec
 from segdistill.models.teacher import Teacher
-from segdistill.models.unfilled import Unfilled
+from segdistill.models.unfilled import skip_init
 from segdistill.recipe.composition import fragments
 from segdistill.recipe.published_rows import published_rows
 from segdistill.recipe.recipe import Recipe, load_recipe
@@ -129,7 +129,7 @@ def test_the_networks_of_a_pair_are_built_and_go_with_its_methods(pair: str) -> 
         examples = {role: on_meta(spec, num_classes)[1] for role, spec in networks.items()}
         if made.method:
             assert examples["student"].logits.shape == examples["teacher"].logits.shape
-        with torch.device("meta"), Unfilled():
+        with torch.device("meta"), skip_init():
             for method in made.method:
                 create_method(method.name, **examples, num_classes=num_classes, **method.options)
 

@@ -18,6 +18,7 @@ from segdistill.models.build import build
 from segdistill.models.files import create_model, load_checkpoint, load_model, save_model
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.spec import NetworkSpec
+from segdistill.models.unfilled import skip_init
 from segdistill.models.zoo import resolve_spec
 
 BACKBONE = "mobilenetv2_035"
@@ -61,6 +62,17 @@ def test_a_saved_model_comes_back_bit_for_bit(tmp_path: Path, mean: tuple[float,
         assert torch.equal(_scores(loaded), _scores(network))
         assert not loaded.training
         assert loaded.classes == CLASSES
+
+
+@pytest.mark.parametrize("name", ["pspnet_r18", "segformer_b0", "mobilenetv2_035_fcn"])
+def test_a_network_that_is_filled_at_once_draws_no_random_number(name: str) -> None:
+    before = torch.get_rng_state()
+    with skip_init():
+        network = build(resolve_spec({"name": name}), 3)
+    assert torch.equal(torch.get_rng_state(), before)
+    # What no weight file holds, and what is constant, is there all the same.
+    for ours, theirs in zip(network.buffers(), build(network.spec, 3).buffers(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_saving_leaves_two_files_and_nothing_else(tmp_path: Path) -> None:

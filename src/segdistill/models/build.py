@@ -15,7 +15,7 @@ from segdistill.models.heads.fcn import FCN
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.spec import NetworkSpec, is_adapted
-from segdistill.models.unfilled import Unfilled
+from segdistill.models.unfilled import skip_init
 
 
 def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
@@ -54,7 +54,7 @@ def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
 
 def outline(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
     """The network of `spec` without contents, on the device "meta": its names and shapes take no memory."""
-    with torch.device("meta"), Unfilled():
+    with torch.device("meta"), skip_init():
         return build(spec.model_copy(update={"backbone_weights": None}), num_classes)
 
 

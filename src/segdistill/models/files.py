@@ -31,7 +31,7 @@ from segdistill.models.checkpoints.reading import names_in
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.spec import NetworkSpec, is_adapted
-from segdistill.models.unfilled import Unfilled
+from segdistill.models.unfilled import skip_init
 from segdistill.models.zoo import resolve_spec
 
 Role = Literal["student", "teacher"]
@@ -122,7 +122,7 @@ def open_model(path: str | Path | NetworkSpec, *, part: Part = "student") -> Loa
         return LoadedModel(network, classes, published.path)
     file = _weights_file(Path(path))
     spec, classes = _described(file)
-    with nullcontext() if is_adapted(spec.name) else Unfilled():
+    with nullcontext() if is_adapted(spec.name) else skip_init():
         own = build(spec, len(classes))
     load_checkpoint(own, file)
     own.classes = classes

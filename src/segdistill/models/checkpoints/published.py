@@ -21,7 +21,7 @@ from segdistill.models.checkpoints.segformer import CIRKDSegFormer, HuggingFace,
 from segdistill.models.heads import Head
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.spec import NetworkSpec
-from segdistill.models.unfilled import Unfilled
+from segdistill.models.unfilled import skip_init
 from segdistill.models.zoo import ZOO, resolve_spec
 
 LAYOUTS: dict[str, Layout] = {
@@ -57,7 +57,7 @@ class PublishedFile:
 
     def build(self) -> Segmenter:
         """The network with the file's weights, in evaluation mode."""
-        with Unfilled():
+        with skip_init():
             network = build(self.spec, self.num_classes)
         assert isinstance(network, Segmenter)
         self.fill(network)
