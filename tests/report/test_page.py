@@ -25,7 +25,7 @@ from segdistill.data import create_dataset
 from segdistill.evaluation.inference.inference import predict_classes
 from segdistill.evaluation.metrics import plain
 from segdistill.evaluation.scoring import count
-from segdistill.models.files import open_model
+from segdistill.models.open import open_model
 from segdistill.recipe.recipe import load_recipe
 from segdistill.reporting.curves import journal
 from segdistill.studies.result import ALONE, load_study

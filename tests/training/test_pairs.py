@@ -18,7 +18,8 @@ from segdistill.data.tables import label_table
 from segdistill.methods import create_method
 from segdistill.models.build import build, probe
 from segdistill.models.class_map import class_map
-from segdistill.models.files import create_model, open_model, save_model
+from segdistill.models.files import save_model
+from segdistill.models.open import create_model, open_model
 from segdistill.models.teacher import Teacher
 from segdistill.models.zoo import resolve_spec
 from segdistill.recipe.recipe import load_recipe

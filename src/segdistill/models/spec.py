@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from segdistill.core.numbers import Count, Positive
+
+Role = Literal["student", "teacher"]
+"""Which network of a distillation."""
 
 
 class NetworkSpec(BaseModel):
@@ -20,7 +23,7 @@ class NetworkSpec(BaseModel):
     channels: width of the head. auxiliary_channels: width of the auxiliary FCN head on the last stage but one, 0 for
     none. output_stride: 8, 16 or 32 where the backbone can; null for its own. backbone_weights: null, "pretrained",
     a .safetensors file, or a folder with <backbone>.safetensors.
-    mean, std: normalisation of RGB in [0,1]; default the backbone's own. bgr: the weights expect BGR.
+    mean, std: normalization of RGB in [0,1]; default the backbone's own. bgr: the weights expect BGR.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -10,7 +10,8 @@ from segdistill.core.classes import Classes
 from segdistill.core.errors import RecipeError
 from segdistill.methods import Method
 from segdistill.models.class_map import ClassMap, class_map, same_names, same_set, some, unnamed
-from segdistill.models.files import LoadedModel, open_model
+from segdistill.models.loaded import LoadedModel
+from segdistill.models.open import open_model
 from segdistill.models.teacher import Teacher
 from segdistill.recipe.recipe import Recipe
 from segdistill.recipe.teacher import TeacherConfig

@@ -15,7 +15,7 @@ from segdistill.core.errors import RecipeError
 from segdistill.evaluation.cost.cost import parameters
 from segdistill.models.adapters.taps import token_grid
 from segdistill.models.build import build
-from segdistill.models.files import create_model
+from segdistill.models.open import create_model
 from segdistill.models.zoo import resolve_spec
 
 K = 4

@@ -22,8 +22,9 @@ from segdistill.data.tables import label_table
 from segdistill.evaluation.cost.cost import parameters
 from segdistill.models.build import build, probe
 from segdistill.models.class_map import unnamed
-from segdistill.models.files import create_model, open_model, save_model
+from segdistill.models.files import save_model
 from segdistill.models.network import SegmentationNetwork
+from segdistill.models.open import create_model, open_model
 from segdistill.models.zoo import resolve_spec
 from segdistill.recipe.training import OptimizerConfig
 from segdistill.training.schedule import make_optimizer

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from segdistill.core.classes import unnamed_classes
 from segdistill.core.discovery import check_options, classes_in
 from segdistill.core.errors import RecipeError, nearest
 from segdistill.models.adapters.base import Adapter
 from segdistill.models.adapters.module import freeze_unused
+from segdistill.models.loaded import LoadedModel
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.spec import NetworkSpec
 
@@ -51,6 +54,19 @@ def build_adapted(spec: NetworkSpec, num_classes: int | None) -> SegmentationNet
     network.bgr = network.bgr or spec.bgr
     freeze_unused(network)
     return network
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A trained network of another library, taken as it is, with its own classes; `spec` names it."""
+
+    spec: NetworkSpec
+
+    def load(self) -> LoadedModel:
+        """The network with its weights, in evaluation mode."""
+        network = build_adapted(self.spec, None)
+        network.classes = network.classes or unnamed_classes(network.num_classes)
+        return LoadedModel(network.eval(), network.classes, Path(str(self.spec.name)))
 
 
 def portable_spec(spec: NetworkSpec, network: SegmentationNetwork) -> NetworkSpec:

@@ -14,8 +14,8 @@ from torch import nn
 
 from segdistill.core.errors import CheckpointError, RecipeError, nearest
 from segdistill.models.adapters.base import Adapter
-from segdistill.models.adapters.loading import fill
 from segdistill.models.adapters.module import IMAGENET_MEAN, IMAGENET_STD, ModuleNetwork
+from segdistill.models.filling import fill
 from segdistill.models.network import SegmentationNetwork
 
 _PRIVATE = "_model_class"

@@ -10,8 +10,8 @@ from torchvision import models
 from segdistill.core.classes import Classes, distinct_colors
 from segdistill.core.errors import CheckpointError, RecipeError, nearest
 from segdistill.models.adapters.base import Adapter
-from segdistill.models.adapters.loading import fill
 from segdistill.models.adapters.module import ModuleNetwork
+from segdistill.models.filling import fill
 from segdistill.models.network import SegmentationNetwork
 
 
