@@ -158,7 +158,7 @@ def test_a_teacher_without_class_names_is_taken_at_its_number(
     tiny: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     teacher = save_teacher(tmp_path / "teacher", tuple(f"class {i}" for i in range(8)), backbone="mobilenetv2_035")
-    segdistill.distill(*tiny, *SHORT, "kd", out=tmp_path / "run", teacher={"run": teacher})
+    segdistill.distill(*tiny, *SHORT, "kd", out=tmp_path / "run", teacher={"weights": teacher})
     assert "no names and are taken for the data set's 8, in the same order" in capfd.readouterr().err
     assert segdistill.evaluate(teacher, *tiny).images > 0
 

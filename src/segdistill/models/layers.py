@@ -10,7 +10,7 @@ from segdistill.core.outputs import resize
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation that survives one value a channel (a 1x1 map in a batch of one) while training.
+    """Batch normalization that survives one value a channel (a 1x1 map in a batch of one) while training.
 
     Such a batch has no variance, so the running statistics serve for it.
     """
@@ -22,7 +22,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class ConvNormAct(nn.Sequential):
-    """Convolution without bias, batch normalisation, ReLU; padded so that stride 1 keeps the size."""
+    """Convolution without bias, batch normalization, ReLU; padded so that stride 1 keeps the size."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, *, dilation: int = 1, groups: int = 1) -> None:
         padding = dilation * (kernel // 2)
@@ -34,7 +34,7 @@ class ConvNormAct(nn.Sequential):
 
 
 class SeparableConv(nn.Sequential):
-    """Depthwise 3x3 then pointwise 1x1, each with batch normalisation and ReLU."""
+    """Depthwise 3x3 then pointwise 1x1, each with batch normalization and ReLU."""
 
     def __init__(self, inputs: int, outputs: int, *, dilation: int = 1) -> None:
         super().__init__(

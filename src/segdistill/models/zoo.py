@@ -46,7 +46,15 @@ ZOO: dict[str, dict[str, Any]] = {
 
 
 def resolve_spec(options: dict[str, Any], where: str = "network") -> NetworkSpec:
-    """`options` over the zoo entry they name, checked."""
+    """What a network is made of, checked.
+
+    Args:
+        options: Fields of `NetworkSpec`, over those of the entry of the zoo that `name` is.
+        where: The recipe's key, for errors.
+
+    Raises:
+        RecipeError: No network is called so, or a field is unknown, of another type, or has no meaning for it.
+    """
     name = options.get("name")
     adapted = is_adapted(name)
     if name is not None and not adapted and name not in ZOO:

@@ -129,7 +129,7 @@ def test_cirkd_networks_see_bgr_pixels_without_their_mean(tmp_path: Path) -> Non
     network = create_model("pspnet_r18_cirkd", 19)
     pixels = torch.rand(1, 3, 8, 8)
     want = pixels.flip(1) * 255 - torch.tensor([104.00698793, 116.66876762, 122.67891434]).view(3, 1, 1)
-    torch.testing.assert_close(network.normalise(pixels), want, rtol=0, atol=1e-3)
+    torch.testing.assert_close(network.normalize(pixels), want, rtol=0, atol=1e-3)
 
 
 def test_a_vanilla_stem_is_told_from_a_deep_one(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_a_hugging_face_segformer_gives_its_own_outputs(tmp_path: Path) -> None:
     assert ours.classes is not None
     assert ours.classes.names[3] == "class 3!"
     with torch.no_grad():
-        want = theirs(pixel_values=ours.normalise(IMAGE)).logits
+        want = theirs(pixel_values=ours.normalize(IMAGE)).logits
         torch.testing.assert_close(ours(IMAGE).logits, want, rtol=1e-4, atol=1e-5)
 
 

@@ -125,8 +125,8 @@ class Published:
 def is_published(path: Path) -> bool:
     """Whether `path` looks like a published file or folder: it has no description of this library beside or in it."""
     if path.is_dir():
-        own = any((path / f"{role}.safetensors").is_file() for role in get_args(Role))
-        return (path / "config.json").is_file() and not own
+        trained_here = any((path / f"{role}.safetensors").is_file() for role in get_args(Role))
+        return (path / "config.json").is_file() and not trained_here
     if path.suffix in (".pth", ".pt", ".bin", ".ckpt"):
         return True
     return (
@@ -158,7 +158,15 @@ def read_published(path: Path, *, role: Role = "student") -> Published:
 
 
 def as_layout(network: Segmenter, layout: str) -> dict[str, Any]:
-    """The weights of `network` by the names of a published layout."""
+    """The weights of `network` by the names of a published layout.
+
+    Args:
+        network: One composed by this library.
+        layout: A key of `LAYOUTS`.
+
+    Raises:
+        CheckpointError: The layout has no names for such a network.
+    """
     if network.spec is None:
         raise CheckpointError("Only networks composed by this library can be written in a published layout.")
     return scatter(LAYOUTS[layout], network.state_dict(), _rules(layout, network.spec))
@@ -175,11 +183,11 @@ def name_in_zoo(spec: NetworkSpec) -> NetworkSpec:
 
 def same_network(a: NetworkSpec, b: NetworkSpec) -> bool:
     """Whether two networks are made of the same."""
-    return _made_of(a) == _made_of(b)
+    return _fields(a) == _fields(b)
 
 
 def same_family(a: NetworkSpec, b: NetworkSpec) -> bool:
-    """Whether two networks differ only in what published generations differ in: stem, widths, normalisation."""
+    """Whether two networks differ only in what published generations differ in: stem, widths, normalization."""
 
     def family(spec: NetworkSpec) -> tuple[str, str, bool]:
         backbone = spec.backbone.rpartition("_")[0] if spec.backbone.startswith("resnet") else spec.backbone
@@ -194,7 +202,7 @@ def head_name(spec: NetworkSpec) -> str:
     return spec.head if isinstance(spec.head, str) else str(spec.head.get("name", "fcn"))
 
 
-def _made_of(spec: NetworkSpec) -> dict[str, Any]:
+def _fields(spec: NetworkSpec) -> dict[str, Any]:
     """The fields of `spec` with every default of its head written out, to compare networks by."""
     head = {} if isinstance(spec.head, str) else {key: value for key, value in spec.head.items() if key != "name"}
     if spec.channels is not None:

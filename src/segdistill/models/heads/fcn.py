@@ -14,7 +14,7 @@ from segdistill.models.layers import ConvNormAct, Resize
 
 
 class FCN(Head):
-    """One convolution, batch normalisation and ReLU on backbone stage `stage` (negative counts from the coarsest).
+    """One convolution, batch normalization and ReLU on backbone stage `stage` (negative counts from the coarsest).
 
     stage "all": on all stages, resized to the finest and concatenated, finest first (HRNet; the convolution is then
     1x1 in published networks). channels: null for as many as come in. kernel: of the convolution.
