@@ -46,17 +46,7 @@ def create_backbone(
     norm_eps = arguments.pop("norm_eps", None)
     if output_stride is not None:
         arguments["output_stride"] = output_stride
-    try:
-        pretrained = weights == PRETRAINED
-        backbone: nn.Module = timm.create_model(variant.timm, features_only=True, pretrained=pretrained, **arguments)
-    except OSError as error:  # the hub's connection and cache errors
-        raise CheckpointError(
-            f"Can't download the pretrained weights of '{name}': {error}. Without a connection, set backbone_weights "
-            f"to a file or a folder with {name}.safetensors, or to null for random weights."
-        ) from error
-    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
-        request = "features" if output_stride is None else f"features at output stride {output_stride}"
-        raise RecipeError(f"Backbone '{name}' can't give {request} ({error or type(error).__name__}).") from error
+    backbone = _create_timm(name, variant.timm, arguments, pretrained=weights == PRETRAINED)
     actual = backbone.feature_info.reduction()[-1]  # type: ignore[operator, union-attr]
     if output_stride not in (None, actual):  # some timm networks ignore a stride they can't make
         raise RecipeError(f"Backbone '{name}' gives output stride {actual} when asked for {output_stride}.")
@@ -66,6 +56,22 @@ def create_backbone(
         set_norm_eps(backbone, *norm_eps)
     if weights is not None and weights != PRETRAINED:
         load_backbone_weights(backbone, name, Path(weights))
+    return backbone
+
+
+def _create_timm(name: str, timm_name: str, arguments: dict[str, Any], *, pretrained: bool) -> nn.Module:
+    """timm's network, its errors in words that name our backbone `name`."""
+    try:
+        backbone: nn.Module = timm.create_model(timm_name, features_only=True, pretrained=pretrained, **arguments)
+    except OSError as error:  # the hub's connection and cache errors
+        raise CheckpointError(
+            f"Can't download the pretrained weights of '{name}': {error}. Without a connection, set backbone_weights "
+            f"to a file or a folder with {name}.safetensors, or to null for random weights."
+        ) from error
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
+        stride = arguments.get("output_stride")
+        request = "features" if stride is None else f"features at output stride {stride}"
+        raise RecipeError(f"Backbone '{name}' can't give {request} ({error or type(error).__name__}).") from error
     return backbone
 
 

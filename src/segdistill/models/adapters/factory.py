@@ -82,7 +82,8 @@ class Factory(Adapter):
         if not _makes_module(factory):
             raise RecipeError(
                 f"'{attribute}' of '{path}' does not say that it makes a network. It must be a class of "
-                f"torch.nn.Module or a function annotated as such: def {attribute}(num_classes: int) -> torch.nn.Module."
+                "torch.nn.Module or a function annotated as such: "
+                f"def {attribute}(num_classes: int) -> torch.nn.Module."
             )
         return factory  # type: ignore[no-any-return]
 

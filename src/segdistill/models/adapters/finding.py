@@ -52,39 +52,31 @@ def locate_scores(
     """Run `module` once in evaluation mode to see where its scores come from; `ModuleNetwork` has the rules.
 
     Args:
-        module: Maps normalized images (N,3,H,W) to scores.
-        num_classes: K, or None for as many as it has.
+        module: See `ModuleNetwork`, as for `num_classes` (K), `divisor` and `size` (H,W).
         classifier: Path of the classifier if the user names it.
         exclude: Path of the auxiliary head, which is not the classifier.
-        divisor: What the sides of an image must be multiples of; None to try.
-        size: H,W of the images that it takes, if it takes one only.
 
     Raises:
         RecipeError: No layer is its classifier, the number of classes differs, or it takes no image.
     """
     calls: dict[str, Tensor] = {}
-    explicit = classifier if classifier is not None and not _is_output(module, classifier) else None
+    explicit = None if classifier is None or _is_output(module, classifier) else classifier
     if explicit is not None:
         submodule(module, explicit)
     with _recording(module, calls), evaluating(module):
         image, output, divisor = _run(module, divisor, size, calls.clear)
     scores = scores_in(output)
     if scores.ndim != 4 or num_classes not in (None, scores.shape[1]):
-        expected = f"N,{num_classes or 'K'},H,W"
         raise RecipeError(
-            f"{type(module).__name__} returns scores of shape {tuple(scores.shape)}, expected {expected}. "
-            "Make the network with the number of classes of the data set."
+            f"{type(module).__name__} returns scores of shape {tuple(scores.shape)}, expected "
+            f"N,{num_classes or 'K'},H,W. Make the network with the number of classes of the data set."
         )
     count = scores.shape[1]
-    if classifier is not None and explicit is None:
-        return ScoreLocation(count, None, None, False, divisor)
     if explicit is not None:
         return _explicit(module, explicit, calls, count, divisor)
-    maps = {}
-    for path, value in calls.items():
-        if _holds(value, count) and not (exclude and f"{path}.".startswith(f"{exclude}.")):
-            with suppress(RecipeError):  # tokens that form no grid are no scores
-                maps[path] = as_map(value, image, channels_last=_on_tokens(module, path, value, count))
+    if classifier is not None:  # the network's output, asked for by name
+        return ScoreLocation(count, None, None, False, divisor)
+    maps = _score_maps(module, calls, image, count, exclude)
     candidates = [path for path in maps if _classifies(module.get_submodule(path), count)]
     if not candidates:
         raise RecipeError(
@@ -97,6 +89,18 @@ def locate_scores(
     # Several classifiers may be summed, as in LR-ASPP: the first module that holds the sum has it at its stride.
     source = alone or next((path for path, value in maps.items() if _gives(scores, value)), None)
     return ScoreLocation(count, source, embedding, isinstance(module.get_submodule(embedding), nn.Linear), divisor)
+
+
+def _score_maps(
+    module: nn.Module, calls: dict[str, Tensor], image: tuple[int, int], count: int, exclude: str | None
+) -> dict[str, Tensor]:
+    """All outputs of submodules that may be scores of `count` classes, as maps (1,K,h,w), in the order they came."""
+    maps = {}
+    for path, value in calls.items():
+        if _holds(value, count) and not (exclude and f"{path}.".startswith(f"{exclude}.")):
+            with suppress(RecipeError):  # tokens that form no grid are not scores
+                maps[path] = as_map(value, image, channels_last=_on_tokens(module, path, value, count))
+    return maps
 
 
 def _explicit(module: nn.Module, path: str, calls: dict[str, Tensor], count: int, divisor: int) -> ScoreLocation:

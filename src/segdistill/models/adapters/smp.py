@@ -14,7 +14,7 @@ from torch import nn
 
 from segdistill.core.errors import CheckpointError, RecipeError, nearest
 from segdistill.models.adapters.base import Adapter
-from segdistill.models.adapters.module import IMAGENET_MEAN, IMAGENET_STD, ModuleNetwork
+from segdistill.models.adapters.module import ModuleNetwork
 from segdistill.models.filling import fill
 from segdistill.models.network import SegmentationNetwork
 
@@ -66,13 +66,10 @@ class SMP(Adapter):
                     "by smp's save_pretrained."
                 )
             module, encoder = self._from_name(smp, num_classes, weights)
-        mean, std, bgr = _normalization(smp, encoder, weights)
         return ModuleNetwork(
             module,
             num_classes=num_classes,
-            mean=mean,
-            std=std,
-            bgr=bgr,
+            **_normalization(smp, encoder, weights),
             features=self.features,
             backbone="encoder",
             divisor=module.encoder.output_stride if module.requires_divisible_input_shape else None,  # type: ignore[union-attr, arg-type]
@@ -164,14 +161,14 @@ def _load(module: nn.Module, folder: Path, *, strict: bool) -> None:
     fill(module, tensors, str(file), may_differ=() if strict else ("segmentation_head.",))
 
 
-def _normalization(smp: Any, encoder: str, weights: str | None) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
-    """Mean and std of RGB in [0,1], and whether the encoder's weights expect BGR."""
+def _normalization(smp: Any, encoder: str, weights: str | None) -> dict[str, Any]:
+    """mean and std of RGB in [0,1], and bgr, that the encoder's weights expect; those not given are ImageNet's."""
     if encoder.startswith("tu-"):
         config = timm.get_pretrained_cfg(encoder.removeprefix("tu-"), allow_unregistered=True)
-        return (tuple(config.mean), tuple(config.std), False) if config else (IMAGENET_MEAN, IMAGENET_STD, False)
+        return {"mean": tuple(config.mean), "std": tuple(config.std)} if config else {}
     if weights is None:
-        return IMAGENET_MEAN, IMAGENET_STD, False
+        return {}
     pixels = smp.encoders.get_preprocessing_params(encoder)
     unit, bgr = pixels["input_range"][1], pixels["input_space"] == "BGR"
     mean, std = ([value / unit for value in pixels[key]][:: -1 if bgr else 1] for key in ("mean", "std"))
-    return tuple(mean), tuple(std), bgr
+    return {"mean": tuple(mean), "std": tuple(std), "bgr": bgr}
