@@ -16,12 +16,13 @@ from segdistill.models.checkpoints.published import Published, as_layout
 from segdistill.models.files import OwnRun, save_model
 from segdistill.models.identify import identify
 from segdistill.models.segmenter import Segmenter
+from segdistill.models.spec import Role
 from segdistill.models.zoo import resolve_spec
 
 SPEC = resolve_spec({"name": "mobilenetv2_035_fcn"})
 
 
-def _save(folder: Path, role: str) -> Path:
+def _save(folder: Path, role: Role) -> Path:
     save_model(folder, role, build(SPEC, 3), SPEC, unnamed_classes(3), {"steps": 7})
     return folder / f"{role}.safetensors"
 

@@ -44,14 +44,14 @@ class SeparableConv(nn.Sequential):
 
 
 class Resize(nn.Module):
-    """`resize` as a part, where published networks resize whatever the size: a counter sees it even when idle."""
+    """`resize` as a module, where published networks resize whatever the size: a counter sees it even when idle."""
 
     def forward(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
         return resize(maps, size)
 
 
 class AdaptiveAveragePool(nn.Module):
-    """`adaptive_average_pool` to a square of `size`, as a part: a counter sees pooling, not products of matrices."""
+    """`adaptive_average_pool` to a square of `size`, as a module: a counter sees pooling, not products of matrices."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class AdaptiveAveragePool(nn.Module):
 def adaptive_average_pool(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Adaptive average pooling (N,C,H,W) -> (N,C,*size) as two products with small averaging matrices.
 
-    Equal to `F.adaptive_avg_pool2d` within float rounding, and unlike it exports for input sizes not known beforehand.
+    Equal to `F.adaptive_avg_pool2d` within float rounding, and unlike it exports for input sizes that are not fixed.
     """
     if size == (1, 1):
         return x.mean((-2, -1), keepdim=True)
