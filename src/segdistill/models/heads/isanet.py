@@ -47,7 +47,7 @@ class ISANet(Head):
         missing_h, missing_w = rows * block - height, columns * block - width
         top, left = missing_h // 2, missing_w // 2
         y = F.pad(x, (left, missing_w - left, top, missing_h - top))
-        # (n, block row, block column, c, row, column): one small map of far-apart positions for each position in a block
+        # (n, block row, block column, c, row, column): one map of far-apart positions for each position in a block
         y = y.view(n, c, rows, block, columns, block).permute(0, 3, 5, 1, 2, 4)
         y = self.long_range(y.reshape(-1, c, rows, columns))
         # (n, row, column, c, block row, block column): one small map for each block
