@@ -34,8 +34,8 @@ from segdistill.data.datasets.streets import Streets
 from segdistill.evaluation.inference.inference import infer, predict_classes
 from segdistill.evaluation.scoring import Counts
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
-from segdistill.models.files import create_model
 from segdistill.models.network import as_input
+from segdistill.models.open import create_model
 from segdistill.runtime.environment import describe_environment
 
 RESULTS = Path(__file__).parent / "results"

@@ -25,7 +25,7 @@ import torch
 from segdistill.core.storage import write_json, write_text
 from segdistill.evaluation.inference.inference import infer
 from segdistill.evaluation.settings import InferenceConfig
-from segdistill.models.files import create_model
+from segdistill.models.open import create_model
 from segdistill.runtime.allocator import keep_freed_memory
 from segdistill.runtime.environment import describe_environment
 

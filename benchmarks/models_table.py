@@ -38,7 +38,7 @@ def table() -> str:
         with torch.device("meta"):
             network = build(spec, CLASSES)
         whole = sum(parameter.numel() for parameter in network.parameters())
-        used = sum(p.numel() for key, p in network.named_parameters() if network.part_of(key) != "auxiliary")
+        used = sum(p.numel() for key, p in network.named_parameters() if network.section_of(key) != "auxiliary")
         network.to_empty(device="cpu")
         macs = trace(network, SIZE, torch.device("cpu")).macs.total("paper")
         head = spec.head if isinstance(spec.head, str) else spec.head["name"]

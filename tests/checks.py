@@ -15,7 +15,8 @@ from torch import Tensor
 from segdistill.core.classes import unnamed_classes
 from segdistill.core.outputs import SegOutput
 from segdistill.models.build import build
-from segdistill.models.files import load_model, save_model
+from segdistill.models.files import save_model
+from segdistill.models.open import load_model
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.zoo import resolve_spec
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from segdistill.core.outputs import SegOutput
     from segdistill.methods.base import Method, create_method
     from segdistill.models.adapters.module import wrap
-    from segdistill.models.files import create_model, load_checkpoint, load_model
+    from segdistill.models.open import create_model, load_checkpoint, load_model
     from segdistill.recipe.recipe import Recipe, load_recipe
 
 __all__ = [
@@ -67,10 +67,10 @@ _ELSEWHERE = {
     "SegdistillError": "core.errors",
     "available": "commands.listing",
     "create_method": "methods.base",
-    "create_model": "models.files",
+    "create_model": "models.open",
     "inspect": "commands.convert",
-    "load_checkpoint": "models.files",
-    "load_model": "models.files",
+    "load_checkpoint": "models.open",
+    "load_model": "models.open",
     "load_recipe": "recipe.recipe",
     "wrap": "models.adapters.module",
 }

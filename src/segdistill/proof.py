@@ -14,7 +14,7 @@ from segdistill.evaluation.inference.inference import infer
 from segdistill.evaluation.scoring import count
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.models.class_map import same_names
-from segdistill.models.files import LoadedModel, trained_record
+from segdistill.models.loaded import LoadedModel
 from segdistill.reporting.pictures import save_grid
 from segdistill.reporting.table import Proof, Row
 from segdistill.runtime.environment import describe_environment
@@ -46,7 +46,7 @@ def prove(
     times = milliseconds(networks, image)
     rows = []
     for contender, network, time in zip(contenders, networks, times, strict=True):
-        trained = trained_record(contender.model.path)
+        trained = contender.model.trained
         scores, boundary = None, None
         if same_names(contender.model.classes.names, validation.classes.names):
             own = metrics.model_copy(update={"calibration": False, "agreement": False})

@@ -266,7 +266,7 @@ def test_networks_normalise_as_openmmlab_does() -> None:
     network = create_model("mobilenetv2_035_fcn", 4)
     image = torch.from_numpy(arrays["normalize/bgr"][..., ::-1].copy()).permute(2, 0, 1)[None]
     want = torch.from_numpy(arrays["normalize/rgb_norm"]).permute(2, 0, 1)[None]
-    torch.testing.assert_close(network.normalise(as_input(image)), want, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(network.normalize(as_input(image)), want, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ class Nearest(SegmentationNetwork):
         self.centres[order] = trained
 
     def forward(self, image: Tensor) -> SegOutput:
-        pixels = self.normalise(image)
+        pixels = self.normalize(image)
         logits = -torch.stack([(pixels - centre.view(1, 3, 1, 1)).square().sum(1) for centre in self.centres], 1)
         return SegOutput(logits=logits, embedding=pixels, features=(pixels,))
 

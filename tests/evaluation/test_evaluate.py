@@ -20,7 +20,7 @@ from segdistill.core.errors import DataError, RecipeError
 from segdistill.data import create_dataset
 from segdistill.evaluation.inference.inference import predict_classes
 from segdistill.evaluation.metrics import ConfusionMatrix
-from segdistill.models.files import open_model
+from segdistill.models.open import open_model
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

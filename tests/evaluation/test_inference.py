@@ -24,7 +24,7 @@ from segdistill.evaluation.inference.inference import infer, predict_classes
 from segdistill.evaluation.inference.sliding import window_starts
 from segdistill.evaluation.inference.views import view_sizes
 from segdistill.evaluation.settings import InferenceConfig
-from segdistill.models.files import open_model
+from segdistill.models.open import open_model
 from segdistill.recipe.composition import fragments
 from segdistill.recipe.recipe import load_inference
 

@@ -20,9 +20,9 @@ from segdistill.evaluation.cost.macs import MacCounter
 from segdistill.evaluation.cost.stages import Stages
 from segdistill.evaluation.inference.inference import predict_classes
 from segdistill.models.build import build, outline
-from segdistill.models.files import create_model
 from segdistill.models.heads import Head
 from segdistill.models.layers import AdaptiveAveragePool, Resize
+from segdistill.models.open import create_model
 from segdistill.models.zoo import resolve_spec
 
 CPU, META = torch.device("cpu"), torch.device("meta")

@@ -17,7 +17,7 @@ from segdistill.data.datasets.streets import Streets
 from segdistill.evaluation.cost.cost import gflops, parameters
 from segdistill.evaluation.metrics import ConfusionMatrix
 from segdistill.evaluation.scoring import count
-from segdistill.models.files import create_model
+from segdistill.models.open import create_model
 
 
 def maps(name: str) -> tuple[np.ndarray, np.ndarray, int]:

@@ -15,7 +15,8 @@ from segdistill.core.classes import Classes
 from segdistill.core.errors import CheckpointError
 from segdistill.models.backbones import create_backbone
 from segdistill.models.build import build
-from segdistill.models.files import create_model, load_checkpoint, load_model, save_model
+from segdistill.models.files import save_model
+from segdistill.models.open import create_model, load_checkpoint, load_model
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.skip_init import skip_init
 from segdistill.models.spec import NetworkSpec

@@ -13,8 +13,8 @@ from segdistill.core.discovery import classes_in, options_of
 from segdistill.core.errors import RecipeError
 from segdistill.core.outputs import SegOutput
 from segdistill.models.build import build, probe
-from segdistill.models.files import create_model
 from segdistill.models.heads import Head
+from segdistill.models.open import create_model
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.zoo import resolve_spec
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 
 from segdistill.evaluation.cost.cost import gflops, parameters
 from segdistill.models.class_map import ClassMap
-from segdistill.models.files import create_model
 from segdistill.models.network import SegmentationNetwork
+from segdistill.models.open import create_model
 from segdistill.models.teacher import Precision, Teacher
 
 CLASSES = ClassMap(("a", "b", "c", "d"), ("x", "y"), (1, 0, None, 1))

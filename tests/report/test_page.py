@@ -19,13 +19,14 @@ from PIL import Image
 from studies import CLASSES, FILE, HOSTILE, METHOD, gain, own_data, study
 
 import segdistill
-from segdistill import distill, report, train
+from segdistill import distill, train
+from segdistill import reporting as report
 from segdistill.core.errors import DataError, RecipeError
 from segdistill.data import create_dataset
 from segdistill.evaluation.inference.inference import predict_classes
 from segdistill.evaluation.metrics import plain
 from segdistill.evaluation.scoring import count
-from segdistill.models.files import open_model
+from segdistill.models.open import open_model
 from segdistill.recipe.recipe import load_recipe
 from segdistill.reporting.curves import journal
 from segdistill.studies.result import ALONE, load_study

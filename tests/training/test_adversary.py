@@ -15,7 +15,7 @@ from forked import Forked
 
 from segdistill.methods import create_method
 from segdistill.models.build import probe
-from segdistill.models.files import create_model
+from segdistill.models.open import create_model
 from segdistill.recipe.training import OptimizerConfig
 from segdistill.training.distiller import Distiller
 from segdistill.training.schedule import make_optimizer, own_optimizers, parameters_of

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from segdistill.core.outputs import SegOutput
 from segdistill.methods import create_method
 from segdistill.models.build import probe
-from segdistill.models.files import create_model
+from segdistill.models.open import create_model
 from segdistill.models.teacher import Teacher
 from segdistill.recipe.training import TaskLossConfig
 from segdistill.training.distiller import Distiller

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 import segdistill
 from segdistill.core.errors import TrainingError
-from segdistill.models.files import trained_record
+from segdistill.models.files import read_description
 
 PLAIN = (
     "augment={crop: [32, 48], scale: [1, 1], max_class_share: 1, photometric: false}",
@@ -83,7 +83,7 @@ def test_skipped_steps_leave_nothing_behind_and_a_resumed_run_is_the_same(
     assert len(skipped) >= 2
     assert sorted([*skipped, *(line["step"] for line in journal(whole, "train"))]) == list(range(1, 11))
     assert all(value.isfinite().all() for value in load_file(whole / "student.safetensors").values())
-    assert trained_record(whole / "student.safetensors")["skipped"] == skipped
+    assert read_description(whole / "student.safetensors").trained["skipped"] == skipped
 
     with pytest.raises(TrainingError):
         train(data, "parts", epsilon, words[0])

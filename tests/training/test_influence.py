@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from segdistill.core.errors import RecipeError
 from segdistill.methods import create_method
 from segdistill.models.build import probe
-from segdistill.models.files import create_model
+from segdistill.models.open import create_model
 from segdistill.recipe.method_schedule import MethodSchedule
 from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.runtime.display import Display

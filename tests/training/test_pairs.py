@@ -18,7 +18,8 @@ from segdistill.data.tables import label_table
 from segdistill.methods import create_method
 from segdistill.models.build import build, probe
 from segdistill.models.class_map import class_map
-from segdistill.models.files import create_model, open_model, save_model
+from segdistill.models.files import save_model
+from segdistill.models.open import create_model, open_model
 from segdistill.models.teacher import Teacher
 from segdistill.models.zoo import resolve_spec
 from segdistill.recipe.recipe import load_recipe
@@ -157,7 +158,7 @@ def test_a_teacher_without_class_names_is_taken_at_its_number(
     tiny: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     teacher = save_teacher(tmp_path / "teacher", tuple(f"class {i}" for i in range(8)), backbone="mobilenetv2_035")
-    segdistill.distill(*tiny, *SHORT, "kd", out=tmp_path / "run", teacher={"run": teacher})
+    segdistill.distill(*tiny, *SHORT, "kd", out=tmp_path / "run", teacher={"weights": teacher})
     assert "no names and are taken for the data set's 8, in the same order" in capfd.readouterr().err
     assert segdistill.evaluate(teacher, *tiny).images > 0
 

@@ -19,7 +19,7 @@ from segdistill.data import create_dataset
 from segdistill.data.loading import Stream, training_batches
 from segdistill.methods import create_method
 from segdistill.models.build import build, probe
-from segdistill.models.files import create_model
+from segdistill.models.open import create_model
 from segdistill.models.spec import NetworkSpec
 from segdistill.models.teacher import Teacher
 from segdistill.recipe.recipe import load_recipe

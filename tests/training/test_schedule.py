@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from segdistill.models.files import create_model
+from segdistill.models.open import create_model
 from segdistill.recipe.training import OptimizerConfig, ScheduleConfig
 from segdistill.training.schedule import make_optimizer, set_rate
 

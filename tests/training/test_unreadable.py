@@ -17,7 +17,7 @@ from processes import in_two, trained_by
 
 import segdistill
 from segdistill.core.errors import DataError
-from segdistill.models.files import trained_record
+from segdistill.models.files import read_description
 
 SHORT = (
     "folder", "student={backbone: mobilenetv2_035, head: fcn, channels: 8, auxiliary_channels: 0}",
@@ -60,7 +60,7 @@ def test_the_limit_holds_and_a_resumed_run_is_the_same(data: Path) -> None:
     whole = train(data, "whole", *skip, "unreadable_limit=0.25", "workers=2")
     lines = journal(whole, "unreadable")
     assert sorted(line["sample"] for line in lines) == [1, 5], "each is told once"
-    assert trained_record(whole / "student.safetensors")["unreadable"] == 2
+    assert read_description(whole / "student.safetensors").trained["unreadable"] == 2
     assert len(journal(whole, "train")) == 12
 
     with pytest.raises(DataError, match=r"a\d\.png"):

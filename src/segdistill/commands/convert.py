@@ -11,23 +11,32 @@ import torch
 from segdistill.core.classes import Classes
 from segdistill.core.errors import CheckpointError, RecipeError, nearest
 from segdistill.core.storage import write_aside
+from segdistill.models.adapters.registry import Adapted
 from segdistill.models.build import outline
-from segdistill.models.checkpoints.published import LAYOUTS, Part, as_layout, open_published, same_network
+from segdistill.models.checkpoints.published import LAYOUTS, Published, as_layout, same_network
 from segdistill.models.class_map import unnamed
-from segdistill.models.files import Role, is_published, open_model, read_description, save_model, save_weights
+from segdistill.models.files import OwnRun, save_model, save_weights
+from segdistill.models.identify import identify
 from segdistill.models.segmenter import Segmenter
-from segdistill.models.spec import NetworkSpec
+from segdistill.models.spec import Role
 from segdistill.models.zoo import resolve_spec
 
-OWN = "segdistill"
+OWN = OwnRun.layout
 
 
 @dataclass(frozen=True)
 class Inspected:
     """What a weight file holds.
 
-    layout: whose names its tensors have. network: the zoo's entry that it is, None if it is none of them. made_of: the
-    network in the words of a recipe. parameters: with the auxiliary head. faults: tensors that do not fit that network.
+    Attributes:
+        path: The file.
+        layout: Whose names its tensors have: "segdistill", or one of the published layouts.
+        network: The zoo's entry that it is, None if it is none of them.
+        made_of: The network in the words of a recipe.
+        num_classes: K.
+        classes: Their names, None if the file has none.
+        parameters: How many, with the auxiliary head.
+        faults: The tensors that do not fit that network.
     """
 
     path: Path
@@ -40,12 +49,21 @@ class Inspected:
     faults: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
+        """The same as plain values for JSON."""
         return {**vars(self), "path": str(self.path)}
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A network written in another layout: the file, the layout it had and the one it has."""
+    """A network written in another layout.
+
+    Attributes:
+        path: The file that was written.
+        source: The layout it had.
+        target: The layout it has.
+        network: The zoo's entry that it is, None if it is none of them.
+        num_classes: K.
+    """
 
     path: Path
     source: str
@@ -54,59 +72,76 @@ class Converted:
     num_classes: int
 
 
-def inspect(path: str | Path, *, part: Part = "student") -> Inspected:
+def inspect(path: str | Path, *, part: Role = "student") -> Inspected:
     """Say what a weight file is without loading it into anything: layout, network, classes, parameters.
 
-    path: a published file, a Hugging Face SegFormer folder, or a run folder or file of this library. part: which
-    network of a distillation run's file.
+    Args:
+        path: A published file, a Hugging Face SegFormer folder, or a run folder or file of this library.
+        part: Which network of a distillation run's file.
+
+    Raises:
+        CheckpointError: There is no such file, or it is in no layout that this library knows.
     """
-    if is_published(Path(path)):
-        found = open_published(path, part=part)
-        names = found.classes.names if found.classes else None
-        return _inspected(found.path, found.layout, found.spec, found.num_classes, names, tuple(found.faults()))
-    file, spec, classes = read_description(Path(path))
-    return _inspected(file, OWN, spec, len(classes), classes.names, ())
+    source = _identify_file(path, part)
+    parameters = sum(p.numel() for p in outline(source.spec, source.num_classes).parameters())
+    return Inspected(
+        path=source.path,
+        layout=source.layout,
+        network=source.spec.name,
+        made_of=source.spec.model_dump(mode="json", exclude={"name", "backbone_weights"}, exclude_defaults=True),
+        num_classes=source.num_classes,
+        classes=source.classes.names if source.classes else None,
+        parameters=parameters,
+        faults=tuple(source.faults()),
+    )
 
 
 def convert(
-    path: str | Path, out: str | Path, *, layout: str = OWN, part: Part = "student", role: Role = "teacher"
+    path: str | Path, out: str | Path, *, layout: str = OWN, part: Role = "student", role: Role = "teacher"
 ) -> Converted:
     """Write the network of `path` in another layout.
 
-    layout: "segdistill" writes `<role>.safetensors` and `<role>.yaml` into the folder `out`, which every verb takes as
-    a run; a published one ("openmmlab", "cirkd", "nvlabs", ..) writes the file `out`, for the tools that read it. A
-    network that the layout can't express is refused.
+    Args:
+        path: As for `inspect`.
+        out: The folder to write, or for a published layout the file. Nothing is overwritten.
+        layout: "segdistill" writes `<role>.safetensors` and `<role>.yaml` into `out`, which every verb takes as a run;
+            a published one ("openmmlab", "cirkd", "nvlabs", ..) writes a file for the tools that read it.
+        part: Which network of a distillation run's file is read.
+        role: What the network is called in the folder that is written.
+
+    Raises:
+        CheckpointError: The network can't be read, the layout can't express it, or `out` is there already.
+        RecipeError: No layout is called so.
     """
     if layout not in (OWN, *LAYOUTS):
         raise RecipeError(f"No layout is called '{layout}'.{nearest(layout, [OWN, *LAYOUTS])}")
-    model = open_model(path, part=part)
+    source = _identify_file(path, part)
+    model = source.load()
     network = model.network
     if not isinstance(network, Segmenter) or network.spec is None:
-        raise CheckpointError(f"{path} holds a network that was not composed by this library; it has one layout.")
-    source = open_published(path, part=part).layout if is_published(Path(path)) else OWN
+        raise _one_layout(path)
     target = Path(out)
     if layout == OWN:
         if any(target.glob("*.safetensors")):
             raise CheckpointError(f"{target} already holds a network. Choose another folder.")
-        trained = {"converted_from": str(path), "layout": source}
+        trained = {"converted_from": str(path), "layout": source.layout}
         save_model(target, role, network, network.spec, model.classes, trained)
         target = target / f"{role}.safetensors"
     else:
         _write_published(network, layout, target, model.classes)
-    return Converted(target, source, layout, network.spec.name, network.num_classes)
+    return Converted(target, source.layout, layout, network.spec.name, network.num_classes)
 
 
-def _inspected(
-    path: Path,
-    layout: str,
-    spec: NetworkSpec,
-    num_classes: int,
-    classes: tuple[str, ...] | None,
-    faults: tuple[str, ...],
-) -> Inspected:
-    parameters = sum(p.numel() for p in outline(spec, num_classes).parameters())
-    made_of = spec.model_dump(mode="json", exclude={"name", "backbone_weights"}, exclude_defaults=True)
-    return Inspected(path, layout, spec.name, made_of, num_classes, classes, parameters, faults)
+def _identify_file(path: str | Path, part: Role) -> OwnRun | Published:
+    """What file `path` is; a network of another library is refused, as it has no layout to read or write."""
+    source = identify(path, role=part)
+    if isinstance(source, Adapted):
+        raise _one_layout(path)
+    return source
+
+
+def _one_layout(path: str | Path) -> CheckpointError:
+    return CheckpointError(f"{path} holds a network that was not composed by this library; it has one layout.")
 
 
 def _write_published(network: Segmenter, layout: str, out: Path, classes: Classes) -> None:
@@ -127,7 +162,8 @@ def _write_published(network: Segmenter, layout: str, out: Path, classes: Classe
         return
     content: dict[str, Any] = state
     if layout == "openmmlab":
-        named = {"CLASSES": list(classes.names), "PALETTE": [list(c) for c in classes.colors]}
-        meta = {} if unnamed(classes.names) else named
+        meta: dict[str, Any] = {}
+        if not unnamed(classes.names):
+            meta = {"CLASSES": list(classes.names), "PALETTE": [list(color) for color in classes.colors]}
         content = {"meta": meta, "state_dict": state}
     write_aside(out, lambda aside: torch.save(content, aside))

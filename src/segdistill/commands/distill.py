@@ -8,7 +8,7 @@ from typing import Any
 
 from segdistill.commands.common import _told, _with_folder
 from segdistill.data import create_dataset
-from segdistill.models.files import open_model
+from segdistill.models.open import open_model
 from segdistill.proof import Contender, prove, save_proof
 from segdistill.recipe.recipe import load_recipe
 from segdistill.reporting.table import Proof

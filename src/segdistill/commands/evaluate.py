@@ -11,7 +11,7 @@ from segdistill.data import create_dataset
 from segdistill.evaluation.metrics import Scores
 from segdistill.evaluation.scoring import Quality, count
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
-from segdistill.models.files import open_model
+from segdistill.models.open import open_model
 from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.runs.folder import RunFolder
 from segdistill.runtime.allocator import keep_freed_memory

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from segdistill.models.files import open_model
+from segdistill.models.open import open_model
 from segdistill.recipe.recipe import load_inference
 from segdistill.reporting.prediction import Prediction, predict_files
 from segdistill.runs.folder import RunFolder

@@ -1,4 +1,4 @@
-"""What `profile` is asked for: settings checked, the network found, its cost measured."""
+"""`profile`: settings are checked, the network is built or loaded, its cost is measured."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from segdistill.core.errors import RecipeError, nearest
 from segdistill.core.numbers import Count
 from segdistill.evaluation.cost.macs import Convention
 from segdistill.evaluation.cost.profile import Profile, measure
-from segdistill.models.files import create_model, open_model
+from segdistill.models.files import OwnRun
+from segdistill.models.identify import Source, identify
 from segdistill.models.network import SegmentationNetwork
+from segdistill.models.open import create_model
 from segdistill.models.spec import NetworkSpec, is_adapted
 from segdistill.models.zoo import ZOO
 from segdistill.recipe.recipe import load_recipe
@@ -51,11 +53,11 @@ class ProfileSettings(BaseModel):
 
 
 def check_settings(settings: dict[str, Any], options: dict[str, Any]) -> ProfileSettings:
-    """The settings with their types made right; `options` must be those of a network."""
-    known = {*ProfileSettings.model_fields, *NetworkSpec.model_fields} - {"name"}
+    """The settings, checked and converted; a `RecipeError` names the key that is wrong, also one of `options`."""
+    keys = {*ProfileSettings.model_fields, *NetworkSpec.model_fields} - {"name"}
     for key in options:
-        if key not in known:
-            raise RecipeError(f"Unknown key '{key}'.{nearest(key, known)}")
+        if key not in keys:
+            raise RecipeError(f"Unknown key '{key}'.{nearest(key, keys)}")
     try:
         return ProfileSettings(**settings)
     except ValidationError as error:
@@ -65,54 +67,74 @@ def check_settings(settings: dict[str, Any], options: dict[str, Any]) -> Profile
 def profile_network(
     network: str | Path | SegmentationNetwork, settings: ProfileSettings, options: dict[str, Any]
 ) -> Profile:
-    """Find or build the network and measure it."""
-    found, name, own_size = _find(network, settings, options)
-    device = _device(settings.device)
+    """Measure the network, which is built or loaded first if it is only named.
+
+    Args:
+        network: As for `profile`.
+        settings: What and how to measure.
+        options: Of a network that is built here; fields of `NetworkSpec`.
+
+    Raises:
+        RecipeError: There is no such network, or settings and options don't go with it.
+    """
+    module, name, default_size = _resolve(network, settings, options)
     return measure(
-        found,
+        module,
         name,
-        num_classes=found.num_classes,
-        size=settings.size or own_size,
+        num_classes=module.num_classes,
+        size=settings.size or default_size,
         convention=settings.convention,
         latency=settings.latency,
         runs=settings.runs,
         batch=settings.batch,
-        device=device,
+        device=_device(settings.device),
         environment=describe_environment(),
     )
 
 
-def _find(
+def _resolve(
     network: str | Path | SegmentationNetwork, settings: ProfileSettings, options: dict[str, Any]
 ) -> tuple[SegmentationNetwork, str, tuple[int, int]]:
-    """The network, its name and the size of its images."""
-    if isinstance(network, str) and network in ZOO:
-        return create_model(network, settings.num_classes or _CLASSES, **options), network, _SIZE
-    if isinstance(network, str) and is_adapted(network) and (settings.num_classes or options):
-        return create_model(network, settings.num_classes or _CLASSES, **options), network, _SIZE
-    if isinstance(network, SegmentationNetwork):
-        found, name, size = network, type(network).__name__, _SIZE
-    elif isinstance(network, nn.Module):
-        raise RecipeError(
-            f"A {type(network).__name__} is not a network of this library yet: wrap it, segdistill.wrap(..)."
-        )
-    elif is_adapted(str(network)) or Path(network).exists() or Path(network).suffix or len(Path(network).parts) > 1:
-        model = open_model(network)
-        found, name, size = model.network, str(network), _crop(model.path.parent)
+    """The network, its name, and the size of its images unless one is asked for."""
+    if isinstance(network, nn.Module):
+        module, name, size = _checked(network), type(network).__name__, _SIZE
+    elif _is_new(str(network), settings, options):
+        return create_model(str(network), settings.num_classes or _CLASSES, **options), str(network), _SIZE
     else:
+        source = identify(network)
+        module, name, size = source.load().network, str(network), _crop(source)
+    if options or settings.num_classes not in (None, module.num_classes):
+        changes = ", ".join([*options, *(["num_classes"] if settings.num_classes else [])])
+        raise RecipeError(f"{name} is built already (with {module.num_classes} classes); {changes} can't change it.")
+    return module, name, size
+
+
+def _checked(module: nn.Module) -> SegmentationNetwork:
+    if not isinstance(module, SegmentationNetwork):
         raise RecipeError(
-            f"No network of the zoo, run folder or weight file is called '{network}'.{nearest(str(network), ZOO)}"
+            f"A {type(module).__name__} is not a network of this library yet: wrap it, segdistill.wrap(..)."
         )
-    if options or settings.num_classes not in (None, found.num_classes):
-        given = ", ".join([*options, *(["num_classes"] if settings.num_classes else [])])
-        raise RecipeError(f"{name} is built already (with {found.num_classes} classes); {given} can't change it.")
-    return found, name, size
+    return module
 
 
-def _crop(folder: Path) -> tuple[int, int]:
-    """The crop that the run in `folder` was trained with; 512x512 if there is no run."""
-    recipe = RunFolder(folder).recipe
-    return load_recipe(recipe).augment.crop if recipe.is_file() else _SIZE
+def _is_new(network: str, settings: ProfileSettings, options: dict[str, Any]) -> bool:
+    """Whether `network` names one to build, not a trained one to load; a name that is neither is refused."""
+    path = Path(network)
+    if network in ZOO:
+        return True
+    if is_adapted(network) and not path.exists():
+        return bool(settings.num_classes or options)
+    if not path.exists() and not path.suffix and len(path.parts) == 1:
+        raise RecipeError(
+            f"No network of the zoo, run folder or weight file is called '{network}'.{nearest(network, ZOO)}"
+        )
+    return False
+
+
+def _crop(source: Source) -> tuple[int, int]:
+    """The crop that a run of this library was trained with; 512x512 for all else."""
+    recipe = RunFolder(source.path.parent).recipe if isinstance(source, OwnRun) else None
+    return load_recipe(recipe).augment.crop if recipe is not None and recipe.is_file() else _SIZE
 
 
 def _device(name: str | None) -> torch.device:
@@ -139,13 +161,24 @@ def profile(
 ) -> Profile:
     """Parameters, multiply-adds, activation memory and latency of a network, in all and by stage.
 
-    network: a name of the zoo, a run folder or weight file, or a network itself. num_classes: of a named network,
-    default 19. size: of the image, (H,W) or "HxW"; default 512x512, or the crop that a run was trained with.
-    convention: what counts as an operation, see `evaluation.macs`. latency: whether to time it, with the median of
-    `runs` warm runs on `batch` images. device: as "cpu" or "cuda:1"; default CUDA if there is one. options: of the
-    named network, as output_stride.
+    Args:
+        network: A name of the zoo, a run folder or weight file, or a network itself.
+        num_classes: Of a named network, default 19.
+        size: Of the image, (H,W) or "HxW"; default 512x512, or the crop that a run was trained with.
+        convention: What counts as an operation, see `evaluation.cost.macs`.
+        latency: Whether to time it.
+        runs: Warm runs, of which the median is taken.
+        batch: Images in each of them.
+        device: As "cpu" or "cuda:1"; default CUDA if there is one.
+        **options: Of the named network, as output_stride.
+
+    Returns:
+        The costs, in all and by stage.
+
+    Raises:
+        RecipeError: There is no such network, or an argument does not go with it.
     """
     settings: dict[str, Any] = {"convention": convention, "latency": latency, "runs": runs, "batch": batch}
-    given = {"num_classes": num_classes, "size": size, "device": device}
-    settings |= {key: value for key, value in given.items() if value is not None}
+    optional = {"num_classes": num_classes, "size": size, "device": device}
+    settings |= {key: value for key, value in optional.items() if value is not None}
     return profile_network(network, check_settings(settings, options), options)

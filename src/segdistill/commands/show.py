@@ -17,8 +17,8 @@ from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.colors import Pixels, colorise
 from segdistill.evaluation.boundary import edge_region
 from segdistill.evaluation.inference.inference import predict_scores
-from segdistill.models.files import open_model
 from segdistill.models.network import SegmentationNetwork
+from segdistill.models.open import open_model
 from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.reporting.activations import activation_map
 from segdistill.reporting.choice import positions

@@ -10,7 +10,7 @@ from pathlib import Path
 from segdistill.data.reading import read_image
 from segdistill.evaluation.inference.inference import infer
 from segdistill.evaluation.submission import Submission, check_submission, server_of
-from segdistill.models.files import open_model
+from segdistill.models.open import open_model
 from segdistill.recipe.recipe import load_inference
 from segdistill.reporting.prediction import image_files
 from segdistill.runs.folder import RunFolder

@@ -9,7 +9,8 @@ from typing import Any
 from segdistill.commands.common import _told, _with_folder
 from segdistill.commands.evaluate import evaluate
 from segdistill.evaluation.metrics import Scores
-from segdistill.models.files import Role, trained_record
+from segdistill.models.files import read_description
+from segdistill.models.spec import Role
 from segdistill.recipe.recipe import load_recipe
 from segdistill.training import run as runs
 
@@ -35,7 +36,7 @@ def train(*parts: str | Path, resume: bool = False, quiet: bool = False, **overr
     recipe = _with_folder(recipe, recipe.role)
     run = runs.train(recipe, resume=resume, quiet=quiet)
     done = evaluate(run.folder.path, quiet=quiet, boundary=False, calibration=False, agreement=False)
-    trained = trained_record(done.weights)
+    trained = read_description(done.weights).trained
     return Trained(
         run.folder.path, recipe.role, done.scores, trained["best_miou"], trained["best_step"], trained["seconds"]
     )

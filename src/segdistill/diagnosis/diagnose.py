@@ -26,7 +26,7 @@ from segdistill.diagnosis.scan import scan
 from segdistill.evaluation import teacher_check as agreement
 from segdistill.evaluation.finite import NonFiniteScoresError
 from segdistill.evaluation.teacher_check import Agreement
-from segdistill.models.files import open_model
+from segdistill.models.open import open_model
 from segdistill.models.teacher import Teacher
 from segdistill.recipe.recipe import Recipe
 from segdistill.recipe.teacher import TeacherConfig

@@ -1,4 +1,4 @@
-"""Backbones: any timm network that gives its stages, or a published one; weights from nowhere, a hub or a file."""
+"""Backbones: any timm network that gives its stages, or a published one; with random weights, a hub's or a file's."""
 
 from __future__ import annotations
 
@@ -25,9 +25,18 @@ def create_backbone(
 ) -> nn.Module:
     """The network `name`, of timm or of `variants`, as a stack of features, finest first.
 
-    `feature_info` tells the channels. output_stride: of the coarsest features; None for the backbone's own. weights:
-    None (random), "pretrained" (timm's, downloaded) or a path (see `load_backbone_weights`). options: further arguments
-    of timm's constructor; norm_eps of a MiT (see `set_norm_eps`).
+    Args:
+        name: The network.
+        output_stride: Of the coarsest features; None for the backbone's default.
+        weights: None (random), "pretrained" (timm's, downloaded) or a path (see `load_backbone_weights`).
+        options: Further arguments of timm's constructor; norm_eps of a MiT (see `set_norm_eps`).
+
+    Returns:
+        A module (N,3,H,W) -> list of stages (N,C,h,w); its `feature_info` has the channels and strides.
+
+    Raises:
+        RecipeError: There is no such network, or it can't give features at that stride.
+        CheckpointError: The weights can't be downloaded, are missing or do not fit.
     """
     variant = VARIANTS.get(name, Variant(name, ""))
     if not timm.is_model(variant.timm):
@@ -37,17 +46,7 @@ def create_backbone(
     norm_eps = arguments.pop("norm_eps", None)
     if output_stride is not None:
         arguments["output_stride"] = output_stride
-    try:
-        pretrained = weights == PRETRAINED
-        backbone: nn.Module = timm.create_model(variant.timm, features_only=True, pretrained=pretrained, **arguments)
-    except OSError as error:  # the hub's connection and cache errors
-        raise CheckpointError(
-            f"Can't download the pretrained weights of '{name}': {error}. Without a connection, set backbone_weights "
-            f"to a file or a folder with {name}.safetensors, or to null for random weights."
-        ) from error
-    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
-        asked = "features" if output_stride is None else f"features at output stride {output_stride}"
-        raise RecipeError(f"Backbone '{name}' can't give {asked} ({error or type(error).__name__}).") from error
+    backbone = _create_timm(name, variant.timm, arguments, pretrained=weights == PRETRAINED)
     actual = backbone.feature_info.reduction()[-1]  # type: ignore[operator, union-attr]
     if output_stride not in (None, actual):  # some timm networks ignore a stride they can't make
         raise RecipeError(f"Backbone '{name}' gives output stride {actual} when asked for {output_stride}.")
@@ -60,6 +59,22 @@ def create_backbone(
     return backbone
 
 
+def _create_timm(name: str, timm_name: str, arguments: dict[str, Any], *, pretrained: bool) -> nn.Module:
+    """timm's network, its errors in words that name our backbone `name`."""
+    try:
+        backbone: nn.Module = timm.create_model(timm_name, features_only=True, pretrained=pretrained, **arguments)
+    except OSError as error:  # the hub's connection and cache errors
+        raise CheckpointError(
+            f"Can't download the pretrained weights of '{name}': {error}. Without a connection, set backbone_weights "
+            f"to a file or a folder with {name}.safetensors, or to null for random weights."
+        ) from error
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
+        stride = arguments.get("output_stride")
+        request = "features" if stride is None else f"features at output stride {stride}"
+        raise RecipeError(f"Backbone '{name}' can't give {request} ({error or type(error).__name__}).") from error
+    return backbone
+
+
 def describe_backbone(backbone: Any) -> tuple[list[int], tuple[float, ...], tuple[float, ...]]:
     """Channels of the stages, finest first; mean and std of the RGB images in [0,1] that its weights expect."""
     config = backbone.pretrained_cfg
@@ -69,29 +84,35 @@ def describe_backbone(backbone: Any) -> tuple[list[int], tuple[float, ...], tupl
 def load_backbone_weights(backbone: nn.Module, name: str, path: Path) -> None:
     """Fill `backbone` from a file; only the classifier's side may be left over.
 
-    path: a .safetensors file with timm's names, a folder that holds `<name>.safetensors`, or a published torch file
-    (.pth) of the backbone with the names of OpenMMLab, CIRKD or NVlabs.
+    Args:
+        backbone: The network to fill.
+        name: What it is called, for the file in a folder and for errors.
+        path: A .safetensors file with timm's names, a folder that holds `<name>.safetensors`, or a published torch file
+            (.pth) of the backbone with the names of OpenMMLab, CIRKD or NVlabs.
+
+    Raises:
+        CheckpointError: There is no such file, or it is of another backbone.
     """
     file = path / f"{name}.safetensors" if path.is_dir() else path
     if not file.is_file():
         raise CheckpointError(f"No backbone weights {file}. Set backbone_weights to a file with weights of '{name}'.")
-    found = read_file(file).state
-    wanted = backbone.state_dict()
+    tensors = read_file(file).state
+    expected = backbone.state_dict()
     # As a stack of features, some timm networks write "stem.conv1" as "stem_conv1".
-    spelling = {key.replace(".", "_"): key for key in wanted}
-    renamed = {spelling.get(key.replace(".", "_"), key): value for key, value in found.items()}
-    missing = sorted(set(wanted) - set(renamed))
+    spelling = {key.replace(".", "_"): key for key in expected}
+    renamed = {spelling.get(key.replace(".", "_"), key): value for key, value in tensors.items()}
+    missing = sorted(set(expected) - set(renamed))
     misshapen = [
-        f"{key}: file {tuple(renamed[key].shape)}, network {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in renamed and renamed[key].shape != wanted[key].shape
+        f"{key}: file {tuple(renamed[key].shape)}, network {tuple(expected[key].shape)}"
+        for key in expected
+        if key in renamed and renamed[key].shape != expected[key].shape
     ]
     if missing or misshapen:
-        published = published_backbone(found, name, wanted)
+        published = published_backbone(tensors, name, expected)
         if published is None:
             raise CheckpointError(
                 f"Weights {file} are not those of backbone '{name}': {len(missing)} tensors missing "
                 f"(first {missing[:1]}), {len(misshapen)} of another shape (first {misshapen[:1]})."
             )
         renamed = published
-    backbone.load_state_dict({key: renamed[key] for key in wanted})
+    backbone.load_state_dict({key: renamed[key] for key in expected})

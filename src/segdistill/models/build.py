@@ -19,19 +19,24 @@ from segdistill.models.spec import NetworkSpec, is_adapted
 
 
 def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
-    """The network of `spec` for K = `num_classes` classes."""
+    """The network of `spec` for K = `num_classes` classes, with random weights but for its `backbone_weights`.
+
+    Raises:
+        RecipeError: The backbone or the head can't be what `spec` says.
+        CheckpointError: The weights of the backbone are missing or do not fit.
+    """
     if is_adapted(spec.name):
         return build_adapted(spec, num_classes)
     backbone = create_backbone(
         spec.backbone, output_stride=spec.output_stride, weights=spec.backbone_weights, options=spec.backbone_options
     )
-    stages, own_mean, own_std = describe_backbone(backbone)
-    named: dict[str, Any] = {"name": spec.head} if isinstance(spec.head, str) else dict(spec.head)
-    head_class = pick("segdistill.models.heads", Head, named.pop("name", "fcn"), "head")
+    stages, mean, std = describe_backbone(backbone)
+    options: dict[str, Any] = {"name": spec.head} if isinstance(spec.head, str) else dict(spec.head)
+    head_class = pick("segdistill.models.heads", Head, options.pop("name", "fcn"), "head")
     if spec.channels is not None:
-        named["channels"] = spec.channels
+        options["channels"] = spec.channels
     try:
-        head = head_class(stages, **check_options(head_class, named, "head"))
+        head = head_class(stages, **check_options(head_class, options, "head"))
         auxiliary = FCN(stages, channels=spec.auxiliary_channels, stage=-2) if spec.auxiliary_channels else None
     except IndexError as error:
         raise RecipeError(
@@ -42,8 +47,8 @@ def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
         backbone,
         head,
         num_classes=num_classes,
-        mean=spec.mean or own_mean,
-        std=spec.std or own_std,
+        mean=spec.mean or mean,
+        std=spec.std or std,
         bgr=spec.bgr,
         auxiliary=auxiliary,
         dropout=spec.dropout,

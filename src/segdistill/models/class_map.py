@@ -31,13 +31,15 @@ _SHOWN = 12
 class ClassMap:
     """Which class of the data set each class of a teacher counts as.
 
-    teacher, student: the names of the teacher's K_t classes and of the data set's K. targets: for each teacher class
-    the index of its class in the data set, None if it is dropped.
+    Attributes:
+        teacher: The names of the teacher's K_t classes.
+        student: The names of the data set's K classes.
+        targets: For each teacher class the index of its class in the data set, None if it is dropped.
 
     Called on logits z (N,K_t,h,w) it gives z' (N,K,h,w), in float32 at least:
       z'_k = log sum of exp z_c over the teacher's classes c with target k
     so softmax(z')_k is what the teacher gives to these classes together, as a share of what it gives to all classes
-    that are not dropped. A dropped class's probability goes to nobody, and where dropped classes hold nearly all of
+    that are not dropped. A dropped class's probability is lost, and where dropped classes hold nearly all of
     it, a pixel's small rest is stretched to one. A class that no teacher class maps to scores `NEVER`.
     """
 
@@ -50,7 +52,7 @@ class ClassMap:
         order = torch.tensor([source for group in groups for source in group], device=logits.device)
         # Sorted by target once, every class's sources are a view; nothing larger than the logits is made.
         chosen = logits.to(torch.promote_types(logits.dtype, torch.float32))[:, order]
-        merged = [_merge(part) for part in chosen.split([len(group) for group in groups], dim=1)]
+        merged = [_merge(scores) for scores in chosen.split([len(group) for group in groups], dim=1)]
         return torch.cat(merged, dim=1)
 
     def sources(self, target: int) -> list[int]:
@@ -64,18 +66,20 @@ class ClassMap:
 
     @property
     def uncovered(self) -> tuple[str, ...]:
-        """Names of the data set's classes that no teacher class maps to: the teacher says nothing about them."""
+        """Names of the data set's classes that no teacher class maps to: the teacher never predicts them."""
         return tuple(name for target, name in enumerate(self.student) if target not in self.targets)
 
     def describe(self) -> str:
-        """The map in words: what is merged or renamed, what is dropped, what the teacher never says."""
+        """The map in words: what is merged or renamed, what is dropped, what the teacher never predicts."""
         pairs = {name: [self.teacher[source] for source in self.sources(k)] for k, name in enumerate(self.student)}
-        changed = [f"{name} <- {' + '.join(own)}" for name, own in pairs.items() if own and own != [name]]
+        changed = [
+            f"{name} <- {' + '.join(sources)}" for name, sources in pairs.items() if sources and sources != [name]
+        ]
         covered = len(self.student) - len(self.uncovered)
         lines = [f"its {len(self.teacher)} classes are mapped to {covered} of the data set's {len(self.student)}"]
-        lines += [f"other names: {some(changed)}"] if changed else []
-        lines += [f"dropped: {some(self.dropped)}"] if self.dropped else []
-        lines += [f"it never says: {some(self.uncovered)}"] if self.uncovered else []
+        lines += [f"other names: {abbreviate(changed)}"] if changed else []
+        lines += [f"dropped: {abbreviate(self.dropped)}"] if self.dropped else []
+        lines += [f"it never says: {abbreviate(self.uncovered)}"] if self.uncovered else []
         return "; ".join(lines)
 
     def mapping(self) -> dict[Key, Key | None]:
@@ -91,9 +95,15 @@ class ClassMap:
 def class_map(source: Any, teacher: Sequence[str], student: Sequence[str]) -> ClassMap:
     """The map that a recipe's `teacher.class_map` asks for.
 
-    source: "names", a .yaml or .json file, or a mapping, of `teacher class: class of the data set, or null to drop
-    it`, each by name or index; teacher classes that a mapping leaves out are dropped. Names are compared without case,
-    spaces, underscores and hyphens.
+    Args:
+        source: "names", a .yaml or .json file, or a mapping, of `teacher class: class of the data set, or null to drop
+            it`, each by name or index; teacher classes that a mapping leaves out are dropped. Names are compared
+            without case, spaces, underscores and hyphens.
+        teacher: The names of the teacher's classes.
+        student: The names of the data set's classes.
+
+    Raises:
+        RecipeError: The source can't be read, names a class that is not there or fits several, or maps none.
     """
     if source == "names":
         targets = _by_name(tuple(teacher), tuple(student))
@@ -104,7 +114,7 @@ def class_map(source: Any, teacher: Sequence[str], student: Sequence[str]) -> Cl
     if all(target is None for target in targets):
         raise RecipeError(
             f"{_KEY}={source if not isinstance(source, Mapping) else '{..}'} maps no class of the teacher "
-            f"({some(teacher)}) to one of the data set ({some(student)}). Write a file with lines "
+            f"({abbreviate(teacher)}) to one of the data set ({abbreviate(student)}). Write a file with lines "
             f"`teacher class: class of the data set`, and set {_KEY}=FILE."
         )
     return ClassMap(tuple(teacher), tuple(student), tuple(targets))
@@ -113,10 +123,10 @@ def class_map(source: Any, teacher: Sequence[str], student: Sequence[str]) -> Cl
 def check_mapping(source: Mapping[Any, Any], where: str) -> dict[Key, Key | None]:
     """`source` if its keys are names or indices and its values names, indices or null; `where` is named if not."""
     for key, value in source.items():
-        for found, allowed in ((key, (str, int)), (value, (str, int, type(None)))):
-            if not isinstance(found, allowed) or isinstance(found, bool):
+        for entry, allowed in ((key, (str, int)), (value, (str, int, type(None)))):
+            if not isinstance(entry, allowed) or isinstance(entry, bool):
                 raise RecipeError(
-                    f"'{where}': '{key}: {value}' holds {found!r}; expected `teacher class: class of the data set`, "
+                    f"'{where}': '{key}: {value}' holds {entry!r}; expected `teacher class: class of the data set`, "
                     "each a name or an index, or null to drop it. YAML reads yes, no, on and off as true and false: "
                     "put such names in quotes."
                 )
@@ -138,17 +148,17 @@ def unnamed(names: Sequence[str]) -> bool:
     return all(re.fullmatch(rf"(class|label)?0*{index}", _plain(name)) for index, name in enumerate(names))
 
 
-def some(names: Sequence[str]) -> str:
+def abbreviate(names: Sequence[str]) -> str:
     """The names, or the first of them and how many there are."""
     more = f", ... ({len(names)} in all)" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 
 
-def _merge(part: Tensor) -> Tensor:
+def _merge(scores: Tensor) -> Tensor:
     """(N,m,h,w) -> (N,1,h,w): the score of m classes together."""
-    if part.shape[1] == 0:
-        return part.new_full((len(part), 1, *part.shape[2:]), NEVER)
-    return part if part.shape[1] == 1 else part.logsumexp(1, keepdim=True)
+    if scores.shape[1] == 0:
+        return scores.new_full((len(scores), 1, *scores.shape[2:]), NEVER)
+    return scores if scores.shape[1] == 1 else scores.logsumexp(1, keepdim=True)
 
 
 def _read(file: Path) -> dict[Key, Key | None]:
@@ -169,15 +179,15 @@ def _by_mapping(
     mapping: Mapping[Key, Key | None], teacher: Sequence[str], student: Sequence[str], where: str
 ) -> list[int | None]:
     targets: list[int | None] = [None] * len(teacher)
-    seen: dict[int, Key] = {}
+    first: dict[int, Key] = {}
     for key, value in mapping.items():
         source = _find(key, teacher, "the teacher", where)
-        if source in seen:
+        if source in first:
             raise RecipeError(
-                f"'{where}' maps the teacher's class {source} ({teacher[source]}) twice, as {seen[source]!r} and as "
+                f"'{where}' maps the teacher's class {source} ({teacher[source]}) twice, as {first[source]!r} and as "
                 f"{key!r}. Keep one of the lines."
             )
-        seen[source] = key
+        first[source] = key
         targets[source] = None if value is None else _find(value, student, "the data set", where)
     return targets
 
@@ -186,11 +196,11 @@ def _find(key: Key, names: Sequence[str], whose: str, where: str) -> int:
     """The index of the class that `key` means: a name, or an index as a number or its digits."""
     if isinstance(key, str):
         for fits in ([name == key for name in names], [_plain(key) in _spellings(name) for name in names]):
-            found = [index for index, fit in enumerate(fits) if fit]
-            if len(found) > 1:
-                raise RecipeError(f"'{where}': {key!r} fits classes {found} of {whose}. Write the index you mean.")
-            if found:
-                return found[0]
+            indices = [index for index, fit in enumerate(fits) if fit]
+            if len(indices) > 1:
+                raise RecipeError(f"'{where}': {key!r} fits classes {indices} of {whose}. Write the index you mean.")
+            if indices:
+                return indices[0]
         if not key.isdecimal():
             raise RecipeError(f"'{where}': {whose} has no class {key!r}.{nearest(key, names)}")
     index = int(key)
@@ -206,8 +216,8 @@ def _by_name(teacher: tuple[str, ...], student: tuple[str, ...]) -> list[int | N
     """For each teacher class the one of its name; else of the same spelling, else of an alias, else None."""
     if unnamed(teacher):
         raise RecipeError(
-            f"'{_KEY}': the teacher's {len(teacher)} classes have no names ({some(teacher[:3])}, ...), so they can't "
-            f"be paired by name. Write a file with lines `index: class of the data set`, and set {_KEY}=FILE."
+            f"'{_KEY}': the teacher's {len(teacher)} classes have no names ({abbreviate(teacher[:3])}, ...), so they "
+            f"can't be paired by name. Write a file with lines `index: class of the data set`, and set {_KEY}=FILE."
         )
     targets: list[int | None] = []
     for name in teacher:
@@ -240,7 +250,7 @@ def _meanings(name: str) -> frozenset[int]:
 
 @cache
 def _aliases() -> tuple[frozenset[str], ...]:
-    text = resources.files("segdistill.data").joinpath("labels", "aliases.yaml").read_text(encoding="utf-8")
+    text = resources.files("segdistill.models").joinpath("aliases.yaml").read_text(encoding="utf-8")
     return tuple(frozenset(map(_plain, group)) for group in yaml.safe_load(text)["aliases"])
 
 

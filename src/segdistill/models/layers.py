@@ -10,7 +10,7 @@ from segdistill.core.outputs import resize
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation that survives one value a channel (a 1x1 map in a batch of one) while training.
+    """Batch normalization that survives one value a channel (a 1x1 map in a batch of one) while training.
 
     Such a batch has no variance, so the running statistics serve for it.
     """
@@ -22,7 +22,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class ConvNormAct(nn.Sequential):
-    """Convolution without bias, batch normalisation, ReLU; padded so that stride 1 keeps the size."""
+    """Convolution without bias, batch normalization, ReLU; padded so that stride 1 keeps the size."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, *, dilation: int = 1, groups: int = 1) -> None:
         padding = dilation * (kernel // 2)
@@ -34,7 +34,7 @@ class ConvNormAct(nn.Sequential):
 
 
 class SeparableConv(nn.Sequential):
-    """Depthwise 3x3 then pointwise 1x1, each with batch normalisation and ReLU."""
+    """Depthwise 3x3 then pointwise 1x1, each with batch normalization and ReLU."""
 
     def __init__(self, inputs: int, outputs: int, *, dilation: int = 1) -> None:
         super().__init__(
@@ -44,14 +44,14 @@ class SeparableConv(nn.Sequential):
 
 
 class Resize(nn.Module):
-    """`resize` as a part, where published networks resize whatever the size: a counter sees it even when idle."""
+    """`resize` as a module, where published networks resize whatever the size: a counter sees it even when idle."""
 
     def forward(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
         return resize(maps, size)
 
 
 class AdaptiveAveragePool(nn.Module):
-    """`adaptive_average_pool` to a square of `size`, as a part: a counter sees pooling, not products of matrices."""
+    """`adaptive_average_pool` to a square of `size`, as a module: a counter sees pooling, not products of matrices."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class AdaptiveAveragePool(nn.Module):
 def adaptive_average_pool(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Adaptive average pooling (N,C,H,W) -> (N,C,*size) as two products with small averaging matrices.
 
-    Equal to `F.adaptive_avg_pool2d` within float rounding, and unlike it exports for input sizes not known beforehand.
+    Equal to `F.adaptive_avg_pool2d` within float rounding, and unlike it exports for input sizes that are not fixed.
     """
     if size == (1, 1):
         return x.mean((-2, -1), keepdim=True)

@@ -12,15 +12,20 @@ from torch import Tensor, nn
 from segdistill.core.classes import Classes
 from segdistill.core.outputs import SegOutput
 
-Part = Literal["backbone", "head", "auxiliary"]
+Section = Literal["backbone", "head", "auxiliary"]
+"""What a parameter of a network belongs to."""
 
 
 class SegmentationNetwork(nn.Module, ABC):
-    """What every network is to the rest of the library: RGB images in [0,1], N,3,H,W of any size -> `SegOutput`.
+    """What every network is to the rest of the library: RGB images (N,3,H,W) in [0,1] of any size -> `SegOutput`.
 
-    mean, std: the normalisation of RGB in [0,1] that the network's weights expect, and bgr: whether they expect the
-    channels the other way round; part of the network, so a teacher and a student with different ones see the same
-    batch.
+    The normalization is part of the network, so a teacher and a student with different ones see the same batch.
+
+    Args:
+        num_classes: K.
+        mean: Of RGB in [0,1], which the network's weights expect to be subtracted.
+        std: What they expect to be divided by then.
+        bgr: Whether they expect the channels the other way round.
     """
 
     mean: Tensor
@@ -37,23 +42,24 @@ class SegmentationNetwork(nn.Module, ABC):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
-    def normalise(self, image: Tensor) -> Tensor:
-        """RGB in [0,1] -> what the backbone expects."""
+    def normalize(self, image: Tensor) -> Tensor:
+        """RGB (N,3,H,W) in [0,1] -> what the backbone expects: (image - mean) / std, as BGR if `bgr`."""
         pixels = (image - self.mean) / self.std
         return pixels.flip(1) if self.bgr else pixels
 
-    def part_of(self, parameter: str) -> Part:
-        """Which part the parameter of that name belongs to.
+    def section_of(self, parameter: str) -> Section:
+        """Which section the parameter of that name belongs to.
 
-        The optimiser trains the backbone at a rate of its own, and the auxiliary head costs nothing at inference.
+        The optimizer trains the backbone at another rate, and the auxiliary head costs nothing at inference.
         """
         first = parameter.partition(".")[0].partition("_")[0]
-        return next((part for part in get_args(Part) if part == first), "head")
+        return next((section for section in get_args(Section) if section == first), "head")
 
     @abstractmethod
-    def forward(self, image: Tensor) -> SegOutput: ...
+    def forward(self, image: Tensor) -> SegOutput:
+        """RGB (N,3,H,W) in [0,1] -> logits, embedding and features, each (N,C,h,w) at its stride."""
 
 
 def as_input(image: Tensor) -> Tensor:
-    """uint8 (N,3,H,W) -> float32 in [0,1], in the memory layout that convolutions like best."""
+    """uint8 (N,3,H,W) -> float32 in [0,1], in the memory layout that convolutions are fastest in."""
     return (image.float() / 255).contiguous(memory_format=torch.channels_last)

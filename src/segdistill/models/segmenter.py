@@ -1,4 +1,4 @@
-"""A segmentation network: normalisation, backbone, head, classifier, auxiliary head."""
+"""A segmentation network: normalization, backbone, head, classifier, auxiliary head."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ from segdistill.models.spec import NetworkSpec
 
 
 class Segmenter(SegmentationNetwork):
-    """Backbone, head and classifier.
+    """Backbone, head and classifier: RGB (N,3,H,W) in [0,1] -> `SegOutput` with logits (N,K,h,w) at the head's stride.
 
-    dropout: of whole channels before the classifier, while training. auxiliary: a second head whose logits are
-    returned while training, or where `auxiliary_given`.
+    Args:
+        backbone: Gives its stages, finest first.
+        head: Makes the embedding from them.
+        num_classes: K.
+        mean: Of RGB in [0,1], which the backbone expects to be subtracted.
+        std: What it expects to be divided by then.
+        bgr: Whether it expects the channels the other way round.
+        auxiliary: A second head, whose logits are returned while training, or where `auxiliary_given`.
+        dropout: The share of whole channels that is dropped before the classifier, while training.
     """
 
     spec: NetworkSpec | None = None
@@ -44,16 +51,19 @@ class Segmenter(SegmentationNetwork):
         self.dropout = nn.Dropout2d(dropout)
         self.classifier = nn.Conv2d(head.channels, num_classes, 1)
         self.auxiliary_classifier = nn.Conv2d(auxiliary.channels, num_classes, 1) if auxiliary else None
-        for part in (self.head, self.auxiliary, self.classifier, self.auxiliary_classifier):
-            if part is not None:
-                part.apply(_initialise)
+        for module in (self.head, self.auxiliary, self.classifier, self.auxiliary_classifier):
+            if module is not None:
+                module.apply(_initialize)
 
     def forward(self, image: Tensor) -> SegOutput:
-        features = tuple(self.backbone(self.normalise(image)))
+        features = tuple(self.backbone(self.normalize(image)))
         embedding = self.head(features)
         auxiliary = None
-        wanted = self.training or self.auxiliary_wanted
-        if wanted and self.auxiliary is not None and self.auxiliary_classifier is not None:
+        if (
+            (self.training or self.auxiliary_wanted)
+            and self.auxiliary is not None
+            and self.auxiliary_classifier is not None
+        ):
             auxiliary = self.auxiliary_classifier(self.dropout(self.auxiliary(features)))
         return SegOutput(
             logits=self.classifier(self.dropout(embedding)),
@@ -63,9 +73,9 @@ class Segmenter(SegmentationNetwork):
         )
 
     def become(self, other: Segmenter) -> None:
-        """Take on the parts, and so the weights, of `other`, a network for the same classes."""
-        for name, part in other.named_children():
-            setattr(self, name, part)
+        """Take on the modules, and so the weights, of `other`, a network for the same classes."""
+        for name, module in other.named_children():
+            setattr(self, name, module)
         self.mean, self.std, self.bgr, self.spec = other.mean, other.std, other.bgr, other.spec
         self.train(self.training)
 
@@ -73,7 +83,7 @@ class Segmenter(SegmentationNetwork):
 @contextlib.contextmanager
 def auxiliary_given(network: nn.Module) -> Iterator[None]:
     """Meanwhile the network returns auxiliary logits in evaluation mode, too, if it has a head for them."""
-    segmenters = [part for part in network.modules() if isinstance(part, Segmenter)]
+    segmenters = [module for module in network.modules() if isinstance(module, Segmenter)]
     for each in segmenters:
         each.auxiliary_wanted = True
     try:
@@ -83,7 +93,7 @@ def auxiliary_given(network: nn.Module) -> Iterator[None]:
             each.auxiliary_wanted = False
 
 
-def _initialise(module: nn.Module) -> None:
+def _initialize(module: nn.Module) -> None:
     """Kaiming for convolutions that a norm follows, a small normal for classifiers (the ones with a bias)."""
     if isinstance(module, nn.Conv2d) and module.bias is None:
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from segdistill.core.numbers import Count, Positive
 
+Role = Literal["student", "teacher"]
+"""Which network of a distillation."""
+
 
 class NetworkSpec(BaseModel):
     """What a network is made of; enough to build it again.
 
-    name: a network of the zoo, whose fields the others override, or one of another library, such as "hf:FOLDER" or
-    "smp:unet/resnet18" (docs/adapters.md), with `options` of its own.
-    head: a head's name, or {name: .., options of it}.
-    channels: width of the head. auxiliary_channels: width of the auxiliary FCN head on the last stage but one, 0 for
-    none. output_stride: 8, 16 or 32 where the backbone can; null for its own. backbone_weights: null, "pretrained",
-    a .safetensors file, or a folder with <backbone>.safetensors.
-    mean, std: normalisation of RGB in [0,1]; default the backbone's own. bgr: the weights expect BGR.
+    Attributes:
+        name: A network of the zoo, whose fields the others override, or one of another library, such as "hf:FOLDER" or
+            "smp:unet/resnet18" (docs/adapters.md).
+        backbone: A timm network that gives its stages, or one of `variants`.
+        head: A head's name, or {name: .., options of it}.
+        channels: Width of the head; null for its default.
+        output_stride: 8, 16 or 32 where the backbone can; null for its default.
+        auxiliary_channels: Width of the auxiliary FCN head on the last stage but one, 0 for none.
+        dropout: The share of channels that is dropped before the classifier, while training.
+        backbone_weights: null, "pretrained", a .safetensors file, or a folder with <backbone>.safetensors.
+        backbone_options: Further arguments of the backbone.
+        mean: Of RGB in [0,1], which the weights expect to be subtracted; default the backbone's.
+        std: What they expect to be divided by then; default the backbone's.
+        bgr: Whether they expect BGR.
+        options: Of a network of another library.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,4 +1,4 @@
-"""A network in the part of a teacher: it may know other classes than the student, and see another image size."""
+"""A network as a teacher: it may have other classes than the student, and see another image size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from segdistill.core.outputs import SegOutput
 from segdistill.core.precision import DTYPES, Precision, computing_in
 from segdistill.models.class_map import ClassMap
-from segdistill.models.network import Part, SegmentationNetwork
+from segdistill.models.network import Section, SegmentationNetwork
 
 _MATRICES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 
@@ -22,8 +22,14 @@ class Teacher(SegmentationNetwork):
     antialiased when shrinking). Every map stays on the network's own grid; methods bring grids together. Logits and
     auxiliary logits go through `class_map` (None: they are the student's classes already). Embedding and features are
     the network's own.
-    precision: what the network computes in, whatever autocast says around it. Its matrices and kernels are then kept in
-    it, all else (norms, biases of norms, embeddings) in float32; logits are float32, the other maps as they come out.
+
+    Args:
+        network: The trained network.
+        class_map: From its classes to the student's.
+        input_scale: Of the image's sides.
+        precision: What the network computes in, whatever autocast is on around it. Its matrices and kernels are then
+            kept in it, all else (norms, biases of norms, embeddings) in float32; logits are float32, the other maps as
+            they come out.
     """
 
     def __init__(
@@ -47,17 +53,17 @@ class Teacher(SegmentationNetwork):
                 if isinstance(module, _MATRICES):
                     module.to(DTYPES[precision])
 
-    def part_of(self, parameter: str) -> Part:
-        return self.network.part_of(parameter.removeprefix("network."))
+    def section_of(self, parameter: str) -> Section:
+        return self.network.section_of(parameter.removeprefix("network."))
 
     def forward(self, image: Tensor) -> SegOutput:
-        output = self._computed(rescale(image, self.input_scale))
+        output = self._compute(rescale(image, self.input_scale))
         if self.class_map is None:
             return output
         auxiliary = None if output.auxiliary is None else self.class_map(output.auxiliary)
         return replace(output, logits=self.class_map(output.logits), auxiliary=auxiliary)
 
-    def _computed(self, image: Tensor) -> SegOutput:
+    def _compute(self, image: Tensor) -> SegOutput:
         if self.precision is None:
             output: SegOutput = self.network(image)
             return output

@@ -19,9 +19,14 @@ from segdistill.models.layers import Resize
 
 @dataclass(frozen=True)
 class Variant:
-    """A timm network `timm` made with `options`, then changed by `adjust`; `summary` says what it is.
+    """A timm network, made and then changed.
 
-    stride: the output stride it was published with.
+    Attributes:
+        timm: Its name in timm.
+        summary: What it is, in a line.
+        options: Arguments of timm's constructor.
+        adjust: Changes the network once it is made.
+        stride: The output stride it was published with.
     """
 
     timm: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -45,7 +46,15 @@ ZOO: dict[str, dict[str, Any]] = {
 
 
 def resolve_spec(options: dict[str, Any], where: str = "network") -> NetworkSpec:
-    """`options` over the zoo entry they name, checked."""
+    """What a network is made of, checked.
+
+    Args:
+        options: Fields of `NetworkSpec`, over those of the entry of the zoo that `name` is.
+        where: The recipe's key, for errors.
+
+    Raises:
+        RecipeError: No network is called so, or a field is unknown, of another type, or has no meaning for it.
+    """
     name = options.get("name")
     adapted = is_adapted(name)
     if name is not None and not adapted and name not in ZOO:
@@ -62,3 +71,15 @@ def resolve_spec(options: dict[str, Any], where: str = "network") -> NetworkSpec
     if not spec.backbone:
         raise RecipeError(f"Key '{where}' needs a name (of the zoo: {', '.join(ZOO)}) or a backbone and a head.")
     return spec
+
+
+def adapted_spec(name: str | Path, where: str = "network") -> NetworkSpec | None:
+    """The checked spec of a network of another library, such as "hf:FOLDER"; None for all that is a path.
+
+    Args:
+        name: The name; a path that looks like one and exists is a path.
+        where: The recipe's key, for errors.
+    """
+    if not is_adapted(name) or Path(name).exists():
+        return None
+    return resolve_spec({"name": str(name)}, where)

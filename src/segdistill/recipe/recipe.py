@@ -22,7 +22,7 @@ from segdistill.data import DatasetConfig
 from segdistill.data.augment import Augment
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.methods.base import method_class
-from segdistill.models.files import Role
+from segdistill.models.spec import Role
 from segdistill.recipe.composition import Origin, compose
 from segdistill.recipe.method_schedule import MethodSchedule
 from segdistill.recipe.renamed import name_new_key

@@ -18,8 +18,8 @@ from pydantic import (
 
 from segdistill.core.precision import Precision
 from segdistill.models.class_map import check_mapping
-from segdistill.models.spec import NetworkSpec, is_adapted
-from segdistill.models.zoo import resolve_spec
+from segdistill.models.spec import NetworkSpec
+from segdistill.models.zoo import adapted_spec, resolve_spec
 
 
 def _network(value: Any, info: ValidationInfo) -> Any:
@@ -35,8 +35,7 @@ Network = Annotated[NetworkSpec, BeforeValidator(_network)]
 def _published(value: Any) -> Any:
     """A path as text; the name of a network of another library, or a mapping with one, as a checked `NetworkSpec`."""
     if isinstance(value, str | Path):
-        adapted = is_adapted(value) and not Path(value).exists()
-        return resolve_spec({"name": str(value)}, "teacher.weights") if adapted else str(value)
+        return adapted_spec(value, "teacher.weights") or str(value)
     return resolve_spec(value, "teacher.weights") if isinstance(value, dict) else value
 
 

@@ -14,7 +14,7 @@ from segdistill.data.colors import overlay, save_mask, save_picture, with_legend
 from segdistill.data.reading import IMAGE_SUFFIXES, read_image
 from segdistill.evaluation.inference.inference import infer
 from segdistill.evaluation.settings import InferenceConfig
-from segdistill.models.files import LoadedModel
+from segdistill.models.loaded import LoadedModel
 from segdistill.runtime.allocator import keep_freed_memory
 from segdistill.runtime.display import counting
 from segdistill.runtime.processes import own_device

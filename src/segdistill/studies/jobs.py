@@ -6,7 +6,7 @@ from pathlib import Path
 
 from segdistill.core.errors import RecipeError
 from segdistill.data import create_dataset
-from segdistill.models.files import open_model
+from segdistill.models.open import open_model
 from segdistill.runs.checkpoint import NoStateError
 from segdistill.runs.folder import RunFolder
 from segdistill.studies.measurement import measure, scores_file

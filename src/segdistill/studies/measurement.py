@@ -11,7 +11,9 @@ from segdistill.core.storage import write_json
 from segdistill.data.base import SegmentationDataset
 from segdistill.evaluation.cost.cost import gflops, milliseconds, parameters
 from segdistill.evaluation.scoring import count
-from segdistill.models.files import LoadedModel, open_model, trained_record
+from segdistill.models.files import read_description
+from segdistill.models.loaded import LoadedModel
+from segdistill.models.open import open_model
 from segdistill.recipe.recipe import Recipe
 from segdistill.runs.folder import RunFolder
 from segdistill.runtime.display import counting
@@ -48,13 +50,13 @@ def outcome(label: str, run: Path, study: Path) -> Outcome:
         raise DataError(
             f"{file} does not say where the run was made: {error!r}. Delete {run} to make it again."
         ) from error
-    trained = trained_record(next(run.glob("*.safetensors")))
+    trained = read_description(next(run.glob("*.safetensors"))).trained
     return _outcome(label, trained, scores_file(run), environment, run.relative_to(study).as_posix())
 
 
 def teacher_outcome(model: LoadedModel, scores: Path, study: Path) -> Outcome:
     """The teacher, which may come from anywhere: what is not known of its training is 0."""
-    trained = {"seed": 0, "steps": 0, "batch_size": 0, "seconds": 0.0, **trained_record(model.path)}
+    trained = {"seed": 0, "steps": 0, "batch_size": 0, "seconds": 0.0, **model.trained}
     folder = model.path.parent
     inside = folder.relative_to(study).as_posix() if folder.is_relative_to(study) else str(folder)
     return _outcome("teacher", trained, scores, describe_environment(), inside)

@@ -9,8 +9,9 @@ from pathlib import Path
 from segdistill.core.classes import Classes
 from segdistill.core.errors import RecipeError
 from segdistill.methods import Method
-from segdistill.models.class_map import ClassMap, class_map, same_names, same_set, some, unnamed
-from segdistill.models.files import LoadedModel, open_model
+from segdistill.models.class_map import ClassMap, abbreviate, class_map, same_names, same_set, unnamed
+from segdistill.models.loaded import LoadedModel
+from segdistill.models.open import open_model
 from segdistill.models.teacher import Teacher
 from segdistill.recipe.recipe import Recipe
 from segdistill.recipe.teacher import TeacherConfig
@@ -40,10 +41,10 @@ def pair(model: LoadedModel, config: TeacherConfig, data: Classes) -> Pairing:
         mapped = class_map(config.class_map, names, wanted)
         notes.append(mapped.describe())
         if mapped.uncovered:
-            unused = f" (not used: {some(mapped.dropped)})" if mapped.dropped else ""
+            unused = f" (not used: {abbreviate(mapped.dropped)})" if mapped.dropped else ""
             obstacle = (
-                f"'teacher.class_map' maps no class of the teacher to {some(mapped.uncovered)}, so its scores say "
-                f"nothing about them. Map a teacher class to each{unused}, or choose a data set without them"
+                f"'teacher.class_map' maps no class of the teacher to {abbreviate(mapped.uncovered)}, so its scores "
+                f"say nothing about them. Map a teacher class to each{unused}, or choose a data set without them"
             )
     elif same_names(names, wanted):
         pass

@@ -12,9 +12,11 @@ from segdistill.data import SegmentationDataset, create_dataset
 from segdistill.data.balance import class_weights
 from segdistill.data.loading import Stream, Targets
 from segdistill.evaluation.teacher_check import require_better_than_chance
-from segdistill.models.files import LoadedModel, Role, open_model, read_weights, save_model
+from segdistill.models.files import read_weights, save_model
+from segdistill.models.loaded import LoadedModel
 from segdistill.models.network import SegmentationNetwork
-from segdistill.models.spec import NetworkSpec
+from segdistill.models.open import open_model
+from segdistill.models.spec import NetworkSpec, Role
 from segdistill.models.teacher import Teacher
 from segdistill.recipe.recipe import Recipe
 from segdistill.recipe.teacher import TeacherConfig

@@ -34,7 +34,7 @@ def make_optimizer(
         for name, parameter in module.named_parameters() if module is not None else ():
             if not parameter.requires_grad or parameter in taken:
                 continue
-            rate = 1.0 if module is student and student.part_of(name) == "backbone" else config.head_lr
+            rate = 1.0 if module is student and student.section_of(name) == "backbone" else config.head_lr
             decays = config.decay_norms or parameter.ndim > 1
             groups.setdefault((rate, decays), []).append(parameter)
     settings = [

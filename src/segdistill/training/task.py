@@ -13,9 +13,8 @@ from segdistill.core.seeds import mix
 from segdistill.data import SegmentationDataset, create_dataset
 from segdistill.methods import Method, create_method
 from segdistill.models.build import build, probe
-from segdistill.models.files import Role
 from segdistill.models.network import SegmentationNetwork
-from segdistill.models.spec import NetworkSpec
+from segdistill.models.spec import NetworkSpec, Role
 from segdistill.recipe.recipe import Recipe
 from segdistill.recipe.training import TrainingConfig
 from segdistill.training.distiller import Distiller

@@ -15,7 +15,7 @@ from segdistill.core.errors import RecipeError
 from segdistill.evaluation.cost.cost import parameters
 from segdistill.models.adapters.taps import token_grid
 from segdistill.models.build import build
-from segdistill.models.files import create_model
+from segdistill.models.open import create_model
 from segdistill.models.zoo import resolve_spec
 
 K = 4
@@ -108,7 +108,7 @@ def test_the_classifier_is_found_though_another_head_runs_after_it(softmax: bool
     assert output.logits.shape == (2, K, 9, 12)
     assert torch.equal(module.score(output.embedding), output.logits)
     scores = F.interpolate(output.logits, (33, 47), mode="bilinear", align_corners=True)
-    own = module(network.normalise(_image(33, 47)))["out"]
+    own = module(network.normalize(_image(33, 47)))["out"]
     torch.testing.assert_close(scores.softmax(1) if softmax else scores, own)
 
 
@@ -128,7 +128,7 @@ def test_a_linear_classifier_on_tokens(flat: bool, size: tuple[int, int]) -> Non
     module = Tokens(flat)
     network = segdistill.wrap(module, K).eval()
     output = network(_image(*size))
-    torch.testing.assert_close(output.logits, module(network.normalise(_image(*size)))[0])
+    torch.testing.assert_close(output.logits, module(network.normalize(_image(*size)))[0])
     assert output.embedding.shape == (2, 8, size[0] // 8, size[1] // 8)
     torch.testing.assert_close(module.classify(output.embedding.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), output.logits)
 
@@ -145,7 +145,7 @@ def test_a_network_of_multiples_takes_any_size() -> None:
     network = segdistill.wrap(module, K).eval()
     assert network(_image(33, 47)).logits.shape == (2, K, 17, 24)
     exact = network(_image(32, 48))
-    torch.testing.assert_close(exact.logits, module(network.normalise(_image(32, 48))))
+    torch.testing.assert_close(exact.logits, module(network.normalize(_image(32, 48))))
     # Padding at the bottom and right leaves the rest of an image where it was.
     torch.testing.assert_close(network(_image(32, 48)[..., :33]).logits[..., :12], exact.logits[..., :12])
 
@@ -249,7 +249,7 @@ def test_a_factory_of_your_own(factories: str) -> None:
     assert (output.embedding.shape[1], output.logits.shape[1], network.bgr) == (7, 6, True)
     teacher = segdistill.load_model(f"{factories}:trained")
     assert teacher.num_classes == 3
-    with pytest.raises(RecipeError, match=r"not known to make a network.*def unknown"):
+    with pytest.raises(RecipeError, match=r"does not say that it makes a network.*def unknown"):
         create_model(f"{factories}:unknown", 6)
     with pytest.raises(RecipeError, match=r"can't be called with \(num_classes=6, depth=3\)"):
         create_model(f"{factories}:Network", 6, options={"arguments": {"depth": 3}})
@@ -258,4 +258,4 @@ def test_a_factory_of_your_own(factories: str) -> None:
 
 
 def test_our_networks_are_unchanged_by_names_of_others() -> None:
-    assert build(resolve_spec({"name": "mobilenetv2_035_fcn"}), 3).part_of("backbone.conv_stem.weight") == "backbone"
+    assert build(resolve_spec({"name": "mobilenetv2_035_fcn"}), 3).section_of("backbone.conv_stem.weight") == "backbone"

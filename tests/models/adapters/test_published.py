@@ -23,8 +23,9 @@ from segdistill.data.tables import label_table
 from segdistill.evaluation.cost.cost import parameters
 from segdistill.models.build import build, probe
 from segdistill.models.class_map import unnamed
-from segdistill.models.files import create_model, open_model, save_model
+from segdistill.models.files import save_model
 from segdistill.models.network import SegmentationNetwork
+from segdistill.models.open import create_model, open_model
 from segdistill.models.zoo import resolve_spec
 from segdistill.recipe.training import OptimizerConfig
 from segdistill.training.schedule import make_optimizer
@@ -76,7 +77,7 @@ def test_the_scores_are_those_of_the_library(name: str, published: Publish) -> N
     image = _image(*size, n=2)
     with torch.no_grad():
         output = network(image)
-    wanted = _at_home(found, network.normalise(image))
+    wanted = _at_home(found, network.normalize(image))
     if name in MASKS:
         torch.testing.assert_close(output.logits.softmax(1), wanted / wanted.sum(1, keepdim=True))
     else:
@@ -86,7 +87,7 @@ def test_the_scores_are_those_of_the_library(name: str, published: Publish) -> N
         assert any(torch.allclose(each, wanted, atol=1e-4) for each in resized)
         assert output.logits.shape[-1] < size[-1] or name == "unet", "at its own stride"
     if name not in MASKS and not name.startswith("lraspp"):
-        classifier = network.module.get_submodule(network.found.embedding)  # type: ignore[union-attr, operator]
+        classifier = network.module.get_submodule(network.location.embedding)  # type: ignore[union-attr, operator]
         torch.testing.assert_close(classifier(output.embedding), output.logits, msg="the embedding is what it reads")
     assert output.auxiliary is None
     assert all(
@@ -128,7 +129,7 @@ def _check_parts(network: SegmentationNetwork, *, auxiliary: bool, backbone: boo
     rates = {}
     for group in make_optimizer(OptimizerConfig(lr=1.0, head_lr=10.0), network, None).param_groups:
         rates |= dict.fromkeys(group["params"], group["lr"])
-    parts = {key: network.part_of(key) for key, each in network.named_parameters() if each in rates}
+    parts = {key: network.section_of(key) for key, each in network.named_parameters() if each in rates}
     for key, each in network.named_parameters():
         assert key not in parts or rates[each] == (1.0 if parts[key] == "backbone" else 10.0)
     assert ({"backbone", "head"} <= set(parts.values())) == backbone
@@ -242,7 +243,7 @@ def test_a_network_without_class_names_says_so(published: Publish) -> None:
         ("smp:unet/resnet81", r"'resnet81'\. Did you mean 'resnet18'\?"),
         ("smp:unet", "encoder"),
         ("torchvision:fcn_resnet51", r"Did you mean 'fcn_resnet50'\?"),
-        ("module:os:system", "not known to make a network"),
+        ("module:os:system", "does not say that it makes a network"),
         ("module:no_such_package:x", "Can't import 'no_such_package'"),
         ("module:segdistill.models.layers:BatchNrm", r"Did you mean 'BatchNorm'\?"),
         ("module:segdistill", "expected module:package.module:factory"),
@@ -279,7 +280,7 @@ def test_files_that_are_not_there_are_clear(
 ) -> None:
     with pytest.raises(CheckpointError, match="there is no folder /no/where"):
         segdistill.load_model("hf:/no/where")
-    with pytest.raises(CheckpointError, match="no trained network, and there is no folder"):
+    with pytest.raises(CheckpointError, match="not a trained network, and there is no folder"):
         segdistill.load_model("smp:unet/resnet18")
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match="save_pretrained"):
@@ -313,7 +314,7 @@ def test_a_backbone_alone_starts_a_student_but_is_no_teacher(tmp_path: Path) -> 
     shared = [key for key in theirs if key.startswith("segformer.")]
     assert shared
     assert all(torch.equal(ours[key], theirs[key]) for key in shared)
-    with pytest.raises(CheckpointError, match="no trained segmentation network"):
+    with pytest.raises(CheckpointError, match="not a trained segmentation network"):
         segdistill.load_model(f"hf:{tmp_path}")
 
 

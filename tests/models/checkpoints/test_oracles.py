@@ -11,7 +11,7 @@ import torch
 from filling import FIXTURES, INDEX, NAMES, oracle_input, oracle_state
 from torch import Tensor
 
-from segdistill.models.checkpoints.published import as_layout, open_published
+from segdistill.models.checkpoints.published import as_layout, read_published
 from segdistill.models.segmenter import Segmenter
 
 ZOO_NAMES = {
@@ -24,8 +24,10 @@ ZOO_NAMES = {
 
 def _opened(state: dict[str, Tensor], folder: Path) -> tuple[Segmenter, str | None]:
     torch.save({"state_dict": state, "meta": {}}, folder / "file.pth")
-    found = open_published(folder / "file.pth")
-    return found.build(), found.zoo_name
+    published = read_published(folder / "file.pth")
+    network = published.load().network
+    assert isinstance(network, Segmenter)
+    return network, published.spec.name
 
 
 def _digest(state: dict[str, Tensor]) -> str:

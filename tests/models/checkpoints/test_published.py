@@ -17,8 +17,8 @@ import segdistill
 from segdistill.core.errors import CheckpointError
 from segdistill.models.backbones import create_backbone
 from segdistill.models.build import build
-from segdistill.models.checkpoints.published import as_layout, open_published
-from segdistill.models.files import create_model
+from segdistill.models.checkpoints.published import as_layout, read_published
+from segdistill.models.open import create_model
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.zoo import resolve_spec
 
@@ -130,7 +130,7 @@ def test_cirkd_networks_see_bgr_pixels_without_their_mean(tmp_path: Path) -> Non
     network = create_model("pspnet_r18_cirkd", 19)
     pixels = torch.rand(1, 3, 8, 8)
     want = pixels.flip(1) * 255 - torch.tensor([104.00698793, 116.66876762, 122.67891434]).view(3, 1, 1)
-    torch.testing.assert_close(network.normalise(pixels), want, rtol=0, atol=1e-3)
+    torch.testing.assert_close(network.normalize(pixels), want, rtol=0, atol=1e-3)
 
 
 def test_a_vanilla_stem_is_told_from_a_deep_one(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def plain_logits(tmp_path_factory: pytest.TempPathFactory) -> Tensor:
     """Of the file as OpenMMLab writes it."""
     path = _written(tmp_path_factory.mktemp("plain"), {"state_dict": oracle_state("pspnet_r18")})
     with torch.no_grad():
-        return open_published(path).build()(IMAGE).logits
+        return read_published(path).load().network(IMAGE).logits
 
 
 def _run(state: dict[str, Tensor], student: str, teacher: str, *, swap: bool = False) -> dict[str, Tensor]:
@@ -217,13 +217,13 @@ def test_a_hugging_face_segformer_gives_its_own_outputs(tmp_path: Path) -> None:
     config = transformers.SegformerConfig(num_labels=7, id2label={i: f"class {i}!" for i in range(7)})
     theirs = transformers.SegformerForSemanticSegmentation(config).eval()
     theirs.save_pretrained(tmp_path / "hf")
-    found = open_published(tmp_path / "hf")
-    assert found.layout == "huggingface"
-    ours = found.build()
+    published = read_published(tmp_path / "hf")
+    assert published.layout == "huggingface"
+    ours = published.load().network
     assert ours.classes is not None
     assert ours.classes.names[3] == "class 3!"
     with torch.no_grad():
-        want = theirs(pixel_values=ours.normalise(IMAGE)).logits
+        want = theirs(pixel_values=ours.normalize(IMAGE)).logits
         torch.testing.assert_close(ours(IMAGE).logits, want, rtol=1e-4, atol=1e-5)
 
 

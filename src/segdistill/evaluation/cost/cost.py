@@ -32,7 +32,7 @@ class Traced:
 
 def parameters(network: SegmentationNetwork) -> int:
     """Parameters that inference uses: all but the auxiliary head's."""
-    return sum(p.numel() for name, p in network.named_parameters() if network.part_of(name) != "auxiliary")
+    return sum(p.numel() for name, p in network.named_parameters() if network.section_of(name) != "auxiliary")
 
 
 def gflops(network: nn.Module, image: Tensor, convention: Convention = "paper") -> float:

@@ -26,10 +26,15 @@ class Adapter(ABC):
 
     @abstractmethod
     def build(self, num_classes: int | None, weights: str | None = None) -> SegmentationNetwork:
-        """The network for K = `num_classes` classes, or for None as it was published, trained and with its own K.
+        """The network.
 
-        weights: "pretrained" or None, as `backbone_weights` of a recipe. Errors: `RecipeError` for names that are not
-        there, `CheckpointError` for files.
+        Args:
+            num_classes: K; None for the network as it was published, trained and with its K.
+            weights: "pretrained" or None, as `backbone_weights` of a recipe.
+
+        Raises:
+            RecipeError: A name is not there.
+            CheckpointError: A file is not there or does not fit.
         """
 
     def portable(self, network: SegmentationNetwork) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`module:package.module:factory`: networks made by your own code."""
+"""`module:package.module:factory`: networks made by your code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Factory(Adapter):
 
     It is called as factory(num_classes=K, **arguments). Nothing else is ever called: a weight file names its factory,
     and must not be able to name `os.system`. As `teacher.weights` it is called without num_classes, and must then load
-    its own weights. The other options are those of `segdistill.wrap`; the normalisation is ImageNet's unless the
+    its own weights. The other options are those of `segdistill.wrap`; the normalization is ImageNet's unless the
     recipe's mean, std and bgr say otherwise.
     """
 
@@ -51,20 +51,20 @@ class Factory(Adapter):
 
     def build(self, num_classes: int | None, weights: str | None = None) -> SegmentationNetwork:
         if weights is not None:
-            raise RecipeError(f"'{self.name}' loads its own weights; give them as options.arguments of the factory.")
-        given = self.arguments if num_classes is None else {"num_classes": num_classes, **self.arguments}
+            raise RecipeError(f"'{self.name}' loads its weights; give them as options.arguments of the factory.")
+        arguments = self.arguments if num_classes is None else {"num_classes": num_classes, **self.arguments}
         factory = self._factory()
         try:
-            inspect.signature(factory).bind(**given)
+            inspect.signature(factory).bind(**arguments)
         except TypeError as error:
-            words = ", ".join(f"{key}={value!r}" for key, value in given.items())
-            raise RecipeError(f"'{self.name}' can't be called with ({words}): {error}.") from error
-        module = factory(**given)
+            shown = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+            raise RecipeError(f"'{self.name}' can't be called with ({shown}): {error}.") from error
+        module = factory(**arguments)
         return ModuleNetwork(module, num_classes=num_classes, **self.options)
 
     def portable(self, network: SegmentationNetwork) -> dict[str, Any]:
-        kept = {key: value for key, value in self.options.items() if value is not None}
-        return {"arguments": self.arguments, **kept}
+        options = {key: value for key, value in self.options.items() if value is not None}
+        return {"arguments": self.arguments, **options}
 
     def _factory(self) -> Callable[..., nn.Module]:
         path, _, attribute = self.source.partition(":")
@@ -81,8 +81,9 @@ class Factory(Adapter):
             raise RecipeError(f"Module '{path}' has no '{attribute}'.{nearest(attribute, vars(module))}")
         if not _makes_module(factory):
             raise RecipeError(
-                f"'{attribute}' of '{path}' is not known to make a network. It must be a class of torch.nn.Module or "
-                f"a function annotated as such: def {attribute}(num_classes: int) -> torch.nn.Module."
+                f"'{attribute}' of '{path}' does not say that it makes a network. It must be a class of "
+                "torch.nn.Module or a function annotated as such: "
+                f"def {attribute}(num_classes: int) -> torch.nn.Module."
             )
         return factory  # type: ignore[no-any-return]
 
@@ -92,5 +93,5 @@ def _makes_module(factory: Any) -> bool:
         return issubclass(factory, nn.Module)
     if not inspect.isfunction(factory):
         return False
-    made = get_type_hints(factory).get("return")
-    return isinstance(made, type) and issubclass(made, nn.Module)
+    returned = get_type_hints(factory).get("return")
+    return isinstance(returned, type) and issubclass(returned, nn.Module)

@@ -1,4 +1,4 @@
-"""Where a network makes its class scores: found by running it once and looking which module gave them."""
+"""Where a network makes its class scores: it is run once to see which module gives them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ _LEAST = (69, 101)
 
 
 @dataclass(frozen=True)
-class Found:
+class ScoreLocation:
     """The modules that make the scores of a network with K = `num_classes` classes.
 
-    scores: path of the module whose output is the logits, None for the network's own output. embedding: path of the
-    module whose input is the embedding, None for the logits themselves. channels_last: whether that module works on
-    tokens (N,L,C) or maps (N,h,w,C). divisor: what the sides of an image must be multiples of.
+    Attributes:
+        num_classes: K.
+        scores: Path of the module whose output is the logits, None for what the network returns.
+        embedding: Path of the module whose input is the embedding, None for the logits themselves.
+        channels_last: Whether that module works on tokens (N,L,C) or maps (N,h,w,C).
+        divisor: What the sides of an image must be multiples of.
     """
 
     num_classes: int
@@ -37,7 +40,7 @@ class Found:
     divisor: int
 
 
-def find(
+def locate_scores(
     module: nn.Module,
     num_classes: int | None,
     *,
@@ -45,54 +48,67 @@ def find(
     exclude: str | None,
     divisor: int | None,
     size: tuple[int, int] | None,
-) -> Found:
-    """Run `module` once in evaluation mode and find its classifier; see `ModuleNetwork` for the rules.
+) -> ScoreLocation:
+    """Run `module` once in evaluation mode to see where its scores come from; `ModuleNetwork` has the rules.
 
-    exclude: path of the auxiliary head, which is not the classifier. Raises `RecipeError` when there is none.
+    Args:
+        module: See `ModuleNetwork`, as for `num_classes` (K), `divisor` and `size` (H,W).
+        classifier: Path of the classifier if the user names it.
+        exclude: Path of the auxiliary head, which is not the classifier.
+
+    Raises:
+        RecipeError: No layer is its classifier, the number of classes differs, or it takes no image.
     """
     calls: dict[str, Tensor] = {}
-    explicit = classifier if classifier is not None and not _is_output(module, classifier) else None
+    explicit = None if classifier is None or _is_output(module, classifier) else classifier
     if explicit is not None:
         submodule(module, explicit)
     with _recording(module, calls), evaluating(module):
         image, output, divisor = _run(module, divisor, size, calls.clear)
     scores = scores_in(output)
     if scores.ndim != 4 or num_classes not in (None, scores.shape[1]):
-        wanted = f"N,{num_classes or 'K'},H,W"
         raise RecipeError(
-            f"{type(module).__name__} returns scores of shape {tuple(scores.shape)}, expected {wanted}. "
-            "Make the network with the number of classes of the data set."
+            f"{type(module).__name__} returns scores of shape {tuple(scores.shape)}, expected "
+            f"N,{num_classes or 'K'},H,W. Make the network with the number of classes of the data set."
         )
     count = scores.shape[1]
-    if classifier is not None and explicit is None:
-        return Found(count, None, None, False, divisor)
     if explicit is not None:
         return _explicit(module, explicit, calls, count, divisor)
-    maps = {}
-    for path, value in calls.items():
-        if _holds(value, count) and not (exclude and f"{path}.".startswith(f"{exclude}.")):
-            with suppress(RecipeError):  # tokens that form no grid are no scores
-                maps[path] = as_map(value, image, channels_last=_on_tokens(module, path, value, count))
+    if classifier is not None:  # the network's output, asked for by name
+        return ScoreLocation(count, None, None, False, divisor)
+    maps = _score_maps(module, calls, image, count, exclude)
     candidates = [path for path in maps if _classifies(module.get_submodule(path), count)]
     if not candidates:
         raise RecipeError(
-            f"{type(module).__name__} has no convolution or linear layer with {count} outputs, so its classifier can't "
-            f"be told. Name the module whose input is the embedding with classifier=PATH ("
+            f"{type(module).__name__} has no convolution or linear layer with {count} outputs, so its classifier is "
+            f"not clear. Name the module whose input is the embedding with classifier=PATH ("
             f"{_last(module)}), or take the scores as the embedding with classifier={OUTPUT}."
         )
     alone = next((path for path in reversed(candidates) if _gives(scores, maps[path])), None)
     embedding = alone or candidates[-1]
-    # Several classifiers may be summed, as in LR-ASPP: the first module that holds the sum has it at its own stride.
+    # Several classifiers may be summed, as in LR-ASPP: the first module that holds the sum has it at its stride.
     source = alone or next((path for path, value in maps.items() if _gives(scores, value)), None)
-    return Found(count, source, embedding, isinstance(module.get_submodule(embedding), nn.Linear), divisor)
+    return ScoreLocation(count, source, embedding, isinstance(module.get_submodule(embedding), nn.Linear), divisor)
 
 
-def _explicit(module: nn.Module, path: str, calls: dict[str, Tensor], count: int, divisor: int) -> Found:
+def _score_maps(
+    module: nn.Module, calls: dict[str, Tensor], image: tuple[int, int], count: int, exclude: str | None
+) -> dict[str, Tensor]:
+    """All outputs of submodules that may be scores of `count` classes, as maps (1,K,h,w), in the order they came."""
+    maps = {}
+    for path, value in calls.items():
+        if _holds(value, count) and not (exclude and f"{path}.".startswith(f"{exclude}.")):
+            with suppress(RecipeError):  # tokens that form no grid are not scores
+                maps[path] = as_map(value, image, channels_last=_on_tokens(module, path, value, count))
+    return maps
+
+
+def _explicit(module: nn.Module, path: str, calls: dict[str, Tensor], count: int, divisor: int) -> ScoreLocation:
     value = calls.get(path)
     if value is None or not _holds(value, count):
-        found = "nothing (it did not run)" if value is None else f"{tuple(value.shape)}"
-        raise RecipeError(f"Module '{path}' gives {found}, expected scores of {count} classes. Name the classifier.")
-    return Found(count, path, path, _on_tokens(module, path, value, count), divisor)
+        actual = "nothing (it did not run)" if value is None else f"{tuple(value.shape)}"
+        raise RecipeError(f"Module '{path}' gives {actual}, expected scores of {count} classes. Name the classifier.")
+    return ScoreLocation(count, path, path, _on_tokens(module, path, value, count), divisor)
 
 
 def _run(
@@ -144,7 +160,7 @@ def _recording(module: nn.Module, calls: dict[str, Tensor]) -> Iterator[None]:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and afterwards every submodule's own mode again."""
+    """Evaluation mode, and afterwards every submodule's former mode again."""
     modes = [(inner, inner.training) for inner in module.modules()]
     module.eval()
     try:
@@ -203,4 +219,4 @@ def _close(a: Tensor, b: Tensor) -> bool:
 
 def _last(module: nn.Module) -> str:
     paths = [path for path, inner in module.named_modules() if path and not list(inner.children())]
-    return "its last modules are " + ", ".join(paths[-4:]) if paths else "it has no modules of its own"
+    return "its last modules are " + ", ".join(paths[-4:]) if paths else "it has no submodules"

@@ -37,13 +37,17 @@ class HuggingFace(Adapter):
     Semantic segmentation models (SegFormer, UPerNet, DPT, BEiT, Data2Vec, MobileNetV2, MobileViT) and mask classifiers
     (MaskFormer, Mask2Former, OneFormer, EoMT), which become per-pixel class scores. Weights are loaded, never code.
     With another number of classes than the saved one the classifier starts at random; so does the head of a folder
-    that holds a backbone only. The normalisation is that of preprocessor_config.json, or ImageNet's. DPT, BEiT,
+    that holds a backbone only. The normalization is that of preprocessor_config.json, or ImageNet's. DPT, BEiT,
     Data2Vec and EoMT take images of one size; images are resized to it.
 
-    pretrained: take the weights too, not the architecture alone. features, classifier: see `ModuleNetwork`; default the
-    maps that the head reads. size: H,W that images are resized to, for another model of one size. config: a
-    transformers configuration, to build from it without the folder and its weights. task_tokens: the token ids of
-    OneFormer's task "the task is semantic"; default by the tokenizer of the folder.
+    Args:
+        source: The id or folder.
+        pretrained: Take the weights too, not the architecture alone.
+        classifier: See `ModuleNetwork`.
+        features: See `ModuleNetwork`; default the maps that the head reads.
+        size: H,W that images are resized to, for another model of one size.
+        config: A transformers configuration, to build from it without the folder and its weights.
+        task_tokens: The token ids of OneFormer's task "the task is semantic"; default by the tokenizer of the folder.
     """
 
     prefix: ClassVar[str] = "hf"
@@ -71,10 +75,10 @@ class HuggingFace(Adapter):
         transformers = _library()
         if weights is not None:
             raise RecipeError(
-                f"'{self.name}' brings its own weights; backbone_weights has no meaning. Use options.pretrained."
+                f"'{self.name}' brings its weights; backbone_weights has no meaning. Use options.pretrained."
             )
         config = self._read_config(transformers)
-        published = _class_names(config)
+        class_names = _class_names(config)
         if num_classes is not None and num_classes != config.num_labels:
             config.num_labels = num_classes
         if hasattr(config, "is_training"):
@@ -83,28 +87,17 @@ class HuggingFace(Adapter):
         module = (
             self._load(transformers, config, frozen=num_classes is None) if load else self._make(transformers, config)
         )
-        mean, std, bgr = self._normalisation(transformers)
-        size = self.size or _own_size(config)
-        network: SegmentationNetwork
-        if config.model_type in _MASKS:
-            if self.classifier is not None or self.features is not None:
-                raise RecipeError(
-                    f"'{self.name}' is a mask classifier; options.classifier and features are not for it."
-                )
-            decoder, backbone = _MASKS[config.model_type]
-            task = self._task(transformers, config) if config.model_type == "oneformer" else None
-            network = MaskNetwork(
-                module,
-                num_classes=config.num_labels,
-                mean=mean,
-                std=std,
-                decoder=decoder,
-                backbone=backbone,
-                task=task,
-                size=size,
-            )
-        else:
-            network = ModuleNetwork(
+        network = self._wrap(transformers, config, module)
+        if class_names and len(class_names) == config.num_labels:
+            network.classes = Classes(class_names, distinct_colors(len(class_names)))
+        return network
+
+    def _wrap(self, transformers: Any, config: Any, module: nn.Module) -> SegmentationNetwork:
+        """The model as a network, by its kind: one that scores pixels, or one that classifies masks."""
+        mean, std, bgr = self._normalization(transformers)
+        size = self.size or _image_size(config)
+        if config.model_type not in _MASKS:
+            return ModuleNetwork(
                 module,
                 num_classes=config.num_labels,
                 mean=mean,
@@ -115,9 +108,19 @@ class HuggingFace(Adapter):
                 backbone=_backbone(module),
                 size=size,
             )
-        if published and len(published) == config.num_labels:
-            network.classes = Classes(published, distinct_colors(len(published)))
-        return network
+        if self.classifier is not None or self.features is not None:
+            raise RecipeError(f"'{self.name}' is a mask classifier; options.classifier and features are not for it.")
+        decoder, backbone = _MASKS[config.model_type]
+        return MaskNetwork(
+            module,
+            num_classes=config.num_labels,
+            mean=mean,
+            std=std,
+            decoder=decoder,
+            backbone=backbone,
+            task=self._task(transformers, config) if config.model_type == "oneformer" else None,
+            size=size,
+        )
 
     def portable(self, network: SegmentationNetwork) -> dict[str, Any]:
         module: Any = network.module
@@ -125,13 +128,13 @@ class HuggingFace(Adapter):
         for private in ("_name_or_path", "architectures", "dtype"):
             config.pop(private, None)
         task = getattr(network, "task", None)
-        kept = {
+        options = {
             "classifier": self.classifier,
             "features": self.features,
             "size": self.size,
             "task_tokens": None if task is None else task.flatten().tolist(),
         }
-        return {"config": config, **{key: value for key, value in kept.items() if value is not None}}
+        return {"config": config, **{key: value for key, value in options.items() if value is not None}}
 
     def _read_config(self, transformers: Any) -> Any:
         if self.config is not None:
@@ -147,7 +150,7 @@ class HuggingFace(Adapter):
         if config.model_type not in kinds:
             raise RecipeError(
                 f"'{self.name}' is of model_type '{config.model_type}', which does not score classes pixel by pixel. "
-                f"Known: {', '.join(kinds)}."
+                f"Those that do: {', '.join(kinds)}."
             )
         return config
 
@@ -158,8 +161,8 @@ class HuggingFace(Adapter):
         new = sorted({*report["missing_keys"], *(str(entry[0]) for entry in report["mismatched_keys"])})
         if frozen and new:
             raise CheckpointError(
-                f"'{self.name}' is no trained segmentation network: {len(new)} of its tensors are not in the file "
-                f"(first {new[0]}). Train it here (teacher.network) or name another."
+                f"'{self.name}' is not a trained segmentation network: {len(new)} of its tensors are not in the "
+                f"file (first {new[0]}). Train it here (teacher.network) or name another."
             )
         backbone = _MASKS[config.model_type][1] if config.model_type in _MASKS else _backbone(module)
         if backbone is not None and new and all(key.startswith(f"{backbone}.") for key in new):
@@ -175,7 +178,7 @@ class HuggingFace(Adapter):
             raise _missing(self.name, error) from error
 
     def _from_files(self, cls: Any, **arguments: Any) -> Any:
-        """`cls.from_pretrained` of the source, with an error for people."""
+        """`cls.from_pretrained` of the source, with a readable error."""
         source = self.source
         if source.startswith((".", "/", "~")) and not Path(source).expanduser().is_dir():
             raise CheckpointError(f"'{self.name}': there is no folder {source}.")
@@ -183,7 +186,7 @@ class HuggingFace(Adapter):
             return cls.from_pretrained(str(Path(source).expanduser()), trust_remote_code=False, **arguments)
         except ImportError as error:
             raise _missing(self.name, error) from error
-        except Exception as error:  # a config that was meddled with breaks a network in any place
+        except Exception as error:  # a config that was edited can break a network anywhere
             first = str(error).strip().partition("\n")[0] or type(error).__name__
             where = "" if Path(source).is_dir() else f" There is no folder {source}, so the Hugging Face hub was asked."
             raise CheckpointError(
@@ -191,19 +194,19 @@ class HuggingFace(Adapter):
                 "a model on the hub and a connection to it."
             ) from error
 
-    def _normalisation(self, transformers: Any) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
+    def _normalization(self, transformers: Any) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
         """Mean and std of RGB in [0,1], and whether the network wants BGR."""
         if self.config is not None:
             return IMAGENET_MEAN, IMAGENET_STD, False  # whoever saved the config saved them beside it
         try:
-            found, _ = transformers.ImageProcessingMixin.get_image_processor_dict(str(Path(self.source).expanduser()))
+            saved, _ = transformers.ImageProcessingMixin.get_image_processor_dict(str(Path(self.source).expanduser()))
         except (OSError, ValueError):
-            found = {}
-        bgr = bool(found.get("do_flip_channel_order", False))
+            saved = {}
+        bgr = bool(saved.get("do_flip_channel_order", False))
         # y = (255 f x - mean) / std for x in [0,1] and the processor's factor f.
-        unit = 255 * float(found.get("rescale_factor", 1 / 255)) if found.get("do_rescale", True) else 255.0
-        mean, std = found.get("image_mean") or IMAGENET_MEAN, found.get("image_std") or IMAGENET_STD
-        if not found.get("do_normalize", not bgr):  # MobileViT: BGR, and nothing else
+        unit = 255 * float(saved.get("rescale_factor", 1 / 255)) if saved.get("do_rescale", True) else 255.0
+        mean, std = saved.get("image_mean") or IMAGENET_MEAN, saved.get("image_std") or IMAGENET_STD
+        if not saved.get("do_normalize", not bgr):  # MobileViT: BGR, and nothing else
             mean, std = (0.0,) * 3, (1.0,) * 3
         return tuple(value / unit for value in mean), tuple(value / unit for value in std), bgr
 
@@ -213,14 +216,14 @@ class HuggingFace(Adapter):
         if self.config is not None:
             raise RecipeError(f"'{self.name}' is a OneFormer; it needs options.task_tokens beside options.config.")
         tokenizer = self._from_files(transformers.AutoTokenizer)
-        words = tokenizer.tokenize(_TASK)  # without its files, transformers gives a tokenizer that knows no word
+        words = tokenizer.tokenize(_TASK)  # without its files, transformers gives a tokenizer without words
         if not words or tokenizer.unk_token in words:
             raise CheckpointError(
                 f"'{self.name}' is a OneFormer without its tokenizer (vocab.json, merges.txt). Put it beside the "
                 f'model, or give the token ids of "{_TASK}" as options.task_tokens.'
             )
-        found = tokenizer(_TASK, padding="max_length", max_length=config.task_seq_len, truncation=True)
-        pairs = zip(found["input_ids"], found["attention_mask"], strict=True)
+        tokens = tokenizer(_TASK, padding="max_length", max_length=config.task_seq_len, truncation=True)
+        pairs = zip(tokens["input_ids"], tokens["attention_mask"], strict=True)
         return tuple(token * mask for token, mask in pairs)  # padding is 0, as OneFormerProcessor has it
 
 
@@ -246,7 +249,7 @@ def _loader(transformers: Any, config: Any) -> Any:
     return transformers.AutoModelForUniversalSegmentation if masks else transformers.AutoModelForSemanticSegmentation
 
 
-def _own_size(config: Any) -> tuple[int, int] | None:
+def _image_size(config: Any) -> tuple[int, int] | None:
     size = getattr(config, "image_size", None) if config.model_type in _ONE_SIZE else None
     if size is None:
         return None

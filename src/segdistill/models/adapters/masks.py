@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from segdistill.core.outputs import SegOutput
 from segdistill.models.adapters.module import fit
 from segdistill.models.adapters.taps import maps_in, tap
-from segdistill.models.network import Part, SegmentationNetwork
+from segdistill.models.network import Section, SegmentationNetwork
 
 _LEAST = 1e-8
 
@@ -20,14 +20,22 @@ class MaskNetwork(SegmentationNetwork):
 
     Class scores of a pixel, as the published evaluation makes them:
         s_k = sum over q of softmax(class logits of q)_k * sigmoid(mask logit of q),    k < K ("no object" left out)
-    logits = log s, clamped, in float32, so that their softmax is s, normalised. embedding: the pixel decoder's map,
+    logits = log s, clamped, in float32, so that their softmax is s, normalized. embedding: the pixel decoder's map,
     of which the masks are made. features: the backbone's stages, or the embedding for a network that has none.
 
-    decoder: path of the module that gives the embedding. backbone: path of the backbone. task: token ids of OneFormer's
-    task, "the task is semantic". size: H,W that images are resized to, for networks of one size.
+    Args:
+        module: The mask classifier of transformers.
+        num_classes: K.
+        mean: Of RGB in [0,1], which the module expects to be subtracted.
+        std: What it expects to be divided by then.
+        decoder: Path of the module that gives the embedding.
+        backbone: Path of the backbone, None if it has none.
+        task: Token ids of OneFormer's task, "the task is semantic".
+        size: H,W that images are resized to, for networks of one size.
     """
 
     task: Tensor | None
+    """Token ids of OneFormer's task (1,L)."""
     keeps_tensors = True  # transformers caches position embeddings
 
     def __init__(
@@ -52,7 +60,7 @@ class MaskNetwork(SegmentationNetwork):
         self.register_buffer("task", tokens, persistent=False)
 
     def forward(self, image: Tensor) -> SegOutput:
-        pixels = fit(self.normalise(image), size=self.size)
+        pixels = fit(self.normalize(image), size=self.size)
         task = {} if self.task is None else {"task_inputs": self.task.expand(len(image), -1)}
         output = self.module(pixel_values=pixels, **task)
         logits = per_pixel(output.class_queries_logits, output.masks_queries_logits)
@@ -64,7 +72,7 @@ class MaskNetwork(SegmentationNetwork):
                 each.clear()
         return SegOutput(logits=logits, embedding=embedding, features=stages)
 
-    def part_of(self, parameter: str) -> Part:
+    def section_of(self, parameter: str) -> Section:
         inside = self._backbone is not None and parameter.startswith(f"module.{self._backbone}.")
         return "backbone" if inside else "head"
 
@@ -79,5 +87,5 @@ def per_pixel(classes: Tensor, masks: Tensor) -> Tensor:
 
 def _mask_features(decoded: object) -> Tensor:
     """The map that the masks are made of: MaskFormer calls it last_hidden_state, the later ones mask_features."""
-    found = getattr(decoded, "mask_features", None)
-    return found if isinstance(found, Tensor) else decoded.last_hidden_state  # type: ignore[attr-defined]
+    features = getattr(decoded, "mask_features", None)
+    return features if isinstance(features, Tensor) else decoded.last_hidden_state  # type: ignore[attr-defined]

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.core.outputs import SegOutput
-from segdistill.models.adapters.finding import evaluating, find
+from segdistill.models.adapters.finding import evaluating, locate_scores
 from segdistill.models.adapters.taps import Tap, as_map, maps_in, scores_in, submodule, tap
-from segdistill.models.network import Part, SegmentationNetwork
+from segdistill.models.network import Section, SegmentationNetwork
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -21,24 +21,36 @@ _INPUT = ":input"
 
 
 class ModuleNetwork(SegmentationNetwork):
-    """A wrapped module that maps normalised images N,3,H,W to class scores.
+    """A wrapped module that maps normalized images (N,3,H,W) to class scores, called on RGB in [0,1] of any size.
 
     The scores may be a tensor, the first of a tuple or list, 'out' or 'logits' of a mapping, or an object's .logits.
     The module runs once here, in evaluation mode, to find its classifier: the last convolution or linear layer with K
     outputs that gives the scores, as they are or resized. Its output is the logits and its input the embedding, at
-    their own stride, whatever the module does to the scores afterwards. Where no single layer gives the scores (a sum
-    of two classifiers) the logits are the first map that equals them, or the scores themselves, and the embedding is
-    the input of the last such layer. A layer on tokens, (N,L,C) or (N,h,w,C), is read as a map.
+    their stride, whatever the module does to the scores afterwards. Where no single layer gives the scores (a sum of
+    two classifiers) the logits are the first map that equals them, or the scores themselves, and the embedding is the
+    input of the last such layer. A layer on tokens, (N,L,C) or (N,h,w,C), is read as a map.
 
-    classifier: path of the classifier in the module, to name it instead; "output" takes the scores as logits and as
-    embedding. features: paths of modules whose output holds feature maps, or "path:input" for what goes in; default
-    the embedding alone. auxiliary: path of a second head whose scores are returned while training, default the
-    module's child called aux...; backbone: path whose parameters are the backbone's, default all but the classifier.
-    divisor: what sides of images must be multiples of (images are padded with their border at the bottom and right,
-    and the maps cut back), default found by trying. size: H,W of the images that the module takes, if it takes one
-    only; images are resized to it, and the maps stay on the grid of that size.
-    Errors: `RecipeError` for a path that is not there, a classifier that can't be told, other than `num_classes`
-    scores. num_classes: None for as many as the module has.
+    Args:
+        module: The module to wrap.
+        num_classes: K; None for as many as the module has.
+        mean: Of RGB in [0,1], which the module expects to be subtracted.
+        std: What it expects to be divided by then.
+        bgr: Whether it expects the channels the other way round.
+        classifier: Path of the classifier in the module, to name it instead of finding it; "output" takes the scores
+            as logits and as embedding.
+        features: Paths of modules whose output holds feature maps, or "path:input" for what goes in; default the
+            embedding alone.
+        auxiliary: Path of a second head whose scores are returned while training, default the module's child called
+            aux...
+        backbone: Path whose parameters are the backbone's, default all but the classifier.
+        divisor: What sides of images must be multiples of (images are padded with their border at the bottom and
+            right, and the maps cut back), default found by trying.
+        size: H,W of the images that the module takes, if it takes one only; images are resized to it, and the maps
+            stay on the grid of that size.
+
+    Raises:
+        RecipeError: A path is not there, no layer is clearly the classifier, or there are other than `num_classes`
+            scores.
     """
 
     def __init__(
@@ -60,28 +72,32 @@ class ModuleNetwork(SegmentationNetwork):
         for path in (auxiliary, backbone):
             if path is not None:
                 submodule(module, path)
-        found = find(module, num_classes, classifier=classifier, exclude=auxiliary, divisor=divisor, size=size)
-        super().__init__(num_classes=found.num_classes, mean=mean, std=std, bgr=bgr)
+        location = locate_scores(
+            module, num_classes, classifier=classifier, exclude=auxiliary, divisor=divisor, size=size
+        )
+        super().__init__(num_classes=location.num_classes, mean=mean, std=std, bgr=bgr)
         self.module = module
-        self.found = found
+        self.location = location
         self.size = size
         self._auxiliary = auxiliary
         self._backbone = backbone
         self._features = tuple(features)
-        paths = {path.removesuffix(_INPUT) for path in (found.scores, found.embedding, auxiliary, *features) if path}
+        paths = {
+            path.removesuffix(_INPUT) for path in (location.scores, location.embedding, auxiliary, *features) if path
+        }
         self._taps: dict[str, Tap] = {path: tap(module, path) for path in sorted(paths)}
 
     def forward(self, image: Tensor) -> SegOutput:
-        pixels = fit(self.normalise(image), divisor=self.found.divisor, size=self.size)
+        pixels = fit(self.normalize(image), divisor=self.location.divisor, size=self.size)
         returned = self.module(pixels)
-        found = self.found
-        scores = scores_in(returned) if found.scores is None else self._taps[found.scores].output
-        on_tokens = found.channels_last and found.scores == found.embedding
+        location = self.location
+        scores = scores_in(returned) if location.scores is None else self._taps[location.scores].output
+        on_tokens = location.channels_last and location.scores == location.embedding
         logits = self._as_map(scores, image, pixels, channels_last=on_tokens or scores.ndim == 3)
         embedding = logits
-        if found.embedding is not None:
-            value = self._taps[found.embedding].input
-            embedding = self._as_map(value, image, pixels, channels_last=found.channels_last)
+        if location.embedding is not None:
+            value = self._taps[location.embedding].input
+            embedding = self._as_map(value, image, pixels, channels_last=location.channels_last)
         maps = [
             self._cut(feature, image, pixels)
             for path in self._features
@@ -94,13 +110,13 @@ class ModuleNetwork(SegmentationNetwork):
         features = tuple(sorted(maps, key=lambda feature: -feature.shape[-2])) or (embedding,)
         return SegOutput(logits=logits, embedding=embedding, features=features, auxiliary=auxiliary)
 
-    def part_of(self, parameter: str) -> Part:
+    def section_of(self, parameter: str) -> Section:
         path = parameter.removeprefix("module.")
         if self._auxiliary is not None and path.startswith(f"{self._auxiliary}."):
             return "auxiliary"
         if self._backbone is not None:
             return "backbone" if path.startswith(f"{self._backbone}.") else "head"
-        classifier = self.found.scores or self.found.embedding
+        classifier = self.location.scores or self.location.embedding
         return "head" if classifier is not None and path.startswith(f"{classifier}.") else "backbone"
 
     def _tapped(self, path: str) -> Any:
@@ -123,17 +139,17 @@ class ModuleNetwork(SegmentationNetwork):
 
 
 def freeze_unused(network: SegmentationNetwork) -> None:
-    """Freeze parameters that no output depends on, such as a last norm that nobody reads.
+    """Freeze parameters that no output depends on, such as a last norm that nothing reads.
 
-    Distributed training waits for the gradient of every parameter that trains. The auxiliary head is left alone: it
-    speaks while training only.
+    Distributed training waits for the gradient of every parameter that trains. The auxiliary head is left alone: its
+    output is there while training only.
     """
     parameter = next(network.parameters(), torch.zeros(()))
     with evaluating(network), torch.enable_grad():
         output = network(torch.zeros(1, 3, 64, 96, device=parameter.device))
-        total = torch.stack([part.float().sum() for part in (output.logits, output.embedding, *output.features)]).sum()
+        total = torch.stack([each.float().sum() for each in (output.logits, output.embedding, *output.features)]).sum()
     named = [entry for entry in network.named_parameters() if entry[1].requires_grad]
-    trained = [each for name, each in named if network.part_of(name) != "auxiliary"]
+    trained = [each for name, each in named if network.section_of(name) != "auxiliary"]
     if not trained:
         return
     for each, gradient in zip(trained, torch.autograd.grad(total, trained, allow_unused=True), strict=True):
@@ -152,7 +168,7 @@ def fit(pixels: Tensor, *, divisor: int = 1, size: tuple[int, int] | None = None
 
 
 def cut(maps: Tensor, image: Tensor, padded: Tensor) -> Tensor:
-    """The part of maps (N,C,h,w) of the `padded` image that covers `image`; a cell that covers any of it stays."""
+    """The cells of maps (N,C,h,w) of the `padded` image that cover `image`; one that covers any of it stays."""
     if image.shape[-2:] == padded.shape[-2:]:
         return maps
     height = -(-maps.shape[-2] * image.shape[-2] // padded.shape[-2])
@@ -174,10 +190,26 @@ def wrap(
     divisor: int | None = None,
     size: tuple[int, int] | None = None,
 ) -> ModuleNetwork:
-    """`module`, which maps normalised images N,3,H,W to scores of K = `num_classes` classes, as a network.
+    """`module`, which maps normalized images (N,3,H,W) to scores of K = `num_classes` classes, as a network.
 
-    mean, std, bgr: the normalisation of RGB in [0,1] that the module expects. The others are those of
-    `ModuleNetwork`, which says how the classifier is found.
+    Args:
+        module: Any module that scores classes.
+        num_classes: K.
+        mean: Of RGB in [0,1], which the module expects to be subtracted.
+        std: What it expects to be divided by then.
+        bgr: Whether it expects the channels the other way round.
+        classifier: This and all others as for `ModuleNetwork`, which says how the classifier is found.
+        features: See `ModuleNetwork`.
+        auxiliary: See `ModuleNetwork`.
+        backbone: See `ModuleNetwork`.
+        divisor: See `ModuleNetwork`.
+        size: See `ModuleNetwork`.
+
+    Returns:
+        The network: (N,3,H,W) RGB in [0,1] -> `SegOutput`.
+
+    Raises:
+        RecipeError: The module's scores are not found, or there are other than K.
     """
     return ModuleNetwork(
         module,

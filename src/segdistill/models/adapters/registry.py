@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from segdistill.core.classes import unnamed_classes
 from segdistill.core.discovery import check_options, classes_in
 from segdistill.core.errors import RecipeError, nearest
 from segdistill.models.adapters.base import Adapter
 from segdistill.models.adapters.module import freeze_unused
+from segdistill.models.loaded import LoadedModel
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.spec import NetworkSpec
 
@@ -19,14 +22,23 @@ _FIELDS = {"name", "backbone_weights", "mean", "std", "bgr", "options"}
 
 
 def make_adapter(name: str | Path, options: dict[str, Any], where: str) -> Adapter:
-    """The adapter of the network called `name`, its `options` checked; `where` names them in errors."""
+    """The adapter of a network of another library; no file is read.
+
+    Args:
+        name: `<prefix>:<source>`.
+        options: Of the adapter, which are checked.
+        where: What to call the options in errors.
+
+    Raises:
+        RecipeError: No adapter has that prefix, nothing follows it, or an option is wrong.
+    """
     prefix, _, source = str(name).partition(":")
-    known = {cls.prefix: cls for cls in classes_in("segdistill.models.adapters", Adapter).values()}
-    if prefix not in known:
-        raise RecipeError(f"'{name}': no kind of network is called '{prefix}:'.{nearest(prefix, known)}")
+    adapters = {cls.prefix: cls for cls in classes_in("segdistill.models.adapters", Adapter).values()}
+    if prefix not in adapters:
+        raise RecipeError(f"'{name}': no kind of network is called '{prefix}:'.{nearest(prefix, adapters)}")
     if not source:
         raise RecipeError(f"'{name}' names no network; what may follow '{prefix}:' is in docs/adapters.md.")
-    cls = known[prefix]
+    cls = adapters[prefix]
     return cls(source, **check_options(cls, options, where))
 
 
@@ -38,12 +50,12 @@ def check_adapted(spec: NetworkSpec, where: str) -> None:
     for key in sorted(spec.model_fields_set - _FIELDS):
         if getattr(spec, key) != type(spec).model_fields[key].default:
             raise RecipeError(
-                f"Key '{where}.{key}' has no meaning for '{spec.name}'; what it can be told goes into {where}.options."
+                f"Key '{where}.{key}' has no meaning for '{spec.name}'; its options go into {where}.options."
             )
 
 
 def build_adapted(spec: NetworkSpec, num_classes: int | None) -> SegmentationNetwork:
-    """The network of `spec` for K = `num_classes` classes, or None: as it was published, trained, with its own K."""
+    """The network of `spec` for K = `num_classes` classes; for None as it was published, trained and with its K."""
     network = _adapter(spec).build(num_classes, spec.backbone_weights)
     for values, buffer in ((spec.mean, network.mean), (spec.std, network.std)):
         if values is not None:
@@ -53,16 +65,29 @@ def build_adapted(spec: NetworkSpec, num_classes: int | None) -> SegmentationNet
     return network
 
 
+@dataclass(frozen=True)
+class Adapted:
+    """A trained network of another library, taken as it is, with its own classes; `spec` names it."""
+
+    spec: NetworkSpec
+
+    def load(self) -> LoadedModel:
+        """The network with its weights, in evaluation mode."""
+        network = build_adapted(self.spec, None)
+        network.classes = network.classes or unnamed_classes(network.num_classes)
+        return LoadedModel(network.eval(), network.classes, Path(str(self.spec.name)))
+
+
 def portable_spec(spec: NetworkSpec, network: SegmentationNetwork) -> NetworkSpec:
     """What builds the empty `network` again without the files that `spec` may have loaded it from."""
-    own = {
+    fields = {
         "name": spec.name,
         "mean": tuple(network.mean.flatten().tolist()),
         "std": tuple(network.std.flatten().tolist()),
         "bgr": network.bgr,
         "options": _adapter(spec).portable(network),
     }
-    return type(spec)(**own)
+    return type(spec)(**fields)
 
 
 def _adapter(spec: NetworkSpec) -> Adapter:

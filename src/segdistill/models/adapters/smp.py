@@ -14,8 +14,8 @@ from torch import nn
 
 from segdistill.core.errors import CheckpointError, RecipeError, nearest
 from segdistill.models.adapters.base import Adapter
-from segdistill.models.adapters.loading import fill
-from segdistill.models.adapters.module import IMAGENET_MEAN, IMAGENET_STD, ModuleNetwork
+from segdistill.models.adapters.module import ModuleNetwork
+from segdistill.models.filling import fill
 from segdistill.models.network import SegmentationNetwork
 
 _PRIVATE = "_model_class"
@@ -25,11 +25,14 @@ class SMP(Adapter):
     """`smp:unet/resnet18`, any architecture and encoder of smp, or a folder that smp's `save_pretrained` wrote.
 
     The encoder starts at random, or with backbone_weights "pretrained" from ImageNet (downloaded). A folder brings its
-    weights; with another number of classes its classifier starts at random. The normalisation is ImageNet's, or a
-    timm encoder's own ("tu-..."), unless the recipe's mean and std say otherwise.
+    weights; with another number of classes its classifier starts at random. The normalization is ImageNet's, or that
+    of a timm encoder ("tu-..."), unless the recipe's mean and std say otherwise.
 
-    arguments: of smp's class, as decoder_channels. features: see `ModuleNetwork`; default the encoder's stages.
-    config: the content of the config.json of a folder, to build from it without the folder and its weights.
+    Args:
+        source: The name or the folder.
+        arguments: Of smp's class, as decoder_channels.
+        features: See `ModuleNetwork`; default the encoder's stages.
+        config: The content of the config.json of a folder, to build from it without the folder and its weights.
     """
 
     prefix: ClassVar[str] = "smp"
@@ -59,17 +62,14 @@ class SMP(Adapter):
         else:
             if num_classes is None:
                 raise CheckpointError(
-                    f"'{self.name}' is no trained network, and there is no folder {folder}. Name a folder written by "
-                    "smp's save_pretrained."
+                    f"'{self.name}' is not a trained network, and there is no folder {folder}. Name a folder written "
+                    "by smp's save_pretrained."
                 )
             module, encoder = self._from_name(smp, num_classes, weights)
-        mean, std, bgr = _normalisation(smp, encoder, weights)
         return ModuleNetwork(
             module,
             num_classes=num_classes,
-            mean=mean,
-            std=std,
-            bgr=bgr,
+            **_normalization(smp, encoder, weights),
             features=self.features,
             backbone="encoder",
             divisor=module.encoder.output_stride if module.requires_divisible_input_shape else None,  # type: ignore[union-attr, arg-type]
@@ -81,13 +81,13 @@ class SMP(Adapter):
         return {"features": list(self.features), "config": config}
 
     def _from_config(self, smp: Any, config: dict[str, Any], num_classes: int | None) -> tuple[nn.Module, str]:
-        given = {key: value for key, value in config.items() if not key.startswith("_")} | self.arguments
-        given |= {"encoder_weights": None} | ({} if num_classes is None else {"classes": num_classes})
+        arguments = {key: value for key, value in config.items() if not key.startswith("_")} | self.arguments
+        arguments |= {"encoder_weights": None} | ({} if num_classes is None else {"classes": num_classes})
         classes = {cls.__name__: cls for cls in smp.MODEL_ARCHITECTURES_MAPPING.values()}
         name = str(config.get(_PRIVATE))
         if name not in classes:
             raise CheckpointError(f"The config of '{self.name}' is of class '{name}'.{nearest(name, classes)}")
-        return self._make(classes[name], given), str(given["encoder_name"])
+        return self._make(classes[name], arguments), str(arguments["encoder_name"])
 
     def _from_name(self, smp: Any, num_classes: int, weights: str | None) -> tuple[nn.Module, str]:
         architecture, _, encoder = self.source.partition("/")
@@ -96,26 +96,26 @@ class SMP(Adapter):
                 f"'{self.name}': smp has no architecture '{architecture}', and there is no folder '{self.source}'."
                 f"{nearest(architecture.lower(), smp.MODEL_ARCHITECTURES_MAPPING)}"
             )
-        if not _knows(smp, encoder):
+        if not _has_encoder(smp, encoder):
             raise RecipeError(
                 f"'{self.name}': smp has no encoder '{encoder}'.{nearest(encoder, smp.encoders.get_encoder_names())} "
                 f"Expected smp:{architecture}/ENCODER; tu-NAME is a timm network."
             )
         if weights not in (None, "pretrained"):
             raise RecipeError(f"'{self.name}': backbone_weights can be null or pretrained, found '{weights}'.")
-        given = {
+        arguments = {
             "encoder_name": encoder,
             "encoder_weights": "imagenet" if weights else None,
             "classes": num_classes,
             **self.arguments,
         }
-        return self._make(smp.MODEL_ARCHITECTURES_MAPPING[architecture.lower()], given), encoder
+        return self._make(smp.MODEL_ARCHITECTURES_MAPPING[architecture.lower()], arguments), encoder
 
     def _make(self, cls: Any, arguments: dict[str, Any]) -> nn.Module:
-        known = inspect.signature(cls.__init__).parameters
-        for name in arguments:  # smp drops names that it does not know, unless they are for a timm encoder
-            if name not in known and not str(arguments["encoder_name"]).startswith("tu-"):
-                raise RecipeError(f"'{self.name}': {cls.__name__} has no argument '{name}'.{nearest(name, known)}")
+        parameters = inspect.signature(cls.__init__).parameters
+        for name in arguments:  # smp drops names that it does not have, unless they are for a timm encoder
+            if name not in parameters and not str(arguments["encoder_name"]).startswith("tu-"):
+                raise RecipeError(f"'{self.name}': {cls.__name__} has no argument '{name}'.{nearest(name, parameters)}")
         try:
             return cls(**arguments)  # type: ignore[no-any-return]
         except OSError as error:
@@ -135,7 +135,7 @@ def _library() -> Any:
     return smp
 
 
-def _knows(smp: Any, encoder: str) -> bool:
+def _has_encoder(smp: Any, encoder: str) -> bool:
     if encoder.startswith("tu-"):
         return bool(timm.is_model(encoder.removeprefix("tu-")))
     return encoder in smp.encoders.get_encoder_names()
@@ -147,7 +147,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         config["classes"], config["encoder_name"], config[_PRIVATE]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{folder} is no folder of smp's save_pretrained: config.json: {error or type(error).__name__}."
+            f"{folder} is not a folder of smp's save_pretrained: config.json: {error or type(error).__name__}."
         ) from error
     return config
 
@@ -155,20 +155,20 @@ def _read_config(folder: Path) -> dict[str, Any]:
 def _load(module: nn.Module, folder: Path, *, strict: bool) -> None:
     file = folder / "model.safetensors"
     try:
-        found = load_file(file)
+        tensors = load_file(file)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"Can't read {file}: {error}. Expected what smp's save_pretrained wrote.") from error
-    fill(module, found, str(file), may_differ=() if strict else ("segmentation_head.",))
+    fill(module, tensors, str(file), may_differ=() if strict else ("segmentation_head.",))
 
 
-def _normalisation(smp: Any, encoder: str, weights: str | None) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
-    """Mean and std of RGB in [0,1], and whether the encoder's weights expect BGR."""
+def _normalization(smp: Any, encoder: str, weights: str | None) -> dict[str, Any]:
+    """mean and std of RGB in [0,1], and bgr, that the encoder's weights expect; those not given are ImageNet's."""
     if encoder.startswith("tu-"):
         config = timm.get_pretrained_cfg(encoder.removeprefix("tu-"), allow_unregistered=True)
-        return (tuple(config.mean), tuple(config.std), False) if config else (IMAGENET_MEAN, IMAGENET_STD, False)
+        return {"mean": tuple(config.mean), "std": tuple(config.std)} if config else {}
     if weights is None:
-        return IMAGENET_MEAN, IMAGENET_STD, False
-    found = smp.encoders.get_preprocessing_params(encoder)
-    unit, bgr = found["input_range"][1], found["input_space"] == "BGR"
-    mean, std = ([value / unit for value in found[key]][:: -1 if bgr else 1] for key in ("mean", "std"))
-    return tuple(mean), tuple(std), bgr
+        return {}
+    pixels = smp.encoders.get_preprocessing_params(encoder)
+    unit, bgr = pixels["input_range"][1], pixels["input_space"] == "BGR"
+    mean, std = ([value / unit for value in pixels[key]][:: -1 if bgr else 1] for key in ("mean", "std"))
+    return {"mean": tuple(mean), "std": tuple(std), "bgr": bgr}

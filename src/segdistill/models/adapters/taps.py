@@ -14,7 +14,7 @@ from segdistill.core.errors import RecipeError, nearest
 class Tap:
     """Remembers the last input and output of a module between two calls of `clear`.
 
-    A forward hook that is an object, not a closure: a deep copy of the network gets a tap of its own.
+    A forward hook that is an object, not a closure: a deep copy of the network has a new tap.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -38,13 +38,13 @@ def tap(module: nn.Module, path: str) -> Tap:
 
 def submodule(module: nn.Module, path: str) -> nn.Module:
     """The submodule at `path`, or an error that shows the nearest path."""
-    known = dict(module.named_modules())
-    if path not in known or not path:
+    modules = dict(module.named_modules())
+    if path not in modules or not path:
         raise RecipeError(
-            f"{type(module).__name__} has no module '{path}'.{nearest(path, (key for key in known if key))}"
+            f"{type(module).__name__} has no module '{path}'.{nearest(path, (key for key in modules if key))}"
         )
-    found: nn.Module = known[path]
-    return found
+    inner: nn.Module = modules[path]
+    return inner
 
 
 def scores_in(output: Any) -> Tensor:
@@ -82,9 +82,15 @@ def maps_in(value: Any) -> Iterator[Tensor]:
 
 
 def as_map(value: Tensor, image: tuple[int, int], *, channels_last: bool) -> Tensor:
-    """A map (N,C,h,w) as it is; with `channels_last` from (N,h,w,C) or from tokens (N,L,C) of an `image` of H,W.
+    """What a module gives as a map (N,C,h,w).
 
-    The grid h,w of L tokens is the one whose aspect ratio is nearest to the image's.
+    Args:
+        value: (N,C,h,w); with `channels_last` (N,h,w,C), or tokens (N,L,C).
+        image: H,W. The grid h,w of L tokens is the one whose aspect ratio is nearest to the image's.
+        channels_last: Whether C is the last dimension.
+
+    Raises:
+        RecipeError: The shape is another, or the tokens form no grid.
     """
     if value.ndim == 4:
         return value.permute(0, 3, 1, 2) if channels_last else value
@@ -97,8 +103,8 @@ def as_map(value: Tensor, image: tuple[int, int], *, channels_last: bool) -> Ten
 
 def token_grid(tokens: int, image: tuple[int, int]) -> tuple[int, int]:
     """(h, w) with h w = `tokens` and h / w nearest to the image's H / W."""
-    wanted = math.log(image[0] / image[1])
-    gaps = {h: abs(math.log(h * h / tokens) - wanted) for h in range(1, tokens + 1) if tokens % h == 0}
+    ratio = math.log(image[0] / image[1])
+    gaps = {h: abs(math.log(h * h / tokens) - ratio) for h in range(1, tokens + 1) if tokens % h == 0}
     height = min(gaps, key=gaps.__getitem__)
     if gaps[height] > math.log(2):
         raise RecipeError(

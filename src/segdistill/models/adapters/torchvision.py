@@ -10,8 +10,8 @@ from torchvision import models
 from segdistill.core.classes import Classes, distinct_colors
 from segdistill.core.errors import CheckpointError, RecipeError, nearest
 from segdistill.models.adapters.base import Adapter
-from segdistill.models.adapters.loading import fill
 from segdistill.models.adapters.module import ModuleNetwork
+from segdistill.models.filling import fill
 from segdistill.models.network import SegmentationNetwork
 
 
@@ -34,30 +34,30 @@ class TorchVision(Adapter):
         self.features = features
 
     def build(self, num_classes: int | None, weights: str | None = None) -> SegmentationNetwork:
-        known = models.list_models(module=models.segmentation)
-        if self.source not in known:
-            raise RecipeError(f"'{self.name}': torchvision has no such network.{nearest(self.source, known)}")
+        names = models.list_models(module=models.segmentation)
+        if self.source not in names:
+            raise RecipeError(f"'{self.name}': torchvision has no such network.{nearest(self.source, names)}")
         if weights not in (None, "pretrained"):
             raise RecipeError(f"'{self.name}': backbone_weights can be null or pretrained, found '{weights}'.")
         published = models.get_model_weights(self.source).DEFAULT if num_classes is None or weights else None
-        names: list[str] = published.meta["categories"] if published is not None else []
-        count = num_classes if num_classes is not None else len(names)
+        categories: list[str] = published.meta["categories"] if published is not None else []
+        count = num_classes if num_classes is not None else len(categories)
         heads = {} if self.source.startswith("lraspp") else {"aux_loss": self.auxiliary}
         module = models.get_model(self.source, weights=None, weights_backbone=None, num_classes=count, **heads)
         if published is not None:
             try:
-                found = published.get_state_dict(progress=False, check_hash=True)
+                tensors = published.get_state_dict(progress=False, check_hash=True)
             except (URLError, OSError) as error:
                 raise CheckpointError(
                     f"Can't download the weights of '{self.name}': {error}. Without a connection, leave "
                     "backbone_weights at null."
                 ) from error
             may_differ = ["aux_classifier."] if not self.auxiliary else []
-            may_differ += [] if count == len(names) else ["classifier.", "aux_classifier."]
-            fill(module, found, str(published.url), may_differ=may_differ)
+            may_differ += [] if count == len(categories) else ["classifier.", "aux_classifier."]
+            fill(module, tensors, str(published.url), may_differ=may_differ)
         network = ModuleNetwork(module, num_classes=num_classes, features=self._stages(module), backbone="backbone")
-        if len(names) == count:
-            network.classes = Classes(tuple(names), distinct_colors(count))
+        if len(categories) == count:
+            network.classes = Classes(tuple(categories), distinct_colors(count))
         return network
 
     def portable(self, network: SegmentationNetwork) -> dict[str, Any]:

@@ -18,19 +18,26 @@ _LAYOUTS: tuple[tuple[Layout, str, str], ...] = (
 )
 
 
-def published_backbone(state: State, backbone: str, wanted: State) -> dict[str, Tensor] | None:
-    """The tensors `wanted` of our `backbone` from a published file of it; None if no layout has them all.
+def published_backbone(state: State, backbone: str, expected: State) -> dict[str, Tensor] | None:
+    """The tensors of our `backbone` from a published file of it.
 
-    Tensors that are left over (the classifier) do not matter. The names may carry the layout's prefix or not.
+    Args:
+        state: The tensors of the file. Names may carry the layout's prefix or not; what is left over, as the
+            classifier, does not matter.
+        backbone: Its name.
+        expected: Its state dict: names and shapes.
+
+    Returns:
+        Tensors by our names; None if no layout has them all.
     """
-    prefixed = {f"backbone.{key}": value for key, value in wanted.items()}
+    prefixed = {f"backbone.{key}": value for key, value in expected.items()}
     for layout, head, prefix in _LAYOUTS:
         try:
             rules = layout.rules(backbone, head)
         except CheckpointError:
             continue
-        found = {key if key.startswith(prefix) else prefix + key: value for key, value in state.items()}
-        ours, faults = gather(layout, found, prefixed, rules)
+        named = {key if key.startswith(prefix) else prefix + key: value for key, value in state.items()}
+        ours, faults = gather(layout, named, prefixed, rules)
         if all(fault.startswith("surplus ") for fault in faults):
             return {key.removeprefix("backbone."): value for key, value in ours.items()}
     return None

@@ -1,4 +1,4 @@
-"""Backbones told by the shapes of their tensors."""
+"""Backbones recognized by the shapes of their tensors."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ BOTTLENECK_DEPTHS = {"50": (3, 4, 6, 3), "101": (3, 4, 23, 3), "152": (3, 8, 36,
 
 
 def mit_by_shape(state: State, patch: str, blocks: str, first: int = 0) -> str:
-    """The MiT with these widths and depths; `patch` and `blocks` are names with a place for the stage."""
+    """The MiT with these widths and depths; `patch` and `blocks` are names with braces for the stage."""
     stages = range(first, first + 4)
-    known = {
+    candidates = {
         name: (tuple(variant.options["embed_dims"]), tuple(variant.options["depths"]))
         for name, variant in VARIANTS.items()
         if name.startswith("mit_")
     }
-    found = (
+    shapes = (
         tuple(shape(state, patch.format(stage))[0] for stage in stages),
         tuple(count(state, blocks.format(stage)) for stage in stages),
     )
-    return pick_by_shape(known, found, "MiT (widths, depths)")
+    return pick_by_shape(candidates, shapes, "MiT (widths, depths)")

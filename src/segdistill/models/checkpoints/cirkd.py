@@ -60,7 +60,7 @@ _AUXILIARY: list[Rule] = [
 
 
 class CIRKD(Layout):
-    """Generations 1 (CVPR 2022) and 2 (CIRKDv2) have the same names; their widths tell them apart."""
+    """Generations 1 (CVPR 2022) and 2 (CIRKDv2) have the same names; they differ in width."""
 
     title = "CIRKD"
 
@@ -100,9 +100,9 @@ def _backbone(state: State) -> str:
         return "mobilenetv2_os8"
     if "pretrained.layer1.0.bn1.weight" in state:
         depths = tuple(count(state, f"pretrained.layer{stage}.") for stage in (1, 2, 3, 4))
-        known = BOTTLENECK_DEPTHS if "pretrained.layer1.0.conv3.weight" in state else BASIC_DEPTHS
+        candidates = BOTTLENECK_DEPTHS if "pretrained.layer1.0.conv3.weight" in state else BASIC_DEPTHS
         stem = "v1s" if "pretrained.conv3.weight" in state else "vanilla"
-        return f"resnet{pick_by_shape(known, depths, 'ResNet')}_{stem}"
+        return f"resnet{pick_by_shape(candidates, depths, 'ResNet')}_{stem}"
     raise CheckpointError(
         "The file is in CIRKD's layout, but its backbone is neither ResNet nor MobileNetV2 "
         f"(MobileNetV3, MobileViT: not read yet). First tensors: {', '.join(list(state)[:4])}."

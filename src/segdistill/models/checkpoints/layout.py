@@ -21,7 +21,7 @@ third to the end of a."""
 
 
 @dataclass(frozen=True)
-class Part:
+class Slice:
     """Rows `start`/`of` to `stop`/`of` of the published tensor `key`."""
 
     key: str
@@ -58,65 +58,80 @@ class Layout(ABC):
     def rules(self, backbone: str, head: str) -> Sequence[Rule]:
         """Rules for our names of a network with this backbone and head; the first that matches counts."""
 
-    def parts(self, key: str, rules: Sequence[Rule]) -> list[Part]:
+    def slices(self, key: str, rules: Sequence[Rule]) -> list[Slice]:
         """Where the rows of our tensor `key` are in a file."""
         for pattern, replacement in rules:
-            name, found = re.subn(f"^{pattern}", replacement, key)
-            if found:
+            name, matches = re.subn(f"^{pattern}", replacement, key)
+            if matches:
                 name = name.replace("@.0.", ".conv.").replace("@.1.", ".bn.")
-                return [_part(piece) for piece in name.split("|")]
-        return [Part(key)]
+                return [_slice(text) for text in name.split("|")]
+        return [Slice(key)]
 
 
-def _part(text: str) -> Part:
+def _slice(text: str) -> Slice:
     key, _, rows = text.partition("#")
     if not rows:
-        return Part(key)
+        return Slice(key)
     # "#1-3/3" was written before the last component, which the rule left in place: attn.in_proj_#1-3/3.weight
     match = re.fullmatch(r"(\d+)-(\d+)/(\d+)(.*)", rows)
     assert match is not None
-    return Part(key + match[4], int(match[1]), int(match[2]), int(match[3]))
+    return Slice(key + match[4], int(match[1]), int(match[2]), int(match[3]))
 
 
 def shape(state: State, key: str) -> tuple[int, ...]:
-    """Shape of a tensor that tells the network; an error that names it if the file has none."""
+    """Shape of a tensor that the network is recognized by; a `CheckpointError` that names it if the file has none."""
     if key not in state:
-        raise CheckpointError(f"The file has no tensor '{key}', which tells what network it holds.")
+        raise CheckpointError(f"The file has no tensor '{key}', by which the network is recognized.")
     return tuple(state[key].shape)
 
 
 def count(state: State, prefix: str) -> int:
     """How many consecutive integers 0, 1, ... follow `prefix` in the names."""
-    found = {int(m[1]) for key in state if (m := re.match(rf"{re.escape(prefix)}(\d+)\.", key))}
-    return next(n for n in range(len(found) + 1) if n not in found)
+    numbers = {int(m[1]) for key in state if (m := re.match(rf"{re.escape(prefix)}(\d+)\.", key))}
+    return next(n for n in range(len(numbers) + 1) if n not in numbers)
 
 
-def pick_by_shape(candidates: Mapping[str, Any], wanted: Any, what: str) -> str:
-    """The name among `candidates` whose value equals `wanted`."""
+def pick_by_shape(candidates: Mapping[str, Any], shape: Any, what: str) -> str:
+    """The name among `candidates` whose value equals `shape`; `what` they are, for the error if there is none."""
     for name, value in candidates.items():
-        if value == wanted:
+        if value == shape:
             return name
-    raise CheckpointError(f"No {what} of this library has {wanted}; known: {dict(candidates)}.")
+    raise CheckpointError(f"No {what} of this library has {shape}; it has {dict(candidates)}.")
 
 
-def gather(layout: Layout, state: State, wanted: State, rules: Sequence[Rule]) -> tuple[dict[str, Tensor], list[str]]:
-    """Our tensors by our names, of the shapes of `wanted`, and a list of all that is wrong."""
+def gather(layout: Layout, state: State, expected: State, rules: Sequence[Rule]) -> tuple[dict[str, Tensor], list[str]]:
+    """Our tensors from a published file.
+
+    Args:
+        layout: The layout of the file.
+        state: The tensors of the file by their published names.
+        expected: The state dict of our network: names and shapes.
+        rules: What our names are in that layout.
+
+    Returns:
+        Tensors by our names, of the shapes and number types of `expected`, and the faults: tensors that are missing,
+        surplus or misshapen.
+    """
     ours: dict[str, Tensor] = {}
     faults: list[str] = []
     used: set[str] = set()
-    for key, like in wanted.items():
-        parts = layout.parts(key, rules)
-        used.update(part.key for part in parts)
-        absent = sorted({part.key for part in parts if part.key not in state})
+    for key, like in expected.items():
+        slices = layout.slices(key, rules)
+        used.update(piece.key for piece in slices)
+        absent = sorted({piece.key for piece in slices if piece.key not in state})
         if absent and layout.spare.search(key):
             ours[key] = torch.zeros_like(like)
         elif absent:
             faults += [f"missing {name}" for name in absent]
         else:
-            tensor = torch.cat([_rows(state[part.key], part) for part in parts]) if _cut(parts) else state[parts[0].key]
+            tensor = (
+                torch.cat([_rows(state[piece.key], piece) for piece in slices])
+                if _cut(slices)
+                else state[slices[0].key]
+            )
             if _plain(tensor.shape) != _plain(like.shape):
                 sizes = f"{tuple(tensor.shape)}, the network has {tuple(like.shape)}"
-                faults.append(f"{' + '.join(part.key for part in parts)} is {sizes}")
+                faults.append(f"{' + '.join(piece.key for piece in slices)} is {sizes}")
             else:
                 ours[key] = tensor.reshape(like.shape).to(like.dtype)
     faults += [f"surplus {key}" for key in sorted(set(state) - used) if not layout.spare.search(key)]
@@ -124,32 +139,32 @@ def gather(layout: Layout, state: State, wanted: State, rules: Sequence[Rule]) -
 
 
 def scatter(layout: Layout, ours: State, rules: Sequence[Rule]) -> dict[str, Tensor]:
-    """The inverse of `gather`: a state dict in the published layout."""
+    """The inverse of `gather`: from tensors by our names to a state dict in the published layout."""
     pieces: dict[str, list[tuple[int, Tensor]]] = {}
     for key, tensor in ours.items():
-        parts = layout.parts(key, rules)
-        if not _cut(parts):
-            pieces[parts[0].key] = [(0, tensor)]
+        slices = layout.slices(key, rules)
+        if not _cut(slices):
+            pieces[slices[0].key] = [(0, tensor)]
             continue
-        spans = [part.stop - part.start for part in parts]
+        spans = [piece.stop - piece.start for piece in slices]
         rows = tensor.shape[0] // sum(spans)
-        for part, block in zip(parts, tensor.split([rows * span for span in spans]), strict=True):
-            pieces.setdefault(part.key, []).append((part.start, block))
+        for piece, block in zip(slices, tensor.split([rows * span for span in spans]), strict=True):
+            pieces.setdefault(piece.key, []).append((piece.start, block))
     return {
-        key: _stored(layout, key, torch.cat([block for _, block in sorted(found, key=lambda x: x[0])]))
-        if len(found) > 1
-        else _stored(layout, key, found[0][1])
-        for key, found in pieces.items()
+        key: _stored(layout, key, torch.cat([block for _, block in sorted(blocks, key=lambda x: x[0])]))
+        if len(blocks) > 1
+        else _stored(layout, key, blocks[0][1])
+        for key, blocks in pieces.items()
     }
 
 
-def _cut(parts: list[Part]) -> bool:
-    return len(parts) > 1 or parts[0].of > 1
+def _cut(slices: list[Slice]) -> bool:
+    return len(slices) > 1 or slices[0].of > 1
 
 
-def _rows(tensor: Tensor, part: Part) -> Tensor:
-    step = tensor.shape[0] // part.of
-    return tensor[part.start * step : part.stop * step]
+def _rows(tensor: Tensor, piece: Slice) -> Tensor:
+    step = tensor.shape[0] // piece.of
+    return tensor[piece.start * step : piece.stop * step]
 
 
 def _plain(size: torch.Size) -> tuple[int, ...]:

@@ -68,9 +68,9 @@ _HEADS: dict[str, list[Rule]] = {
         (r"head\.input", "decode_head.in_conv@"),
         (r"head\.output", "decode_head.out_conv@"),
         *(
-            (rf"head\.{ours}_range\.{part}", f"decode_head.{theirs}_relation.{name}")
+            (rf"head\.{ours}_range\.{layer}", f"decode_head.{theirs}_relation.{name}")
             for ours, theirs in (("long", "global"), ("short", "local"))
-            for part, name in (
+            for layer, name in (
                 (r"key\.(\d)", r"key_project.\1@"),
                 (r"query\.(\d)", r"query_project.\1@"),
                 ("value", "value_project"),
@@ -139,9 +139,9 @@ def _backbone(state: State) -> tuple[str, dict[str, Any]]:
         return "mobilenetv2_d8", {"output_stride": 8}
     if "backbone.layer1.0.conv1.weight" in state:
         depths = tuple(count(state, f"backbone.layer{stage}.") for stage in (1, 2, 3, 4))
-        known = BOTTLENECK_DEPTHS if "backbone.layer1.0.conv3.weight" in state else BASIC_DEPTHS
+        candidates = BOTTLENECK_DEPTHS if "backbone.layer1.0.conv3.weight" in state else BASIC_DEPTHS
         stem = "v1c" if "backbone.stem.0.weight" in state else "v1b"
-        return f"resnet{pick_by_shape(known, depths, 'ResNet')}_{stem}", {"output_stride": 8}
+        return f"resnet{pick_by_shape(candidates, depths, 'ResNet')}_{stem}", {"output_stride": 8}
     raise CheckpointError(
         "The file is in OpenMMLab's layout, but its backbone is none of ResNet, MobileNetV2, HRNet and MiT. "
         f"First tensors: {', '.join(list(state)[:4])}."

@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from segdistill.core.classes import Classes, distinct_colors
+from segdistill.core.classes import Classes, distinct_colors, unnamed_classes
 from segdistill.core.discovery import options_of, pick
 from segdistill.core.errors import CheckpointError, listed
 from segdistill.models.build import build, outline
 from segdistill.models.checkpoints.cirkd import CIRKD
 from segdistill.models.checkpoints.layout import Layout, State, gather, scatter
 from segdistill.models.checkpoints.openmmlab import OpenMMLab
-from segdistill.models.checkpoints.reading import RawFile, read_file
+from segdistill.models.checkpoints.reading import RawFile, names_in, read_file
 from segdistill.models.checkpoints.segformer import CIRKDSegFormer, HuggingFace, NVlabs
 from segdistill.models.heads import Head
+from segdistill.models.loaded import LoadedCheckpoint, LoadedModel
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.skip_init import skip_init
-from segdistill.models.spec import NetworkSpec
+from segdistill.models.spec import NetworkSpec, Role
 from segdistill.models.zoo import ZOO, resolve_spec
 
 LAYOUTS: dict[str, Layout] = {
@@ -31,17 +32,25 @@ LAYOUTS: dict[str, Layout] = {
     "cirkd": CIRKD(),
     "cirkd_segformer": CIRKDSegFormer(),
 }
-Part = Literal["student", "teacher"]
 # Distillation runs keep two networks in one file (mmrazor 0.x and 1.x); data-parallel ones add "module.".
-_PREFIXES: dict[Part, tuple[str, ...]] = {
+_PREFIXES: dict[Role, tuple[str, ...]] = {
     "student": ("", "module.", "architecture.model.", "architecture.", "student.", "model.", "network."),
     "teacher": ("distiller.teacher.model.", "distiller.teacher.", "teacher.model.", "teacher."),
 }
 
 
 @dataclass(frozen=True)
-class PublishedFile:
-    """A published file: its layout by name, the network that its tensors imply, its classes if it names them."""
+class Published:
+    """A published file: the layout it is in and the network that its tensors imply.
+
+    Attributes:
+        path: The file, or the folder as Hugging Face writes it.
+        layout: The key of its layout in `LAYOUTS`.
+        spec: What the network is made of; `spec.name` is the entry of the zoo that it is, if it is one.
+        num_classes: K.
+        classes: Names and colors of the classes, if the file names them.
+        state: Its tensors by their published names.
+    """
 
     path: Path
     layout: str
@@ -50,22 +59,55 @@ class PublishedFile:
     classes: Classes | None
     state: State
 
-    @property
-    def zoo_name(self) -> str | None:
-        """The entry of the zoo that this network is, if it is one."""
-        return self.spec.name
-
-    def build(self) -> Segmenter:
+    def load(self) -> LoadedModel:
         """The network with the file's weights, in evaluation mode."""
+        network = self._network()
+        network.classes = self.classes or unnamed_classes(self.num_classes)
+        return LoadedModel(network, network.classes, self.path)
+
+    def fill(self, model: nn.Module) -> LoadedCheckpoint:
+        """Load the weights into `model`, strictly.
+
+        Generations of the same network differ in stem, widths and normalization; the model takes on those of the file.
+
+        Raises:
+            CheckpointError: The model was not composed by this library, has another number of classes, or is another
+                network; the tensors that do not fit are listed. It is then as it was.
+        """
+        if not isinstance(model, Segmenter) or model.spec is None:
+            raise CheckpointError(
+                f"{self.path} is in the layout of {self.layout}, which only a network composed by this library can "
+                f"take. Make one with segdistill.load_model('{self.path}')."
+            )
+        if self.num_classes != model.num_classes:
+            raise CheckpointError(
+                f"{self.path} scores {self.num_classes} classes, the network {model.num_classes}. Make it with "
+                f"num_classes={self.num_classes}, or map the teacher's classes (teacher.class_map)."
+            )
+        adapted = not same_network(model.spec, self.spec) and same_family(model.spec, self.spec)
+        if adapted:
+            other = self._network()
+            model.become(other)
+            count = len(other.state_dict())
+        else:
+            count = self._fill(model)
+        return LoadedCheckpoint(self.path, self.layout, count, self.spec.name, adapted)
+
+    def faults(self) -> list[str]:
+        """The tensors that are missing, surplus or misshapen for the network that the file seems to hold."""
+        network = outline(self.spec, self.num_classes)
+        assert isinstance(network, Segmenter)
+        return self._gather(network)[1]
+
+    def _network(self) -> Segmenter:
         with skip_init():
             network = build(self.spec, self.num_classes)
         assert isinstance(network, Segmenter)
-        self.fill(network)
-        network.classes = self.classes
+        self._fill(network)
         return network.eval()
 
-    def fill(self, network: Segmenter) -> int:
-        """Load the weights into `network`, strictly; the number of tensors. A misfit is an error that lists all."""
+    def _fill(self, network: Segmenter) -> int:
+        """Load the weights; the number of tensors."""
         weights, faults = self._gather(network)
         if faults:
             raise CheckpointError(
@@ -75,31 +117,56 @@ class PublishedFile:
         network.load_state_dict(weights)
         return len(weights)
 
-    def faults(self) -> list[str]:
-        """The tensors that are missing, surplus or misshapen for the network that the file seems to hold."""
-        network = outline(self.spec, self.num_classes)
-        assert isinstance(network, Segmenter)
-        return self._gather(network)[1]
-
     def _gather(self, network: Segmenter) -> tuple[dict[str, Tensor], list[str]]:
         assert network.spec is not None
         return gather(LAYOUTS[self.layout], self.state, network.state_dict(), _rules(self.layout, network.spec))
 
 
-def open_published(path: str | Path, *, part: Part = "student") -> PublishedFile:
-    """Read a published file (or Hugging Face SegFormer folder); part: which network of a distillation run's file."""
-    raw = read_file(Path(path))
-    layout, state = _recognise(raw, part)
+def is_published(path: Path) -> bool:
+    """Whether `path` looks like a published file or folder: it has no description of this library beside or in it."""
+    if path.is_dir():
+        trained_here = any((path / f"{role}.safetensors").is_file() for role in get_args(Role))
+        return (path / "config.json").is_file() and not trained_here
+    if path.suffix in (".pth", ".pt", ".bin", ".ckpt"):
+        return True
+    return (
+        path.suffix == ".safetensors"
+        and path.is_file()
+        and not path.with_suffix(".yaml").is_file()
+        and any(layout.matches(names_in(path)) for layout in LAYOUTS.values())
+    )
+
+
+def read_published(path: Path, *, role: Role = "student") -> Published:
+    """Read a published file, or a folder as Hugging Face writes it, and say which network it holds.
+
+    Args:
+        path: Of the file.
+        role: Which network of a distillation run's file, which may hold two.
+
+    Raises:
+        CheckpointError: The file can't be read, or is in no layout or of no network that this library knows.
+    """
+    raw = read_file(path)
+    layout, state = _recognize(raw, role)
     num_classes = LAYOUTS[layout].num_classes(state)
     try:
         spec = name_in_zoo(resolve_spec(LAYOUTS[layout].network(state)))
     except CheckpointError as error:
         raise CheckpointError(f"{raw.path}: {error}") from error
-    return PublishedFile(raw.path, layout, spec, num_classes, _classes(raw.meta, num_classes), state)
+    return Published(raw.path, layout, spec, num_classes, _classes(raw.meta, num_classes), state)
 
 
 def as_layout(network: Segmenter, layout: str) -> dict[str, Any]:
-    """The weights of `network` by the names of a published layout."""
+    """The weights of `network` by the names of a published layout.
+
+    Args:
+        network: One composed by this library.
+        layout: A key of `LAYOUTS`.
+
+    Raises:
+        CheckpointError: The layout has no names for such a network.
+    """
     if network.spec is None:
         raise CheckpointError("Only networks composed by this library can be written in a published layout.")
     return scatter(LAYOUTS[layout], network.state_dict(), _rules(layout, network.spec))
@@ -116,11 +183,11 @@ def name_in_zoo(spec: NetworkSpec) -> NetworkSpec:
 
 def same_network(a: NetworkSpec, b: NetworkSpec) -> bool:
     """Whether two networks are made of the same."""
-    return _made_of(a) == _made_of(b)
+    return _fields(a) == _fields(b)
 
 
 def same_family(a: NetworkSpec, b: NetworkSpec) -> bool:
-    """Whether two networks differ only in what published generations differ in: stem, widths, normalisation."""
+    """Whether two networks differ only in what published generations differ in: stem, widths, normalization."""
 
     def family(spec: NetworkSpec) -> tuple[str, str, bool]:
         backbone = spec.backbone.rpartition("_")[0] if spec.backbone.startswith("resnet") else spec.backbone
@@ -135,7 +202,7 @@ def head_name(spec: NetworkSpec) -> str:
     return spec.head if isinstance(spec.head, str) else str(spec.head.get("name", "fcn"))
 
 
-def _made_of(spec: NetworkSpec) -> dict[str, Any]:
+def _fields(spec: NetworkSpec) -> dict[str, Any]:
     """The fields of `spec` with every default of its head written out, to compare networks by."""
     head = {} if isinstance(spec.head, str) else {key: value for key, value in spec.head.items() if key != "name"}
     if spec.channels is not None:
@@ -149,8 +216,8 @@ def _rules(layout: str, spec: NetworkSpec) -> Sequence[Any]:
     return LAYOUTS[layout].rules(spec.backbone, head_name(spec))
 
 
-def _recognise(raw: RawFile, part: Part) -> tuple[str, State]:
-    for prefix in _PREFIXES[part]:
+def _recognize(raw: RawFile, role: Role) -> tuple[str, State]:
+    for prefix in _PREFIXES[role]:
         state = {key.removeprefix(prefix): value for key, value in raw.state.items() if key.startswith(prefix)}
         for name, layout in LAYOUTS.items():
             if state and layout.matches(state):

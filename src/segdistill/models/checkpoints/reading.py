@@ -1,4 +1,4 @@
-"""Reading weight files of others: tensors and plain values only, nothing in a file is ever executed."""
+"""Weight files of other libraries: tensors and plain values only, nothing in a file is ever executed."""
 
 from __future__ import annotations
 
@@ -37,23 +37,27 @@ class RawFile:
 
 
 def read_file(path: Path) -> RawFile:
-    """Read a .safetensors file, a torch file (.pth, .pt, .bin, ..) or a folder as Hugging Face writes it."""
+    """Read a .safetensors file, a torch file (.pth, .pt, .bin, ..) or a folder as Hugging Face writes it.
+
+    Raises:
+        CheckpointError: There is no such file, it is damaged, holds more than tensors and plain values, or no tensors.
+    """
     if path.is_dir():
         return _read_folder(path)
     if not path.is_file():
         raise CheckpointError(f"No weight file {path}.")
     if path.suffix == ".safetensors":
         return RawFile(path, _read_safetensors(path), {})
-    found = _read_torch(path)
-    meta = found.get("meta") if isinstance(found.get("meta"), Mapping) else {}
+    content = _read_torch(path)
+    meta = content.get("meta") if isinstance(content.get("meta"), Mapping) else {}
     for key in _WRAPPERS:
-        if isinstance(found.get(key), Mapping):
-            found = found[key]
+        if isinstance(content.get(key), Mapping):
+            content = content[key]
             break
-    state = {str(key): value for key, value in found.items() if isinstance(value, Tensor)}
+    state = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
     if not state:
         raise CheckpointError(
-            f"{path} holds no tensors by name; its top keys are {', '.join(map(str, list(found)[:6]))}. Expected a "
+            f"{path} holds no tensors by name; its top keys are {', '.join(map(str, list(content)[:6]))}. Expected a "
             f"state dict, bare or under one of {', '.join(_WRAPPERS)}."
         )
     return RawFile(path, state, dict(meta or {}))
@@ -79,7 +83,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_torch(path: Path) -> dict[Any, Any]:
     try:
         with torch.serialization.safe_globals(_HARMLESS):
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds more than tensors and plain values; such a file can run code when it is opened, so it is "
@@ -87,12 +91,12 @@ def _read_torch(path: Path) -> dict[Any, Any]:
             "environment that wrote it and save it again with torch.save({'state_dict': file['state_dict']}, new_path)."
         ) from error
     except Exception as error:  # damaged pickles come to errors of any kind
-        told = str(error) and not isinstance(error, LookupError)  # pickle's own are about its stack
-        reason = str(error).splitlines()[0] if told else "its bytes are not those of a torch file"
+        readable = str(error) and not isinstance(error, LookupError)  # pickle's LookupErrors are about its stack
+        reason = str(error).splitlines()[0] if readable else "its bytes are not those of a torch file"
         raise CheckpointError(f"Can't read {path}: {reason}. Is it a whole torch file?") from error
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path} holds a {type(found).__name__}, expected a state dict or a dict with one.")
-    return found
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a state dict or a dict with one.")
+    return content
 
 
 def _read_folder(path: Path) -> RawFile:

@@ -8,12 +8,15 @@ from torch import Tensor, nn
 
 
 class Head(nn.Module, ABC):
-    """A decoder. `forward(features)` -> embedding (N, `channels`, h, w); the classifier belongs to the segmenter.
+    """A decoder; the classifier belongs to the segmenter.
 
-    The first argument of every head is `stages`, the channel counts of the backbone's features, finest first.
+    The first argument of every head is `stages`, the channel counts of the backbone's features, finest first; the
+    others are its options.
     """
 
     channels: int
+    """Width of the embedding."""
 
     @abstractmethod
-    def forward(self, features: tuple[Tensor, ...]) -> Tensor: ...
+    def forward(self, features: tuple[Tensor, ...]) -> Tensor:
+        """The backbone's features (N,C,h,w), finest first -> embedding (N, `channels`, h, w)."""

@@ -16,9 +16,15 @@ from segdistill.models.layers import AdaptiveAveragePool, ConvNormAct
 class DeepLabV3(Head):
     """Image pooling, a 1x1 branch and 3x3 branches at `dilations`, concatenated and convolved 3x3.
 
-    Concatenation order: image pooling, then branches. project: as CIRKD, branches come first, and a 1x1 convolution
-    with dropout of `project_dropout` precedes the 3x3 one. dilations: (12, 24, 36) suits output stride 8, (6, 12, 18)
-    output stride 16. Source: Chen et al., "Rethinking atrous convolution", arXiv 1706.05587.
+    Source: Chen et al., "Rethinking atrous convolution", arXiv 1706.05587.
+
+    Args:
+        stages: Channels of the backbone's features.
+        channels: Of each branch and of the embedding.
+        dilations: (12, 24, 36) suits output stride 8, (6, 12, 18) output stride 16.
+        project: As in CIRKD, branches come first and image pooling last, and a 1x1 convolution with dropout precedes
+            the 3x3 one; else image pooling comes first.
+        project_dropout: The share that this dropout drops.
     """
 
     def __init__(

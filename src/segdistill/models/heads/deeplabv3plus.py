@@ -16,9 +16,15 @@ from segdistill.models.layers import AdaptiveAveragePool, ConvNormAct, Separable
 class DeepLabV3Plus(Head):
     """Image pooling, a 1x1 and separable 3x3 branches at `dilations`; then a decoder on the stage `low_stage`.
 
-    dilations: (12, 24, 36) suits output stride 8, (6, 12, 18) output stride 16. low_stage: index of the fine stage
-    (the stride-4 stage of timm backbones with five stages is 1). The embedding has that stage's stride.
+    The embedding has that stage's stride.
     Source: Chen et al., "Encoder-decoder with atrous separable convolution", ECCV 2018.
+
+    Args:
+        stages: Channels of the backbone's features.
+        channels: Of each branch and of the embedding.
+        dilations: (12, 24, 36) suits output stride 8, (6, 12, 18) output stride 16.
+        low_stage: Index of the fine stage (the stride-4 stage of timm backbones with five stages is 1).
+        low_channels: What that stage is projected to.
     """
 
     def __init__(

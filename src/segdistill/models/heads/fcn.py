@@ -14,12 +14,17 @@ from segdistill.models.layers import ConvNormAct, Resize
 
 
 class FCN(Head):
-    """One convolution, batch normalisation and ReLU on backbone stage `stage` (negative counts from the coarsest).
+    """One convolution, batch normalization and ReLU on one backbone stage, or on all of them.
 
-    stage "all": on all stages, resized to the finest and concatenated, finest first (HRNet; the convolution is then
-    1x1 in published networks). channels: null for as many as come in. kernel: of the convolution.
     Source: Long et al., "Fully convolutional networks", CVPR 2015, in the one-convolution form of OpenMMLab's heads;
     Sun et al., "High-resolution representations", arXiv 1904.04514.
+
+    Args:
+        stages: Channels of the backbone's features.
+        channels: Of the embedding; null for as many as come in.
+        stage: Its index, negative ones count from the coarsest; "all": all stages, resized to the finest and
+            concatenated, finest first (HRNet; the convolution is then 1x1 in published networks).
+        kernel: Of the convolution.
     """
 
     def __init__(

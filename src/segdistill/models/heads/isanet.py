@@ -17,9 +17,15 @@ class ISANet(Head):
     """3x3 convolution, then attention over positions `block` apart and attention inside blocks of `block` squared.
 
     With h, w padded by zeros on both sides to multiples of B = `block`: the long-range attention runs over the
-    (h/B)(w/B) positions of equal place in their block, the short-range one over the B^2 positions of one block;
-    padded positions take part as keys. Concatenated with its input and convolved 1x1. attention_channels: of keys
-    and queries. Source: Huang et al., "Interlaced sparse self-attention", arXiv 1907.12273, in OpenMMLab's form.
+    (h/B)(w/B) positions at the same row and column of their block, the short-range one over the B^2 positions of one
+    block; padded positions take part as keys. Concatenated with its input and convolved 1x1.
+    Source: Huang et al., "Interlaced sparse self-attention", arXiv 1907.12273, in OpenMMLab's form.
+
+    Args:
+        stages: Channels of the backbone's features.
+        channels: Of the embedding and of values.
+        attention_channels: Of keys and queries.
+        block: B.
     """
 
     def __init__(
@@ -41,7 +47,7 @@ class ISANet(Head):
         missing_h, missing_w = rows * block - height, columns * block - width
         top, left = missing_h // 2, missing_w // 2
         y = F.pad(x, (left, missing_w - left, top, missing_h - top))
-        # (n, block row, block column, c, row, column): one small map of far-apart positions for each place in a block
+        # (n, block row, block column, c, row, column): one map of far-apart positions for each position in a block
         y = y.view(n, c, rows, block, columns, block).permute(0, 3, 5, 1, 2, 4)
         y = self.long_range(y.reshape(-1, c, rows, columns))
         # (n, row, column, c, block row, block column): one small map for each block
@@ -64,7 +70,7 @@ class SelfAttention(nn.Module):
         self.project = ConvNormAct(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        query, key, value = (part(x).flatten(2).mT for part in (self.query, self.key, self.value))
+        query, key, value = (layer(x).flatten(2).mT for layer in (self.query, self.key, self.value))
         y = F.scaled_dot_product_attention(query, key, value)
         projected: Tensor = self.project(y.mT.reshape(x.shape))
         return projected

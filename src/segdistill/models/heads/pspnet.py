@@ -16,8 +16,14 @@ from segdistill.models.layers import AdaptiveAveragePool, ConvNormAct
 class PSPNet(Head):
     """Pool the last stage to each of `scales` squared, 1x1 convolve, resize back, concatenate, 3x3 convolve.
 
-    Concatenation order: input, then scales. branch_channels: of each scale, null for `channels`. align_corners: of the
-    resize back (CIRKD; OpenMMLab's 769x769 files). Source: Zhao et al., "Pyramid scene parsing network", CVPR 2017.
+    Concatenation order: input, then scales. Source: Zhao et al., "Pyramid scene parsing network", CVPR 2017.
+
+    Args:
+        stages: Channels of the backbone's features.
+        channels: Of the embedding.
+        scales: Sides of the pooled maps.
+        branch_channels: Of each scale, null for `channels`.
+        align_corners: Of the resize back (CIRKD; OpenMMLab's 769x769 files).
     """
 
     def __init__(

@@ -15,10 +15,14 @@ from segdistill.models.layers import BatchNorm, ConvNormAct, Resize
 class SegFormer(Head):
     """1x1 projections of all stages, resized to the first, concatenated, 1x1 fused with batch norm and ReLU.
 
-    normed: projections have batch norm and ReLU and are concatenated finest first (OpenMMLab), else they are plain
-    linear maps with a bias, coarsest first (NVlabs, CIRKD, Hugging Face). fusion_bias: of the fusing convolution
-    (CIRKD). channels: OpenMMLab 256; the paper 256 for B0 and B1, 768 above.
     Source: Xie et al., "SegFormer", NeurIPS 2021.
+
+    Args:
+        stages: Channels of the backbone's features.
+        channels: Of projections and embedding. OpenMMLab has 256; the paper 256 for B0 and B1, 768 above.
+        normed: Projections have batch norm and ReLU and are concatenated finest first (OpenMMLab); else they are plain
+            linear maps with a bias, coarsest first (NVlabs, CIRKD, Hugging Face).
+        fusion_bias: Whether the fusing convolution has a bias (CIRKD).
     """
 
     def __init__(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from segdistill.core.errors import CheckpointError, DataError, RecipeError, SegdistillError
 from segdistill.data import SegmentationDataset, create_dataset
-from segdistill.models.files import open_model
 from segdistill.models.network import SegmentationNetwork
+from segdistill.models.open import open_model
 from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.reporting.page.subject import Subject
 from segdistill.runtime.processes import own_device

@@ -10,7 +10,7 @@ import yaml
 
 from segdistill.core.errors import DataError
 from segdistill.core.safe_yaml import read_yaml
-from segdistill.models.files import read_description
+from segdistill.models.files import read_description, weight_file
 from segdistill.runs.folder import RunFolder
 from segdistill.studies.result import ALONE, NetworkCost, Outcome, Study, made_on
 from segdistill.studies.summary import summarise
@@ -32,7 +32,7 @@ def study_of_run(path: Path) -> Study:
 
 
 def _study(path: Path, result: dict[str, Any], recipe: dict[str, Any], rows: dict[str, Any]) -> Study:
-    classes = read_description(path)[2].names
+    classes = read_description(weight_file(path)).classes.names
     entries = [entry if isinstance(entry, dict) else {"name": entry} for entry in recipe["method"]]
     label = "+".join(str(entry["name"]) for entry in entries) or "distilled"
     places = {"teacher": "teacher", ALONE: _place_of_alone(recipe), "distilled": "."}

@@ -1,0 +1,39 @@
+"""What a path or name stands for: asked here once, and answered with an object that can load it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segdistill.core.errors import RecipeError
+from segdistill.models.adapters.registry import Adapted
+from segdistill.models.checkpoints.published import Published, is_published, read_published
+from segdistill.models.files import OwnRun, weight_file
+from segdistill.models.spec import NetworkSpec, Role, is_adapted
+from segdistill.models.zoo import adapted_spec
+
+Source = OwnRun | Published | Adapted
+"""Where a trained network comes from. Each has `load()`; the two files have `fill(model)`, `layout` and `spec`, too."""
+
+
+def identify(source: str | Path | NetworkSpec, *, role: Role = "student") -> Source:
+    """What `source` stands for.
+
+    Args:
+        source: A run folder or weight file of this library, a published file, or the name or spec of a trained network
+            of another library. A run folder gives its student, or its teacher if it holds no student.
+        role: Which network of a published distillation run's file, which may hold two.
+
+    Raises:
+        CheckpointError: There is no such file, or it holds no network that this library knows.
+        RecipeError: No adapter is called so, or a spec names a network of ours, which has no weights of its own.
+    """
+    spec = source if isinstance(source, NetworkSpec) else adapted_spec(source)
+    if spec is not None and not is_adapted(spec.name):
+        raise RecipeError(
+            f"'{spec.name or spec.backbone}' is a network without weights. Expected a run folder, a weight file, or "
+            "the name of a trained network of another library, such as hf:FOLDER."
+        )
+    if spec is not None:
+        return Adapted(spec)
+    path = Path(source)  # type: ignore[arg-type]
+    return read_published(path, role=role) if is_published(path) else OwnRun(weight_file(path))

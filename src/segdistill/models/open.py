@@ -1,0 +1,85 @@
+"""Networks by path or name: trained ones loaded, new ones made, and any filled with weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from segdistill.core.errors import CheckpointError
+from segdistill.models.adapters.registry import Adapted
+from segdistill.models.build import build
+from segdistill.models.identify import identify
+from segdistill.models.loaded import LoadedCheckpoint, LoadedModel
+from segdistill.models.network import SegmentationNetwork
+from segdistill.models.spec import NetworkSpec, Role
+from segdistill.models.zoo import resolve_spec
+
+
+def load_model(path: str | Path, **options: Any) -> SegmentationNetwork:
+    """The network of a run folder, of a .safetensors file or of a published file, ready to predict.
+
+    Args:
+        path: A run folder gives its student, or its teacher if it trained only that. A trained network of another
+            library is named as in "hf:FOLDER" (docs/adapters.md).
+        **options: Fields of `NetworkSpec` for a network of another library, as mean.
+
+    Returns:
+        The network. Called on RGB images (N,3,H,W) in [0,1] it gives a `SegOutput`; it normalizes by itself. `classes`
+        has the names and colors of its classes.
+
+    Raises:
+        CheckpointError: There is no such file, or it is not one of a network.
+    """
+    source = resolve_spec({"name": str(path), **options}) if options else path
+    return open_model(source).network
+
+
+def open_model(source: str | Path | NetworkSpec, *, role: Role = "student") -> LoadedModel:
+    """As `load_model`, with the classes, the file and the record of training; arguments are those of `identify`."""
+    return identify(source, role=role).load()
+
+
+def load_checkpoint(model: nn.Module, path: str | Path, *, part: Role = "student") -> LoadedCheckpoint:
+    """Fill `model` from a file or run folder of this library, or from a published file; strict.
+
+    Published files (OpenMMLab, BPKD, CIRKD, NVlabs and Hugging Face SegFormer) are recognized by their tensors.
+    Generations of the same network differ in stem, widths and normalization; a model made by this library takes those
+    of the file, so make its optimizer afterwards.
+
+    Args:
+        model: The network to fill. After an error it is as it was.
+        path: The file or folder.
+        part: Which network of a distillation run's file.
+
+    Returns:
+        The file, its layout and the number of its tensors.
+
+    Raises:
+        CheckpointError: Tensors are missing, surplus or misshapen, which it lists, or the number of classes differs.
+    """
+    source = identify(path, role=part)
+    if isinstance(source, Adapted):
+        raise CheckpointError(
+            f"'{path}' is a network of another library, not a file to fill one from. Load it whole with "
+            f"segdistill.load_model('{path}')."
+        )
+    return source.fill(model)
+
+
+def create_model(
+    name: str, num_classes: int, *, weights: str | Path | None = None, **options: Any
+) -> SegmentationNetwork:
+    """The network `name` for K = `num_classes` classes; called on (N,3,H,W) in [0,1] it gives a `SegOutput`.
+
+    Args:
+        name: Of the zoo, or of another library, such as "hf:FOLDER", "smp:unet/resnet18", "torchvision:fcn_resnet50".
+        num_classes: K.
+        weights: What to fill it from, see `load_checkpoint`; None for random weights.
+        **options: Fields of `NetworkSpec`.
+    """
+    model = build(resolve_spec({"name": name, **options}), num_classes)
+    if weights is not None:
+        load_checkpoint(model, weights)
+    return model
