@@ -24,7 +24,7 @@ def test_a_gain_is_told_with_its_interval_its_cost_and_the_gap() -> None:
 def test_one_seed_says_nothing_about_others() -> None:
     told = answer(study({"bpkd": gain(9.8, seeds=1)}))
     assert "[one seed, no interval]" in told.headline
-    assert told.sure == ("One seed: nothing can be said about other seeds.",)
+    assert told.sure == ("One seed proves little: nothing can be said about other seeds.",)
 
 
 def test_an_interval_with_zero_in_it_is_no_gain() -> None:

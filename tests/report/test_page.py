@@ -178,19 +178,38 @@ def test_a_network_that_is_gone_is_left_out_by_name(study_folder: Path, tmp_path
 
 
 def test_a_distillation_run_has_the_same_page(tiny: tuple[str, ...], tmp_path: Path) -> None:
-    proof = distill(*tiny, "kd", "steps=2", run=tmp_path / "run", quiet=True).proof
+    gained = distill(*tiny, "kd", "steps=2", run=tmp_path / "run", quiet=True).study.methods()[0].gain
     done = report(tmp_path / "run", quiet=True)
     read = Read(done.file)
-    assert proof.gain is not None
-    verb = "gained" if proof.gain >= 0 else "lost"
-    assert done.answer.startswith(f"kd {verb} {abs(proof.gain):.1f} mIoU [one seed, no interval]")
-    assert any("nothing can be said about other seeds" in text for text in read.said("p"))
+    assert gained is not None
+    verb = "gained" if gained.mean >= 0 else "lost"
+    assert done.answer.startswith(f"kd {verb} {abs(gained.mean):.1f} mIoU [one seed, no interval]")
+    assert any("One seed proves little" in text for text in read.said("p"))
+    assert any(text.startswith("One distillation on streets") for text in read.said("p"))
+    assert "verdict" in read.said("th")
     assert any("gain in edge mIoU" in text for text in read.said("p"))
     assert [each["name"] for each in read.pictures()["images"][0]["networks"]] == [ALONE, "kd", "teacher"]
 
 
+def test_a_run_that_an_earlier_version_measured_is_refused_until_it_is_measured_again(
+    tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    run, words = tmp_path / "run", (*tiny, "kd", "steps=2")
+    before = distill(*words, run=run, quiet=True).study
+    for name in ("study.json", "table.csv", "scores.json", "teacher-scores.json", "alone-scores.json"):
+        (run / name).unlink()
+    (run / "result.json").write_text('{"rows": []}', encoding="utf-8")
+    weights = {file: file.stat().st_mtime_ns for file in run.rglob("*.safetensors")}
+    with pytest.raises(DataError, match=r"result\.json.*segdistill distill` with --resume"):
+        report(run, quiet=True)
+    after = distill(*words, run=run, resume=True, quiet=True).study
+    assert after.outcomes == before.outcomes
+    assert {file: file.stat().st_mtime_ns for file in run.rglob("*.safetensors")} == weights
+    assert report(run, quiet=True).answer.startswith("kd ")
+
+
 def test_a_folder_without_anything_to_compare_is_refused(tiny: tuple[str, ...], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="neither a study"):
+    with pytest.raises(DataError, match="holds no study"):
         report(tmp_path)
     train(*tiny, "steps=1", run=tmp_path / "alone", quiet=True)
     with pytest.raises(DataError, match="nothing to compare"):

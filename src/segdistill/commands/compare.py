@@ -10,14 +10,15 @@ from segdistill.core.errors import RecipeError
 from segdistill.data import create_dataset
 from segdistill.recipe.composition import key_values
 from segdistill.recipe.recipe import load_recipe
+from segdistill.reporting.study_files import save_study
 from segdistill.runtime.display import console
 from segdistill.studies import executors as execution
 from segdistill.studies.budget import measured_steps
 from segdistill.studies.collection import collect
 from segdistill.studies.jobs import do, find, finished, teacher_of
 from segdistill.studies.measurement import outcome
-from segdistill.studies.plan import TEACHER, Job, Plan, load_plan, plan_file, read_budget, read_methods
-from segdistill.studies.result import ALONE, Failure, Outcome, Study
+from segdistill.studies.plan import Job, Plan, load_plan, plan_file, read_budget, read_methods
+from segdistill.studies.result import ALONE, TEACHER, Failure, Outcome, Study
 from segdistill.training.run import check_teacher
 
 _OWN_WORDS = ("budget", "executor", "processes")
@@ -61,7 +62,7 @@ def compare(
     plan.save(folder)
     if executor == "slurm":
         _write_slurm(plan, folder, quiet)
-        return collect(plan, folder, quiet=quiet)
+        return _collected(plan, folder, {}, quiet)
     return _run(plan, folder, executor, processes, quiet)
 
 
@@ -139,12 +140,12 @@ def _run(plan: Plan, folder: Path, executor: str, processes: int | None, quiet: 
             if error is None:
                 reached = outcome(done.label, folder / done.name, folder)
                 _say(f"{done}: mIoU {reached.miou:.2f}; {len(_unfinished(plan, folder))} runs left", quiet)
-                collect(plan, folder, _failures(failed), quiet=quiet)
+                _collected(plan, folder, failed, quiet)
             else:
                 failed[done] = error
                 _say(f"{done} failed{'' if again else ', and is tried again at the end'}: {error}", quiet)
         jobs = [*failed]
-    return collect(plan, folder, _failures(failed), quiet=quiet)
+    return _collected(plan, folder, failed, quiet)
 
 
 def _write_slurm(plan: Plan, folder: Path, quiet: bool) -> None:
@@ -159,8 +160,13 @@ def _unfinished(plan: Plan, folder: Path) -> list[Job]:
     return [job for job in plan.jobs() if not finished(folder, job)]
 
 
-def _failures(failed: Mapping[Job, str]) -> list[Failure]:
-    return [Failure(job.label, job.seed, why) for job, why in failed.items()]
+def _collected(plan: Plan, folder: Path, failed: Mapping[Job, str], quiet: bool) -> Study:
+    """What is finished by now; the folder's files say it from the first finished run on."""
+    failures = [Failure(job.label, job.seed, why) for job, why in failed.items()]
+    study = collect(plan, folder, failures, quiet=quiet)
+    if study.outcomes:
+        save_study(study, folder)
+    return study
 
 
 def _say(text: str, quiet: bool) -> None:

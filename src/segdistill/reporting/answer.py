@@ -66,9 +66,10 @@ def _headline(study: Study, best: Summary | None) -> str:
             return "No run of this study is finished yet, so nothing is known."
         return f"No method is finished yet; the student alone reaches {points(alone.miou.mean)} mIoU."
     if best.gain is None:
+        which = "no student alone" if study.one_seed else "no student alone of the same seed"
         return (
-            f"{best.label} reaches {points(best.miou.mean)} mIoU; no student alone of the same seed is beside it, so "
-            "what distillation was worth is not known."
+            f"{best.label} reaches {points(best.miou.mean)} mIoU; {which} is beside it, so what distillation was worth "
+            "is not known."
         )
     verb = "gained" if best.gain.mean >= 0 else "lost"
     gained = f"{best.label} {verb} {points(abs(best.gain.mean))} mIoU [{_interval_of_size(best.gain)}]"
@@ -100,7 +101,7 @@ def _sure(best: Summary | None, methods: int) -> list[str]:
     gain = best.gain
     said = judgement(gain)
     if said == "one seed":
-        lines = ["One seed: nothing can be said about other seeds."]
+        lines = ["One seed proves little: nothing can be said about other seeds."]
     elif said == "unclear":
         lines = [
             "The 95 % interval contains zero: seeds alone make differences as large as this. More seeds would tell."

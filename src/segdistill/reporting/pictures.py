@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -10,10 +10,38 @@ from matplotlib.patches import Patch
 
 from segdistill.core.classes import Classes
 from segdistill.core.storage import write_aside
-from segdistill.data.colors import _VOID_COLOUR, Pixels
+from segdistill.data.base import SegmentationDataset
+from segdistill.data.colors import _VOID_COLOUR, Pixels, colourise
+from segdistill.evaluation.inference.inference import infer
+from segdistill.evaluation.settings import InferenceConfig
+from segdistill.models.files import LoadedModel
+from segdistill.reporting.choice import positions
 
 _CELL, _LINE, _GAP = 2.6, 0.25, 0.04
 """Inches: the width of a panel, the height of a line of text, what is left free around a panel."""
+
+
+def save_predictions(
+    path: Path, models: Mapping[str, LoadedModel], data: SegmentationDataset, inference: InferenceConfig
+) -> None:
+    """A picture grid of four images spread evenly over `data`: the image, its label, what each network predicts.
+
+    Args:
+        path: The .png file.
+        models: Networks by heading; one that knows other classes is shown in its own colours.
+        data: The images.
+        inference: How they are run through the networks.
+    """
+    rows = []
+    for index in positions((), data):
+        sample = data[index]
+        row = [sample.image.permute(1, 2, 0).numpy(), colourise(sample.label, data.classes)]
+        for model in models.values():
+            device = next(model.network.parameters()).device
+            predicted = infer(model.network, sample.image[None].to(device), inference).classes[0]
+            row.append(colourise(predicted, model.classes))
+        rows.append(row)
+    save_grid(path, rows, ["image", "label", *models], data.classes)
 
 
 def save_grid(path: Path, rows: Sequence[Sequence[Pixels]], headings: Sequence[str], classes: Classes) -> None:

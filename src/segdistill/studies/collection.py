@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from segdistill.core.storage import write_text
 from segdistill.data import create_dataset
-from segdistill.reporting.study_table import comma_separated, markdown
 from segdistill.runtime.environment import describe_environment
 from segdistill.studies.jobs import finished, teacher_of
 from segdistill.studies.measurement import costs, measure, outcome, teacher_outcome
-from segdistill.studies.plan import TEACHER, Job, Plan
-from segdistill.studies.result import Failure, NetworkCost, Outcome, Study
+from segdistill.studies.plan import Job, Plan
+from segdistill.studies.result import TEACHER, Failure, NetworkCost, Outcome, Study
 from segdistill.studies.summary import summarise
 
 
 def collect(plan: Plan, folder: Path, failures: Sequence[Failure] = (), *, quiet: bool = False) -> Study:
-    """Everything that is finished, as one result; study.json, table.md and table.csv hold it if there is any."""
+    """Everything that is finished, as one result.
+
+    Args:
+        plan: Of the study.
+        folder: Its folder; the teacher's scores and the costs are measured into it if they are not there.
+        failures: Runs that could not be finished.
+        quiet: Show no progress.
+
+    Returns:
+        The study, which nothing is written of yet; without outcomes if no run is finished.
+    """
     data = create_dataset(plan.recipe.data, "val")
     done = [job for job in plan.jobs() if finished(folder, job)]
     outcomes = tuple(outcome(job.label, folder / job.name, folder) for job in done)
@@ -34,7 +42,7 @@ def collect(plan: Plan, folder: Path, failures: Sequence[Failure] = (), *, quiet
     methods = {label: [spec.model_dump(mode="json") for spec in specs] for label, specs in plan.methods.items()}
     failing = {(failure.label, failure.seed) for failure in failures}
     image = data[0].image
-    study = Study(
+    return Study(
         data=plan.recipe.data.name,
         images=len(data),
         size=(image.shape[-2], image.shape[-1]),
@@ -50,12 +58,8 @@ def collect(plan: Plan, folder: Path, failures: Sequence[Failure] = (), *, quiet
         pending=tuple(_pending(plan, {(job.label, job.seed) for job in done} | failing)),
         recipe=plan.recipe.model_dump(mode="json"),
         environment=describe_environment(),
+        teacher_description="" if pairing is None else pairing.note,
     )
-    if done:
-        study.save(folder)
-        write_text(folder / "table.md", markdown(study))
-        write_text(folder / "table.csv", comma_separated(study))
-    return study
 
 
 def _pending(plan: Plan, ended: set[tuple[str, int]]) -> Iterator[str]:

@@ -22,7 +22,8 @@ from segdistill.core.errors import RecipeError, SegdistillError, nearest
 from segdistill.core.storage import write_text
 from segdistill.runtime.interruption import Interrupted
 from segdistill.studies.jobs import do
-from segdistill.studies.plan import TEACHER, Job, Plan
+from segdistill.studies.plan import Job, Plan
+from segdistill.studies.result import TEACHER
 
 Executor = Literal["local", "ray", "slurm"]
 Done = tuple[Job, str | None]

@@ -10,7 +10,8 @@ from segdistill.models.files import open_model
 from segdistill.runs.checkpoint import NoStateError
 from segdistill.runs.folder import RunFolder
 from segdistill.studies.measurement import measure, scores_file
-from segdistill.studies.plan import TEACHER, Job, Plan
+from segdistill.studies.plan import Job, Plan
+from segdistill.studies.result import TEACHER
 from segdistill.training import run as runs
 from segdistill.training.pairing import Pairing, pair
 

@@ -18,9 +18,8 @@ from segdistill.core.storage import write_yaml
 from segdistill.recipe.composition import compose
 from segdistill.recipe.recipe import MethodSpec, Recipe
 from segdistill.runs.folder import changed_keys
-from segdistill.studies.result import ALONE
+from segdistill.studies.result import ALONE, TEACHER
 
-TEACHER = "teacher"
 _OWN_KEYS = ("run", "seed", "steps", "method", "baseline")
 """Recipe keys that the study sets for every run."""
 

@@ -14,6 +14,7 @@ from segdistill.core.errors import DataError
 from segdistill.core.storage import write_json
 
 ALONE = "student alone"
+TEACHER = "teacher"
 STUDY_FILE = "study.json"
 
 
@@ -28,9 +29,16 @@ class NetworkCost:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One finished run, measured on all validation images; scores in percent, None where a class is absent.
+    """One finished run, measured on all validation images.
 
-    folder: of the run, relative to the study's. seconds: wall-clock of its steps, validation left out.
+    Args:
+        label: "teacher", "student alone" or the method's.
+        folder: Of the run, relative to the study's; or the absolute path, or the name, of a given network.
+        steps: 0 if it is not known how the network was trained, as of a published file; so seconds and batch_size.
+        seconds: Wall-clock of the steps, validation left out.
+        miou: In percent, as all scores.
+        edge_miou: Near class boundaries; None, as the next two, where the recipe says metrics.boundary=false.
+        iou: By class; None for a class that is absent.
     """
 
     label: str
@@ -54,8 +62,8 @@ class Outcome:
 
     @property
     def step_seconds(self) -> float:
-        """Wall-clock of a step."""
-        return self.seconds / self.steps
+        """Wall-clock of a step; 0 if it is not known."""
+        return self.seconds / self.steps if self.steps else 0.0
 
 
 def made_on(environment: dict[str, Any]) -> dict[str, Any]:
@@ -132,11 +140,28 @@ class Failure:
 
 @dataclass(frozen=True)
 class Study:
-    """A comparison: the networks, what each run reached and what the methods were worth.
+    """What `compare` and `distill` found: what each run reached and what the methods were worth.
 
-    size: H,W of a validation image. teacher: its scores as an outcome (seed and steps as far as they are known), None
-    if it knows other classes. recipe: what all runs share. budget: as "2000 steps" or "30 minutes". environment: of the
-    process that measured. pending: runs that are neither finished nor failed, as "kd, seed 2".
+    A distillation is a study of one seed: the student alone, if there is one, and the distilled student.
+
+    Args:
+        data: Name of the data set.
+        images: Number of validation images.
+        size: H,W of a validation image.
+        classes: Their names.
+        seeds: Those that every method gets.
+        budget: As "2000 steps" or "30 minutes".
+        teacher: Its scores, seed and steps as far as they are known; None if it knows other classes.
+        teacher_cost: Of one image.
+        student_cost: Of one image.
+        outcomes: Every finished run but the teacher's.
+        summary: The student alone and every method, over their seeds.
+        failures: Runs that could not be finished.
+        pending: Runs that are neither finished nor failed, as "kd, seed 2".
+        recipe: What all runs share.
+        environment: Of the process that measured.
+        alone_cost: Of a student alone that was given, which may be another network than the student; else None.
+        teacher_description: How the teacher is used, as "it sees images at 2 times their size"; empty if just as it is.
     """
 
     data: str
@@ -154,6 +179,19 @@ class Study:
     pending: tuple[str, ...]
     recipe: dict[str, Any]
     environment: dict[str, Any]
+    alone_cost: NetworkCost | None = None
+    teacher_description: str = ""
+
+    @property
+    def one_seed(self) -> bool:
+        """Whether there is no spread over seeds to speak of."""
+        return len(self.seeds) == 1
+
+    def cost(self, label: str) -> NetworkCost:
+        """What an image costs the network of that label."""
+        if label == TEACHER:
+            return self.teacher_cost
+        return self.alone_cost if label == ALONE and self.alone_cost is not None else self.student_cost
 
     def of(self, label: str) -> Summary | None:
         """The summary of that label, if any of its runs is finished."""
@@ -178,14 +216,25 @@ _STUDY = TypeAdapter(Study)
 
 
 def load_study(folder: str | Path) -> Study:
-    """The study that `compare` left in `folder`."""
+    """The study that `compare` or `distill` left in `folder`.
+
+    Args:
+        folder: Where study.json is.
+
+    Returns:
+        What study.json holds.
+
+    Raises:
+        DataError: There is none, or it can't be read.
+    """
     file = Path(folder) / STUDY_FILE
     try:
         written = json.loads(file.read_text(encoding="utf-8"))
         return _STUDY.validate_python({key: value for key, value in written.items() if key != "kind"})
     except FileNotFoundError as error:
-        raise DataError(f"No {file}: {folder} is no study, or none of its runs is finished yet.") from error
+        raise DataError(f"No {file}: {folder} is not a study, or none of its runs is finished yet.") from error
     except (ValueError, AttributeError, ValidationError) as error:
         raise DataError(
-            f"{file} can't be read as a study: {error}. Run `segdistill compare {folder}` again."
+            f"{file} can't be read as a study: {error}. Write it again: with `segdistill compare {folder}`, or with "
+            "the same `segdistill distill` and --resume."
         ) from error

@@ -33,9 +33,24 @@ def summarise(
     methods: Mapping[str, list[dict[str, Any]]],
     classes: Sequence[str],
     teacher: Outcome | None,
+    *,
+    alone: Mapping[int, Outcome] | None = None,
 ) -> tuple[Summary, ...]:
-    """The student alone and every method that has a finished run, in the order of `methods`."""
-    alone = {outcome.seed: outcome for outcome in outcomes if outcome.label == ALONE}
+    """The student alone and every method that has a finished run, in the order of `methods`.
+
+    Args:
+        outcomes: Finished runs.
+        methods: Recipe entries by label.
+        classes: Names, in the order of `Outcome.iou`.
+        teacher: Its outcome, if it was scored.
+        alone: By seed, the student alone that a method's run of that seed is compared with; default that of the same
+            seed among the outcomes.
+
+    Returns:
+        A summary for each label.
+    """
+    if alone is None:
+        alone = {outcome.seed: outcome for outcome in outcomes if outcome.label == ALONE}
     rows = []
     for label in (ALONE, *methods):
         own = [outcome for outcome in outcomes if outcome.label == label]

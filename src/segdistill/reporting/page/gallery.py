@@ -14,10 +14,10 @@ from segdistill.reporting.choice import positions
 from segdistill.reporting.numbers import plural, points, signed
 from segdistill.reporting.page.encoding import classes_uri, mask_uri, photo_uri, resized
 from segdistill.reporting.page.images import SIDE, Choice, Picture, choose, errors, picture, present
-from segdistill.reporting.page.networks import TEACHER, Cast, NoPictures, cast
+from segdistill.reporting.page.networks import Cast, NoPictures, cast
 from segdistill.reporting.page.subject import Subject
 from segdistill.runtime.display import counting
-from segdistill.studies.result import ALONE
+from segdistill.studies.result import ALONE, TEACHER
 
 BUDGET = 6_000_000  # characters of all pictures; the page promises 8 MB
 _SIDES = (SIDE, 480, 360, 240, 160)

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segdistill.core.errors import CheckpointError, DataError, RecipeError, SegdistillError
+from segdistill.core.errors import DataError, RecipeError, SegdistillError
 from segdistill.data import SegmentationDataset, create_dataset
 from segdistill.models.files import open_model
 from segdistill.models.network import SegmentationNetwork
 from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.reporting.page.subject import Subject
 from segdistill.runtime.processes import own_device
-from segdistill.studies.result import ALONE, Study, Summary
+from segdistill.studies.result import ALONE, TEACHER, Study, Summary
 from segdistill.training.pairing import run_teacher
 
-TEACHER = "teacher"
 _METHODS = 8  # the best ones; more would make the page heavy
 
 
@@ -51,7 +50,7 @@ def cast(subject: Subject, parts: Sequence[str | Path]) -> Cast:
     for label in shown:
         try:
             networks[label] = open_model(_folder(subject, label, seed)).network
-        except CheckpointError as error:
+        except SegdistillError as error:
             remarks.append(f"{label} is not in the pictures: {error}")
     if not networks:
         raise NoPictures(" ".join(remarks))

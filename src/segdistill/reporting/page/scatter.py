@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from segdistill.reporting.numbers import points
 from segdistill.reporting.page.curves import BOTTOM, LEFT, RIGHT, TOP
 from segdistill.reporting.page.scales import Scale, scale
-from segdistill.studies.result import ALONE, Study
+from segdistill.studies.result import ALONE, TEACHER, NetworkCost, Study
 
 _LINE = 13  # between two labels, in units of the viewBox
 _CHARACTER = 6.2  # about the width of one
@@ -44,25 +44,25 @@ class Scatter:
 
 def scatters(study: Study) -> list[Scatter]:
     """Against latency and against parameters."""
-    teacher, student = study.teacher_cost, study.student_cost
     return [
-        _scatter(study, "mIoU against time", "milliseconds an image", teacher.milliseconds, student.milliseconds),
-        _scatter(study, "mIoU against size", "million parameters", teacher.parameters / 1e6, student.parameters / 1e6),
+        _scatter(study, "mIoU against time", "milliseconds an image", lambda cost: cost.milliseconds),
+        _scatter(study, "mIoU against size", "million parameters", lambda cost: cost.parameters / 1e6),
     ]
 
 
-def _scatter(study: Study, title: str, cost: str, of_teacher: float, of_student: float) -> Scatter:
+def _scatter(study: Study, title: str, unit: str, size: Callable[[NetworkCost], float]) -> Scatter:
     networks: list[tuple[str, str, float, float, float | None]] = []
     if study.teacher is not None:
-        networks.append(("teacher", "teacher", of_teacher, study.teacher.miou, None))
+        networks.append((TEACHER, "teacher", size(study.teacher_cost), study.teacher.miou, None))
     for row in study.summary:
         shape = "alone" if row.label == ALONE else "distilled"
-        networks.append((row.label, shape, of_student, row.miou.mean, row.miou.std))
+        networks.append((row.label, shape, size(study.cost(row.label)), row.miou.mean, row.miou.std))
     ends = [miou + sign * (std or 0.0) for _, _, _, miou, std in networks for sign in (-1, 1)]
-    x = scale([0.0, of_student, of_teacher], LEFT, RIGHT, zero=True, ticks=4)
+    sizes = [size(study.cost(label)) for label in (TEACHER, ALONE, "student")]
+    x = scale([0.0, *sizes], LEFT, RIGHT, zero=True, ticks=4)
     y = scale(ends, BOTTOM, TOP)
     networks.sort(key=lambda each: -each[3])
-    return Scatter(title, cost, x, y, tuple(_points(networks, x, y)))
+    return Scatter(title, unit, x, y, tuple(_points(networks, x, y)))
 
 
 def _points(networks: Sequence[tuple[str, str, float, float, float | None]], x: Scale, y: Scale) -> list[Point]:

@@ -16,11 +16,12 @@ from segdistill.reporting.page.curves import Panel, panels
 from segdistill.reporting.page.gallery import Gallery
 from segdistill.reporting.page.scatter import Scatter, scatters
 from segdistill.reporting.page.subject import Subject
-from segdistill.reporting.study_table import HEADINGS, notes, rows
-from segdistill.studies.result import Study
+from segdistill.reporting.study_table import COSTS, cells, notes
+from segdistill.studies.result import ALONE, Study
 from segdistill.studies.verdict import judgement
 
-_ELSEWHERE = ("best classes", "worst classes", "steps", "s/step")
+_ELSEWHERE = ("best classes", "worst classes", "steps", "s/step", *COSTS)
+"""Columns of the study's table that figures and the other tables of the page show."""
 
 
 @dataclass(frozen=True)
@@ -95,26 +96,27 @@ def view(subject: Subject, pictures: Gallery) -> View:
 
 
 def _scores(study: Study) -> Table:
-    """The study's own table, with what the interval says, and without what figures and the table of runs say."""
-    kept = [place for place, heading in enumerate(HEADINGS) if heading not in _ELSEWHERE]
-    after = HEADINGS.index("95 % CI") + 1
-    lines = []
-    for row in rows(study):
-        found = study.of(row[0])
-        said = judgement(found.gain) if found is not None and found.gain is not None else ""
-        cells = [row[place] for place in kept]
-        lines.append((*cells[:after], said, *cells[after:]))
-    headings = [HEADINGS[place] for place in kept]
+    """The study's own table, with what the interval says, and without what figures and the other tables say."""
+    headings, rows = cells(study, leave_out=_ELSEWHERE)
     methods = study.methods()
-    strong = next((place for place, row in enumerate(lines) if methods and row[0] == methods[0].label), None)
+    strong = next((place for place, row in enumerate(rows) if methods and row[0] == methods[0].label), None)
+    if "gain" in headings:
+        after = 1 + headings.index("95 % CI" if "95 % CI" in headings else "gain")
+        headings = (*headings[:after], "verdict", *headings[after:])
+        for row in rows:
+            summary = study.of(row[0])
+            row.insert(after, judgement(summary.gain) if summary is not None and summary.gain is not None else "")
     caption = f"Scores in percent on {study.images} validation images of {study.data}"
-    return Table(caption, (*headings[:after], "verdict", *headings[after:]), tuple(lines), strong)
+    return Table(caption, headings, tuple(map(tuple, rows)), strong)
 
 
 def _costs(study: Study) -> Table:
+    networks = {"teacher": study.teacher_cost, "student": study.student_cost}
+    if study.alone_cost is not None:
+        networks[ALONE] = study.alone_cost
     lines = tuple(
         (name, f"{cost.parameters / 1e6:.2f}", f"{cost.gflops:.2f}", f"{cost.milliseconds:.1f}")
-        for name, cost in (("teacher", study.teacher_cost), ("student", study.student_cost))
+        for name, cost in networks.items()
     )
     return Table("What an image costs", ("network", "million parameters", "GFLOPs", "ms an image"), lines)
 
@@ -142,8 +144,8 @@ def _fine(value: float | None) -> str:
 
 
 def _notes(study: Study) -> tuple[str, ...]:
-    untold = "The teacher's scores are not here: it knows other classes than the data set, or is not trained yet."
-    teacher = () if study.teacher is not None else (untold,)
+    missing = "The teacher's scores are not here: it knows other classes than the data set, or is not trained yet."
+    teacher = () if study.teacher is not None else (missing,)
     return (
         *teacher,
         notes(study),
