@@ -73,7 +73,7 @@ def test_show_says_what_is_wrong(
 def test_show_of_a_folder_without_a_run(segdistill: Command, tmp_path: Path) -> None:
     done = segdistill("show", tmp_path)
     assert done.returncode == 1
-    assert "is no run folder" in done.stderr.replace("\n", " ")
+    assert "is not a run folder" in done.stderr.replace("\n", " ")
 
 
 def test_error_and_change_maps_paint_each_pixel_by_what_happened() -> None:

@@ -156,11 +156,11 @@ def test_images_that_have_moved_are_missed_named_and_found_again(study_folder: P
         file.write_text(text.replace(str(study_folder.parent), str(tmp_path / "gone")), encoding="utf-8")
     done = report(moved, quiet=True)
     assert done.pictures == ()
-    assert "data.root=" in done.remarks[0]
+    assert "data.root=" in done.warnings[0]
     assert any("data.root=" in text for text in Read(done.file).said("p"))
     again = report(moved, f"data.root={own_data(tmp_path / 'here')}", quiet=True)
     assert len(again.pictures) == 8
-    assert again.remarks == (), "the teacher is found in the study"
+    assert again.warnings == (), "the teacher is found in the study"
     with pytest.raises(RecipeError, match=r"data\.rot"):
         report(moved, "data.rot=here", quiet=True)
 
@@ -174,7 +174,7 @@ def test_a_network_that_is_gone_is_left_out_by_name(study_folder: Path, tmp_path
     recipe.write_text(text.replace(str(study_folder / "teacher"), str(partial / "teacher")), encoding="utf-8")
     done = report(partial, quiet=True)
     assert len(done.pictures) == 8
-    assert [remark.partition(" is not")[0] for remark in done.remarks] == [ALONE, "The teacher"]
+    assert [warning.partition(" is not")[0] for warning in done.warnings] == [ALONE, "The teacher"]
 
 
 def test_a_distillation_run_has_the_same_page(tiny: tuple[str, ...], tmp_path: Path) -> None:

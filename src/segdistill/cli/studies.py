@@ -60,8 +60,8 @@ def report_command(
         print_json(done.as_dict())
         return
     results.print(f"{done.file} ({done.megabytes:.1f} MB): {done.answer}", soft_wrap=True, markup=False)
-    for remark in done.remarks:
-        results.print(f"- {remark}", soft_wrap=True, markup=False)
+    for warning in done.warnings:
+        results.print(f"- {warning}", soft_wrap=True, markup=False)
 
 
 def reproduce_command(

@@ -45,14 +45,28 @@ def save_predictions(
 
 
 def save_grid(path: Path, rows: Sequence[Sequence[Pixels]], headings: Sequence[str], classes: Classes) -> None:
-    """A picture grid, one row an image and one column a heading, with the classes' colours below."""
+    """Save a picture grid, with the classes' colours below.
+
+    Args:
+        path: The .png file.
+        rows: Pictures (H,W,3), a row an image.
+        headings: Of the columns.
+        classes: Names and colours.
+    """
     titles = [*headings, *[""] * (len(headings) * (len(rows) - 1))]
     panels = zip(titles, (pixels for row in rows for pixels in row), strict=True)
     save_panels(path, list(panels), classes, columns=len(headings))
 
 
 def save_panels(path: Path, panels: Sequence[tuple[str, Pixels]], classes: Classes | None, *, columns: int) -> None:
-    """Pictures with their titles, row by row, with the classes' colours below, if there are any to explain."""
+    """Save pictures with their titles, row by row.
+
+    Args:
+        path: The .png file.
+        panels: Titles and pictures (H,W,3).
+        classes: Names and colours that are explained below; None if there are none to explain.
+        columns: Pictures in a row.
+    """
     rows = -(-len(panels) // columns)
     height, width = panels[0][1].shape[:2]
     tall = _CELL * height / width
@@ -63,12 +77,12 @@ def save_panels(path: Path, panels: Sequence[tuple[str, Pixels]], classes: Class
     # In inches; axes of its own for each panel would take two and a half times as long.
     axis = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(size[1], 0))
     axis.set_axis_off()
-    for place, (title, pixels) in enumerate(panels):
-        row, column = divmod(place, columns)
+    for index, (title, pixels) in enumerate(panels):
+        row, column = divmod(index, columns)
         x, top = (column + 0.5) * _CELL, row * tall + _LINE * sum(titled[: row + 1])
-        y, own = top + tall / 2, pixels.shape[0] / pixels.shape[1]
-        half = min(_CELL, tall / own) / 2 - _GAP
-        extent = (x - half, x + half, y + half * own, y - half * own)
+        y, aspect = top + tall / 2, pixels.shape[0] / pixels.shape[1]
+        half = min(_CELL, tall / aspect) / 2 - _GAP
+        extent = (x - half, x + half, y + half * aspect, y - half * aspect)
         axis.imshow(pixels, interpolation="nearest", extent=extent, aspect="auto")
         axis.text(x, top - 0.05, title, fontsize=9, horizontalalignment="center")
     patches = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ from segdistill.recipe.recipe import Recipe
 from segdistill.runs.folder import RunFolder
 from segdistill.runtime.environment import describe_environment
 from segdistill.runtime.processes import is_main
-from segdistill.studies.measurement import costs_of, outcome_of, place_of, score, training_of
-from segdistill.studies.result import ALONE, TEACHER, NetworkCost, Outcome, Study
+from segdistill.studies.measurement import costs_of, image_size, outcome_of, place_of, score, training_of
+from segdistill.studies.result import ALONE, TEACHER, NetworkCost, Outcome, Study, Summary
 from segdistill.studies.summary import summarise
 from segdistill.training.pairing import Pairing, recorded
 
 SCORES_FILES = {TEACHER: "teacher-scores.json", ALONE: "alone-scores.json"}
-"""Where the run folder keeps all scores of the networks that are not its own student; see `scores_file`."""
+"""Where the run folder keeps the teacher's and the student alone's scores, of every class; scores.json has its own."""
 
 
 def method_label(recipe: Recipe) -> str:
@@ -41,9 +41,6 @@ def measure_distillation(
 ) -> Study:
     """Score and time the networks of a finished distillation, whatever was measured before.
 
-    All scores, those of every class among them, are written into scores.json, teacher-scores.json and
-    alone-scores.json of the run folder by the main process.
-
     Args:
         recipe: Of the distillation.
         folder: Its run folder.
@@ -57,30 +54,24 @@ def measure_distillation(
         A study of the recipe's seed. The gain is over the student alone, whatever its seed.
     """
     label = method_label(recipe)
-    models = {TEACHER: teacher.model, ALONE: alone, label: student}
-    timed = {name: model for name, model in models.items() if model is not None}
-    costs = dict(zip(timed, costs_of(list(timed.values()), data), strict=True))
-    outcomes = {
-        name: _outcome(name, model, recipe, folder, data, quiet=quiet)
-        for name, model in timed.items()
-        if same_names(model.classes.names, data.classes.names)
-    }
-    taught_by = outcomes.pop(TEACHER, None)
-    methods = {label: [method.model_dump(mode="json") for method in recipe.with_method().method]}
-    reference = {recipe.seed: outcomes[ALONE]} if ALONE in outcomes else {}
-    image = data[0].image
+    given = {TEACHER: teacher.model, ALONE: alone, label: student}
+    models = {name: model for name, model in given.items() if model is not None}
+    costs = dict(zip(models, costs_of(list(models.values()), data), strict=True))
+    scored = {name: model for name, model in models.items() if same_names(model.classes.names, data.classes.names)}
+    outcomes = {name: _outcome(name, model, recipe, folder, data, quiet=quiet) for name, model in scored.items()}
+    scored_teacher = outcomes.pop(TEACHER, None)
     return Study(
         data=recipe.data.name,
         images=len(data),
-        size=(image.shape[-2], image.shape[-1]),
+        size=image_size(data),
         classes=data.classes.names,
         seeds=(recipe.seed,),
         budget=f"{recipe.steps} steps",
-        teacher=taught_by,
+        teacher=scored_teacher,
         teacher_cost=costs[TEACHER],
         student_cost=costs[label],
         outcomes=tuple(outcomes.values()),
-        summary=summarise(list(outcomes.values()), methods, data.classes.names, taught_by, alone=reference),
+        summary=_summaries(recipe, outcomes, data.classes.names, scored_teacher),
         failures=(),
         pending=(),
         recipe=_shared(recorded(recipe, teacher)),
@@ -90,9 +81,19 @@ def measure_distillation(
     )
 
 
+def _summaries(
+    recipe: Recipe, outcomes: Mapping[str, Outcome], classes: Sequence[str], teacher: Outcome | None
+) -> tuple[Summary, ...]:
+    """Summaries of student alone and student; the gain is over the student alone that there is, whatever its seed."""
+    methods = {method_label(recipe): [method.model_dump(mode="json") for method in recipe.with_method().method]}
+    alone = {recipe.seed: outcomes[ALONE]} if ALONE in outcomes else {}
+    return summarise(list(outcomes.values()), methods, classes, teacher, alone=alone)
+
+
 def _outcome(
     label: str, model: LoadedModel, recipe: Recipe, folder: Path, data: SegmentationDataset, *, quiet: bool
 ) -> Outcome:
+    """Score a network; the main process writes all of its scores into the run folder."""
     scores = score(model, recipe, data, recipe.metrics, quiet=quiet)
     file = folder / SCORES_FILES.get(label, "scores.json")
     if is_main():

@@ -48,7 +48,15 @@ def score(
 
 
 def measure(scores: Path, model: LoadedModel, recipe: Recipe, data: SegmentationDataset, *, quiet: bool) -> None:
-    """Write the model's scores on `data` into the file `scores`, boundaries among them, unless it is there."""
+    """Score a network once, boundaries among it.
+
+    Args:
+        scores: The file that the scores are written into; if it is there, nothing is done.
+        model: The network.
+        recipe: Says how images are run through it.
+        data: The validation images.
+        quiet: Show no progress.
+    """
     if not scores.is_file():
         metrics = recipe.metrics.model_copy(update={"boundary": True})
         write_json(scores, score(model, recipe, data, metrics, quiet=quiet))
@@ -96,7 +104,19 @@ def outcome(label: str, run: Path, study: Path) -> Outcome:
 
 
 def teacher_outcome(model: LoadedModel, scores: Path, study: Path) -> Outcome:
-    """The teacher of a study, which may come from anywhere: what is not known of its training is 0."""
+    """The teacher of a study, which may come from anywhere.
+
+    Args:
+        model: The teacher.
+        scores: The file that `measure` wrote.
+        study: The study's folder.
+
+    Returns:
+        Its outcome; what is not known of its training is 0.
+
+    Raises:
+        DataError: The scores can't be read.
+    """
     folder = place_of(model, study)
     return outcome_of(TEACHER, training_of(model), read_scores(scores), describe_environment(), folder, scores)
 
@@ -161,6 +181,12 @@ def outcome_of(
         raise DataError(f"{file} does not hold the scores of a run: {error!r}. Delete it to measure again.") from error
 
 
+def image_size(data: SegmentationDataset) -> tuple[int, int]:
+    """Height and width of the first image, on which networks are timed."""
+    image = data[0].image
+    return image.shape[-2], image.shape[-1]
+
+
 def costs_of(models: Sequence[LoadedModel], data: SegmentationDataset) -> list[NetworkCost]:
     """What a validation image costs each network. They are timed in turns, so a busy machine hits all alike."""
     device = own_device()
@@ -174,7 +200,17 @@ def costs_of(models: Sequence[LoadedModel], data: SegmentationDataset) -> list[N
 
 
 def costs(file: Path, teacher: LoadedModel, run: Path, data: SegmentationDataset) -> list[NetworkCost]:
-    """What a validation image costs the teacher and the student of `run`; measured once, `file` keeps it."""
+    """What a validation image costs teacher and student, measured once.
+
+    Args:
+        file: Keeps it.
+        teacher: The teacher.
+        run: A run folder of the student.
+        data: The validation images.
+
+    Returns:
+        The costs of teacher and student.
+    """
     if not file.is_file():
         write_json(file, [asdict(cost) for cost in costs_of([teacher, open_model(run)], data)])
     return [NetworkCost(**written) for written in json.loads(file.read_text(encoding="utf-8"))]

@@ -20,7 +20,13 @@ STUDY_FILE = "study.json"
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """What one image costs, a batch of one. parameters: auxiliary head left out. milliseconds: a median, here."""
+    """What one image costs, in a batch of one.
+
+    Args:
+        parameters: Their number, auxiliary head left out.
+        gflops: Billions of multiply-adds to class scores of the image's size.
+        milliseconds: Median on the machine that measured.
+    """
 
     parameters: int
     gflops: float
@@ -74,7 +80,13 @@ def made_on(environment: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Spread:
-    """A value over seeds, in the order of the summary's seeds. std: of the sample, None for a single seed."""
+    """A value over seeds.
+
+    Args:
+        mean: Over the seeds.
+        std: Standard deviation of the sample; None for a single seed.
+        values: In the order of the summary's seeds.
+    """
 
     mean: float
     std: float | None
@@ -85,7 +97,12 @@ class Spread:
 class Gain(Spread):
     """Differences from the student alone of the same seed, and the 95 % confidence interval of their mean.
 
-    The interval is Student's t over the seeds; None for a single seed, which says nothing about the next one.
+    The interval is Student's t over the seeds; None for a single seed, which says nothing about the next one. A single
+    distillation is compared with the student alone that it has, whatever its seed.
+
+    Args:
+        low: Lower end of the interval.
+        high: Upper end.
     """
 
     low: float | None
@@ -94,7 +111,12 @@ class Gain(Spread):
 
 @dataclass(frozen=True)
 class ClassGain:
-    """By how much a class's IoU moved, in points, in the mean over seeds."""
+    """By how much a class's IoU moved.
+
+    Args:
+        name: Of the class.
+        points: Of IoU in percent, in the mean over seeds.
+    """
 
     name: str
     points: float
@@ -102,11 +124,21 @@ class ClassGain:
 
 @dataclass(frozen=True)
 class Summary:
-    """A method, or the student alone, over its finished seeds.
+    """A method, or the student alone, over its finished seeds; scores in percent.
 
-    method: its recipe entries, nothing for the student alone. gains are None for the student alone and where no seed
-    has both. gap_closed: share of the way from the student alone to the teacher, 1 is all of it. cost: wall-clock of a
-    step over that of the student alone. classes: by gain, the largest first.
+    Args:
+        label: As in the outcomes.
+        method: Its recipe entries; nothing for the student alone.
+        seeds: Those that are finished.
+        steps: Of a run; 0 if not known, as the next two.
+        minutes: Of training, mean over seeds.
+        step_seconds: Wall-clock of a step, mean over seeds.
+        cost: Wall-clock of a step over that of the student alone; None if not known.
+        gain: In mIoU; None, as the next two, for the student alone and where no seed has both.
+        edge_gain: In mIoU near class boundaries.
+        body_gain: In mIoU elsewhere.
+        gap_closed: Share of the way from the student alone to the teacher; 1 is all of it.
+        classes: By gain, the largest first.
     """
 
     label: str
@@ -131,7 +163,13 @@ class Summary:
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that could not be finished, and why."""
+    """A run that could not be finished.
+
+    Args:
+        label: Of its method.
+        seed: Its seed.
+        error: Why.
+    """
 
     label: str
     seed: int

@@ -70,7 +70,7 @@ def test_a_published_network_is_a_student_alone_whose_training_is_not_known(
     page = segdistill.report(tmp_path / "run", quiet=True)
     assert page.answer.startswith("kd ")
     assert f">{ALONE}</option>" in page.file.read_text(encoding="utf-8")
-    assert not page.remarks
+    assert not page.warnings
 
 
 def test_a_teacher_trained_here_from_a_published_one(published: Publish, tiny: tuple[str, ...], tmp_path: Path) -> None:

@@ -16,7 +16,12 @@ _OLD_RESULT = "result.json"
 
 @dataclass(frozen=True)
 class Subject:
-    """A study and the folder that its outcomes' folders are relative to."""
+    """A study with its folder.
+
+    Args:
+        folder: What the outcomes' folders are relative to.
+        study: What was found.
+    """
 
     folder: Path
     study: Study

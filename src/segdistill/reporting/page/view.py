@@ -18,7 +18,7 @@ from segdistill.reporting.page.scatter import Scatter, scatters
 from segdistill.reporting.page.subject import Subject
 from segdistill.reporting.study_table import COSTS, cells, notes
 from segdistill.studies.result import ALONE, Study
-from segdistill.studies.verdict import judgement
+from segdistill.studies.verdict import verdict
 
 _ELSEWHERE = ("best classes", "worst classes", "steps", "s/step", *COSTS)
 """Columns of the study's table that figures and the other tables of the page show."""
@@ -26,7 +26,14 @@ _ELSEWHERE = ("best classes", "worst classes", "steps", "s/step", *COSTS)
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under their headings; the first cell of a row names it. strong: the row of the best method."""
+    """Rows of text under their headings.
+
+    Args:
+        caption: What is in it.
+        headings: Of the columns.
+        rows: Cells; the first one names the row.
+        strong: Index of the row of the best method.
+    """
 
     caption: str
     headings: tuple[str, ...]
@@ -35,8 +42,30 @@ class Table:
 
 
 @dataclass(frozen=True)
-class View:
-    """What the page shows, in its order."""
+class PageModel:
+    """What the page shows, in its order.
+
+    Args:
+        title: Of the page.
+        subject: What was compared, on which data, in a sentence.
+        answer: The sentences at its beginning.
+        scores: The study's table.
+        costs: What an image costs each network.
+        by_method: Gains of the methods.
+        by_region: Gains at edges and inside.
+        by_class: Gains of the best method.
+        classes: IoU of every class and network.
+        panels: Training curves.
+        scatters: mIoU against costs.
+        gallery: The images.
+        runs: Every finished run.
+        recipe: What all runs share, as YAML.
+        methods: Labels and entries of the methods, as YAML.
+        environment: Of the process that measured.
+        command: That it was started by.
+        budget: Of a run.
+        notes: How the numbers were made.
+    """
 
     title: str
     subject: str
@@ -59,8 +88,16 @@ class View:
     notes: tuple[str, ...]
 
 
-def view(subject: Subject, pictures: Gallery) -> View:
-    """The page of a study, with its pictures."""
+def page_model(subject: Subject, pictures: Gallery) -> PageModel:
+    """Gather everything that the template shows.
+
+    Args:
+        subject: The study and its folder.
+        pictures: The images.
+
+    Returns:
+        The page, not yet as HTML.
+    """
     study = subject.study
     best = subject.best
     labels = subject.labels()
@@ -68,7 +105,7 @@ def view(subject: Subject, pictures: Gallery) -> View:
     seeds = ", ".join(map(str, study.seeds))
     environment = dict(study.environment)
     command = environment.pop("command", [])
-    return View(
+    return PageModel(
         title=f"Distillation on {study.data}",
         subject=(
             f"{'One distillation' if subject.single else 'A comparison'} on {study.data}: {study.images} validation "
@@ -99,13 +136,13 @@ def _scores(study: Study) -> Table:
     """The study's own table, with what the interval says, and without what figures and the other tables say."""
     headings, rows = cells(study, leave_out=_ELSEWHERE)
     methods = study.methods()
-    strong = next((place for place, row in enumerate(rows) if methods and row[0] == methods[0].label), None)
+    strong = next((index for index, row in enumerate(rows) if methods and row[0] == methods[0].label), None)
     if "gain" in headings:
         after = 1 + headings.index("95 % CI" if "95 % CI" in headings else "gain")
         headings = (*headings[:after], "verdict", *headings[after:])
         for row in rows:
             summary = study.of(row[0])
-            row.insert(after, judgement(summary.gain) if summary is not None and summary.gain is not None else "")
+            row.insert(after, verdict(summary.gain) if summary is not None and summary.gain is not None else "")
     caption = f"Scores in percent on {study.images} validation images of {study.data}"
     return Table(caption, headings, tuple(map(tuple, rows)), strong)
 
