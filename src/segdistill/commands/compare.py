@@ -69,8 +69,7 @@ def compare(
         )
     if not plan_file(folder).is_file() and not plan.trains_teacher() and plan.recipe.teacher.check:
         check_teacher(plan.recipe, teacher_of(plan, folder), create_dataset(plan.recipe.data, "val"))
-    if plan.recipe.remark:
-        _print(plan.recipe.remark, quiet)
+    _print(plan.recipe.remark, quiet)
     plan.save(folder)
     if executor == "slurm":
         return _write_slurm(plan, folder, quiet)
@@ -195,7 +194,7 @@ def _collected(plan: Plan, folder: Path, failed: Mapping[Job, str], quiet: bool)
 
 
 def _print(text: str, quiet: bool) -> None:
-    if not quiet:
+    if text and not quiet:
         console.print(text, soft_wrap=True, markup=False)
 
 
