@@ -185,7 +185,7 @@ def _notes(study: Study) -> tuple[str, ...]:
     teacher = () if study.teacher is not None else (missing,)
     return (
         *teacher,
-        notes(study),
+        notes(study, cells(study, leave_out=_ELSEWHERE)[0]),
         "verdict: gain or loss where the interval leaves zero out, unclear where it does not. boundary mIoU: of the "
         "bands along the contours of the classes.",
         f"Parameters without the auxiliary head; GFLOPs: {EXPLAINED['paper']}; ms: median of one image.",
