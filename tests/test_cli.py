@@ -14,6 +14,7 @@ from PIL import Image
 
 import segdistill as library
 from segdistill.data.datasets.streets import Streets
+from segdistill.studies.result import load_study
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -29,7 +30,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[str, ...]) ->
 def test_distill_leaves_a_complete_folder(finished: Path) -> None:
     for name in (
         "recipe.yaml", "environment.json", "metrics.jsonl", "checkpoints/last.pt", "checkpoints/best.safetensors",
-        "student.safetensors", "student.yaml", "result.json", "table.md", "grid.png",
+        "student.safetensors", "student.yaml", "study.json", "table.md", "table.csv", "grid.png",
         "teacher/teacher.safetensors", "alone/student.safetensors",
     ):  # fmt: skip
         assert (finished / name).is_file(), name
@@ -38,20 +39,25 @@ def test_distill_leaves_a_complete_folder(finished: Path) -> None:
 
 
 def test_the_table_is_honest(finished: Path) -> None:
-    result = json.loads((finished / "result.json").read_text())
-    assert [row["name"] for row in result["rows"]] == ["teacher", "student alone", "distilled"]
-    teacher, alone, distilled = result["rows"]
-    assert teacher["parameters"] > alone["parameters"] == distilled["parameters"]
-    assert alone["gflops"] == distilled["gflops"]
-    assert (alone["seed"], alone["steps"]) == (distilled["seed"], distilled["steps"]) == (0, 6)
-    assert all(row["milliseconds"] > 0 and row["seconds"] > 0 for row in result["rows"])
-    assert result["gain"] == pytest.approx(distilled["scores"]["miou"] - alone["scores"]["miou"], abs=1e-3)
-    for name, part in (("student alone", "alone"), ("distilled", ".")):
-        (row,) = (row for row in result["rows"] if row["name"] == name)
-        assert row["scores"]["miou"] == pytest.approx(library.evaluate(finished / part).scores.miou, abs=1e-3)
+    study = load_study(finished)
+    teacher, (alone, distilled) = study.teacher, study.outcomes
+    assert teacher is not None
+    assert [row.label for row in (teacher, alone, distilled)] == ["teacher", "student alone", "bpkd"]
+    assert study.teacher_cost.parameters > study.student_cost.parameters
+    assert (alone.seed, alone.steps) == (distilled.seed, distilled.steps) == (0, 6)
+    assert all(row.seconds > 0 for row in (teacher, alone, distilled))
+    assert all(cost.milliseconds > 0 for cost in (study.teacher_cost, study.student_cost))
+    summary = study.of("bpkd")
+    assert summary is not None
+    assert summary.gain is not None
+    assert summary.gain.mean == pytest.approx(distilled.miou - alone.miou, abs=1e-3)
+    for row, part in ((teacher, "teacher"), (alone, "alone"), (distilled, ".")):
+        assert row.folder == part
+        assert row.miou == pytest.approx(library.evaluate(finished / part).scores.miou, abs=1e-3)
     table = (finished / "table.md").read_text()
-    assert result["environment"]["machine"] in table
-    assert f"{distilled['scores']['miou']:.2f}" in table
+    assert study.environment["machine"] in table
+    assert f"{distilled.miou:.2f}" in table
+    assert "One seed proves little" in table
 
 
 def test_the_picture_grid_shows_the_prediction_in_class_colors(finished: Path) -> None:
@@ -107,12 +113,15 @@ def test_a_given_teacher_and_baseline_are_used_as_they_are(
     done = library.distill(*words, baseline=str(finished / "alone"), out=tmp_path / "x", quiet=True)
     assert not (tmp_path / "x" / "teacher").exists()
     assert not (tmp_path / "x" / "alone").exists()
-    before = json.loads((finished / "result.json").read_text())["rows"]
-    for row, earlier in zip(done.proof.rows[:2], before[:2], strict=True):
-        assert row.scores.miou == pytest.approx(earlier["scores"]["miou"], abs=1e-3)
+    before = load_study(finished)
+    for row, earlier in ((done.study.teacher, before.teacher), (done.study.outcomes[0], before.outcomes[0])):
+        assert row is not None
+        assert earlier is not None
+        assert row.miou == pytest.approx(earlier.miou, abs=1e-3)
     none = library.distill(*words, baseline="none", out=tmp_path / "y", quiet=True)
-    assert [row.name for row in none.proof.rows] == ["teacher", "distilled"]
-    assert none.proof.gain is None
+    assert [row.label for row in none.study.outcomes] == ["kd"]
+    assert none.study.methods()[0].gain is None
+    assert "not known" in (tmp_path / "y" / "table.md").read_text()
     weights = [(tmp_path / name / "student.safetensors").read_bytes() for name in ("x", "y")]
     assert weights[0] == weights[1]
 

@@ -8,7 +8,7 @@ from scipy.stats import ttest_rel
 
 from segdistill.studies.result import ALONE, Gain, Outcome
 from segdistill.studies.summary import gain, summarise
-from segdistill.studies.verdict import judgement
+from segdistill.studies.verdict import verdict
 
 
 def outcome(label: str, seed: int, miou: float, seconds: float = 10.0, iou: tuple[float | None, ...] = ()) -> Outcome:
@@ -47,7 +47,7 @@ def test_gains_are_paired_by_seed_and_a_seed_without_its_pair_counts_only_in_the
 def test_one_seed_has_no_interval() -> None:
     row = summarise([outcome(ALONE, 0, 40), outcome("kd", 0, 41)], {"kd": []}, (), None)[1]
     assert row.gain == Gain(1, None, (1,), None, None)
-    assert judgement(row.gain) == "one seed"
+    assert verdict(row.gain) == "one seed"
 
 
 def test_cost_and_the_gap_closed_are_relative_to_the_student_alone() -> None:
@@ -74,4 +74,4 @@ def test_classes_are_ordered_by_gain_and_absent_ones_left_out() -> None:
     ("values", "said"), [([1, 1.1, 0.9], "gain"), ([-1, -1.1, -0.9], "loss"), ([1, -1.1, 0.2], "unclear")]
 )
 def test_what_an_interval_says(values: list[float], said: str) -> None:
-    assert judgement(gain(values)) == said
+    assert verdict(gain(values)) == said

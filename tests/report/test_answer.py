@@ -11,46 +11,46 @@ from segdistill.reporting.answer import answer
 from segdistill.studies.result import ALONE, Failure
 
 
-def test_a_gain_is_told_with_its_interval_its_cost_and_the_gap() -> None:
-    told = answer(study({"bpkd": gain(9.8, (5.4, 14.2))}))
-    assert told.headline == (
+def test_a_gain_is_given_with_its_interval_its_cost_and_the_gap() -> None:
+    found = answer(study({"bpkd": gain(9.8, (5.4, 14.2))}))
+    assert found.headline == (
         "bpkd gained 9.8 mIoU [95 % CI 5.4 to 14.2, 3 seeds] over the same student alone at 1.10 times its time a step "
         "and closed 49 % of the gap to the teacher."
     )
-    assert "leaves zero out" in told.sure[0]
-    assert [fact.value for fact in told.facts] == ["+9.8", "49 %", "1.10 times", "20 %"]
+    assert "leaves zero out" in found.confidence[0]
+    assert [fact.value for fact in found.facts] == ["+9.8", "49 %", "1.10 times", "20 %"]
 
 
 def test_one_seed_says_nothing_about_others() -> None:
-    told = answer(study({"bpkd": gain(9.8, seeds=1)}))
-    assert "[one seed, no interval]" in told.headline
-    assert told.sure == ("One seed: nothing can be said about other seeds.",)
+    found = answer(study({"bpkd": gain(9.8, seeds=1)}))
+    assert "[one seed, no interval]" in found.headline
+    assert found.confidence == ("One seed proves little: nothing can be said about other seeds.",)
 
 
 def test_an_interval_with_zero_in_it_is_no_gain() -> None:
-    told = answer(study({"kd": gain(1.2, (-0.4, 2.8))}))
-    assert told.headline.endswith("at 1.10 times its time a step, which is not distinguishable from no gain.")
-    assert "gap" not in " ".join([told.headline, *(fact.what for fact in told.facts)])
-    assert "contains zero" in told.sure[0]
+    found = answer(study({"kd": gain(1.2, (-0.4, 2.8))}))
+    assert found.headline.endswith("at 1.10 times its time a step, which is not distinguishable from no gain.")
+    assert "gap" not in " ".join([found.headline, *(fact.what for fact in found.facts)])
+    assert "contains zero" in found.confidence[0]
 
 
 def test_a_method_that_lost_is_said_to_have_lost() -> None:
-    told = answer(study({"kd": gain(-4.0, (-4.8, -3.2))}))
-    assert told.headline.startswith("kd lost 4.0 mIoU [95 % CI 3.2 to 4.8, 3 seeds] over the same student alone")
-    assert "gap" not in told.headline
-    assert "loss is to be expected" in told.sure[0]
+    found = answer(study({"kd": gain(-4.0, (-4.8, -3.2))}))
+    assert found.headline.startswith("kd lost 4.0 mIoU [95 % CI 3.2 to 4.8, 3 seeds] over the same student alone")
+    assert "gap" not in found.headline
+    assert "loss is to be expected" in found.confidence[0]
 
 
 def test_the_others_are_named_with_what_became_of_them_and_the_best_of_several_is_put_in_doubt() -> None:
     gains = {"bpkd": gain(9.8, (5.4, 14.2)), "cwd": gain(2.1, (-0.7, 5.0)), "kd": gain(-4.0, (-4.8, -3.2))}
-    told = answer(study(gains))
-    assert told.others == (
+    found = answer(study(gains))
+    assert found.others == (
         "cwd is not distinguishable from no gain: +2.1 mIoU [95 % CI \N{MINUS SIGN}0.7 to 5.0, 3 seeds], at 1.10 times "
         "the time a step.",
         "kd lost: \N{MINUS SIGN}4.0 mIoU [95 % CI \N{MINUS SIGN}4.8 to \N{MINUS SIGN}3.2, 3 seeds], at 1.10 times the "
         "time a step.",
     )
-    assert "best of 3 methods" in told.sure[-1]
+    assert "best of 3 methods" in found.confidence[-1]
 
 
 def test_failures_unfinished_runs_and_missing_seeds_are_named() -> None:
@@ -62,7 +62,7 @@ def test_failures_unfinished_runs_and_missing_seeds_are_named() -> None:
         failures=(Failure("cirkd", 2, "out of memory"),),
         pending=("kd, seed 2",),
     )
-    assert answer(made).trouble == (
+    assert answer(made).problems == (
         "Failed: cirkd, seed 2: out of memory",
         "Not finished yet: kd, seed 2.",
         "Fewer than the 3 seeds of the study: kd (2).",
@@ -70,19 +70,19 @@ def test_failures_unfinished_runs_and_missing_seeds_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "found"),
     [
         ({"summary": (), "outcomes": ()}, "No run of this study is finished yet"),
         ({}, "No method is finished yet; the student alone reaches 40.0 mIoU."),
     ],
 )
-def test_a_study_that_has_just_begun(changes: dict[str, tuple[()]], told: str) -> None:
-    assert told in answer(replace(study({}), **changes)).headline  # type: ignore[arg-type]
+def test_a_study_that_has_just_begun(changes: dict[str, tuple[()]], found: str) -> None:
+    assert found in answer(replace(study({}), **changes)).headline  # type: ignore[arg-type]
 
 
 def test_without_a_student_alone_nothing_is_claimed() -> None:
     made = study({"kd": None})
     rows = tuple(row for row in made.summary if row.label != ALONE)
-    told = answer(replace(made, summary=rows, outcomes=(outcome("kd"),)))
-    assert "not known" in told.headline
-    assert not told.sure
+    found = answer(replace(made, summary=rows, outcomes=(outcome("kd"),)))
+    assert "not known" in found.headline
+    assert not found.confidence

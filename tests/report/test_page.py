@@ -19,8 +19,7 @@ from PIL import Image
 from studies import CLASSES, FILE, HOSTILE, METHOD, gain, own_data, study
 
 import segdistill
-from segdistill import distill, train
-from segdistill import reporting as report
+from segdistill import distill, report, train
 from segdistill.core.errors import DataError, RecipeError
 from segdistill.data import create_dataset
 from segdistill.evaluation.inference.inference import predict_classes
@@ -157,11 +156,11 @@ def test_images_that_have_moved_are_missed_named_and_found_again(study_folder: P
         file.write_text(text.replace(str(study_folder.parent), str(tmp_path / "gone")), encoding="utf-8")
     done = report(moved, quiet=True)
     assert done.pictures == ()
-    assert "data.root=" in done.remarks[0]
+    assert "data.root=" in done.warnings[0]
     assert any("data.root=" in text for text in Read(done.file).said("p"))
     again = report(moved, f"data.root={own_data(tmp_path / 'here')}", quiet=True)
     assert len(again.pictures) == 8
-    assert again.remarks == (), "the teacher is found in the study"
+    assert again.warnings == (), "the teacher is found in the study"
     with pytest.raises(RecipeError, match=r"data\.rot"):
         report(moved, "data.rot=here", quiet=True)
 
@@ -175,23 +174,42 @@ def test_a_network_that_is_gone_is_left_out_by_name(study_folder: Path, tmp_path
     recipe.write_text(text.replace(str(study_folder / "teacher"), str(partial / "teacher")), encoding="utf-8")
     done = report(partial, quiet=True)
     assert len(done.pictures) == 8
-    assert [remark.partition(" is not")[0] for remark in done.remarks] == [ALONE, "The teacher"]
+    assert [warning.partition(" is not")[0] for warning in done.warnings] == [ALONE, "The teacher"]
 
 
 def test_a_distillation_run_has_the_same_page(tiny: tuple[str, ...], tmp_path: Path) -> None:
-    proof = distill(*tiny, "kd", "steps=2", out=tmp_path / "run", quiet=True).proof
+    gained = distill(*tiny, "kd", "steps=2", out=tmp_path / "run", quiet=True).study.methods()[0].gain
     done = report(tmp_path / "run", quiet=True)
     read = Read(done.file)
-    assert proof.gain is not None
-    verb = "gained" if proof.gain >= 0 else "lost"
-    assert done.answer.startswith(f"kd {verb} {abs(proof.gain):.1f} mIoU [one seed, no interval]")
-    assert any("nothing can be said about other seeds" in text for text in read.said("p"))
+    assert gained is not None
+    verb = "gained" if gained.mean >= 0 else "lost"
+    assert done.answer.startswith(f"kd {verb} {abs(gained.mean):.1f} mIoU [one seed, no interval]")
+    assert any("One seed proves little" in text for text in read.said("p"))
+    assert any(text.startswith("One distillation on streets") for text in read.said("p"))
+    assert "verdict" in read.said("th")
     assert any("gain in edge mIoU" in text for text in read.said("p"))
     assert [each["name"] for each in read.pictures()["images"][0]["networks"]] == [ALONE, "kd", "teacher"]
 
 
+def test_a_run_that_an_earlier_version_measured_is_refused_until_it_is_measured_again(
+    tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    run, words = tmp_path / "run", (*tiny, "kd", "steps=2")
+    before = distill(*words, out=run, quiet=True).study
+    for name in ("study.json", "table.csv", "scores.json", "teacher-scores.json", "alone-scores.json"):
+        (run / name).unlink()
+    (run / "result.json").write_text('{"rows": []}', encoding="utf-8")
+    weights = {file: file.stat().st_mtime_ns for file in run.rglob("*.safetensors")}
+    with pytest.raises(DataError, match=r"result\.json.*segdistill distill` with --resume"):
+        report(run, quiet=True)
+    after = distill(*words, out=run, resume=True, quiet=True).study
+    assert after.outcomes == before.outcomes
+    assert {file: file.stat().st_mtime_ns for file in run.rglob("*.safetensors")} == weights
+    assert report(run, quiet=True).answer.startswith("kd ")
+
+
 def test_a_folder_without_anything_to_compare_is_refused(tiny: tuple[str, ...], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="neither a study"):
+    with pytest.raises(DataError, match="holds no study"):
         report(tmp_path)
     train(*tiny, "steps=1", out=tmp_path / "alone", quiet=True)
     with pytest.raises(DataError, match="nothing to compare"):

@@ -144,7 +144,7 @@ def test_switches_put_label_teacher_errors_and_edges_on_and_off(show: Callable[.
     switch("teacher").check()
     assert not switch("label").is_checked()
     assert see("#left-classes") == of["teacher"]["classes"]
-    assert opened.page.locator("#told").inner_text() == f"{image['name']}: teacher {of['teacher']['miou']} mIoU."
+    assert opened.page.locator("#choice").inner_text() == f"{image['name']}: teacher {of['teacher']['miou']} mIoU."
     switch("teacher").uncheck()
 
     switch("edges").check()
@@ -160,7 +160,7 @@ def test_networks_and_images_are_chosen(show: Callable[..., Opened], page: Path)
     opened.page.locator("input[name=image]").nth(3).check()
     said = {each["name"]: each for each in images[3]["networks"]}
     assert opened.source("#left-classes") == said["teacher"]["classes"]
-    told = opened.page.locator("#told").inner_text()
+    told = opened.page.locator("#choice").inner_text()
     assert told == f"{images[3]['name']}: teacher {said['teacher']['miou']} mIoU, {METHOD} {said[METHOD]['miou']} mIoU."
     listed = opened.page.locator("#classes li").all_inner_texts()
     assert listed == [CLASSES[index] for index in images[3]["classes"]]

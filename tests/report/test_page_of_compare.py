@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segdistill import compare
-from segdistill import reporting as report
+from segdistill import compare, report
 from segdistill.studies.result import ALONE
 
 
@@ -16,7 +15,7 @@ def test_the_page_of_a_fresh_study_shows_its_networks_and_its_answer(tiny: tuple
     assert gain is not None
     shown = report(tmp_path / "study", quiet=True)
     assert shown.answer.startswith(f"kd {'gained' if gain.mean >= 0 else 'lost'} {abs(gain.mean):.1f} mIoU [95 % CI ")
-    assert shown.remarks == ()
+    assert shown.warnings == ()
     assert len(shown.pictures) == 8
     page = shown.file.read_text(encoding="utf-8")
     for name in ("teacher", ALONE, "kd"):

@@ -25,25 +25,31 @@ Start = Callable[..., subprocess.Popen[str]]
 
 
 def _distil(rank: int, words: list[str]) -> dict[str, Any]:
-    return segdistill.distill(*words, quiet=True).proof.as_dict()
+    return segdistill.distill(*words, quiet=True).study.as_dict()
+
+
+def _iou(study: dict[str, Any]) -> list[list[float]]:
+    """Of every class, of the teacher and the students."""
+    return [row["iou"] for row in (study["teacher"], *study["outcomes"])]
 
 
 def test_two_processes_share_the_work_and_write_one_run(tiny: tuple[str, ...], tmp_path: Path) -> None:
     words = [*tiny, "steps=3", "teacher.train.steps=2", "kd", "validate_every=3", "baseline=none"]
     words += ["teacher.precision=bf16", f"out={tmp_path / 'two'}"]
-    proofs = in_two(_distil, words)
+    studies = in_two(_distil, words)
     lines = [json.loads(line) for line in (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3]
     # The last validation was split between the processes; the table scores the whole split in one.
     (shared,) = (line for line in lines if line["kind"] == "validation")
-    whole = json.loads((tmp_path / "two" / "result.json").read_text())["rows"][-1]["scores"]
+    whole = json.loads((tmp_path / "two" / "study.json").read_text())["outcomes"][-1]
     assert [shared[key] for key in ("miou", "macc", "aacc")] == pytest.approx(
         [whole[key] for key in ("miou", "macc", "aacc")], abs=0.02
     )
     # A teacher that was trained here is kept in parts as a given one is, and is whole again for the table.
     again = in_two(_distil, [*words, f"teacher.weights={tmp_path / 'two' / 'teacher'}", "teacher.shard=true",
                              f"out={tmp_path / 'sharded'}"])  # fmt: skip
-    assert [row["scores"] for row in again[0]["rows"]] == [row["scores"] for row in proofs[0]["rows"]]
+    for sharded, kept in zip(_iou(again[0]), _iou(studies[0]), strict=True):
+        assert sharded == kept
 
 
 def test_launched_processes_are_stopped_together_and_one_goes_on(

@@ -1,4 +1,4 @@
-"""Pairs that don't match: other classes, strides, widths, normalisation and image size, from recipe to proof."""
+"""Pairs that don't match: other classes, strides, widths, normalisation and image size, from recipe to study."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from segdistill.models.open import create_model, open_model
 from segdistill.models.teacher import Teacher
 from segdistill.models.zoo import resolve_spec
 from segdistill.recipe.recipe import load_recipe
+from segdistill.studies.result import Study
 from segdistill.training.distiller import Distiller
 
 STREETS = label_table("streets").classes.names
@@ -49,10 +50,8 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_teacher(tmp_path_factory.mktemp("teacher"), MORE)
 
 
-def distill(tiny: tuple[str, ...], run: Path, teacher: Path, *words: str) -> dict[str, Any]:
-    segdistill.distill(*tiny, *SHORT, *words, f"teacher.weights={teacher}", out=run, quiet=True)
-    result: dict[str, Any] = json.loads((run / "result.json").read_text())
-    return result
+def distill(tiny: tuple[str, ...], run: Path, teacher: Path, *words: str) -> Study:
+    return segdistill.distill(*tiny, *SHORT, *words, f"teacher.weights={teacher}", out=run, quiet=True).study
 
 
 def test_every_method_learns_from_a_mapped_teacher_at_half_size(
@@ -60,13 +59,14 @@ def test_every_method_learns_from_a_mapped_teacher_at_half_size(
 ) -> None:
     (tmp_path / "map.yaml").write_text(yaml.safe_dump(MAP))
     words = ("kd", "bpkd", "cwd", f"teacher.class_map={tmp_path / 'map.yaml'}", "teacher.input_scale=0.5")
-    result = distill(tiny, tmp_path / "run", other, *words)
+    study = distill(tiny, tmp_path / "run", other, *words)
     logged = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert all(logged[0][term] > 0 for term in ("kd", "cwd", "bpkd/body", "bpkd/edge"))
-    teacher = result["rows"][0]["scores"]
-    assert len(teacher["iou"]) == len(STREETS)
-    assert "dropped: cat" in result["remarks"][0]
-    assert "0.5 times" in result["remarks"][0]
+    assert study.teacher is not None
+    assert len(study.teacher.iou) == len(STREETS)
+    for text in (study.teacher_description, (tmp_path / "run" / "table.md").read_text()):
+        assert "dropped: cat" in text
+        assert "0.5 times" in text
     # The folder holds the map itself, so it says all that the run depends on.
     recorded = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["teacher"]["class_map"]
     assert recorded["vegetation"] == "tree"
@@ -76,9 +76,9 @@ def test_every_method_learns_from_a_mapped_teacher_at_half_size(
 
 
 def test_the_teachers_score_is_that_of_its_classes_merged(tiny: tuple[str, ...], tmp_path: Path, other: Path) -> None:
-    """The proof's numbers against probabilities that are added up here."""
+    """The study's numbers against probabilities that are added up here."""
     words = ("method=[{name: cwd, source: embedding}]", f"teacher.class_map={json.dumps(MAP)}")
-    result = distill(tiny, tmp_path / "run", other, *words)
+    study = distill(tiny, tmp_path / "run", other, *words)
     data = create_dataset(load_recipe(*tiny, *SHORT).data, "val")
     network = open_model(other).network
     index = [STREETS[v] if isinstance(v, int) else v for v in MAP.values()]
@@ -90,16 +90,19 @@ def test_the_teachers_score_is_that_of_its_classes_merged(tiny: tuple[str, ...],
         scores = torch.nn.functional.interpolate(merged.log()[None], sample.label.shape, mode="bilinear")[0]
         hits += int((scores.argmax(0) == sample.label).sum())
         total += int((sample.label != 255).sum())
-    assert result["rows"][0]["scores"]["aacc"] == pytest.approx(100 * hits / total, abs=0.2)
+    assert study.teacher is not None
+    assert study.teacher.aacc == pytest.approx(100 * hits / total, abs=0.2)
 
 
 def test_embeddings_are_distilled_from_any_class_set(tiny: tuple[str, ...], tmp_path: Path, other: Path) -> None:
-    result = distill(tiny, tmp_path / "run", other, "method=[{name: cwd, source: embedding}]")
-    teacher, student = result["rows"]
-    assert teacher["scores"] is None
-    assert student["scores"]["aacc"] > 0
-    assert "| teacher | - | - | - |" in (tmp_path / "run" / "table.md").read_text()
-    assert "other classes" in result["remarks"][0]
+    study = distill(tiny, tmp_path / "run", other, "method=[{name: cwd, source: embedding}]")
+    assert study.teacher is None
+    assert study.teacher_cost.milliseconds > 0
+    assert study.outcomes[0].aacc > 0
+    table = (tmp_path / "run" / "table.md").read_text()
+    assert "| teacher | - | - |" in table
+    assert f" {study.teacher_cost.parameters / 1e6:.2f} |" in table
+    assert "other classes" in table
 
 
 @pytest.mark.parametrize(
@@ -149,7 +152,10 @@ def test_classes_in_another_order_are_paired_by_name(tiny: tuple[str, ...], tmp_
     save_model(tmp_path / "turned", "teacher", backwards, spec, Classes(STREETS[::-1], distinct_colors(8)), {})
     a = distill(tiny, tmp_path / "a", straight, "kd")
     b = distill(tiny, tmp_path / "b", tmp_path / "turned", "kd", "teacher.class_map=names")
-    assert [row["scores"]["iou"] for row in a["rows"]] == [row["scores"]["iou"] for row in b["rows"]]
+    assert a.teacher is not None
+    assert b.teacher is not None
+    assert a.teacher.iou == b.teacher.iou
+    assert [row.iou for row in a.outcomes] == [row.iou for row in b.outcomes]
     students = [(tmp_path / run / "student.safetensors").read_bytes() for run in "ab"]
     assert students[0] == students[1]
 
@@ -165,12 +171,12 @@ def test_a_teacher_without_class_names_is_taken_at_its_number(
 
 def test_a_teacher_trained_here_may_look_at_a_larger_image(tiny: tuple[str, ...], tmp_path: Path) -> None:
     words = (*tiny, *SHORT, "kd", "teacher.train.steps=1")
-    rows = [
-        segdistill.distill(*words, f"teacher.input_scale={scale}", out=tmp_path / str(scale), quiet=True).proof.rows
+    plain, scaled = (
+        segdistill.distill(*words, f"teacher.input_scale={scale}", out=tmp_path / str(scale), quiet=True).study
         for scale in (1, 2)
-    ]
-    assert rows[1][0].gflops == pytest.approx(4 * rows[0][0].gflops, rel=0.2)
-    assert rows[1][1].gflops == rows[0][1].gflops
+    )
+    assert scaled.teacher_cost.gflops == pytest.approx(4 * plain.teacher_cost.gflops, rel=0.2)
+    assert scaled.student_cost.gflops == plain.student_cost.gflops
 
 
 def test_a_run_with_a_map_is_resumed_with_that_map_only(tiny: tuple[str, ...], tmp_path: Path, other: Path) -> None:

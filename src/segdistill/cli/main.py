@@ -18,6 +18,7 @@ from segdistill.cli.tables.diagnosis import diagnosis_notes, diagnosis_tables
 from segdistill.cli.tables.preparation import preparation_notes, preparation_table
 from segdistill.cli.tables.published import long_table, published_tables
 from segdistill.cli.tables.score import score_lines, score_table
+from segdistill.cli.tables.study import print_study
 from segdistill.cli.terminal import AsJson, Processes, Resume, print_json, results
 from segdistill.cli.weights import convert_command, inspect_command, profile_command
 from segdistill.commands.distill import distill
@@ -73,9 +74,9 @@ def distill_command(parts: Parts, resume: Resume = False, nproc: Processes = Non
         return
     done = distill(*parts, resume=resume, quiet=as_json)
     if as_json:
-        print_json({"folder": str(done.folder), **done.proof.as_dict()})
+        print_json(done.as_dict())
     else:
-        results.print(done.proof.rich())
+        print_study(done.study)
         results.print(f"Pictures: {done.folder / 'grid.png'}   Student: {done.folder / 'student.safetensors'}")
 
 

@@ -9,13 +9,11 @@ from typing import Annotated
 import typer
 
 from segdistill.cli.tables.published import reproduction_notes, reproduction_table
+from segdistill.cli.tables.study import print_study
 from segdistill.cli.terminal import AsJson, Resume, print_json, results
 from segdistill.commands.compare import compare, compare_one
 from segdistill.commands.report import report
 from segdistill.commands.reproduce import reproduce
-from segdistill.reporting.answer import answer
-from segdistill.reporting.study_table import notes as study_notes
-from segdistill.reporting.study_table import terminal as study_table
 
 
 def compare_command(
@@ -43,10 +41,7 @@ def compare_command(
     if as_json:
         print_json(done.as_dict())
     else:
-        for line in answer(done).lines():
-            results.print(line, soft_wrap=True, markup=False)
-        results.print(study_table(done))
-        results.print(study_notes(done), soft_wrap=True, markup=False)
+        print_study(done)
     if done.failures:
         raise typer.Exit(1)
 
@@ -65,8 +60,8 @@ def report_command(
         print_json(done.as_dict())
         return
     results.print(f"{done.file} ({done.megabytes:.1f} MB): {done.answer}", soft_wrap=True, markup=False)
-    for remark in done.remarks:
-        results.print(f"- {remark}", soft_wrap=True, markup=False)
+    for warning in done.warnings:
+        results.print(f"- {warning}", soft_wrap=True, markup=False)
 
 
 def reproduce_command(

@@ -10,17 +10,18 @@ from segdistill.core.errors import RecipeError
 from segdistill.data import create_dataset
 from segdistill.recipe.composition import key_values
 from segdistill.recipe.recipe import load_recipe
+from segdistill.reporting.study_files import save_study
 from segdistill.runtime.display import console
 from segdistill.studies import executors as execution
 from segdistill.studies.budget import measured_steps
 from segdistill.studies.collection import collect
 from segdistill.studies.jobs import do, find, finished, teacher_of
 from segdistill.studies.measurement import outcome
-from segdistill.studies.plan import TEACHER, Job, Plan, load_plan, plan_file, read_budget, read_methods
-from segdistill.studies.result import ALONE, Failure, Outcome, Study
+from segdistill.studies.plan import Job, Plan, load_plan, plan_file, read_budget, read_methods
+from segdistill.studies.result import ALONE, TEACHER, Failure, Outcome, Study
 from segdistill.training.run import check_teacher
 
-_OWN_WORDS = ("budget", "executor", "processes")
+_STUDY_WORDS = ("budget", "executor", "processes")
 
 
 def compare(
@@ -35,38 +36,61 @@ def compare(
 ) -> Study:
     """Train the recipe's student alone and with every method, over seeds, at equal cost, and say what was worth it.
 
-    parts: recipe parts, or the folder of a study to go on with. methods: as "kd,cwd,bpkd_light,kd+at", or a mapping of
-    labels to recipe entries. seeds: as "0,1,2" (default). budget: "steps:2000" (default the recipe's steps) or
-    "minutes:30" of training: how many steps each method makes in it is measured once, before it runs. executor:
-    "local" (default), "ray" or "slurm"; processes: how many runs go on at a time, default one a CUDA device. These
-    three may stand among the parts as key=value.
-
     One teacher serves all runs: `teacher.weights`, or the one that is trained in the study's folder. The folder, `out`
-    of the recipe, gets study.json, table.md, table.csv; a study that was stopped goes on, finished runs are not
-    repeated, and a run that failed is tried again. More methods and seeds may join later.
+    of the recipe, gets study.json, table.md, table.csv. A study that was stopped goes on; more methods and seeds may
+    join.
+
+    Args:
+        parts: Recipe parts, or the folder of a study to go on with. Budget, executor and processes may stand among
+            them as key=value.
+        methods: As "kd,cwd,bpkd_light,kd+at", or a mapping of labels to recipe entries.
+        seeds: As "0,1,2", which is the default.
+        budget: "steps:2000" (default the recipe's steps) or "minutes:30" of training: how many steps each method makes
+            in it is measured once, before it runs.
+        executor: "local" (default), "ray" or "slurm".
+        processes: How many runs go on at a time; default one a CUDA device.
+        quiet: Show no progress.
+        overrides: Recipe keys over the parts.
+
+    Returns:
+        What is finished, failures and what is pending among it.
+
+    Raises:
+        SegdistillError: Something can't work, or the folder holds another study.
     """
-    words, own = _own_words(parts)
-    executor = str(executor or own.get("executor") or "local")
-    processes = processes if processes is not None else own.get("processes")
+    recipe_words, study_words = _split_words(parts)
+    executor = str(executor or study_words.get("executor") or "local")
+    processes = processes if processes is not None else study_words.get("processes")
     execution.check_executor(executor, processes)
-    folder, plan = _plan(words, methods, seeds, budget if budget is not None else own.get("budget"), overrides)
+    budget = budget if budget is not None else study_words.get("budget")
+    folder, plan = _plan(recipe_words, methods, seeds, budget, overrides)
     if executor == "slurm" and plan.budget.minutes is not None:
         raise RecipeError(
             "budget=minutes needs one machine that times every method before it runs; with executor=slurm set steps."
         )
     if not plan_file(folder).is_file() and not plan.trains_teacher() and plan.recipe.teacher.check:
         check_teacher(plan.recipe, teacher_of(plan, folder), create_dataset(plan.recipe.data, "val"))
-    if plan.recipe.remark:
-        _say(plan.recipe.remark, quiet)
+    _print(plan.recipe.remark, quiet)
     plan.save(folder)
     if executor == "slurm":
-        _write_slurm(plan, folder, quiet)
-        return collect(plan, folder, quiet=quiet)
+        return _write_slurm(plan, folder, quiet)
     return _run(plan, folder, executor, processes, quiet)
 
 
 def compare_one(folder: str | Path, job: str, *, quiet: bool = False) -> Outcome | None:
-    """Do the one run `job`, as "kd-0" or "teacher", of the study in `folder`: what executors call on other machines."""
+    """Do one run of a study: what executors call on other machines.
+
+    Args:
+        folder: Of the study.
+        job: Name of the run, as "kd-0" or "teacher".
+        quiet: Show no progress.
+
+    Returns:
+        What it reached; None for the teacher.
+
+    Raises:
+        RecipeError: The study has no run of that name.
+    """
     study = Path(folder)
     plan = load_plan(study)
     chosen = find(plan, job)
@@ -77,10 +101,10 @@ def compare_one(folder: str | Path, job: str, *, quiet: bool = False) -> Outcome
     return outcome(chosen.label, study / chosen.name, study)
 
 
-def _own_words(parts: Sequence[str | Path]) -> tuple[list[str | Path], dict[str, Any]]:
+def _split_words(parts: Sequence[str | Path]) -> tuple[list[str | Path], dict[str, Any]]:
     """The parts without the words that are the study's own, and these."""
-    mine = [part for part in parts if str(part).partition("=")[0] in _OWN_WORDS and "=" in str(part)]
-    return [part for part in parts if part not in mine], key_values(map(str, mine))
+    study_words = [part for part in parts if str(part).partition("=")[0] in _STUDY_WORDS and "=" in str(part)]
+    return [part for part in parts if part not in study_words], key_values(map(str, study_words))
 
 
 def _plan(
@@ -89,13 +113,13 @@ def _plan(
     """The study's folder and what it is made of: what the folder says, what the words say, or both joined."""
     first = Path(parts[0]) if parts else None
     if first is not None and plan_file(first).is_file():
-        held = load_plan(first)
+        stored = load_plan(first)
         if len(parts) > 1 or overrides or budget is not None:
             raise RecipeError(
                 f"{first} is a study; it goes on with the recipe and budget it holds. Add only --methods and --seeds "
                 "to it, or name the whole recipe with another out=FOLDER."
             )
-        asked = held.model_copy(update={"methods": read_methods(methods), "seeds": _seeds(seeds, held.seeds)})
+        requested = stored.model_copy(update={"methods": read_methods(methods), "seeds": _seeds(seeds, stored.seeds)})
         folder = first
     else:
         recipe = load_recipe(*parts, **overrides)
@@ -109,11 +133,11 @@ def _plan(
         read = read_methods(methods)
         if not read:
             raise RecipeError("Nothing to compare: name --methods, such as kd,cwd,bpkd_light,canonical.")
-        allowed = read_budget(budget, recipe.steps)
-        recipe = recipe.model_copy(update={"out": None, "steps": allowed.steps or recipe.steps})
-        asked = Plan(recipe=recipe, methods=read, seeds=_seeds(seeds, (0, 1, 2)), budget=allowed)
-        held = load_plan(folder) if plan_file(folder).is_file() else asked
-    return folder, held.joined(asked, folder)
+        run_budget = read_budget(budget, recipe.steps)
+        recipe = recipe.model_copy(update={"out": None, "steps": run_budget.steps or recipe.steps})
+        requested = Plan(recipe=recipe, methods=read, seeds=_seeds(seeds, (0, 1, 2)), budget=run_budget)
+        stored = load_plan(folder) if plan_file(folder).is_file() else requested
+    return folder, stored.joined(requested, folder)
 
 
 def _seeds(given: str | Sequence[int], default: tuple[int, ...]) -> tuple[int, ...]:
@@ -128,7 +152,7 @@ def _seeds(given: str | Sequence[int], default: tuple[int, ...]) -> tuple[int, .
 def _run(plan: Plan, folder: Path, executor: str, processes: int | None, quiet: bool) -> Study:
     teacher = Job(TEACHER, plan.recipe.seed)
     if plan.trains_teacher() and not finished(folder, teacher):
-        _say("teacher: one for all runs", quiet)
+        _print("teacher: one for all runs", quiet)
         do(plan, folder, teacher, quiet=quiet)
     plan = _with_steps(plan, folder, quiet)
     failed: dict[Job, str] = {}
@@ -138,33 +162,40 @@ def _run(plan: Plan, folder: Path, executor: str, processes: int | None, quiet: 
             failed.pop(done, None)
             if error is None:
                 reached = outcome(done.label, folder / done.name, folder)
-                _say(f"{done}: mIoU {reached.miou:.2f}; {len(_unfinished(plan, folder))} runs left", quiet)
-                collect(plan, folder, _failures(failed), quiet=quiet)
+                _print(f"{done}: mIoU {reached.miou:.2f}; {len(_unfinished(plan, folder))} runs left", quiet)
+                _collected(plan, folder, failed, quiet)
             else:
                 failed[done] = error
-                _say(f"{done} failed{'' if again else ', and is tried again at the end'}: {error}", quiet)
+                _print(f"{done} failed{'' if again else ', and is tried again at the end'}: {error}", quiet)
         jobs = [*failed]
-    return collect(plan, folder, _failures(failed), quiet=quiet)
+    return _collected(plan, folder, failed, quiet)
 
 
-def _write_slurm(plan: Plan, folder: Path, quiet: bool) -> None:
+def _write_slurm(plan: Plan, folder: Path, quiet: bool) -> Study:
+    """Write the script that does what is left; what is finished by now."""
     left = _unfinished(plan, folder)
     if left:
         needs_teacher = plan.trains_teacher() and not finished(folder, Job(TEACHER, plan.recipe.seed))
         script = execution.write_slurm(folder, left, needs_teacher=needs_teacher)
-        _say(f"{script}: how to submit it stands in it.", quiet)
+        _print(f"{script}: how to submit it stands in it.", quiet)
+    return _collected(plan, folder, {}, quiet)
 
 
 def _unfinished(plan: Plan, folder: Path) -> list[Job]:
     return [job for job in plan.jobs() if not finished(folder, job)]
 
 
-def _failures(failed: Mapping[Job, str]) -> list[Failure]:
-    return [Failure(job.label, job.seed, why) for job, why in failed.items()]
+def _collected(plan: Plan, folder: Path, failed: Mapping[Job, str], quiet: bool) -> Study:
+    """What is finished by now; the folder's files say it from the first finished run on."""
+    failures = [Failure(job.label, job.seed, why) for job, why in failed.items()]
+    study = collect(plan, folder, failures, quiet=quiet)
+    if study.outcomes:
+        save_study(study, folder)
+    return study
 
 
-def _say(text: str, quiet: bool) -> None:
-    if not quiet:
+def _print(text: str, quiet: bool) -> None:
+    if text and not quiet:
         console.print(text, soft_wrap=True, markup=False)
 
 
@@ -173,7 +204,7 @@ def _with_steps(plan: Plan, folder: Path, quiet: bool) -> Plan:
     missing = [label for label in (ALONE, *plan.methods) if label not in plan.steps]
     if plan.budget.minutes is None or not missing:
         return plan
-    steps = dict(measured_steps(plan, folder, missing, lambda text: _say(text, quiet)))
+    steps = dict(measured_steps(plan, folder, missing, lambda text: _print(text, quiet)))
     plan = plan.model_copy(update={"steps": {**plan.steps, **steps}})
     plan.save(folder)
     return plan

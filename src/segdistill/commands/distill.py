@@ -9,37 +9,60 @@ from typing import Any
 from segdistill.commands.common import _told, _with_folder
 from segdistill.data import create_dataset
 from segdistill.models.open import open_model
-from segdistill.proof import Contender, prove, save_proof
 from segdistill.recipe.recipe import load_recipe
-from segdistill.reporting.table import Proof
+from segdistill.reporting.pictures import save_predictions
+from segdistill.reporting.study_files import save_study
 from segdistill.runtime.processes import is_main
+from segdistill.studies.distillation import measure_distillation
+from segdistill.studies.result import ALONE, TEACHER, Study
 from segdistill.training import run as runs
 
 
 @dataclass(frozen=True)
 class Distilled:
-    """A finished `distill`: its folder and the table that says what it was worth."""
+    """A finished `distill`.
+
+    Args:
+        folder: Its run folder.
+        study: What it was worth, as a study of one seed.
+    """
 
     folder: Path
-    proof: Proof
+    study: Study
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: those of the study, and the folder."""
+        return {"folder": str(self.folder), **self.study.as_dict()}
 
 
 def distill(*parts: str | Path, resume: bool = False, quiet: bool = False, **overrides: Any) -> Distilled:
     """Distil the recipe's student and measure what it was worth.
 
-    The folder `out` gets the distilled student and the proof (result.json, table.md, grid.png); its subfolders
-    `teacher` and `alone` get the runs of the teacher (unless `teacher.weights` names one) and of the student alone
-    (unless `baseline` is "none" or names one).
+    The folder `out` gets the distilled student, what was measured (study.json, table.md, table.csv; scores of every
+    class in scores.json) and grid.png; its subfolders `teacher` and `alone` get the runs of the teacher (unless
+    `teacher.weights` names one) and of the student alone (unless `baseline` is "none" or names one).
+
+    Args:
+        parts: Those of `load_recipe`.
+        resume: Go on with the run that the folder holds; a finished one is measured again.
+        quiet: Show no progress.
+        overrides: Those of `load_recipe`.
+
+    Returns:
+        The run folder and the study.
+
+    Raises:
+        SegdistillError: Something can't work; before anything is trained where that can be seen.
     """
     recipe = _told(load_recipe(*parts, **overrides), quiet)
     recipe = _with_folder(recipe, "-".join(method.name for method in recipe.with_method().method))
     done = runs.distill(recipe, resume=resume, quiet=quiet)
-    contenders = [Contender("teacher", done.teacher.model, note=done.teacher.note)]
-    if done.alone is not None:
-        contenders.append(Contender("student alone", done.alone))
-    contenders.append(Contender("distilled", open_model(done.student.folder.path)))
+    folder, student = done.student.folder.path, open_model(done.student.folder.path)
     validation = create_dataset(recipe.data, "val")
-    proof = prove(contenders, validation, recipe.data.name, recipe.inference, recipe.metrics)
+    study = measure_distillation(recipe, folder, done.teacher, done.alone, student, validation, quiet=quiet)
     if is_main():
-        save_proof(done.student.folder.path, proof, contenders, validation, recipe.inference)
-    return Distilled(done.student.folder.path, proof)
+        save_study(study, folder)
+        models = {TEACHER: done.teacher.model, ALONE: done.alone, "distilled": student}
+        shown = {name: model for name, model in models.items() if model is not None}
+        save_predictions(folder / "grid.png", shown, validation, recipe.inference)
+    return Distilled(folder, study)

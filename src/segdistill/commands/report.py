@@ -11,18 +11,26 @@ from segdistill.core.storage import write_text
 from segdistill.reporting.page.gallery import gallery
 from segdistill.reporting.page.render import render
 from segdistill.reporting.page.subject import open_subject
-from segdistill.reporting.page.view import view
+from segdistill.reporting.page.view import page_model
 
 
 @dataclass(frozen=True)
 class Report:
-    """A written page. answer: its first sentence. pictures: the images it shows. remarks: what it had to leave out."""
+    """A written page.
+
+    Args:
+        file: The HTML file.
+        megabytes: Its size.
+        answer: Its first sentence.
+        pictures: Names of the images it shows.
+        warnings: What it had to leave out, and why.
+    """
 
     file: Path
     megabytes: float
     answer: str
     pictures: tuple[str, ...]
-    remarks: tuple[str, ...]
+    warnings: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -36,23 +44,34 @@ def report(
     images: Sequence[str | int] = (),
     quiet: bool = False,
 ) -> Report:
-    """Write what the study or the distillation run in `folder` found into one HTML file that needs nothing else.
+    """Write what a study found into one HTML file that needs nothing else.
 
-    out: the file, default `<folder>/report.html`. images: names or numbers of the validation images to show; default
-    those that the best method improved most and worsened most over the student alone, and usual ones. parts: recipe
-    parts over the runs' own, as data.root=... where the images have moved; without images the page is written without
-    pictures and says so.
+    Args:
+        folder: Of a `compare` or a `distill`.
+        parts: Recipe parts over the runs' own, as data.root=... where the images have moved; without images the page
+            is written without pictures and says so.
+        out: The file; default `<folder>/report.html`.
+        images: Names or numbers of the validation images to show; default those that the best method improved most and
+            worsened most over the student alone, and usual ones.
+        quiet: Show no progress.
+
+    Returns:
+        The file and what is in it.
+
+    Raises:
+        DataError: There is no study in the folder, or no image of that name.
+        RecipeError: A part is wrong.
     """
     subject = open_subject(folder)
     pictures = gallery(subject, parts, images, quiet=quiet)
-    shown = view(subject, pictures)
-    page = render(shown)
+    model = page_model(subject, pictures)
+    page = render(model)
     file = Path(out) if out is not None else Path(folder) / "report.html"
     write_text(file, page)
     return Report(
         file=file,
         megabytes=round(len(page.encode()) / 1e6, 2),
-        answer=shown.answer.headline,
+        answer=model.answer.headline,
         pictures=tuple(each.name for each in pictures.thumbnails),
-        remarks=pictures.remarks,
+        warnings=pictures.warnings,
     )

@@ -15,6 +15,7 @@ from segdistill.evaluation.metrics import Scores
 from segdistill.recipe.composition import is_assignment
 from segdistill.recipe.published_rows import PublishedRow, published_rows
 from segdistill.recipe.recipe import Recipe, load_recipe
+from segdistill.studies.result import ALONE, Outcome
 
 _FREE = frozenset({
     "out", "seed", "workers", "log_every", "checkpoint_every", "channels_last", "baseline", "teacher.weights",
@@ -26,16 +27,17 @@ _FREE = frozenset({
 
 @dataclass(frozen=True)
 class Reproduced:
-    """A row beside what this run measured of it. remark: what makes the two hard to compare, or nothing."""
+    """A row beside what this run measured of it, in percent. remark: what makes the two hard to compare, or nothing."""
 
     row: PublishedRow
-    scores: Scores
+    miou: float
+    macc: float
     remark: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         published = {"miou": self.row.miou, "macc": self.row.macc}
-        measured = {"miou": self.scores.miou, "macc": self.scores.macc}
+        measured = {"miou": self.miou, "macc": self.macc}
         return {
             "row": self.row.name,
             "published": published,
@@ -87,26 +89,27 @@ def reproduce(
     words = (row, *parts)
     if found.role != "distilled":
         trained = train(*words, resume=resume, quiet=quiet, **overrides)
-        line = Reproduced(found, _scores(found, trained.folder, trained.scores, parts, quiet))
+        line = Reproduced(found, *_scores(found, trained.folder, trained.scores, parts, quiet))
         return Reproduction(found, trained.folder, (line,), changed)
     done = distill(*words, resume=resume, quiet=quiet, **overrides)
-    measured = {line.name: line.scores for line in done.proof.rows}
-    scores = measured["distilled"]
-    assert scores is not None  # the student learns the data set's classes
-    lines = [Reproduced(found, _scores(found, done.folder, scores, parts, quiet))]
-    for name, sibling in (("student alone", found.sibling("student")), ("teacher", found.sibling("teacher"))):
-        other = measured.get(name)
+    outcomes = {outcome.label: outcome for outcome in done.study.outcomes}
+    alone, (student,) = outcomes.pop(ALONE, None), outcomes.values()
+    lines = [Reproduced(found, *_scores(found, done.folder, student, parts, quiet))]
+    for role, other in (("student", alone), ("teacher", done.study.teacher)):
         if other is not None and not found.evaluation:
-            lines.append(Reproduced(sibling, other, _protocol(found, sibling)))
+            sibling = found.sibling(role)
+            lines.append(Reproduced(sibling, other.miou, other.macc, _protocol(found, sibling)))
     return Reproduction(found, done.folder, tuple(lines), changed)
 
 
-def _scores(row: PublishedRow, folder: Path, measured: Scores, parts: tuple[str | Path, ...], quiet: bool) -> Scores:
-    """Those `measured` on the run's validation images, or, where the row was scored on others, those of these."""
-    if not row.evaluation:
-        return measured
-    again = [word for word in row.evaluation if not _given(word, parts)]
-    return evaluate(folder, *again, boundary=False, agreement=False, calibration=False, quiet=quiet).scores
+def _scores(
+    row: PublishedRow, folder: Path, measured: Scores | Outcome, parts: tuple[str | Path, ...], quiet: bool
+) -> tuple[float, float]:
+    """mIoU and mAcc as `measured` on the run's validation images or, where the row was scored on others, on these."""
+    if row.evaluation:
+        again = [word for word in row.evaluation if not _given(word, parts)]
+        measured = evaluate(folder, *again, boundary=False, agreement=False, calibration=False, quiet=quiet).scores
+    return measured.miou, measured.macc
 
 
 def _given(word: str, parts: tuple[str | Path, ...]) -> bool:

@@ -42,26 +42,37 @@ def show(
     of_class: str | None = None,
     out: str | Path | None = None,
 ) -> list[Path]:
-    """Draw pictures of a run into `out` (default `<run>/pictures`) and give their paths.
+    """Draw pictures of a run. It shows the networks it has; a teacher that knows other classes is left out.
 
-    what: "compare": for each image the label, what teacher, student alone and distilled student say, edge and body,
-    where each is wrong, what distillation changed, and where the student's probabilities differ from the teacher's;
-    "activations": the places that speak for `of_class` (default the largest labelled class of the image), by network;
-    "embeddings": t-SNE of the pixels' embeddings, networks side by side; "curves": losses and mIoU over the steps.
-    images: names or numbers of validation images, default four spread evenly. parts: recipe parts over the run's own.
-    A run shows the networks it has; a teacher that knows other classes is left out.
+    Args:
+        run: The run folder.
+        parts: Recipe parts over the run's own.
+        what: "compare": for each image the label, what teacher, student alone and distilled student predict, edge and
+            body, where each is wrong, what distillation changed, and where the student's probabilities differ from the
+            teacher's; "activations": the positions that speak for `of_class`, by network; "embeddings": t-SNE of the
+            pixels' embeddings, networks side by side; "curves": losses and mIoU over the steps.
+        images: Names or numbers of validation images; default four spread evenly.
+        of_class: Class of the activations; default the largest labelled class of the image.
+        out: Folder of the pictures; default `<run>/pictures`.
+
+    Returns:
+        The picture files.
+
+    Raises:
+        DataError: There is no run in the folder, or no image or class of that name.
+        RecipeError: A word of `what` or a part is wrong.
     """
     folder = RunFolder(Path(run))
     if not folder.recipe.is_file():
         raise DataError(f"{run} is not a run folder: there is no {folder.recipe.name} in it.")
     for kind in what:
         if kind not in get_args(What):
-            raise RecipeError(f"'{kind}' is not a picture.{nearest(kind, get_args(What))}")
+            raise RecipeError(f"'{kind}' is not a kind of picture.{nearest(kind, get_args(What))}")
     target = Path(out) if out is not None else folder.path / "pictures"
-    made: list[Path] = []
+    files: list[Path] = []
     if "curves" in what:
         save_curves(target / "curves.png", _runs(folder.path))
-        made.append(target / "curves.png")
+        files.append(target / "curves.png")
     if set(what) - {"curves"}:
         recipe = load_recipe(folder.recipe, *parts)
         data = create_dataset(recipe.data, "val")
@@ -69,26 +80,48 @@ def show(
         indices = positions(images, data)
         if "embeddings" in what:
             many = indices if images else list(range(0, len(data), max(1, len(data) // 20)))
-            pixels, labels = pixels_of(networks, data, many, _PIXELS)
-            placed = {name: project(values) for name, values in pixels.items()}
-            save_embeddings(target / "embeddings.png", placed, labels, data.classes)
-            made.append(target / "embeddings.png")
-        for position in indices:
-            sample = data[position]
-            if "compare" in what:
-                panels = _comparison(sample, networks, data, recipe.metrics.edge_radius)
-                made.append(target / f"{sample.name}.png")
-                save_panels(made[-1], panels, data.classes, columns=min(len(panels), 6))
-            if "activations" in what:
-                index = _class_index(of_class, sample, data)
-                panels = _activations(sample, networks, index, data.classes.names[index])
-                made.append(target / f"{sample.name}_activations.png")
-                save_panels(made[-1], panels, None, columns=len(panels))
-    return made
+            files.append(_embeddings(networks, data, many, target))
+        for index in indices:
+            files += _pictures_of(data[index], networks, data, recipe, what, of_class, target)
+    return files
+
+
+def _embeddings(
+    networks: Mapping[str, SegmentationNetwork], data: SegmentationDataset, indices: Sequence[int], target: Path
+) -> Path:
+    """The picture of the networks' embeddings on these images, written into the folder `target`."""
+    pixels, labels = pixels_of(networks, data, indices, _PIXELS)
+    projected = {name: project(values) for name, values in pixels.items()}
+    file = target / "embeddings.png"
+    save_embeddings(file, projected, labels, data.classes)
+    return file
+
+
+def _pictures_of(
+    sample: Sample,
+    networks: Mapping[str, SegmentationNetwork],
+    data: SegmentationDataset,
+    recipe: Recipe,
+    what: Sequence[What],
+    of_class: str | None,
+    target: Path,
+) -> list[Path]:
+    """Those of one image, written into the folder `target`."""
+    files = []
+    if "compare" in what:
+        panels = _comparison(sample, networks, data, recipe.metrics.edge_radius)
+        files.append(target / f"{sample.name}.png")
+        save_panels(files[-1], panels, data.classes, columns=min(len(panels), 6))
+    if "activations" in what:
+        index = _class_index(of_class, sample, data)
+        panels = _activations(sample, networks, index, data.classes.names[index])
+        files.append(target / f"{sample.name}_activations.png")
+        save_panels(files[-1], panels, None, columns=len(panels))
+    return files
 
 
 @dataclass(frozen=True)
-class _Said:
+class _Prediction:
     scores: Tensor
     classes: Tensor
 
@@ -96,16 +129,16 @@ class _Said:
 def _comparison(
     sample: Sample, networks: Mapping[str, SegmentationNetwork], data: SegmentationDataset, radius: int
 ) -> list[tuple[str, Pixels]]:
-    said = {name: _say(name, network, sample) for name, network in networks.items()}
+    predictions = {name: _predict(name, network, sample) for name, network in networks.items()}
     panels = [("image", sample.image.permute(1, 2, 0).numpy()), ("label", colorise(sample.label, data.classes))]
-    panels += [(name, colorise(each.classes, data.classes)) for name, each in said.items()]
+    panels += [(name, colorise(each.classes, data.classes)) for name, each in predictions.items()]
     panels.append(("edge (orange) and body", region_map(sample.label, edge_region(sample.label[None], radius)[0])))
-    panels += [(f"{name}: wrong", error_map(sample.label, each.classes)) for name, each in said.items()]
-    if {"student alone", "distilled"} <= said.keys():
-        changed = change_map(sample.label, said["student alone"].classes, said["distilled"].classes)
+    panels += [(f"{name}: wrong", error_map(sample.label, each.classes)) for name, each in predictions.items()]
+    if {"student alone", "distilled"} <= predictions.keys():
+        changed = change_map(sample.label, predictions["student alone"].classes, predictions["distilled"].classes)
         panels.append(("distilled: gained (green), lost (red)", changed))
-    if {"teacher", "distilled"} <= said.keys():
-        apart = disagreement(said["teacher"].scores, said["distilled"].scores)
+    if {"teacher", "distilled"} <= predictions.keys():
+        apart = disagreement(predictions["teacher"].scores, predictions["distilled"].scores)
         panels.append(("distilled: unlike the teacher", heat(apart)))
     return panels
 
@@ -120,9 +153,9 @@ def _activations(
     return panels
 
 
-def _say(name: str, network: SegmentationNetwork, sample: Sample) -> _Said:
+def _predict(name: str, network: SegmentationNetwork, sample: Sample) -> _Prediction:
     scores = predict_scores(network, sample.image[None].to(own_device()), (sample.name,), f"The {name}")[0].cpu()
-    return _Said(scores, scores.argmax(0).to(torch.uint8))
+    return _Prediction(scores, scores.argmax(0).to(torch.uint8))
 
 
 def _runs(run: Path) -> dict[str, Path]:
@@ -134,17 +167,17 @@ def _runs(run: Path) -> dict[str, Path]:
 
 def _networks(recipe: Recipe, run: Path, data: SegmentationDataset) -> dict[str, SegmentationNetwork]:
     """The networks of a run by name; a teacher that knows other classes is left out."""
-    found: dict[str, SegmentationNetwork] = {}
+    networks: dict[str, SegmentationNetwork] = {}
     if not recipe.method:
         return {recipe.role: open_model(run).network.to(own_device())}
     teacher = run_teacher(recipe, run, data.classes)
     if teacher is not None and not teacher.obstacle:
-        found["teacher"] = teacher.model.network
+        networks["teacher"] = teacher.model.network
     alone = {"train": run / "alone", "none": None}.get(recipe.baseline, Path(recipe.baseline))
     if alone is not None and alone.exists():
-        found["student alone"] = open_model(alone).network
-    found["distilled"] = open_model(run).network
-    return {name: network.to(own_device()) for name, network in found.items()}
+        networks["student alone"] = open_model(alone).network
+    networks["distilled"] = open_model(run).network
+    return {name: network.to(own_device()) for name, network in networks.items()}
 
 
 def _class_index(name: str | None, sample: Sample, data: SegmentationDataset) -> int:

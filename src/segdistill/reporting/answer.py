@@ -6,32 +6,45 @@ from dataclasses import dataclass
 
 from segdistill.reporting.numbers import UNKNOWN, plural, points, ratio, share, signed
 from segdistill.studies.result import ALONE, Gain, Study, Summary
-from segdistill.studies.verdict import judgement
+from segdistill.studies.verdict import verdict
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A number that stands out: the number, what it is, and what stands beside it."""
+    """A number that stands out.
+
+    Args:
+        value: The number as text.
+        what: What it is.
+        description: What stands beside it.
+    """
 
     value: str
     what: str
-    note: str = ""
+    description: str = ""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """headline: the one sentence. sure: how sure it is. others: what the other methods did. trouble: what failed or is
-    not finished."""
+    """What a study says, in sentences.
+
+    Args:
+        headline: What the best method was worth.
+        confidence: How sure that is.
+        others: What the other methods were worth.
+        problems: What failed or is not finished.
+        facts: The numbers of the headline.
+    """
 
     headline: str
-    sure: tuple[str, ...]
+    confidence: tuple[str, ...]
     others: tuple[str, ...]
-    trouble: tuple[str, ...]
+    problems: tuple[str, ...]
     facts: tuple[Fact, ...]
 
     def lines(self) -> list[str]:
         """All sentences, the answer first."""
-        return [self.headline, *self.others, *self.sure, *self.trouble]
+        return [self.headline, *self.others, *self.confidence, *self.problems]
 
 
 def answer(study: Study) -> Answer:
@@ -40,9 +53,9 @@ def answer(study: Study) -> Answer:
     best = methods[0] if methods else None
     return Answer(
         headline=_headline(study, best),
-        sure=tuple(_sure(best, len(methods))),
+        confidence=tuple(_confidence(best, len(methods))),
         others=tuple(_other(row) for row in methods[1:]),
-        trouble=tuple(_trouble(study)),
+        problems=tuple(_problems(study)),
         facts=() if best is None else tuple(_facts(study, best)),
     )
 
@@ -66,14 +79,15 @@ def _headline(study: Study, best: Summary | None) -> str:
             return "No run of this study is finished yet, so nothing is known."
         return f"No method is finished yet; the student alone reaches {points(alone.miou.mean)} mIoU."
     if best.gain is None:
+        which = "no student alone" if study.one_seed else "no student alone of the same seed"
         return (
-            f"{best.label} reaches {points(best.miou.mean)} mIoU; no student alone of the same seed is beside it, so "
-            "what distillation was worth is not known."
+            f"{best.label} reaches {points(best.miou.mean)} mIoU; {which} is beside it, so what distillation was worth "
+            "is not known."
         )
     verb = "gained" if best.gain.mean >= 0 else "lost"
     gained = f"{best.label} {verb} {points(abs(best.gain.mean))} mIoU [{_interval_of_size(best.gain)}]"
     sentence = f"{gained} over the same student alone{_at_what_cost(best)}"
-    if judgement(best.gain) == "unclear":
+    if verdict(best.gain) == "unclear":
         return f"{sentence}, which is not distinguishable from no gain."
     if best.gap_closed is not None and best.gain.mean > 0:
         sentence += f" and closed {share(best.gap_closed)} of the gap to the teacher"
@@ -94,20 +108,20 @@ def _at_what_cost(row: Summary) -> str:
     return f" at {ratio(row.cost)} times its time a step"
 
 
-def _sure(best: Summary | None, methods: int) -> list[str]:
+def _confidence(best: Summary | None, methods: int) -> list[str]:
     if best is None or best.gain is None:
         return []
     gain = best.gain
-    said = judgement(gain)
-    if said == "one seed":
-        lines = ["One seed: nothing can be said about other seeds."]
-    elif said == "unclear":
+    result = verdict(gain)
+    if result == "one seed":
+        lines = ["One seed proves little: nothing can be said about other seeds."]
+    elif result == "unclear":
         lines = [
             "The 95 % interval contains zero: seeds alone make differences as large as this. More seeds would tell."
         ]
     else:
         lines = [
-            f"The 95 % interval leaves zero out: with other seeds a {said} is to be expected too, on these images "
+            f"The 95 % interval leaves zero out: with other seeds a {result} is to be expected too, on these images "
             "and with this recipe."
         ]
     if methods > 1:
@@ -123,21 +137,21 @@ def _other(row: Summary) -> str:
         return f"{row.label}: {points(row.miou.mean)} mIoU, its gain is not known."
     moved = f"{signed(row.gain.mean)} mIoU [{interval(row.gain)}]"
     cost = "" if row.cost is None else f", at {ratio(row.cost)} times the time a step"
-    told = {
+    outcome = {
         "gain": "gained",
         "loss": "lost",
         "unclear": "is not distinguishable from no gain",
         "one seed": "gained in its one seed" if row.gain.mean > 0 else "lost in its one seed",
-    }[judgement(row.gain)]
-    return f"{row.label} {told}: {moved}{cost}."
+    }[verdict(row.gain)]
+    return f"{row.label} {outcome}: {moved}{cost}."
 
 
-def _trouble(study: Study) -> list[str]:
+def _problems(study: Study) -> list[str]:
     lines = [f"Failed: {failure.label}, seed {failure.seed}: {failure.error}" for failure in study.failures]
     if study.pending:
         lines.append(f"Not finished yet: {'; '.join(study.pending)}.")
-    known = {row.label: len(row.seeds) for row in study.summary}
-    fewer = [f"{label} ({count})" for label, count in known.items() if count < len(study.seeds)]
+    counts = {row.label: len(row.seeds) for row in study.summary}
+    fewer = [f"{label} ({count})" for label, count in counts.items() if count < len(study.seeds)]
     if fewer:
         lines.append(f"Fewer than the {plural(len(study.seeds), 'seed')} of the study: {', '.join(fewer)}.")
     return lines
@@ -147,18 +161,19 @@ def _facts(study: Study, best: Summary) -> list[Fact]:
     facts = []
     if best.gain is not None:
         facts.append(Fact(signed(best.gain.mean), "mIoU points over the student alone", interval(best.gain)))
-    helped = best.gain is not None and best.gain.mean > 0 and judgement(best.gain) != "unclear"
+    helped = best.gain is not None and best.gain.mean > 0 and verdict(best.gain) != "unclear"
     if helped and best.gap_closed is not None and study.teacher is not None:
-        note = f"the teacher has {points(study.teacher.miou)} mIoU, {best.label} {points(best.miou.mean)}"
-        facts.append(Fact(share(best.gap_closed), "of the gap to the teacher closed", note))
+        description = f"the teacher has {points(study.teacher.miou)} mIoU, {best.label} {points(best.miou.mean)}"
+        facts.append(Fact(share(best.gap_closed), "of the gap to the teacher closed", description))
     if best.cost is not None:
-        note = f"{best.minutes:.1f} min of training a run, {study.budget}"
-        facts.append(Fact(f"{ratio(best.cost)} times", "the student alone's time a step", note))
+        description = f"{best.minutes:.1f} min of training a run, {study.budget}"
+        facts.append(Fact(f"{ratio(best.cost)} times", "the student alone's time a step", description))
     student, teacher = study.student_cost, study.teacher_cost
     if teacher.milliseconds > 0:
-        note = (
+        description = (
             f"{student.milliseconds:.1f} and {teacher.milliseconds:.1f} ms an image here, "
             f"{student.parameters / 1e6:.1f} and {teacher.parameters / 1e6:.1f} M parameters"
         )
-        facts.append(Fact(share(student.milliseconds / teacher.milliseconds), "of the teacher's time an image", note))
+        part = share(student.milliseconds / teacher.milliseconds)
+        facts.append(Fact(part, "of the teacher's time an image", description))
     return facts

@@ -9,10 +9,22 @@ from segdistill.data.base import SegmentationDataset
 
 
 def positions(images: Sequence[str | int], data: SegmentationDataset, *, default: int = 4) -> list[int]:
-    """The positions of the named or numbered images; `default` of them spread evenly if none is named."""
+    """Positions of images in a data set.
+
+    Args:
+        images: Their names or numbers.
+        data: The data set.
+        default: How many, spread evenly, if none is named.
+
+    Returns:
+        The positions, in the order of `images`.
+
+    Raises:
+        DataError: There is no such image.
+    """
     if not images:
         count = min(default, len(data))
-        return [(2 * place + 1) * len(data) // (2 * count) for place in range(count)]
+        return [(2 * position + 1) * len(data) // (2 * count) for position in range(count)]
     names = {data.name(index): index for index in range(len(data))}
     chosen = []
     for image in images:

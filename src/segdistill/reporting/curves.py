@@ -27,7 +27,7 @@ def journal(run: Path) -> list[dict[str, Any]]:
         try:
             entry = json.loads(line)
             if not (isinstance(entry["kind"], str) and isinstance(entry["step"], int)):
-                raise TypeError("its kind is no word, or its step no number")
+                raise TypeError("its kind is not a word, or its step is not a number")
             if entry["kind"] == "validation":
                 float(entry["miou"])
         except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -39,7 +39,15 @@ def journal(run: Path) -> list[dict[str, Any]]:
 
 
 def save_curves(path: Path, runs: Mapping[str, Path]) -> None:
-    """Validation mIoU and every logged term of the runs over their steps, a panel each, as a picture."""
+    """Draw validation mIoU and every logged term over the steps, a panel each.
+
+    Args:
+        path: The .png file.
+        runs: Run folders by name.
+
+    Raises:
+        DataError: A run has no log, or a damaged one.
+    """
     lines = {name: journal(run) for name, run in runs.items()}
     panels: dict[str, dict[str, tuple[list[int], list[float]]]] = {"validation mIoU %": {}}
     for name, written in lines.items():
@@ -47,8 +55,8 @@ def save_curves(path: Path, runs: Mapping[str, Path]) -> None:
         panels["validation mIoU %"][name] = [line["step"] for line in scores], [line["miou"] for line in scores]
         steps = [line for line in written if line["kind"] == "train"]
         for term in dict.fromkeys(key for line in steps for key in line if key not in _NO_TERMS):
-            known = [line for line in steps if term in line]
-            panels.setdefault(term, {})[name] = [line["step"] for line in known], [line[term] for line in known]
+            logged = [line for line in steps if term in line]
+            panels.setdefault(term, {})[name] = [line["step"] for line in logged], [line[term] for line in logged]
     _draw(path, panels, list(runs))
 
 

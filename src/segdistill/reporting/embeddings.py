@@ -25,11 +25,21 @@ _PERPLEXITY = 30
 def pixels_of(
     networks: Mapping[str, SegmentationNetwork], data: SegmentationDataset, indices: Sequence[int], per_class: int
 ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64]]:
-    """Up to `per_class` labelled pixels of each class: their embeddings (P,D) by network, and their classes (P,).
+    """Embeddings of labelled pixels: the same ones for all networks, spread evenly over those of a class.
 
-    The same pixels for all networks, spread evenly over those of a class. Embeddings are read at the labels' size / 8.
+    Args:
+        networks: By name.
+        data: The images.
+        indices: Of the images that are used.
+        per_class: How many pixels of a class, at most. They are read at the labels' size / 8.
+
+    Returns:
+        Embeddings (P,D) by network, and the pixels' classes (P,).
+
+    Raises:
+        DataError: The images have hardly a labelled pixel.
     """
-    found: dict[str, list[Tensor]] = {name: [] for name in networks}
+    embeddings: dict[str, list[Tensor]] = {name: [] for name in networks}
     labels: list[Tensor] = []
     for index in indices:
         sample = data[index]
@@ -42,42 +52,60 @@ def pixels_of(
                 pixels = as_input(sample.image[None].to(device))
                 output: SegOutput = network.eval()(pixels)
             require_finite_scores(network, output.logits, pixels, (sample.name,), f"The {name}")
-            found[name].append(resize(output.embedding.float(), grid)[0].flatten(1).T.cpu())
+            embeddings[name].append(resize(output.embedding.float(), grid)[0].flatten(1).T.cpu())
     classes = torch.cat(labels)
     chosen = []
     for index in range(len(data.classes)):
-        own = (classes == index).nonzero()[:, 0]
-        chosen.append(own[torch.linspace(0, len(own) - 1, min(per_class, len(own))).round().long()])
+        pixels = (classes == index).nonzero()[:, 0]
+        chosen.append(pixels[torch.linspace(0, len(pixels) - 1, min(per_class, len(pixels))).round().long()])
     picked = torch.cat(chosen)
     if len(picked) <= 3:
         raise DataError(f"The {len(indices)} images have {len(picked)} labelled pixels; name more with images=.")
-    return {name: torch.cat(parts)[picked].numpy() for name, parts in found.items()}, classes[picked].numpy()
+    return {name: torch.cat(parts)[picked].numpy() for name, parts in embeddings.items()}, classes[picked].numpy()
 
 
 def project(embeddings: NDArray[np.float32], seed: int = 0) -> NDArray[np.float32]:
-    """(P,D) -> (P,2) by t-SNE, after scaling each dimension to deviation 1."""
+    """Place embeddings in the plane by t-SNE, after scaling each dimension to deviation 1.
+
+    Args:
+        embeddings: (P,D).
+        seed: Of t-SNE.
+
+    Returns:
+        Positions (P,2).
+
+    Raises:
+        RecipeError: scikit-learn is missing.
+    """
     try:
         from sklearn.manifold import TSNE
     except ImportError:
         raise RecipeError("t-SNE needs scikit-learn: pip install 'segdistill[pictures]'.") from None
     scaled = (embeddings - embeddings.mean(0)) / (embeddings.std(0) + 1e-6)
     perplexity = min(_PERPLEXITY, (len(scaled) - 1) / 3)
-    placed: NDArray[np.float32] = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(scaled)
-    return placed
+    projected: NDArray[np.float32] = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(scaled)
+    return projected
 
 
 def save_embeddings(
-    path: Path, placed: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int64], classes: Classes
+    path: Path, projected: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int64], classes: Classes
 ) -> None:
-    """A panel a network; a dot is a pixel in its class's color."""
-    figure = Figure(figsize=(4.5 * len(placed), 5), dpi=130, layout="constrained")
-    axes = figure.subplots(1, len(placed), squeeze=False)[0]
+    """Draw a panel for each network; a dot is a pixel in its class's color.
+
+    Args:
+        path: The .png file.
+        projected: Positions (P,2) by network.
+        labels: Classes (P,) of the pixels.
+        classes: Names and colors.
+    """
+    figure = Figure(figsize=(4.5 * len(projected), 5), dpi=130, layout="constrained")
+    axes = figure.subplots(1, len(projected), squeeze=False)[0]
     shown = [index for index in range(len(classes)) if (labels == index).any()]
-    for axis, (name, points) in zip(axes, placed.items(), strict=True):
+    for axis, (name, points) in zip(axes, projected.items(), strict=True):
         for index in shown:
-            own = points[labels == index]
+            dots = points[labels == index]
             color = np.array(classes.colors[index]) / 255
-            axis.scatter(*own.T, s=5, color=color, edgecolors="grey", linewidths=0.15, label=classes.names[index])
+            axis.scatter(*dots.T, s=5, color=color, edgecolors="grey", linewidths=0.15, label=classes.names[index])
         axis.set_title(name, fontsize=10)
         axis.set_xticks([])
         axis.set_yticks([])

@@ -47,9 +47,9 @@ def heat(values: Tensor, image: Tensor | None = None) -> Pixels:
     return mixed
 
 
-def _painted(label: Tensor, parts: list[tuple[Tensor, tuple[int, int, int]]]) -> Pixels:
+def _painted(label: Tensor, regions: list[tuple[Tensor, tuple[int, int, int]]]) -> Pixels:
     canvas = torch.tensor(VOID, dtype=torch.uint8).repeat(*label.shape, 1)
     known = label != IGNORE_INDEX
-    for where, color in parts:
+    for where, color in regions:
         canvas[(where & known).cpu()] = torch.tensor(color, dtype=torch.uint8)
     return canvas.numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -10,21 +10,63 @@ from matplotlib.patches import Patch
 
 from segdistill.core.classes import Classes
 from segdistill.core.storage import write_aside
-from segdistill.data.colors import _VOID_COLOR, Pixels
+from segdistill.data.base import SegmentationDataset
+from segdistill.data.colors import _VOID_COLOR, Pixels, colorise
+from segdistill.evaluation.inference.inference import infer
+from segdistill.evaluation.settings import InferenceConfig
+from segdistill.models.loaded import LoadedModel
+from segdistill.reporting.choice import positions
 
 _CELL, _LINE, _GAP = 2.6, 0.25, 0.04
 """Inches: the width of a panel, the height of a line of text, what is left free around a panel."""
 
 
+def save_predictions(
+    path: Path, models: Mapping[str, LoadedModel], data: SegmentationDataset, inference: InferenceConfig
+) -> None:
+    """A picture grid of four images spread evenly over `data`: the image, its label, what each network predicts.
+
+    Args:
+        path: The .png file.
+        models: Networks by heading; one that knows other classes is shown in its own colors.
+        data: The images.
+        inference: How they are run through the networks.
+    """
+    rows = []
+    for index in positions((), data):
+        sample = data[index]
+        row = [sample.image.permute(1, 2, 0).numpy(), colorise(sample.label, data.classes)]
+        for model in models.values():
+            device = next(model.network.parameters()).device
+            predicted = infer(model.network, sample.image[None].to(device), inference).classes[0]
+            row.append(colorise(predicted, model.classes))
+        rows.append(row)
+    save_grid(path, rows, ["image", "label", *models], data.classes)
+
+
 def save_grid(path: Path, rows: Sequence[Sequence[Pixels]], headings: Sequence[str], classes: Classes) -> None:
-    """A picture grid, one row an image and one column a heading, with the classes' colors below."""
+    """Save a picture grid, with the classes' colors below.
+
+    Args:
+        path: The .png file.
+        rows: Pictures (H,W,3), a row an image.
+        headings: Of the columns.
+        classes: Names and colors.
+    """
     titles = [*headings, *[""] * (len(headings) * (len(rows) - 1))]
     panels = zip(titles, (pixels for row in rows for pixels in row), strict=True)
     save_panels(path, list(panels), classes, columns=len(headings))
 
 
 def save_panels(path: Path, panels: Sequence[tuple[str, Pixels]], classes: Classes | None, *, columns: int) -> None:
-    """Pictures with their titles, row by row, with the classes' colors below, if there are any to explain."""
+    """Save pictures with their titles, row by row.
+
+    Args:
+        path: The .png file.
+        panels: Titles and pictures (H,W,3).
+        classes: Names and colors that are explained below; None if there are none to explain.
+        columns: Pictures in a row.
+    """
     rows = -(-len(panels) // columns)
     height, width = panels[0][1].shape[:2]
     tall = _CELL * height / width
@@ -35,12 +77,12 @@ def save_panels(path: Path, panels: Sequence[tuple[str, Pixels]], classes: Class
     # In inches; axes of its own for each panel would take two and a half times as long.
     axis = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(size[1], 0))
     axis.set_axis_off()
-    for place, (title, pixels) in enumerate(panels):
-        row, column = divmod(place, columns)
+    for index, (title, pixels) in enumerate(panels):
+        row, column = divmod(index, columns)
         x, top = (column + 0.5) * _CELL, row * tall + _LINE * sum(titled[: row + 1])
-        y, own = top + tall / 2, pixels.shape[0] / pixels.shape[1]
-        half = min(_CELL, tall / own) / 2 - _GAP
-        extent = (x - half, x + half, y + half * own, y - half * own)
+        y, aspect = top + tall / 2, pixels.shape[0] / pixels.shape[1]
+        half = min(_CELL, tall / aspect) / 2 - _GAP
+        extent = (x - half, x + half, y + half * aspect, y - half * aspect)
         axis.imshow(pixels, interpolation="nearest", extent=extent, aspect="auto")
         axis.text(x, top - 0.05, title, fontsize=9, horizontalalignment="center")
     patches = [

@@ -22,7 +22,13 @@ from segdistill.runtime.processes import own_device
 
 @dataclass(frozen=True)
 class Prediction:
-    """The files written for one image."""
+    """The files of one image.
+
+    Args:
+        image: The image file.
+        mask: The written class mask.
+        overlay: The written overlay.
+    """
 
     image: Path
     mask: Path
@@ -38,7 +44,22 @@ def predict_files(
     alpha: float = 0.5,
     legend: bool = False,
 ) -> Iterable[Prediction]:
-    """Predict image files and the images of folders, one by one as the result is read."""
+    """Predict image files and the images of folders, one by one as the result is read.
+
+    Args:
+        model: The network and its classes.
+        inputs: Files and folders.
+        out: The folder that masks and overlays are written into.
+        inference: How images are run through the network.
+        alpha: Strength of the colors in the overlays, 0 to 1.
+        legend: Whether overlays name the classes.
+
+    Returns:
+        The files written for each image.
+
+    Raises:
+        DataError: An image can't be read, or is too small for the network.
+    """
     device = own_device()
     keep_freed_memory(device)
     network = model.network.to(device)
@@ -80,10 +101,10 @@ def image_files(inputs: Iterable[Path], *, deep: bool = False) -> Iterable[Path]
     for path in inputs:
         if path.is_dir():
             inside = path.rglob("*") if deep else path.iterdir()
-            found = sorted(file for file in inside if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
-            if not found:
+            images = sorted(file for file in inside if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+            if not images:
                 raise DataError(f"Folder {path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-            yield from found
+            yield from images
         elif path.is_file():
             yield path
         else:

@@ -1,46 +1,69 @@
-"""The table of a study: for a terminal, as Markdown and as CSV."""
+"""The table of a study: for a terminal, as Markdown, as CSV and for the page."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Collection, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from segdistill.evaluation.cost.macs import EXPLAINED
 from segdistill.reporting.answer import answer
-from segdistill.studies.result import ALONE, Gain, Outcome, Spread, Study, Summary
+from segdistill.studies.result import ALONE, TEACHER, ClassGain, Gain, NetworkCost, Outcome, Spread, Study, Summary
 
 HEADINGS = (
-    "network", "seeds", "mIoU", "gain", "95 % CI", "gap closed", "edge", "body", "mAcc", "steps", "min", "s/step",
-    "cost", "best classes", "worst classes",
+    "network", "seeds", "mIoU", "gain", "95 % CI", "gap closed", "edge", "body", "mAcc", "aAcc", "Mpar", "GFLOPs", "ms",
+    "steps", "min", "s/step", "cost", "best classes", "worst classes",
+)  # fmt: skip
+UNKNOWN = "-"
+COSTS = ("Mpar", "GFLOPs", "ms")
+_WITH_ONE_SEED = ("aAcc", *COSTS)
+"""Columns of a study of one seed, which has few rows and no intervals."""
+
+_SHORT = {"gap closed": "closed"}
+_ON_A_TERMINAL = ("network", "mIoU", "gain", "95 % CI", "gap closed", "edge", "body", "cost")
+_ON_A_TERMINAL_WITH_ONE_SEED = (
+    "network", "seeds", "mIoU", "gain", "gap closed", "mAcc", *_WITH_ONE_SEED, "steps", "min", "cost",
 )  # fmt: skip
 
 
-def rows(study: Study) -> list[list[str]]:
-    """The teacher, the student alone and the methods, the best first, as text."""
-    alone = study.of(ALONE)
-    teacher = [] if study.teacher is None else [_teacher(study.teacher)]
-    return [*teacher, *(_cells(row) for row in ([alone] if alone else []) + list(study.methods()))]
+def cells(study: Study, leave_out: Collection[str] = ()) -> tuple[tuple[str, ...], list[list[str]]]:
+    """The table as text.
+
+    Args:
+        study: What is shown: the teacher, the student alone and the methods, the best first.
+        leave_out: Headings of columns that the reader finds elsewhere.
+
+    Returns:
+        The headings and the rows. Columns in which nothing is known of any network are left out; accuracy of all
+        pixels and what an image costs stand in the table of a study of one seed only.
+    """
+    rows = _rows(study)
+    left_out = {*leave_out, *(() if study.one_seed else _WITH_ONE_SEED)}
+    known = {heading for row in rows for heading, cell in row.items() if cell not in ("", UNKNOWN)}
+    headings = tuple(heading for heading in HEADINGS if heading in known - left_out)
+    return headings, [[row[heading] for heading in headings] for row in rows]
 
 
 def markdown(study: Study) -> str:
     """Answer, table and notes."""
-    lines = [HEADINGS, ["---"] * len(HEADINGS), *rows(study)]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    headings, rows = cells(study)
+    table = "\n".join(f"| {' | '.join(line)} |" for line in (headings, ["---"] * len(headings), *rows))
     return "\n".join([*(f"{line}\n" for line in answer(study).lines()), table, "", notes(study), ""])
 
 
 def terminal(study: Study) -> Table:
-    """The columns that fit a terminal; the others are in the files and on the page."""
+    """The columns that fit a terminal of 100 characters; the others are in the files and on the page."""
+    headings, rows = cells(study, leave_out=set(HEADINGS) - set(_on_a_terminal(study)))
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for index, heading in enumerate(("network", "mIoU", "gain", "95 % CI", "closed", "edge", "body", "cost")):
-        table.add_column(heading, justify="right" if index else "left", no_wrap=True)
-    for row in rows(study):
-        cells = dict(zip(HEADINGS, row, strict=True))
-        near, away = (cells[where].partition(" ")[0] for where in ("edge", "body"))
-        kept = [cells[name].replace(" ± ", "±") for name in ("network", "mIoU", "gain", "95 % CI", "gap closed")]
-        table.add_row(*kept, near, away, cells["cost"])
+    for index, heading in enumerate(headings):
+        table.add_column(
+            _SHORT.get(heading, heading), justify="right" if index else "left", no_wrap=index > 0, overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*(_narrow(heading, cell) for heading, cell in zip(headings, row, strict=True)))
     return table
 
 
@@ -59,48 +82,122 @@ def comma_separated(study: Study) -> str:
     return written.getvalue()
 
 
-def notes(study: Study) -> str:
-    """How the numbers were made."""
+def notes(study: Study, shown: Collection[str] = HEADINGS) -> str:
+    """How the numbers were made, and what the columns mean.
+
+    Args:
+        study: What the table shows.
+        shown: Headings of the columns that the reader sees, if it is not all.
+
+    Returns:
+        A paragraph.
+    """
     height, width = study.size
     made = study.outcomes
     machines = sorted({f"{each.machine}, {each.device}, {each.threads} threads" for each in made})
+    versions = sorted({each.torch for each in made})
     commits = sorted({each.commit or "unknown" for each in made})
-    batch = f", batch {made[0].batch_size}" if made else ""
+    batch = f", batch {made[-1].batch_size}" if made else ""
+    over = "" if study.one_seed else ", mean ± standard deviation over seeds"
+    teacher = f"teacher: {study.teacher_description}. " if study.teacher_description else ""
     return (
         f"{study.data}: {study.images} validation images, {width}x{height}; budget {study.budget}{batch}. Scores in "
-        "percent, mean ± standard deviation over seeds, last or best weights as the recipe's `keep` says. gain: paired "
-        "with the student alone of the same seed; 95 % CI: Student's t of these differences, each method by itself. "
-        "gap closed: gain over the distance to the teacher. edge, body: mIoU near and away from class boundaries. min: "
-        "training without validation; cost: time of a step over the student alone's. "
-        f"Machine: {'; '.join(machines)}; commit {', '.join(commits)}."
+        f"percent{over}, last or best weights as the recipe's `keep` says. {_meanings(study, shown)}{teacher}"
+        f"Machine: {'; '.join(machines)}; torch {', '.join(versions)}; commit {', '.join(commits)}."
     )
 
 
-def _teacher(teacher: Outcome) -> list[str]:
-    steps = str(teacher.steps) if teacher.steps else "-"
-    minutes = f"{teacher.seconds / 60:.1f}" if teacher.seconds else "-"
-    scores = [_maybe(value, ".2f") for value in (teacher.edge_miou, teacher.body_miou, teacher.macc)]
-    return ["teacher", "-", f"{teacher.miou:.2f}", "", "", "", *scores, steps, minutes, "", "", "", ""]
+def terminal_notes(study: Study) -> str:
+    """The notes on the columns of `terminal`."""
+    return notes(study, _on_a_terminal(study))
 
 
-def _cells(row: Summary) -> list[str]:
+def _meanings(study: Study, shown: Collection[str]) -> str:
+    """What the columns are whose names do not say it; columns of one sentence stand together."""
+    seen = set(cells(study)[0]) & set(shown)
+    over = "over the student alone" if study.one_seed else "paired with the student alone of the same seed"
+    sentences = (
+        {"gain": f"gain: {over}", "95 % CI": "95 % CI: Student's t of these differences, each method by itself"},
+        {"gap closed": "gap closed: gain over the distance to the teacher"},
+        {"edge": "edge, body: mIoU near and away from class boundaries"},
+        {"Mpar": "Mpar: million parameters, auxiliary head left out"},
+        {"GFLOPs": f"GFLOPs: {EXPLAINED['paper']}"},
+        {"ms": "ms: median for one image"},
+        {"min": "min: training without validation", "cost": "cost: time of a step over the student alone's"},
+    )
+    parts = ("; ".join(text for heading, text in each.items() if heading in seen) for each in sentences)
+    return "".join(f"{part}. " for part in parts if part)
+
+
+def _on_a_terminal(study: Study) -> tuple[str, ...]:
+    return _ON_A_TERMINAL_WITH_ONE_SEED if study.one_seed else _ON_A_TERMINAL
+
+
+def _rows(study: Study) -> list[dict[str, str]]:
+    """A cell for every heading, of every network that is known."""
+    alone = study.of(ALONE)
+    rows = [_method(row, study.cost(row.label)) for row in ([alone] if alone else []) + list(study.methods())]
+    if study.teacher is not None:
+        return [_teacher(study, study.teacher), *rows]
+    if study.one_seed and rows:  # it knows other classes, but what it costs is known
+        unknown = dict.fromkeys(("seeds", "mIoU", "mAcc", "aAcc", "steps", "min"), UNKNOWN)
+        teacher = {**dict.fromkeys(HEADINGS, ""), **unknown, "network": TEACHER, **_cost(study.teacher_cost)}
+        return [teacher, *rows]
+    return rows
+
+
+def _teacher(study: Study, teacher: Outcome) -> dict[str, str]:
+    return {
+        **dict.fromkeys(HEADINGS, ""),
+        "network": TEACHER,
+        "seeds": str(teacher.seed) if study.one_seed and teacher.steps else UNKNOWN,
+        "mIoU": f"{teacher.miou:.2f}",
+        "edge": _maybe(teacher.edge_miou, ".2f"),
+        "body": _maybe(teacher.body_miou, ".2f"),
+        "mAcc": f"{teacher.macc:.2f}",
+        "aAcc": f"{teacher.aacc:.2f}",
+        "steps": str(teacher.steps or UNKNOWN),
+        "min": f"{teacher.seconds / 60:.1f}" if teacher.seconds else UNKNOWN,
+        **_cost(study.teacher_cost),
+    }
+
+
+def _method(row: Summary, cost: NetworkCost) -> dict[str, str]:
     best, worst = (row.classes[:3], row.classes[-3:][::-1]) if row.classes else ((), ())
-    return [
-        row.label,
-        ", ".join(map(str, row.seeds)),
-        _spread(row.miou),
-        "" if row.gain is None else _spread(row.gain, "+"),
-        _interval(row.gain),
-        "" if row.gap_closed is None else f"{100 * row.gap_closed:.0f} %",
-        _spread(row.edge_miou),
-        _spread(row.body_miou),
-        _spread(row.macc),
-        str(row.steps),
-        f"{row.minutes:.1f}",
-        f"{row.step_seconds:.2f}",
-        "" if row.cost is None else f"{row.cost:.2f}x",
-        *(", ".join(f"{each.name} {each.points:+.1f}" for each in classes) for classes in (best, worst)),
-    ]
+    trained = row.steps > 0  # a student alone that is a published file does not say how it was trained
+    return {
+        "network": row.label,
+        "seeds": ", ".join(map(str, row.seeds)) if trained else UNKNOWN,
+        "mIoU": _spread(row.miou),
+        "gain": "" if row.gain is None else _spread(row.gain, "+"),
+        "95 % CI": _interval(row.gain),
+        "gap closed": "" if row.gap_closed is None else f"{100 * row.gap_closed:.0f} %",
+        "edge": _spread(row.edge_miou),
+        "body": _spread(row.body_miou),
+        "mAcc": _spread(row.macc),
+        "aAcc": _spread(row.aacc),
+        "steps": str(row.steps) if trained else UNKNOWN,
+        "min": f"{row.minutes:.1f}" if trained else UNKNOWN,
+        "s/step": f"{row.step_seconds:.2f}" if trained else UNKNOWN,
+        "cost": "" if row.cost is None else f"{row.cost:.2f}x",
+        "best classes": _gains(best),
+        "worst classes": _gains(worst),
+        **_cost(cost),
+    }
+
+
+def _cost(cost: NetworkCost) -> dict[str, str]:
+    numbers = f"{cost.parameters / 1e6:.2f}", f"{cost.gflops:.2f}", f"{cost.milliseconds:.1f}"
+    return dict(zip(COSTS, numbers, strict=True))
+
+
+def _gains(classes: Sequence[ClassGain]) -> str:
+    return ", ".join(f"{each.name} {each.points:+.1f}" for each in classes)
+
+
+def _narrow(heading: str, cell: str) -> str:
+    """The cell without what a terminal has no room for."""
+    return cell.partition(" ")[0] if heading in ("edge", "body") else cell.replace(" ± ", "±")
 
 
 def _interval(gain: Gain | None) -> str:

@@ -34,7 +34,7 @@ class RunFolder:
 
     recipe.yaml, environment.json, metrics.jsonl, tensorboard/, checkpoints/{last.pt, previous.pt,
     best.safetensors}, teacher_logits/ where they are cached, <role>.safetensors + <role>.yaml when it is finished,
-    result.json when it is measured.
+    study.json when a distillation is measured.
     """
 
     def __init__(self, path: Path) -> None:

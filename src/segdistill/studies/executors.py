@@ -22,7 +22,8 @@ from segdistill.core.errors import RecipeError, SegdistillError, nearest
 from segdistill.core.storage import write_text
 from segdistill.runtime.interruption import Interrupted
 from segdistill.studies.jobs import do
-from segdistill.studies.plan import TEACHER, Job, Plan
+from segdistill.studies.plan import Job, Plan
+from segdistill.studies.result import TEACHER
 
 Executor = Literal["local", "ray", "slurm"]
 Done = tuple[Job, str | None]
@@ -32,7 +33,15 @@ _PAUSE = 0.2  # seconds between looks at which process has ended
 
 
 def check_executor(name: str, processes: int | None) -> None:
-    """Refuse what no study can be run by."""
+    """Refuse what no study can be run by.
+
+    Args:
+        name: Of the executor.
+        processes: How many runs go on at a time; None leaves it to the executor.
+
+    Raises:
+        RecipeError: There is no such executor, or no such number.
+    """
     if name not in get_args(Executor):
         raise RecipeError(f"No executor is called '{name}'.{nearest(name, get_args(Executor))}")
     if processes is not None and processes < 1:
@@ -42,7 +51,19 @@ def check_executor(name: str, processes: int | None) -> None:
 def run_all(
     plan: Plan, folder: Path, jobs: Sequence[Job], executor: str, processes: int | None, *, quiet: bool
 ) -> Iterator[Done]:
-    """Do the jobs and yield each as it ends. A job that fails does not stop the others; Ctrl-C stops all."""
+    """Do the jobs and yield each as it ends. A job that fails does not stop the others; Ctrl-C stops all.
+
+    Args:
+        plan: Of the study.
+        folder: Of the study.
+        jobs: What is to be done.
+        executor: "local" or "ray".
+        processes: How many go on at a time.
+        quiet: Show no progress.
+
+    Yields:
+        Each job, and why it failed or None.
+    """
     if executor == "ray":
         yield from _by_ray(folder, jobs, processes)
         return
@@ -56,7 +77,19 @@ def run_all(
 
 
 def attempt(work: Callable[[], object], folder: Path, job: Job) -> str | None:
-    """Why `work` failed, or nothing. What no user can put right leaves its traceback in the study's folder."""
+    """Do some work of a job, whatever becomes of it.
+
+    Args:
+        work: What is called.
+        folder: Of the study; what no user can put right leaves its traceback in its logs.
+        job: Whose work it is.
+
+    Returns:
+        Why it failed, or None.
+
+    Raises:
+        Interrupted: It was stopped, by Ctrl-C for example.
+    """
     try:
         work()
     except Interrupted as stop:
@@ -76,23 +109,23 @@ def _side_by_side(folder: Path, jobs: Sequence[Job], at_once: int, devices: int)
     """Each job in a process of its own, with a device of its own where there are several."""
     threads = str(max(1, (os.cpu_count() or 1) // at_once))
     waiting, running = list(jobs), dict[Job, subprocess.Popen[bytes]]()
-    places = list(range(at_once))
+    slots = list(range(at_once))
     taken: dict[Job, int] = {}
     with _stopping_at_sigterm():
         try:
             while waiting or running:
-                while waiting and places:
-                    job, place = waiting.pop(0), places.pop(0)
+                while waiting and slots:
+                    job, slot = waiting.pop(0), slots.pop(0)
                     environment = {"OMP_NUM_THREADS": threads, **os.environ}
                     if devices:
-                        environment["CUDA_VISIBLE_DEVICES"] = _visible(place % devices)
-                    taken[job], running[job] = place, _start(folder, job, environment)
+                        environment["CUDA_VISIBLE_DEVICES"] = _visible(slot % devices)
+                    taken[job], running[job] = slot, _start(folder, job, environment)
                 ended = next((job for job, process in running.items() if process.poll() is not None), None)
                 if ended is None:
                     time.sleep(_PAUSE)
                     continue
-                places.append(taken.pop(ended))
-                yield ended, _told(folder, ended, running.pop(ended).returncode)
+                slots.append(taken.pop(ended))
+                yield ended, _failure_of(folder, ended, running.pop(ended).returncode)
         finally:  # all have ended, but for Ctrl-C and the like: then they save and go, too
             for process in running.values():
                 process.send_signal(signal.SIGTERM)
@@ -117,10 +150,10 @@ def _stopping_at_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _visible(place: int) -> str:
+def _visible(slot: int) -> str:
     """The device of that number among those this process may see."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return given.split(",")[place] if given else str(place)
+    return given.split(",")[slot] if given else str(slot)
 
 
 def _start(folder: Path, job: Job, environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -133,13 +166,13 @@ def _start(folder: Path, job: Job, environment: dict[str, str]) -> subprocess.Po
         )
 
 
-def _told(folder: Path, job: Job, status: int) -> str | None:
+def _failure_of(folder: Path, job: Job, status: int) -> str | None:
     """Why a job's process failed, from its log; nothing if it did not."""
     if status == 0:
         return None
     log = _log(folder, job)
-    said = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("Error: ")]
-    return f"{said[-1].removeprefix('Error: ') if said else f'its process ended with status {status}'} (see {log})"
+    errors = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("Error: ")]
+    return f"{errors[-1].removeprefix('Error: ') if errors else f'its process ended with status {status}'} (see {log})"
 
 
 def _by_ray(folder: Path, jobs: Sequence[Job], processes: int | None) -> Iterator[Done]:
@@ -168,13 +201,22 @@ def _by_ray(folder: Path, jobs: Sequence[Job], processes: int | None) -> Iterato
         (ended,), _ = ray.wait(list(waiting), num_returns=1)
         job = waiting.pop(ended)
         try:
-            yield job, _told(folder, job, ray.get(ended))
+            yield job, _failure_of(folder, job, ray.get(ended))
         except ray.exceptions.RayError as error:
             yield job, f"Ray could not finish it: {error}"
 
 
 def write_slurm(folder: Path, jobs: Sequence[Job], *, needs_teacher: bool) -> Path:
-    """An array script for the jobs, a run a task; it goes on where it stopped whenever it is submitted again."""
+    """Write an array script, a run a task; it goes on where it stopped whenever it is submitted again.
+
+    Args:
+        folder: Of the study.
+        jobs: The runs.
+        needs_teacher: Whether the teacher has to be trained first.
+
+    Returns:
+        The script.
+    """
     script = folder / "slurm.sh"
     names = " ".join(job.name for job in jobs)
     command = shlex.join([sys.executable, "-m", "segdistill", "compare", str(folder.absolute())])

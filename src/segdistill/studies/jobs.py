@@ -10,7 +10,8 @@ from segdistill.models.open import open_model
 from segdistill.runs.checkpoint import NoStateError
 from segdistill.runs.folder import RunFolder
 from segdistill.studies.measurement import measure, scores_file
-from segdistill.studies.plan import TEACHER, Job, Plan
+from segdistill.studies.plan import Job, Plan
+from segdistill.studies.result import TEACHER
 from segdistill.training import run as runs
 from segdistill.training.pairing import Pairing, pair
 
@@ -24,8 +25,16 @@ def finished(folder: Path, job: Job) -> bool:
 
 
 def do(plan: Plan, folder: Path, job: Job, *, quiet: bool = False) -> None:
-    """Make the run, go on with it, or find it finished; then measure it. One without a state that verifies is put
-    aside.
+    """Make the run, go on with it, or find it finished; then measure it.
+
+    Args:
+        plan: Of the study.
+        folder: Of the study.
+        job: The run; one without a state that verifies is put aside and made again.
+        quiet: Show no progress.
+
+    Raises:
+        SegdistillError: The run can't be finished.
     """
     try:
         _do(plan, folder, job, quiet)
@@ -61,8 +70,19 @@ def teacher_of(plan: Plan, folder: Path) -> Pairing:
 
 
 def find(plan: Plan, name: str) -> Job:
-    """The job of that name."""
-    known = {job.name: job for job in (Job(TEACHER, plan.recipe.seed), *plan.jobs())}
-    if name not in known:
-        raise RecipeError(f"The study has no run '{name}'. Its runs: {', '.join(known)}.")
-    return known[name]
+    """The job of that name.
+
+    Args:
+        plan: Of the study.
+        name: As "kd-0" or "teacher".
+
+    Returns:
+        The job.
+
+    Raises:
+        RecipeError: There is none.
+    """
+    jobs = {job.name: job for job in (Job(TEACHER, plan.recipe.seed), *plan.jobs())}
+    if name not in jobs:
+        raise RecipeError(f"The study has no run '{name}'. Its runs: {', '.join(jobs)}.")
+    return jobs[name]

@@ -1,8 +1,10 @@
-"""What a finished run of a study reached: all validation images, boundaries and body, once."""
+"""What a finished run of a study reached and costs: all validation images, boundaries and body, once."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from segdistill.core.storage import write_json
 from segdistill.data.base import SegmentationDataset
 from segdistill.evaluation.cost.cost import gflops, milliseconds, parameters
 from segdistill.evaluation.scoring import count
+from segdistill.evaluation.settings import MetricsConfig
 from segdistill.models.files import read_description
 from segdistill.models.loaded import LoadedModel
 from segdistill.models.open import open_model
@@ -18,21 +21,47 @@ from segdistill.recipe.recipe import Recipe
 from segdistill.runs.folder import RunFolder
 from segdistill.runtime.display import counting
 from segdistill.runtime.environment import describe_environment
-from segdistill.runtime.processes import own_device
-from segdistill.studies.result import NetworkCost, Outcome, made_on
+from segdistill.runtime.processes import is_main, own_device
+from segdistill.studies.result import TEACHER, NetworkCost, Outcome, made_on
 
 
-def measure(scores: Path, model: LoadedModel, recipe: Recipe, data: SegmentationDataset, *, quiet: bool) -> None:
-    """Write the file `scores` unless it is there: the model's scores on `data`."""
-    if scores.is_file():
-        return
-    metrics = recipe.metrics.model_copy(update={"boundary": True, "calibration": False, "agreement": False})
-    with counting(f"evaluate {model.path}", len(data), quiet=quiet) as done:
+def score(
+    model: LoadedModel, recipe: Recipe, data: SegmentationDataset, metrics: MetricsConfig, *, quiet: bool
+) -> dict[str, Any]:
+    """Score a network on all images of `data`, in this process alone.
+
+    Args:
+        model: The network; it is left on this process's device.
+        recipe: Says how images are run through it.
+        data: The validation images.
+        metrics: What is measured; calibration and agreement are left out.
+        quiet: Show no progress.
+
+    Returns:
+        The scores as plain values, in the form of `Quality.as_dict`.
+    """
+    metrics = metrics.model_copy(update={"calibration": False, "agreement": False})
+    with counting(f"evaluate {model.path}", len(data), quiet=quiet or not is_main()) as done:
         counts = count(
             model.network.to(own_device()), data, inference=recipe.inference, metrics=metrics,
             workers=recipe.workers, on_images=done, source=str(model.path),
         )  # fmt: skip
-    write_json(scores, counts.quality().as_dict())
+    return counts.quality().as_dict()
+
+
+def measure(scores: Path, model: LoadedModel, recipe: Recipe, data: SegmentationDataset, *, quiet: bool) -> None:
+    """Score a network once, boundaries among it.
+
+    Args:
+        scores: The file that the scores are written into; if it is there, nothing is done.
+        model: The network.
+        recipe: Says how images are run through it.
+        data: The validation images.
+        quiet: Show no progress.
+    """
+    if not scores.is_file():
+        metrics = recipe.metrics.model_copy(update={"boundary": True})
+        write_json(scores, score(model, recipe, data, metrics, quiet=quiet))
 
 
 def scores_file(run: Path) -> Path:
@@ -40,8 +69,29 @@ def scores_file(run: Path) -> Path:
     return run / "scores.json"
 
 
+def read_scores(file: Path) -> dict[str, Any]:
+    """The scores that `measure` wrote; a `DataError` if they can't be read."""
+    try:
+        scores: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return {**scores}
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{file} does not hold the scores of a run: {error!r}. Delete it to measure again.") from error
+
+
 def outcome(label: str, run: Path, study: Path) -> Outcome:
-    """The finished and measured run of a study."""
+    """The finished and measured run of a study.
+
+    Args:
+        label: Of the run.
+        run: Its folder.
+        study: The folder of the study that it is in.
+
+    Returns:
+        What the run's files say.
+
+    Raises:
+        DataError: Its scores or its environment.json can't be read.
+    """
     file = RunFolder(run).environment
     try:
         environment = json.loads(file.read_text(encoding="utf-8"))
@@ -51,21 +101,68 @@ def outcome(label: str, run: Path, study: Path) -> Outcome:
             f"{file} does not say where the run was made: {error!r}. Delete {run} to make it again."
         ) from error
     trained = read_description(next(run.glob("*.safetensors"))).trained
-    return _outcome(label, trained, scores_file(run), environment, run.relative_to(study).as_posix())
+    scores = scores_file(run)
+    return outcome_of(label, trained, read_scores(scores), environment, run.relative_to(study).as_posix(), scores)
 
 
 def teacher_outcome(model: LoadedModel, scores: Path, study: Path) -> Outcome:
-    """The teacher, which may come from anywhere: what is not known of its training is 0."""
-    trained = {"seed": 0, "steps": 0, "batch_size": 0, "seconds": 0.0, **model.trained}
-    folder = model.path.parent
-    inside = folder.relative_to(study).as_posix() if folder.is_relative_to(study) else str(folder)
-    return _outcome("teacher", trained, scores, describe_environment(), inside)
+    """The teacher of a study, which may come from anywhere.
+
+    Args:
+        model: The teacher.
+        scores: The file that `measure` wrote.
+        study: The study's folder.
+
+    Returns:
+        Its outcome; what is not known of its training is 0.
+
+    Raises:
+        DataError: The scores can't be read.
+    """
+    folder = place_of(model, study)
+    return outcome_of(TEACHER, training_of(model), read_scores(scores), describe_environment(), folder, scores)
 
 
-def _outcome(label: str, trained: dict[str, Any], scores: Path, environment: dict[str, Any], folder: str) -> Outcome:
+def training_of(model: LoadedModel, seed: int = 0) -> dict[str, Any]:
+    """Seed, steps, batch size and seconds of a network's training; `seed` and 0 where nothing is known of it."""
+    return {"seed": seed, "steps": 0, "batch_size": 0, "seconds": 0.0, **model.trained}
+
+
+def place_of(model: LoadedModel, study: Path) -> str:
+    """Where a network is, for `Outcome.folder`: of one of ours its run folder, of any other its file or name."""
+    path = model.path
+    if not path.exists():  # a name, such as hf:FOLDER
+        return str(path)
+    if path.with_suffix(".yaml").is_file():
+        path = path.parent
+    return path.relative_to(study).as_posix() if path.is_relative_to(study) else str(path.absolute())
+
+
+def outcome_of(
+    label: str,
+    trained: Mapping[str, Any],
+    scores: Mapping[str, Any],
+    environment: dict[str, Any],
+    folder: str,
+    file: Path,
+) -> Outcome:
+    """An outcome from what is known of a network.
+
+    Args:
+        label: Of the outcome.
+        trained: Its seed, steps, batch_size and seconds.
+        scores: Those that `score` gives.
+        environment: That of its run.
+        folder: Where it is.
+        file: Where the scores are kept, for errors.
+
+    Raises:
+        DataError: A score is missing.
+    """
+    boundary = scores.get("boundary") or {}  # there is none with metrics.boundary=false
     try:
-        reached = json.loads(scores.read_text(encoding="utf-8"))
-        boundary = reached["boundary"]
+        if scores["miou"] is None:
+            raise ValueError("no validation image has a labelled pixel")
         return Outcome(
             label=label,
             seed=trained["seed"],
@@ -73,31 +170,49 @@ def _outcome(label: str, trained: dict[str, Any], scores: Path, environment: dic
             steps=trained["steps"],
             batch_size=trained["batch_size"],
             seconds=trained["seconds"],
-            miou=reached["miou"],
-            macc=reached["macc"],
-            aacc=reached["aacc"],
-            edge_miou=boundary["edge_miou"],
-            body_miou=boundary["body_miou"],
-            boundary_miou=boundary["boundary_miou"],
-            iou=tuple(reached["iou"]),
+            miou=scores["miou"],
+            macc=scores["macc"],
+            aacc=scores["aacc"],
+            edge_miou=boundary.get("edge_miou"),
+            body_miou=boundary.get("body_miou"),
+            boundary_miou=boundary.get("boundary_miou"),
+            iou=tuple(scores["iou"]),
             **made_on(environment),
         )
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{scores} does not hold the scores of a run: {error!r}. Delete it to measure again."
-        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{file} does not hold the scores of a run: {error!r}. Delete it to measure again.") from error
+
+
+def image_size(data: SegmentationDataset) -> tuple[int, int]:
+    """Height and width of the first image, on which networks are timed."""
+    image = data[0].image
+    return image.shape[-2], image.shape[-1]
+
+
+def costs_of(models: Sequence[LoadedModel], data: SegmentationDataset) -> list[NetworkCost]:
+    """What a validation image costs each network. They are timed in turns, so a busy machine hits all alike."""
+    device = own_device()
+    image = data[0].image[None].to(device)
+    networks = [model.network.to(device).eval() for model in models]
+    times = milliseconds(networks, image)
+    return [
+        NetworkCost(parameters(network), gflops(network, image), time)
+        for network, time in zip(networks, times, strict=True)
+    ]
 
 
 def costs(file: Path, teacher: LoadedModel, run: Path, data: SegmentationDataset) -> list[NetworkCost]:
-    """What teacher and the student of `run` cost for a validation image, timed in turns; `file` keeps it."""
+    """What a validation image costs teacher and student, measured once.
+
+    Args:
+        file: Keeps it.
+        teacher: The teacher.
+        run: A run folder of the student.
+        data: The validation images.
+
+    Returns:
+        The costs of teacher and student.
+    """
     if not file.is_file():
-        device = own_device()
-        image = data[0].image[None].to(device)
-        networks = [model.network.to(device).eval() for model in (teacher, open_model(run))]
-        times = milliseconds(networks, image)
-        found = [
-            {"parameters": parameters(network), "gflops": gflops(network, image), "milliseconds": time}
-            for network, time in zip(networks, times, strict=True)
-        ]
-        write_json(file, found)
+        write_json(file, [asdict(cost) for cost in costs_of([teacher, open_model(run)], data)])
     return [NetworkCost(**written) for written in json.loads(file.read_text(encoding="utf-8"))]

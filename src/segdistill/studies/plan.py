@@ -18,15 +18,19 @@ from segdistill.core.storage import write_yaml
 from segdistill.recipe.composition import compose
 from segdistill.recipe.recipe import MethodSpec, Recipe
 from segdistill.runs.folder import changed_keys
-from segdistill.studies.result import ALONE
+from segdistill.studies.result import ALONE, TEACHER
 
-TEACHER = "teacher"
 _OWN_KEYS = ("out", "seed", "steps", "method", "baseline")
 """Recipe keys that the study sets for every run."""
 
 
 class Budget(BaseModel):
-    """What every run may use: steps, or minutes of training, of which slower methods make fewer steps."""
+    """What every run may use: either steps or minutes.
+
+    Args:
+        steps: Of each run.
+        minutes: Of training of each run, in which slower methods make fewer steps.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,7 +48,18 @@ class Budget(BaseModel):
 
 
 def read_budget(value: Any, default: int) -> Budget:
-    """From "steps:2000", "minutes:30" or a mapping; nothing is the recipe's steps."""
+    """Read a budget.
+
+    Args:
+        value: "steps:2000", "minutes:30", a mapping, or None.
+        default: Steps where it is None.
+
+    Returns:
+        The budget.
+
+    Raises:
+        RecipeError: It is neither.
+    """
     if value is None:
         return Budget(steps=default)
     words = value
@@ -59,7 +74,12 @@ def read_budget(value: Any, default: int) -> Budget:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a study."""
+    """One run of a study.
+
+    Args:
+        label: Of its method, "student alone" or "teacher".
+        seed: Its seed.
+    """
 
     label: str
     seed: int
@@ -74,10 +94,14 @@ class Job:
 
 
 class Plan(BaseModel):
-    """A study before it has run. methods: entries of a recipe by label. steps: by label, where the
-    budget is minutes; else all make the recipe's.
+    """A study before it has run. study.yaml holds it, so that a study goes on from its folder alone.
 
-    study.yaml holds it, so that a study goes on from its folder alone.
+    Args:
+        recipe: What all runs share.
+        methods: Recipe entries by label.
+        seeds: Of every method.
+        budget: Of every run.
+        steps: By label, where the budget is minutes; else all make the recipe's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -121,7 +145,18 @@ class Plan(BaseModel):
         )
 
     def joined(self, later: Plan, where: Path) -> Plan:
-        """This plan with the methods and seeds of a `later` one of the same study; nothing is dropped."""
+        """This plan with the methods and seeds of a later one of the same study; nothing is dropped.
+
+        Args:
+            later: The other plan.
+            where: The study's folder, for the error.
+
+        Returns:
+            The joined plan.
+
+        Raises:
+            TrainingError: It is the plan of another study; the error says what differs.
+        """
         now, before = (plan.recipe.model_dump(mode="json") for plan in (later, self))
         changed = [line for line in changed_keys(before, now) if line.partition(":")[0] not in _OWN_KEYS]
         if later.budget != self.budget:
@@ -154,16 +189,23 @@ def load_plan(folder: Path) -> Plan:
     try:
         return Plan.model_validate(read_yaml(file))
     except ValidationError as error:
-        raise RecipeError(f"{file} is no study: " + "\n".join(explain(error, Plan))) from error
+        raise RecipeError(f"{file} is not a study: " + "\n".join(explain(error, Plan))) from error
     except (OSError, yaml.YAMLError) as error:
         raise RecipeError(f"{file} can't be read: {error}") from error
 
 
 def read_methods(given: str | Sequence[str] | Mapping[str, Any]) -> dict[str, list[MethodSpec]]:
-    """Recipe entries by label; the student alone, "none", is in every study and needs no entry.
+    """Read which methods are compared.
 
-    given: names with commas between, or a list of them: methods and fragments, "+" between several that add up, and
-    LABEL={name: kd, temperature: 4} for one with options; or a mapping of labels to recipe entries.
+    Args:
+        given: Names with commas between, or a list of them: methods and fragments, "+" between several that add up, and
+            LABEL={name: kd, temperature: 4} for one with options; or a mapping of labels to recipe entries.
+
+    Returns:
+        Recipe entries by label; the student alone, "none", is in every study and needs no entry.
+
+    Raises:
+        RecipeError: There is no such method, or it can't be called so.
     """
     if isinstance(given, Mapping):
         entries = {label: value if isinstance(value, list) else [value] for label, value in given.items()}
@@ -181,13 +223,13 @@ def read_methods(given: str | Sequence[str] | Mapping[str, Any]) -> dict[str, li
 
 
 def _entry(word: str) -> tuple[str, list[Any]]:
-    label, found, text = word.partition("=")
-    if not found:
+    label, separator, text = word.partition("=")
+    if not separator:
         return word, [] if word == "none" else word.split("+")
     try:
         value = load_yaml(text)
     except yaml.YAMLError as error:
-        raise RecipeError(f"--methods: {text!r} of '{label}' is no recipe entry: {error}") from error
+        raise RecipeError(f"--methods: {text!r} of '{label}' is not a recipe entry: {error}") from error
     return label, value if isinstance(value, list) else [value]
 
 
@@ -198,7 +240,7 @@ def _specs(label: str, value: Any) -> list[MethodSpec]:
         entries = compose(value)[0].get("method") or []
         if not entries:
             raise RecipeError(
-                f"--methods: '{value}' is no method and no fragment with one. See segdistill list methods."
+                f"--methods: '{value}' is neither a method nor a fragment with one. See segdistill list methods."
             )
     try:
         return [MethodSpec.model_validate({"name": entry} if isinstance(entry, str) else entry) for entry in entries]

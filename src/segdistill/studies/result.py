@@ -14,12 +14,19 @@ from segdistill.core.errors import DataError
 from segdistill.core.storage import write_json
 
 ALONE = "student alone"
+TEACHER = "teacher"
 STUDY_FILE = "study.json"
 
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """What one image costs, a batch of one. parameters: auxiliary head left out. milliseconds: a median, here."""
+    """What one image costs, in a batch of one.
+
+    Args:
+        parameters: Their number, auxiliary head left out.
+        gflops: Billions of multiply-adds to class scores of the image's size.
+        milliseconds: Median on the machine that measured.
+    """
 
     parameters: int
     gflops: float
@@ -28,9 +35,16 @@ class NetworkCost:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One finished run, measured on all validation images; scores in percent, None where a class is absent.
+    """One finished run, measured on all validation images.
 
-    folder: of the run, relative to the study's. seconds: wall-clock of its steps, validation left out.
+    Args:
+        label: "teacher", "student alone" or the method's.
+        folder: Of the run, relative to the study's; or the absolute path, or the name, of a given network.
+        steps: 0 if it is not known how the network was trained, as of a published file; so seconds and batch_size.
+        seconds: Wall-clock of the steps, validation left out.
+        miou: In percent, as all scores.
+        edge_miou: Near class boundaries; None, as the next two, where the recipe says metrics.boundary=false.
+        iou: By class; None for a class that is absent.
     """
 
     label: str
@@ -54,8 +68,8 @@ class Outcome:
 
     @property
     def step_seconds(self) -> float:
-        """Wall-clock of a step."""
-        return self.seconds / self.steps
+        """Wall-clock of a step; 0 if it is not known."""
+        return self.seconds / self.steps if self.steps else 0.0
 
 
 def made_on(environment: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +80,13 @@ def made_on(environment: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Spread:
-    """A value over seeds, in the order of the summary's seeds. std: of the sample, None for a single seed."""
+    """A value over seeds.
+
+    Args:
+        mean: Over the seeds.
+        std: Standard deviation of the sample; None for a single seed.
+        values: In the order of the summary's seeds.
+    """
 
     mean: float
     std: float | None
@@ -77,7 +97,12 @@ class Spread:
 class Gain(Spread):
     """Differences from the student alone of the same seed, and the 95 % confidence interval of their mean.
 
-    The interval is Student's t over the seeds; None for a single seed, which says nothing about the next one.
+    The interval is Student's t over the seeds; None for a single seed, which says nothing about the next one. A single
+    distillation is compared with the student alone that it has, whatever its seed.
+
+    Args:
+        low: Lower end of the interval.
+        high: Upper end.
     """
 
     low: float | None
@@ -86,7 +111,12 @@ class Gain(Spread):
 
 @dataclass(frozen=True)
 class ClassGain:
-    """By how much a class's IoU moved, in points, in the mean over seeds."""
+    """By how much a class's IoU moved.
+
+    Args:
+        name: Of the class.
+        points: Of IoU in percent, in the mean over seeds.
+    """
 
     name: str
     points: float
@@ -94,11 +124,21 @@ class ClassGain:
 
 @dataclass(frozen=True)
 class Summary:
-    """A method, or the student alone, over its finished seeds.
+    """A method, or the student alone, over its finished seeds; scores in percent.
 
-    method: its recipe entries, nothing for the student alone. gains are None for the student alone and where no seed
-    has both. gap_closed: share of the way from the student alone to the teacher, 1 is all of it. cost: wall-clock of a
-    step over that of the student alone. classes: by gain, the largest first.
+    Args:
+        label: As in the outcomes.
+        method: Its recipe entries; nothing for the student alone.
+        seeds: Those that are finished.
+        steps: Of a run; 0 if not known, as the next two.
+        minutes: Of training, mean over seeds.
+        step_seconds: Wall-clock of a step, mean over seeds.
+        cost: Wall-clock of a step over that of the student alone; None if not known.
+        gain: In mIoU; None, as the next two, for the student alone and where no seed has both.
+        edge_gain: In mIoU near class boundaries.
+        body_gain: In mIoU elsewhere.
+        gap_closed: Share of the way from the student alone to the teacher; 1 is all of it.
+        classes: By gain, the largest first.
     """
 
     label: str
@@ -123,7 +163,13 @@ class Summary:
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that could not be finished, and why."""
+    """A run that could not be finished.
+
+    Args:
+        label: Of its method.
+        seed: Its seed.
+        error: Why.
+    """
 
     label: str
     seed: int
@@ -132,11 +178,28 @@ class Failure:
 
 @dataclass(frozen=True)
 class Study:
-    """A comparison: the networks, what each run reached and what the methods were worth.
+    """What `compare` and `distill` found: what each run reached and what the methods were worth.
 
-    size: H,W of a validation image. teacher: its scores as an outcome (seed and steps as far as they are known), None
-    if it knows other classes. recipe: what all runs share. budget: as "2000 steps" or "30 minutes". environment: of the
-    process that measured. pending: runs that are neither finished nor failed, as "kd, seed 2".
+    A distillation is a study of one seed: the student alone, if there is one, and the distilled student.
+
+    Args:
+        data: Name of the data set.
+        images: Number of validation images.
+        size: H,W of a validation image.
+        classes: Their names.
+        seeds: Those that every method gets.
+        budget: As "2000 steps" or "30 minutes".
+        teacher: Its scores, seed and steps as far as they are known; None if it knows other classes.
+        teacher_cost: Of one image.
+        student_cost: Of one image.
+        outcomes: Every finished run but the teacher's.
+        summary: The student alone and every method, over their seeds.
+        failures: Runs that could not be finished.
+        pending: Runs that are neither finished nor failed, as "kd, seed 2".
+        recipe: What all runs share.
+        environment: Of the process that measured.
+        alone_cost: Of a student alone that was given, which may be another network than the student; else None.
+        teacher_description: How the teacher is used, as "it sees images at 2 times their size"; empty if just as it is.
     """
 
     data: str
@@ -154,6 +217,19 @@ class Study:
     pending: tuple[str, ...]
     recipe: dict[str, Any]
     environment: dict[str, Any]
+    alone_cost: NetworkCost | None = None
+    teacher_description: str = ""
+
+    @property
+    def one_seed(self) -> bool:
+        """Whether there is no spread over seeds to speak of."""
+        return len(self.seeds) == 1
+
+    def cost(self, label: str) -> NetworkCost:
+        """What an image costs the network of that label."""
+        if label == TEACHER:
+            return self.teacher_cost
+        return self.alone_cost if label == ALONE and self.alone_cost is not None else self.student_cost
 
     def of(self, label: str) -> Summary | None:
         """The summary of that label, if any of its runs is finished."""
@@ -178,14 +254,25 @@ _STUDY = TypeAdapter(Study)
 
 
 def load_study(folder: str | Path) -> Study:
-    """The study that `compare` left in `folder`."""
+    """The study that `compare` or `distill` left in `folder`.
+
+    Args:
+        folder: Where study.json is.
+
+    Returns:
+        What study.json holds.
+
+    Raises:
+        DataError: There is none, or it can't be read.
+    """
     file = Path(folder) / STUDY_FILE
     try:
         written = json.loads(file.read_text(encoding="utf-8"))
         return _STUDY.validate_python({key: value for key, value in written.items() if key != "kind"})
     except FileNotFoundError as error:
-        raise DataError(f"No {file}: {folder} is no study, or none of its runs is finished yet.") from error
+        raise DataError(f"No {file}: {folder} is not a study, or none of its runs is finished yet.") from error
     except (ValueError, AttributeError, ValidationError) as error:
         raise DataError(
-            f"{file} can't be read as a study: {error}. Run `segdistill compare {folder}` again."
+            f"{file} can't be read as a study: {error}. Write it again: with `segdistill compare {folder}`, or with "
+            "the same `segdistill distill` and --resume."
         ) from error

@@ -20,12 +20,12 @@ def spread(values: Sequence[float]) -> Spread:
 
 def gain(values: Sequence[float]) -> Gain:
     """Mean of paired differences with its confidence interval, mean +- t std / sqrt(n)."""
-    own = spread(values)
+    over_seeds = spread(values)
     low = high = None
-    if own.std is not None:
-        half = float(stdtrit(len(values) - 1, (1 + _CONFIDENCE) / 2)) * own.std / len(values) ** 0.5
-        low, high = own.mean - half, own.mean + half
-    return Gain(own.mean, own.std, own.values, low, high)
+    if over_seeds.std is not None:
+        half = float(stdtrit(len(values) - 1, (1 + _CONFIDENCE) / 2)) * over_seeds.std / len(values) ** 0.5
+        low, high = over_seeds.mean - half, over_seeds.mean + half
+    return Gain(over_seeds.mean, over_seeds.std, over_seeds.values, low, high)
 
 
 def summarise(
@@ -33,43 +33,58 @@ def summarise(
     methods: Mapping[str, list[dict[str, Any]]],
     classes: Sequence[str],
     teacher: Outcome | None,
+    *,
+    alone: Mapping[int, Outcome] | None = None,
 ) -> tuple[Summary, ...]:
-    """The student alone and every method that has a finished run, in the order of `methods`."""
-    alone = {outcome.seed: outcome for outcome in outcomes if outcome.label == ALONE}
+    """The student alone and every method that has a finished run, in the order of `methods`.
+
+    Args:
+        outcomes: Finished runs.
+        methods: Recipe entries by label.
+        classes: Names, in the order of `Outcome.iou`.
+        teacher: Its outcome, if it was scored.
+        alone: By seed, the student alone that a method's run of that seed is compared with; default that of the same
+            seed among the outcomes.
+
+    Returns:
+        A summary for each label.
+    """
+    if alone is None:
+        alone = {outcome.seed: outcome for outcome in outcomes if outcome.label == ALONE}
     rows = []
     for label in (ALONE, *methods):
-        own = [outcome for outcome in outcomes if outcome.label == label]
-        if own:
-            rows.append(_summary(label, methods.get(label, []), own, alone, classes, teacher))
+        runs = [outcome for outcome in outcomes if outcome.label == label]
+        if runs:
+            rows.append(_summary(label, methods.get(label, []), runs, alone, classes, teacher))
     return tuple(rows)
 
 
 def _summary(
     label: str,
     method: list[dict[str, Any]],
-    own: Sequence[Outcome],
+    runs: Sequence[Outcome],
     alone: Mapping[int, Outcome],
     classes: Sequence[str],
     teacher: Outcome | None,
 ) -> Summary:
-    pairs = [(outcome, alone[outcome.seed]) for outcome in own if outcome.seed in alone and label != ALONE]
+    pairs = [(outcome, alone[outcome.seed]) for outcome in runs if outcome.seed in alone and label != ALONE]
     by_miou = _gains(pairs, lambda outcome: outcome.miou)
     timed = bool(pairs) and all(other.step_seconds > 0 for _, other in pairs)
     cost = statistics.mean(one.step_seconds / other.step_seconds for one, other in pairs) if timed else None
     return Summary(
         label=label,
         method=method,
-        seeds=tuple(outcome.seed for outcome in own),
-        steps=own[0].steps,
-        minutes=statistics.mean(outcome.seconds for outcome in own) / 60,
-        step_seconds=statistics.mean(outcome.step_seconds for outcome in own),
+        seeds=tuple(outcome.seed for outcome in runs),
+        steps=runs[0].steps,
+        minutes=statistics.mean(outcome.seconds for outcome in runs) / 60,
+        step_seconds=statistics.mean(outcome.step_seconds for outcome in runs),
         cost=cost,
-        miou=spread([outcome.miou for outcome in own]),
-        macc=spread([outcome.macc for outcome in own]),
-        aacc=spread([outcome.aacc for outcome in own]),
-        edge_miou=_maybe(own, lambda outcome: outcome.edge_miou),
-        body_miou=_maybe(own, lambda outcome: outcome.body_miou),
-        boundary_miou=_maybe(own, lambda outcome: outcome.boundary_miou),
+        miou=spread([outcome.miou for outcome in runs]),
+        macc=spread([outcome.macc for outcome in runs]),
+        aacc=spread([outcome.aacc for outcome in runs]),
+        edge_miou=_maybe(runs, lambda outcome: outcome.edge_miou),
+        body_miou=_maybe(runs, lambda outcome: outcome.body_miou),
+        boundary_miou=_maybe(runs, lambda outcome: outcome.boundary_miou),
         gain=by_miou,
         edge_gain=_gains(pairs, lambda outcome: outcome.edge_miou),
         body_gain=_gains(pairs, lambda outcome: outcome.body_miou),
@@ -85,10 +100,10 @@ def _gains(pairs: Sequence[tuple[Outcome, Outcome]], score: Callable[[Outcome], 
     return gain(differences) if differences else None
 
 
-def _maybe(own: Sequence[Outcome], score: Callable[[Outcome], float | None]) -> Spread | None:
+def _maybe(runs: Sequence[Outcome], score: Callable[[Outcome], float | None]) -> Spread | None:
     """The spread of a score that every run has."""
-    values = [value for outcome in own if (value := score(outcome)) is not None]
-    return spread(values) if len(values) == len(own) else None
+    values = [value for outcome in runs if (value := score(outcome)) is not None]
+    return spread(values) if len(values) == len(runs) else None
 
 
 def _gap_closed(pairs: Sequence[tuple[Outcome, Outcome]], by: Gain | None, teacher: Outcome | None) -> float | None:

@@ -6,10 +6,10 @@ from typing import Literal
 
 from segdistill.studies.result import Gain
 
-Judgement = Literal["gain", "loss", "unclear", "one seed"]
+Verdict = Literal["gain", "loss", "unclear", "one seed"]
 
 
-def judgement(gain: Gain) -> Judgement:
+def verdict(gain: Gain) -> Verdict:
     """ "gain" or "loss" if the interval leaves 0 out, "unclear" if not, "one seed" if there is none."""
     if gain.low is None or gain.high is None:
         return "one seed"

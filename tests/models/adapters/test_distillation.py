@@ -13,16 +13,15 @@ import transformers
 
 import segdistill
 from segdistill.core.errors import RecipeError
+from segdistill.studies.result import ALONE, Study
 
 Publish = Callable[[str], Any]
 SHORT = ("steps=3", "baseline=none", "validate_every=3", "data.count=4")
 
 
-def _distil(tiny: tuple[str, ...], run: Path, *words: str) -> dict[str, Any]:
+def _distil(tiny: tuple[str, ...], run: Path, *words: str) -> Study:
     parts = [word for word in tiny if not word.startswith(("teacher.", "data.count"))]
-    segdistill.distill(*parts, "teacher.check=false", "kd", *SHORT, *words, out=run, quiet=True)
-    result: dict[str, Any] = json.loads((run / "result.json").read_text())
-    return result
+    return segdistill.distill(*parts, "teacher.check=false", "kd", *SHORT, *words, out=run, quiet=True).study
 
 
 @pytest.mark.parametrize(
@@ -45,13 +44,34 @@ def test_a_published_teacher_and_a_student(
 ) -> None:
     words = [f"teacher.weights={published(teacher).name}"]
     words += [f"student={{name: '{published(student).name}'}}"] if student is not None else []
-    result = _distil(tiny, tmp_path / "run", *words)
-    assert [row["name"] for row in result["rows"]] == ["teacher", "distilled"]
+    study = _distil(tiny, tmp_path / "run", *words)
+    assert study.teacher is not None
+    assert [row.label for row in study.outcomes] == ["kd"]
     log = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     trained = [line for line in log if line["kind"] == "train"]
     assert {"task", "kd"} <= set(trained[0])
     assert all(line["kd"] > 0 for line in trained)
     assert segdistill.evaluate(tmp_path / "run").classes == segdistill.load_model(tmp_path / "run").classes.names
+
+
+def test_a_published_network_is_a_student_alone_whose_training_is_not_known(
+    published: Publish, tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    names = published("segformer").name, published("unet").name
+    study = _distil(tiny, tmp_path / "run", f"teacher.weights={names[0]}", f"baseline={names[1]}")
+    alone, student = study.outcomes
+    (method,) = study.methods()
+    assert method.gain is not None
+    assert method.gain.mean == pytest.approx(student.miou - alone.miou)
+    assert method.cost is None
+    assert study.cost(ALONE).parameters != study.cost("kd").parameters
+    (row,) = (line for line in (tmp_path / "run" / "table.md").read_text().splitlines() if "| student alone |" in line)
+    assert f"| student alone | - | {alone.miou:.2f} |" in row
+    assert f"| {study.cost(ALONE).parameters / 1e6:.2f} |" in row
+    page = segdistill.report(tmp_path / "run", quiet=True)
+    assert page.answer.startswith("kd ")
+    assert f">{ALONE}</option>" in page.file.read_text(encoding="utf-8")
+    assert not page.warnings
 
 
 def test_a_teacher_trained_here_from_a_published_one(published: Publish, tiny: tuple[str, ...], tmp_path: Path) -> None:

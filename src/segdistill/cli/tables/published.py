@@ -59,7 +59,7 @@ def reproduction_table(done: Reproduction) -> Table:
     table = _empty(pair, headings, f"{done.row.paper}; {done.row.source}")
     for line in done.lines:
         cells: list[str] = []
-        for ours, theirs in ((line.scores.miou, line.row.miou), (line.scores.macc, line.row.macc)):
+        for ours, theirs in ((line.miou, line.row.miou), (line.macc, line.row.macc)):
             gap = "-" if theirs is None else f"{ours - theirs:+.2f}"
             cells += [_number(ours), _number(theirs), gap]
         table.add_row(line.row.method, *cells)

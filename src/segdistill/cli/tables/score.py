@@ -11,7 +11,16 @@ from segdistill.evaluation.settings import MetricsConfig
 
 
 def score_table(title: str, classes: Sequence[str], quality: Quality) -> Table:
-    """A row for each class, in percent."""
+    """The scores of every class.
+
+    Args:
+        title: Of the table.
+        classes: Their names.
+        quality: What `evaluate` measured.
+
+    Returns:
+        A row for each class, in percent.
+    """
     scores, boundary = quality.scores, quality.boundary
     columns = {"IoU %": scores.iou, "Acc %": scores.accuracy, "Dice %": scores.dice}
     if boundary is not None:
@@ -26,7 +35,15 @@ def score_table(title: str, classes: Sequence[str], quality: Quality) -> Table:
 
 
 def score_lines(quality: Quality, metrics: MetricsConfig) -> Iterator[str]:
-    """What holds for all classes together, a line a topic."""
+    """What holds for all classes together.
+
+    Args:
+        quality: What `evaluate` measured.
+        metrics: How.
+
+    Yields:
+        A line for each topic.
+    """
     scores, boundary, agreement = quality.scores, quality.boundary, quality.agreement
     yield f"mIoU {scores.miou:.2f}   mAcc {scores.macc:.2f}   aAcc {scores.aacc:.2f}   mDice {scores.mdice:.2f}"
     if boundary is not None:

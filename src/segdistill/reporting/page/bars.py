@@ -15,8 +15,17 @@ _SHOWN = 24  # classes in the figure; a table has all of them
 
 @dataclass(frozen=True)
 class Bar:
-    """A row. left, width: of the bar, in percent of the field; whisker: left and width of the interval. cells: what
-    stands beside the name, as text."""
+    """A row of a bar chart.
+
+    Args:
+        name: Of the method or class.
+        gain: As text.
+        left: Of the bar, in percent of the field.
+        width: Of the bar, in percent of the field.
+        negative: Whether it is a loss.
+        whisker: Left and width of the interval, in percent of the field; None if there is none.
+        cells: What stands beside the name, as text.
+    """
 
     name: str
     gain: str
@@ -29,13 +38,21 @@ class Bar:
 
 @dataclass(frozen=True)
 class Bars:
-    """Rows on one scale. zero: its place in percent. headings: of the name, the gain and the cells."""
+    """Rows on one scale.
+
+    Args:
+        title: Of the figure.
+        headings: Of the name, the gain and the cells.
+        rows: From top to bottom.
+        zero: Where a gain of zero is, in percent of the field.
+        description: What the figure leaves out, if anything.
+    """
 
     title: str
     headings: tuple[str, ...]
     rows: tuple[Bar, ...]
     zero: float
-    note: str = ""
+    description: str = ""
 
 
 def by_method(study: Study) -> Bars | None:
@@ -53,37 +70,53 @@ def by_region(study: Study) -> list[Bars]:
 
 
 def by_class(study: Study, best: Summary) -> Bars | None:
-    """The gain in IoU of every class with the best method; of very many the first and the last ones."""
+    """The gain in IoU of every class.
+
+    Args:
+        study: Has the IoU of the runs.
+        best: The method.
+
+    Returns:
+        A bar for each class, of very many for the first and the last ones; None if no gain is known.
+    """
     if not best.classes:
         return None
-    moved, note = list(best.classes), ""
+    moved, description = list(best.classes), ""
     if len(moved) > _SHOWN:
         half = _SHOWN // 2
-        note = (
+        description = (
             f"The {half} classes that gained most and the {half} that gained least of {len(moved)}; the table has all."
         )
         moved = [*moved[:half], *moved[-half:]]
     levels = dict(class_table(study, [ALONE, best.label]))
     rows = [(each.name, each.points, None, tuple(points(value) for value in levels[each.name])) for each in moved]
     headings = ("class", "gain in IoU", ALONE, best.label)
-    return _bars(f"Gain in IoU by class, {best.label} over the student alone", headings, rows, note)
+    return _bars(f"Gain in IoU by class, {best.label} over the student alone", headings, rows, description)
 
 
 def class_table(study: Study, labels: Sequence[str]) -> list[tuple[str, list[float | None]]]:
-    """Each class with its mean IoU over the seeds of each label."""
-    means = [_mean_iou(study, label) for label in labels]
-    return [(name, [values[index] for values in means]) for index, name in enumerate(study.classes)]
+    """The IoU of every class.
+
+    Args:
+        study: Has the IoU of the runs.
+        labels: Of the networks, "teacher" among them.
+
+    Returns:
+        Each class with its mean IoU over the seeds of each label, in percent; None where it is absent.
+    """
+    columns = [_mean_iou(study, label) for label in labels]
+    return [(name, [values[index] for values in columns]) for index, name in enumerate(study.classes)]
 
 
 def _mean_iou(study: Study, label: str) -> list[float | None]:
     if label == "teacher":
         return [None] * len(study.classes) if study.teacher is None else list(study.teacher.iou)
     runs = [row.iou for row in study.outcomes if row.label == label]
-    found: list[float | None] = []
+    means: list[float | None] = []
     for index in range(len(study.classes)):
         known = [value for iou in runs if (value := iou[index]) is not None]
-        found.append(sum(known) / len(known) if known else None)
-    return found
+        means.append(sum(known) / len(known) if known else None)
+    return means
 
 
 def _of_gains(title: str, gains: Sequence[tuple[Summary, Gain | None]]) -> Bars | None:
@@ -95,19 +128,19 @@ def _bars(
     title: str,
     headings: tuple[str, ...],
     rows: Sequence[tuple[str, float, Gain | None, tuple[str, ...]]],
-    note: str = "",
+    description: str = "",
 ) -> Bars:
     ends = [value for _, value, _, _ in rows]
     ends += [end for _, _, gain, _ in rows if gain is not None for end in (gain.low, gain.high) if end is not None]
     axis = scale(ends, 0, 100, zero=True, tight=True)
-    zero = axis.place(0)
+    zero = axis.position(0)
     bars = []
     for name, value, gain, cells in rows:
-        at = axis.place(value)
+        at = axis.position(value)
         whisker = None
         if gain is not None and gain.low is not None and gain.high is not None:
-            low, high = axis.place(gain.low), axis.place(gain.high)
+            low, high = axis.position(gain.low), axis.position(gain.high)
             whisker = low, round(high - low, 2)
         width = round(abs(at - zero), 2)
         bars.append(Bar(name, signed(value), min(at, zero), width, value < 0, whisker, cells))
-    return Bars(title, headings, tuple(bars), zero, note)
+    return Bars(title, headings, tuple(bars), zero, description)

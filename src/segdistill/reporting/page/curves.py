@@ -29,8 +29,16 @@ Points = tuple[Numbers, Numbers]
 
 @dataclass(frozen=True)
 class Curve:
-    """A label's curve. style: its number among the labels. line, band: SVG paths; the band is empty for one seed.
-    dots: places of few values."""
+    """A label's curve, in units of the viewBox.
+
+    Args:
+        name: The label.
+        style: Its number among the labels.
+        seeds: How many runs it is the mean of.
+        line: SVG path of the mean.
+        band: SVG path from the lowest seed to the highest; empty for one seed.
+        dots: Positions of the values, if they are few.
+    """
 
     name: str
     style: int
@@ -42,7 +50,16 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """One logged number. level: place and text of the teacher's. table: steps and each curve's values there."""
+    """The chart of one logged number.
+
+    Args:
+        title: Of the figure.
+        x: The axis of steps.
+        y: The axis of values.
+        curves: One for each label that logged it.
+        level: Position and text of the teacher's value, if it has one.
+        table: Headings and rows: steps, and each curve's values there.
+    """
 
     title: str
     x: Scale
@@ -74,7 +91,7 @@ def _series(lines: Sequence[Mapping[str, Any]], term: str) -> Points:
     kind, key = ("validation", "miou") if term == _SCORE else ("train", term)
     known = [(line["step"], line[key]) for line in lines if line["kind"] == kind and line.get(key) is not None]
     known = [pair for pair in known if math.isfinite(pair[1])]
-    steps, values = (np.array([pair[place] for pair in known], float) for place in (0, 1))
+    steps, values = (np.array([pair[column] for pair in known], float) for column in (0, 1))
     return steps, values
 
 
@@ -90,7 +107,7 @@ def _panel(term: str, series: Mapping[str, Sequence[Points]], labels: Sequence[s
         for label in labels
         if label in merged
     )
-    level = None if teacher is None else (y.place(teacher), f"teacher {teacher:.1f}")
+    level = None if teacher is None else (y.position(teacher), f"teacher {teacher:.1f}")
     title = "Validation mIoU, %" if term == _SCORE else f"Loss term {term}"
     return Panel(title, x, y, curves, level, _table(merged, labels))
 
@@ -114,17 +131,17 @@ def _curve(
     label: str, style: int, seeds: int, merged: tuple[Numbers, Numbers, Numbers, Numbers], x: Scale, y: Scale
 ) -> Curve:
     steps, mean, low, high = merged
-    line = [(x.place(step), y.place(value)) for step, value in zip(steps, mean, strict=True)]
+    line = [(x.position(step), y.position(value)) for step, value in zip(steps, mean, strict=True)]
     band = ""
     if seeds > 1:
-        above = [(x.place(step), y.place(value)) for step, value in zip(steps, high, strict=True)]
-        below = [(x.place(step), y.place(value)) for step, value in zip(steps, low, strict=True)]
+        above = [(x.position(step), y.position(value)) for step, value in zip(steps, high, strict=True)]
+        below = [(x.position(step), y.position(value)) for step, value in zip(steps, low, strict=True)]
         band = _path([*above, *reversed(below)]) + "Z"
     return Curve(label, style, seeds, _path(line), band, tuple(line) if len(line) <= _ROWS else ())
 
 
-def _path(places: Sequence[tuple[float, float]]) -> str:
-    return "M" + "L".join(f"{x:g},{y:g}" for x, y in places)
+def _path(positions: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x:g},{y:g}" for x, y in positions)
 
 
 def _table(

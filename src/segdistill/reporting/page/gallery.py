@@ -14,10 +14,10 @@ from segdistill.reporting.choice import positions
 from segdistill.reporting.numbers import plural, points, signed
 from segdistill.reporting.page.encoding import classes_uri, mask_uri, photo_uri, resized
 from segdistill.reporting.page.images import SIDE, Choice, Picture, choose, errors, picture, present
-from segdistill.reporting.page.networks import TEACHER, Cast, NoPictures, cast
+from segdistill.reporting.page.networks import ModelSet, NoPictures, open_models
 from segdistill.reporting.page.subject import Subject
 from segdistill.runtime.display import counting
-from segdistill.studies.result import ALONE
+from segdistill.studies.result import ALONE, TEACHER
 
 BUDGET = 6_000_000  # characters of all pictures; the page promises 8 MB
 _SIDES = (SIDE, 480, 360, 240, 160)
@@ -26,7 +26,17 @@ _WRONG, _EDGE = (214, 20, 60), (255, 140, 0)
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """An image to choose. why: in words. gain: of the best method, as text. numbers: mIoU of each network, as text."""
+    """An image to choose.
+
+    Args:
+        name: In the data set.
+        why: It is there, in words.
+        photo: As a data URI.
+        width: Of the photo, in pixels.
+        height: Of the photo, in pixels.
+        gain: Of the best method, as text.
+        numbers: mIoU of each network, as text.
+    """
 
     name: str
     why: str
@@ -39,8 +49,19 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class Gallery:
-    """networks: labels in the order of the numbers. left, right: those that are compared first. data: what the page's
-    script reads. sentence: how the gain is spread over the images. remarks: what is left out, and why."""
+    """The images of the page.
+
+    Args:
+        thumbnails: The images to choose from.
+        networks: Labels, in the order of the thumbnails' numbers.
+        left: The label that is shown first, left of the divider.
+        right: And right of it.
+        teacher: Its label, if it is among the networks.
+        seed: Of the networks.
+        sentence: How the gain is spread over the images.
+        warnings: What is left out, and why.
+        data: What the page's script reads.
+    """
 
     thumbnails: tuple[Thumbnail, ...]
     networks: tuple[str, ...]
@@ -49,30 +70,44 @@ class Gallery:
     teacher: str | None
     seed: int | None
     sentence: str
-    remarks: tuple[str, ...]
+    warnings: tuple[str, ...]
     data: dict[str, Any]
 
 
 def gallery(subject: Subject, parts: Sequence[str | Path], images: Sequence[str | int], *, quiet: bool) -> Gallery:
-    """Predict, choose and encode; without the data or a network the gallery is empty and says why."""
+    """Predict, choose and encode.
+
+    Args:
+        subject: The study and its folder.
+        parts: Recipe parts over the runs' own.
+        images: Names or numbers of images; by default the most telling ones are chosen.
+        quiet: Show no progress.
+
+    Returns:
+        The images; without the data or a network it is empty and says why.
+
+    Raises:
+        DataError: No image is called so, or they are too many for a page.
+        RecipeError: A part is wrong.
+    """
     best = subject.best.label if subject.best is not None else None
     try:
-        players = cast(subject, parts)
+        models = open_models(subject, parts)
     except NoPictures as error:
         return Gallery((), (), "", "", None, None, "", (str(error),), {})
-    asked = dict.fromkeys(positions(images, players.data), "shown") if images else None
-    with counting("choosing images", len(players.data), quiet=quiet or asked is not None) as done:
-        choice = Choice(asked) if asked is not None else choose(players, best, done)
-    with counting("predicting them", len(choice.places), quiet=quiet) as done:
+    named = dict.fromkeys(positions(images, models.data), "shown") if images else None
+    with counting("choosing images", len(models.data), quiet=quiet or named is not None) as done:
+        choice = Choice(named) if named is not None else choose(models, best, done)
+    with counting("predicting them", len(choice.reasons), quiet=quiet) as done:
         pictures = []
-        for place, why in choice.places.items():
-            pictures.append(picture(players, place, why))
+        for index, why in choice.reasons.items():
+            pictures.append(picture(models, index, why))
             done(1)
-    names = tuple(players.networks)
+    names = tuple(models.networks)
     students = [name for name in names if name != TEACHER]
     right = best if best in names else students[-1]
     left = students[0] if students[0] != right else next((name for name in names if name != right), right)
-    data = encoded(pictures, names, players.data.classes)
+    data = encoded(pictures, names, models.data.classes)
     thumbnails = [_thumbnail(each, shown, names, best) for each, shown in zip(pictures, data["images"], strict=True)]
     return Gallery(
         thumbnails=tuple(thumbnails),
@@ -80,19 +115,19 @@ def gallery(subject: Subject, parts: Sequence[str | Path], images: Sequence[str 
         left=left,
         right=right,
         teacher=TEACHER if TEACHER in names else None,
-        seed=players.seed,
-        sentence=_sentence(choice, players, best),
-        remarks=players.remarks,
+        seed=models.seed,
+        sentence=_sentence(choice, models, best),
+        warnings=models.warnings,
         data=data,
     )
 
 
-def _sentence(choice: Choice, players: Cast, best: str | None) -> str:
+def _sentence(choice: Choice, models: ModelSet, best: str | None) -> str:
     if choice.better is None or choice.worse is None or choice.middle is None:
         return ""
     return (
-        f"On {choice.better} of {plural(len(players.data), 'image')} {best} has a higher mIoU than the student alone, "
-        f"on {choice.worse} a lower one; the median gain is {signed(choice.middle)} points (seed {players.seed})."
+        f"On {choice.better} of {plural(len(models.data), 'image')} {best} has a higher mIoU than the student alone, "
+        f"on {choice.worse} a lower one; the median gain is {signed(choice.middle)} points (seed {models.seed})."
     )
 
 
@@ -110,7 +145,19 @@ def _thumbnail(shown: Picture, data: dict[str, Any], names: Sequence[str], best:
 
 
 def encoded(pictures: Sequence[Picture], names: Sequence[str], classes: Classes) -> dict[str, Any]:
-    """All pictures as data URIs, as large as `BUDGET` allows; an error if they are too many even when small."""
+    """All pictures as data URIs, as large as `BUDGET` allows.
+
+    Args:
+        pictures: The images.
+        names: Labels of the networks.
+        classes: Of the data set.
+
+    Returns:
+        What the page's script reads.
+
+    Raises:
+        DataError: They are too many even when small.
+    """
     written: list[dict[str, Any]] = []
     for side in _SIDES:
         written = [_one(each, names, classes, side) for each in pictures]
@@ -132,7 +179,7 @@ def encoded(pictures: Sequence[Picture], names: Sequence[str], classes: Classes)
 
 
 def _one(shown: Picture, names: Sequence[str], classes: Classes, side: int) -> dict[str, Any]:
-    at = {name: resized(values, side) for name, values in shown.said.items()}
+    at = {name: resized(values, side) for name, values in shown.predictions.items()}
     photograph = shown.photo.copy()
     photograph.thumbnail((side, side))
     return {

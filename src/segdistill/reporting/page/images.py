@@ -17,7 +17,7 @@ from segdistill.evaluation.inference.inference import infer
 from segdistill.evaluation.metrics import pair_counts, scores_of
 from segdistill.reporting.choice import positions
 from segdistill.reporting.page.encoding import Map, photo, shrunk
-from segdistill.reporting.page.networks import Cast
+from segdistill.reporting.page.networks import ModelSet
 from segdistill.runtime.processes import own_device
 from segdistill.studies.result import ALONE
 
@@ -32,10 +32,17 @@ _MIDDLE = "near the median"
 
 @dataclass(frozen=True)
 class Picture:
-    """An image with its label, its edge region and the classes that each network predicts, at most `SIDE` long.
+    """An image of the page, at most `SIDE` long.
 
-    why: it is there, in words. miou: of each network on this image alone, in percent, over the classes that it or the
-    label holds; NaN without labels.
+    Args:
+        name: In the data set.
+        why: It is there, in words.
+        photo: The image.
+        label: Class indices (H,W).
+        edges: Its edge region (H,W), as 0 and 1.
+        predictions: The classes (H,W) that each network predicts.
+        miou: Of each network on this image alone, in percent, over the classes that it or the label holds; NaN without
+            labels.
     """
 
     name: str
@@ -43,36 +50,47 @@ class Picture:
     photo: Image.Image
     label: Map
     edges: Map
-    said: dict[str, Map]
+    predictions: dict[str, Map]
     miou: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which images, by why. better, worse, middle: how many images gained and lost, and the median gain; None if the
-    gains were not measured."""
+    """Which images the page shows.
 
-    places: dict[int, str]
+    Args:
+        reasons: Why each is there, by its index in the data set.
+        better: How many images gained; None, as the next two, if the gains were not measured.
+        worse: How many lost.
+        middle: The median gain.
+    """
+
+    reasons: dict[int, str]
     better: int | None = None
     worse: int | None = None
     middle: float | None = None
 
 
-def choose(cast: Cast, best: str | None, on_image: Callable[[int], object]) -> Choice:
-    """The images that improved most and least (or worsened) by their own mIoU, `best` over the student alone, and usual
-    ones.
+def choose(models: ModelSet, best: str | None, on_image: Callable[[int], object]) -> Choice:
+    """The images that improved most and least (or worsened) by their own mIoU, and usual ones.
 
-    on_image is called after every image.
+    Args:
+        models: The networks and the images.
+        best: Label of the network that is compared with the student alone.
+        on_image: Called with 1 after every image.
+
+    Returns:
+        About eight images; spread evenly over the data set if there is nothing to compare.
     """
-    pair = [name for name in (ALONE, best) if name in cast.networks]
+    pair = [name for name in (ALONE, best) if name in models.networks]
     if len(pair) < 2:
-        return Choice(dict.fromkeys(positions((), cast.data, default=_ALL), "shown"))
+        return Choice(dict.fromkeys(positions((), models.data, default=_ALL), "shown"))
     gains = {}
-    for place in range(len(cast.data)):
-        sample = cast.data[place]
-        then, now = (image_miou(_say(cast, name, sample), sample.label) for name in pair)
-        if not math.isnan(now - then):
-            gains[place] = now - then
+    for index in range(len(models.data)):
+        sample = models.data[index]
+        before, after = (image_miou(_predict(models, name, sample), sample.label) for name in pair)
+        if not math.isnan(after - before):
+            gains[index] = after - before
         on_image(1)
     better, worse = (sum(sign * gain > 0 for gain in gains.values()) for sign in (1, -1))
     return Choice(_telling(gains), better, worse, median(gains.values()) if gains else None)
@@ -85,30 +103,39 @@ def _telling(gains: dict[int, float]) -> dict[int, str]:
     two images stand closer than a share of it that still leaves room for all.
     """
     apart = len(gains) // _APART
-    order = sorted(gains, key=lambda place: -gains[place])
+    order = sorted(gains, key=lambda index: -gains[index])
     middle = median(gains.values()) if gains else 0.0
-    usual = sorted(gains, key=lambda place: abs(gains[place] - middle))
+    usual = sorted(gains, key=lambda index: abs(gains[index] - middle))
     chosen: dict[int, str] = {}
     for many, ranked, why in ((_EACH, order, _UP), (_EACH, order[::-1], _DOWN), (_ALL - 2 * _EACH, usual, None)):
-        for place in ranked:
-            if many and all(abs(place - other) > apart for other in chosen):
-                chosen[place] = _MIDDLE if why is None else why[gains[place] > 0]
+        for index in ranked:
+            if many and all(abs(index - other) > apart for other in chosen):
+                chosen[index] = _MIDDLE if why is None else why[gains[index] > 0]
                 many -= 1
     return chosen
 
 
-def picture(cast: Cast, place: int, why: str) -> Picture:
-    """The image at `place`, with the predictions of all networks."""
-    sample = cast.data[place]
-    said = {name: _say(cast, name, sample) for name in cast.networks}
+def picture(models: ModelSet, index: int, why: str) -> Picture:
+    """Predict an image with all networks.
+
+    Args:
+        models: The networks and the images.
+        index: Of the image in the data set.
+        why: It is shown, in words.
+
+    Returns:
+        The image with its label, predictions and scores.
+    """
+    sample = models.data[index]
+    predictions = {name: _predict(models, name, sample) for name in models.networks}
     return Picture(
         name=sample.name,
         why=why,
         photo=photo(sample.image, SIDE),
         label=shrunk(sample.label, SIDE),
-        edges=shrunk(edge_region(sample.label[None], cast.recipe.metrics.edge_radius)[0], SIDE),
-        said={name: shrunk(classes, SIDE) for name, classes in said.items()},
-        miou={name: image_miou(classes, sample.label) for name, classes in said.items()},
+        edges=shrunk(edge_region(sample.label[None], models.recipe.metrics.edge_radius)[0], SIDE),
+        predictions={name: shrunk(classes, SIDE) for name, classes in predictions.items()},
+        miou={name: image_miou(classes, sample.label) for name, classes in predictions.items()},
     )
 
 
@@ -122,22 +149,23 @@ def image_miou(predicted: Tensor, label: Tensor) -> float:
 
 def errors(picture: Picture, name: str) -> Map:
     """Where the network is wrong: 1, elsewhere and on void 0."""
-    wrong: Map = ((picture.said[name] != picture.label) & (picture.label != IGNORE_INDEX)).astype(picture.label.dtype)
+    label = picture.label
+    wrong: Map = ((picture.predictions[name] != label) & (label != IGNORE_INDEX)).astype(label.dtype)
     return wrong
 
 
 def present(pictures: Sequence[Picture]) -> list[int]:
     """The classes that labels and predictions of the pictures hold."""
-    found: set[int] = set()
+    classes: set[int] = set()
     for each in pictures:
-        for values in (each.label, *each.said.values()):
-            found |= set(values.ravel().tolist())
-    return sorted(found - {IGNORE_INDEX})
+        for values in (each.label, *each.predictions.values()):
+            classes |= set(values.ravel().tolist())
+    return sorted(classes - {IGNORE_INDEX})
 
 
-def _say(cast: Cast, name: str, sample: Sample) -> Tensor:
+def _predict(models: ModelSet, name: str, sample: Sample) -> Tensor:
     image = sample.image[None].to(own_device())
-    source = f"The {name}"
-    return (
-        infer(cast.networks[name], image, cast.recipe.inference, names=(sample.name,), source=source).classes[0].cpu()
+    prediction = infer(
+        models.networks[name], image, models.recipe.inference, names=(sample.name,), source=f"The {name}"
     )
+    return prediction.classes[0].cpu()

@@ -6,39 +6,55 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segdistill.core.errors import CheckpointError, DataError, RecipeError, SegdistillError
+from segdistill.core.errors import DataError, RecipeError, SegdistillError
 from segdistill.data import SegmentationDataset, create_dataset
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.open import open_model
 from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.reporting.page.subject import Subject
 from segdistill.runtime.processes import own_device
-from segdistill.studies.result import ALONE, Study, Summary
+from segdistill.studies.result import ALONE, TEACHER, Study, Summary
 from segdistill.training.pairing import run_teacher
 
-TEACHER = "teacher"
 _METHODS = 8  # the best ones; more would make the page heavy
 
 
 @dataclass(frozen=True)
-class Cast:
-    """Networks by label, of one seed as far as there are runs of it. remarks: what is left out, and why."""
+class ModelSet:
+    """The networks of a study, ready to predict.
+
+    Args:
+        recipe: Of the best method's run.
+        data: The validation images.
+        seed: Of the networks, as far as there are runs of it.
+        networks: By label.
+        warnings: What is left out, and why.
+    """
 
     recipe: Recipe
     data: SegmentationDataset
     seed: int
     networks: dict[str, SegmentationNetwork]
-    remarks: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 class NoPictures(Exception):
     """There is nothing to predict, or nothing to predict with; its text says why."""
 
 
-def cast(subject: Subject, parts: Sequence[str | Path]) -> Cast:
-    """The validation images, the student alone, the best methods and the teacher, ready to predict.
+def open_models(subject: Subject, parts: Sequence[str | Path]) -> ModelSet:
+    """Open the validation images, the student alone, the best methods and the teacher.
 
-    Raises `NoPictures` where the page has to do without, and `RecipeError` for parts that say something wrong.
+    Args:
+        subject: The study and its folder.
+        parts: Recipe parts over the run's own.
+
+    Returns:
+        Them, on this process's device.
+
+    Raises:
+        NoPictures: The page has to do without.
+        RecipeError: A part is wrong.
     """
     best = subject.best or subject.alone
     if best is None:
@@ -47,23 +63,23 @@ def cast(subject: Subject, parts: Sequence[str | Path]) -> Cast:
     recipe, data = _images(subject, _folder(subject, best.label, seed), parts)
     shown = [label for label in subject.labels() if label == ALONE]
     shown += [row.label for row in subject.study.methods()[:_METHODS]]
-    remarks, networks = [], {}
+    warnings, networks = [], {}
     for label in shown:
         try:
             networks[label] = open_model(_folder(subject, label, seed)).network
-        except CheckpointError as error:
-            remarks.append(f"{label} is not in the pictures: {error}")
+        except SegdistillError as error:
+            warnings.append(f"{label} is not in the pictures: {error}")
     if not networks:
-        raise NoPictures(" ".join(remarks))
+        raise NoPictures(" ".join(warnings))
     more = len(subject.study.methods()) - _METHODS
     if more > 0:
-        remarks.append(f"The pictures show the best {_METHODS} methods; {more} more are in the tables.")
+        warnings.append(f"The pictures show the best {_METHODS} methods; {more} more are in the tables.")
     teacher, why = _teacher(subject, recipe, data)
     if teacher is not None:
         networks[TEACHER] = teacher
-    remarks += [why] if why else []
+    warnings += [why] if why else []
     device = own_device()
-    return Cast(recipe, data, seed, {name: each.to(device) for name, each in networks.items()}, tuple(remarks))
+    return ModelSet(recipe, data, seed, {name: each.to(device) for name, each in networks.items()}, tuple(warnings))
 
 
 def _images(subject: Subject, run: Path, parts: Sequence[str | Path]) -> tuple[Recipe, SegmentationDataset]:

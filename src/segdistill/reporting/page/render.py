@@ -1,4 +1,4 @@
-"""From the view to one HTML file."""
+"""From the page model to one HTML file."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from segdistill.reporting.page.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
-from segdistill.reporting.page.view import View
+from segdistill.reporting.page.view import PageModel
 
 _FOLDER = "templates"
 
 
-def render(view: View) -> str:
+def render(page: PageModel) -> str:
     """The page as text: style, script and pictures are in it, and it asks for nothing else."""
     script = _text("page.js")
     environment = Environment(
@@ -25,7 +25,7 @@ def render(view: View) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template("page.html.j2").render(
-        view=view,
+        page=page,
         style=_text("page.css"),
         script=script,
         # Only this script runs, whatever a name may smuggle in.

@@ -1,4 +1,4 @@
-"""Axes: from values to places, and where the ticks go."""
+"""Axes: from values to positions, and where the ticks go."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from segdistill.reporting.numbers import compact
 
 @dataclass(frozen=True)
 class Scale:
-    """A linear axis from the values `low` .. `high` to the places `start` .. `end`."""
+    """A linear axis.
+
+    Args:
+        low: The value at `start`.
+        high: The value at `end`.
+        start: Position of the axis's beginning.
+        end: Position of its end.
+        step: Between two ticks, in values.
+    """
 
     low: float
     high: float
@@ -19,26 +27,35 @@ class Scale:
     end: float
     step: float
 
-    def place(self, value: float) -> float:
+    def position(self, value: float) -> float:
         """Where `value` is."""
         return round(self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 2)
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Places and texts of the round values on the axis."""
+        """Positions and texts of the round values on the axis."""
         first, last = math.ceil(self.low / self.step - 1e-9), math.floor(self.high / self.step + 1e-9)
         values = (round(number * self.step, 10) for number in range(first, last + 1))
-        return [(self.place(value), compact(value)) for value in values]
+        return [(self.position(value), compact(value)) for value in values]
 
 
 def scale(
     values: Iterable[float], start: float, end: float, *, zero: bool = False, ticks: int = 5, tight: bool = False
 ) -> Scale:
-    """An axis that holds all `values`, about `ticks` round values on it.
+    """An axis that holds all values.
 
-    zero: it begins at zero, or ends there. tight: it ends at the values instead of at the next round ones.
+    Args:
+        values: What is drawn; those that are not finite are left out.
+        start: Position of the axis's beginning.
+        end: Position of its end.
+        zero: Whether it begins at zero, or ends there.
+        ticks: About how many round values are marked.
+        tight: Whether it ends at the values instead of at the next round ones.
+
+    Returns:
+        The axis.
     """
-    known = [value for value in values if math.isfinite(value)] or [0.0]
-    low, high = min(known), max(known)
+    finite = [value for value in values if math.isfinite(value)] or [0.0]
+    low, high = min(finite), max(finite)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
     if high - low < 1e-9 * max(1.0, abs(high)):

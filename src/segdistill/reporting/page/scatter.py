@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from segdistill.reporting.numbers import points
 from segdistill.reporting.page.curves import BOTTOM, LEFT, RIGHT, TOP
 from segdistill.reporting.page.scales import Scale, scale
-from segdistill.studies.result import ALONE, Study
+from segdistill.studies.result import ALONE, TEACHER, NetworkCost, Study
 
 _LINE = 13  # between two labels, in units of the viewBox
 _CHARACTER = 6.2  # about the width of one
@@ -17,8 +17,19 @@ _LABELS = 14  # that a field's height has room for; the table names the others
 
 @dataclass(frozen=True)
 class Point:
-    """A network. shape: "teacher", "alone" or "distilled". spread: places of mean - std and mean + std. label: its text
-    and where it is written; anchor: of the text."""
+    """A network, in units of the viewBox.
+
+    Args:
+        name: Its label in the study.
+        shape: "teacher", "alone" or "distilled".
+        x: Position of its cost.
+        y: Position of its mean mIoU.
+        spread: Positions of mean - std and mean + std; None for one seed.
+        label: The text beside it; empty where there is no room.
+        label_x: Where the text is.
+        label_y: Where the text is.
+        anchor: SVG's text-anchor.
+    """
 
     name: str
     shape: str
@@ -33,7 +44,15 @@ class Point:
 
 @dataclass(frozen=True)
 class Scatter:
-    """mIoU against a cost. cost: as "ms an image"."""
+    """mIoU against a cost.
+
+    Args:
+        title: Of the figure.
+        cost: Name of the x axis, as "milliseconds an image".
+        x: The axis of costs.
+        y: The axis of mIoU.
+        points: The networks.
+    """
 
     title: str
     cost: str
@@ -44,25 +63,25 @@ class Scatter:
 
 def scatters(study: Study) -> list[Scatter]:
     """Against latency and against parameters."""
-    teacher, student = study.teacher_cost, study.student_cost
     return [
-        _scatter(study, "mIoU against time", "milliseconds an image", teacher.milliseconds, student.milliseconds),
-        _scatter(study, "mIoU against size", "million parameters", teacher.parameters / 1e6, student.parameters / 1e6),
+        _scatter(study, "mIoU against time", "milliseconds an image", lambda cost: cost.milliseconds),
+        _scatter(study, "mIoU against size", "million parameters", lambda cost: cost.parameters / 1e6),
     ]
 
 
-def _scatter(study: Study, title: str, cost: str, of_teacher: float, of_student: float) -> Scatter:
+def _scatter(study: Study, title: str, unit: str, size: Callable[[NetworkCost], float]) -> Scatter:
     networks: list[tuple[str, str, float, float, float | None]] = []
     if study.teacher is not None:
-        networks.append(("teacher", "teacher", of_teacher, study.teacher.miou, None))
+        networks.append((TEACHER, "teacher", size(study.teacher_cost), study.teacher.miou, None))
     for row in study.summary:
         shape = "alone" if row.label == ALONE else "distilled"
-        networks.append((row.label, shape, of_student, row.miou.mean, row.miou.std))
+        networks.append((row.label, shape, size(study.cost(row.label)), row.miou.mean, row.miou.std))
     ends = [miou + sign * (std or 0.0) for _, _, _, miou, std in networks for sign in (-1, 1)]
-    x = scale([0.0, of_student, of_teacher], LEFT, RIGHT, zero=True, ticks=4)
+    sizes = [size(study.cost(label)) for label in (TEACHER, ALONE, "student")]
+    x = scale([0.0, *sizes], LEFT, RIGHT, zero=True, ticks=4)
     y = scale(ends, BOTTOM, TOP)
     networks.sort(key=lambda each: -each[3])
-    return Scatter(title, cost, x, y, tuple(_points(networks, x, y)))
+    return Scatter(title, unit, x, y, tuple(_points(networks, x, y)))
 
 
 def _points(networks: Sequence[tuple[str, str, float, float, float | None]], x: Scale, y: Scale) -> list[Point]:
@@ -70,37 +89,37 @@ def _points(networks: Sequence[tuple[str, str, float, float, float | None]], x: 
     made = []
     heights: dict[float, list[float]] = {}
     for _, _, cost, miou, _ in networks:
-        heights.setdefault(cost, []).append(y.place(miou))
-    spread_out = {cost: _apart(places[:_LABELS]) for cost, places in heights.items()}
+        heights.setdefault(cost, []).append(y.position(miou))
+    labels_at = {cost: _apart(positions[:_LABELS]) for cost, positions in heights.items()}
     for name, shape, cost, miou, std in networks:
-        at, label = x.place(cost), f"{_short(name)} {points(miou)}" if spread_out[cost] else ""
+        at, label = x.position(cost), f"{_short(name)} {points(miou)}" if labels_at[cost] else ""
         right = at + 12 + _CHARACTER * len(label) <= RIGHT + 6
         made.append(
             Point(
                 name=name,
                 shape=shape,
                 x=at,
-                y=y.place(miou),
-                spread=None if std is None else (y.place(miou - std), y.place(miou + std)),
+                y=y.position(miou),
+                spread=None if std is None else (y.position(miou - std), y.position(miou + std)),
                 label=label,
                 label_x=at + 12 if right else at - 12,
-                label_y=spread_out[cost].pop(0) if label else 0.0,
+                label_y=labels_at[cost].pop(0) if label else 0.0,
                 anchor="start" if right else "end",
             )
         )
     return made
 
 
-def _apart(places: Sequence[float]) -> list[float]:
-    """The places, top to bottom, moved so that neighbours are a line apart and none leaves the field."""
+def _apart(positions: Sequence[float]) -> list[float]:
+    """The positions, top to bottom, moved so that neighbours are a line apart and none leaves the field."""
     moved: list[float] = []
-    for place in places:
-        moved.append(max(place, moved[-1] + _LINE) if moved else max(place, TOP + 4))
+    for position in positions:
+        moved.append(max(position, moved[-1] + _LINE) if moved else max(position, TOP + 4))
     limit: float = BOTTOM - 2
     for index in range(len(moved) - 1, -1, -1):
         moved[index] = min(moved[index], limit)
         limit = moved[index] - _LINE
-    return [round(place, 2) for place in moved]
+    return [round(position, 2) for position in moved]
 
 
 def _short(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a page is about: a study, or a single distillation, which is a study of one seed."""
+"""What a page is about: the study of a `compare`, or of a `distill`, which has one seed."""
 
 from __future__ import annotations
 
@@ -6,22 +6,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segdistill.core.errors import DataError
-from segdistill.reporting.page.single import study_of_run
+from segdistill.models.spec import is_adapted
 from segdistill.runs.folder import RunFolder
 from segdistill.studies.result import ALONE, STUDY_FILE, Outcome, Study, Summary, load_study
+
+_OLD_RESULT = "result.json"
+"""What `distill` wrote in place of study.json before it made studies."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A study and the folder that its outcomes' folders are relative to. single: it is one distillation run."""
+    """A study with its folder.
+
+    Args:
+        folder: What the outcomes' folders are relative to.
+        study: What was found.
+    """
 
     folder: Path
     study: Study
-    single: bool
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one distillation, whose run folder holds the study."""
+        return any(row.folder == "." for row in self.study.outcomes)
 
     def run(self, outcome: Outcome) -> RunFolder:
-        """The folder of a finished run."""
-        return RunFolder(self.folder / outcome.folder)
+        """The folder of a finished run; for a network that was given from elsewhere its file or name."""
+        return RunFolder(Path(outcome.folder) if is_adapted(outcome.folder) else self.folder / outcome.folder)
 
     def runs(self, label: str) -> list[RunFolder]:
         """The folders of a label's finished runs, by seed."""
@@ -45,17 +57,31 @@ class Subject:
 
 
 def open_subject(folder: str | Path) -> Subject:
-    """The study or the distillation run in `folder`."""
+    """Open the study in the folder of a `compare` or of a `distill`.
+
+    Args:
+        folder: Where study.json is.
+
+    Returns:
+        The study with its folder.
+
+    Raises:
+        DataError: There is no study in it; the error says what there is, and what to do.
+    """
     path = Path(folder)
     if (path / STUDY_FILE).is_file():
-        return Subject(path, load_study(path), single=False)
-    if (path / "result.json").is_file():
-        return Subject(path, study_of_run(path), single=True)
+        return Subject(path, load_study(path))
+    if (path / _OLD_RESULT).is_file():
+        raise DataError(
+            f"{path} was measured by an earlier version: it holds {_OLD_RESULT}, and no {STUDY_FILE}. Run the same "
+            "`segdistill distill` with --resume: it trains nothing again, measures the finished networks and writes "
+            f"{STUDY_FILE}."
+        )
     run = RunFolder(path)
     if not run.recipe.is_file():
         raise DataError(
-            f"{path} holds neither a study ({STUDY_FILE}) nor a measured distillation (result.json). Name the folder "
-            "of a `segdistill compare` or of a `segdistill distill`."
+            f"{path} holds no study ({STUDY_FILE}). Name the folder of a `segdistill compare` or of a "
+            "`segdistill distill`."
         )
     if run.finished("teacher") or run.finished("student"):
         raise DataError(

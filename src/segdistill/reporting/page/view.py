@@ -16,16 +16,24 @@ from segdistill.reporting.page.curves import Panel, panels
 from segdistill.reporting.page.gallery import Gallery
 from segdistill.reporting.page.scatter import Scatter, scatters
 from segdistill.reporting.page.subject import Subject
-from segdistill.reporting.study_table import HEADINGS, notes, rows
-from segdistill.studies.result import Study
-from segdistill.studies.verdict import judgement
+from segdistill.reporting.study_table import COSTS, cells, notes
+from segdistill.studies.result import ALONE, Study
+from segdistill.studies.verdict import verdict
 
-_ELSEWHERE = ("best classes", "worst classes", "steps", "s/step")
+_ELSEWHERE = ("best classes", "worst classes", "steps", "s/step", *COSTS)
+"""Columns of the study's table that figures and the other tables of the page show."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under their headings; the first cell of a row names it. strong: the row of the best method."""
+    """Rows of text under their headings.
+
+    Args:
+        caption: What is in it.
+        headings: Of the columns.
+        rows: Cells; the first one names the row.
+        strong: Index of the row of the best method.
+    """
 
     caption: str
     headings: tuple[str, ...]
@@ -34,8 +42,30 @@ class Table:
 
 
 @dataclass(frozen=True)
-class View:
-    """What the page shows, in its order."""
+class PageModel:
+    """What the page shows, in its order.
+
+    Args:
+        title: Of the page.
+        subject: What was compared, on which data, in a sentence.
+        answer: The sentences at its beginning.
+        scores: The study's table.
+        costs: What an image costs each network.
+        by_method: Gains of the methods.
+        by_region: Gains at edges and inside.
+        by_class: Gains of the best method.
+        classes: IoU of every class and network.
+        panels: Training curves.
+        scatters: mIoU against costs.
+        gallery: The images.
+        runs: Every finished run.
+        recipe: What all runs share, as YAML.
+        methods: Labels and entries of the methods, as YAML.
+        environment: Of the process that measured.
+        command: That it was started by.
+        budget: Of a run.
+        notes: How the numbers were made.
+    """
 
     title: str
     subject: str
@@ -58,8 +88,16 @@ class View:
     notes: tuple[str, ...]
 
 
-def view(subject: Subject, pictures: Gallery) -> View:
-    """The page of a study, with its pictures."""
+def page_model(subject: Subject, pictures: Gallery) -> PageModel:
+    """Gather everything that the template shows.
+
+    Args:
+        subject: The study and its folder.
+        pictures: The images.
+
+    Returns:
+        The page, not yet as HTML.
+    """
     study = subject.study
     best = subject.best
     labels = subject.labels()
@@ -67,7 +105,7 @@ def view(subject: Subject, pictures: Gallery) -> View:
     seeds = ", ".join(map(str, study.seeds))
     environment = dict(study.environment)
     command = environment.pop("command", [])
-    return View(
+    return PageModel(
         title=f"Distillation on {study.data}",
         subject=(
             f"{'One distillation' if subject.single else 'A comparison'} on {study.data}: {study.images} validation "
@@ -95,26 +133,27 @@ def view(subject: Subject, pictures: Gallery) -> View:
 
 
 def _scores(study: Study) -> Table:
-    """The study's own table, with what the interval says, and without what figures and the table of runs say."""
-    kept = [place for place, heading in enumerate(HEADINGS) if heading not in _ELSEWHERE]
-    after = HEADINGS.index("95 % CI") + 1
-    lines = []
-    for row in rows(study):
-        found = study.of(row[0])
-        said = judgement(found.gain) if found is not None and found.gain is not None else ""
-        cells = [row[place] for place in kept]
-        lines.append((*cells[:after], said, *cells[after:]))
-    headings = [HEADINGS[place] for place in kept]
+    """The study's own table, with what the interval says, and without what figures and the other tables say."""
+    headings, rows = cells(study, leave_out=_ELSEWHERE)
     methods = study.methods()
-    strong = next((place for place, row in enumerate(lines) if methods and row[0] == methods[0].label), None)
+    strong = next((index for index, row in enumerate(rows) if methods and row[0] == methods[0].label), None)
+    if "gain" in headings:
+        after = 1 + headings.index("95 % CI" if "95 % CI" in headings else "gain")
+        headings = (*headings[:after], "verdict", *headings[after:])
+        for row in rows:
+            summary = study.of(row[0])
+            row.insert(after, verdict(summary.gain) if summary is not None and summary.gain is not None else "")
     caption = f"Scores in percent on {study.images} validation images of {study.data}"
-    return Table(caption, (*headings[:after], "verdict", *headings[after:]), tuple(lines), strong)
+    return Table(caption, headings, tuple(map(tuple, rows)), strong)
 
 
 def _costs(study: Study) -> Table:
+    networks = {"teacher": study.teacher_cost, "student": study.student_cost}
+    if study.alone_cost is not None:
+        networks[ALONE] = study.alone_cost
     lines = tuple(
         (name, f"{cost.parameters / 1e6:.2f}", f"{cost.gflops:.2f}", f"{cost.milliseconds:.1f}")
-        for name, cost in (("teacher", study.teacher_cost), ("student", study.student_cost))
+        for name, cost in networks.items()
     )
     return Table("What an image costs", ("network", "million parameters", "GFLOPs", "ms an image"), lines)
 
@@ -142,11 +181,11 @@ def _fine(value: float | None) -> str:
 
 
 def _notes(study: Study) -> tuple[str, ...]:
-    untold = "The teacher's scores are not here: it knows other classes than the data set, or is not trained yet."
-    teacher = () if study.teacher is not None else (untold,)
+    missing = "The teacher's scores are not here: it knows other classes than the data set, or is not trained yet."
+    teacher = () if study.teacher is not None else (missing,)
     return (
         *teacher,
-        notes(study),
+        notes(study, cells(study, leave_out=_ELSEWHERE)[0]),
         "verdict: gain or loss where the interval leaves zero out, unclear where it does not. boundary mIoU: of the "
         "bands along the contours of the classes.",
         f"Parameters without the auxiliary head; GFLOPs: {EXPLAINED['paper']}; ms: median of one image.",

@@ -52,7 +52,7 @@
     get("tag-right").textContent = right.name;
     get("divider").setAttribute("aria-label", `Divider: ${left.name} on the left, ${right.name} on the right`);
     const scored = (network) => `${network.name} ${network.miou} mIoU`;
-    get("told").textContent = label.checked
+    get("choice").textContent = label.checked
       ? `${image.name}: the label.`
       : `${image.name}: ${scored(left)}${whole || left === right ? "" : `, ${scored(right)}`}.`;
     get("shown-key").textContent = [
