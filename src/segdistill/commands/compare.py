@@ -18,7 +18,7 @@ from segdistill.studies.jobs import do, find, finished, teacher_of
 from segdistill.studies.measurement import outcome
 from segdistill.studies.plan import TEACHER, Job, Plan, load_plan, plan_file, read_budget, read_methods
 from segdistill.studies.result import ALONE, Failure, Outcome, Study
-from segdistill.training.run import check_teacher
+from segdistill.training.pairing import check_teacher
 
 _OWN_WORDS = ("budget", "executor", "processes")
 

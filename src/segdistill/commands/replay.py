@@ -39,8 +39,8 @@ def replay(run: str | Path, *parts: str | Path, step: int | None = None) -> Repl
     distiller = task.distiller
     outputs: list[SegOutput] = []
     handle = task.network.register_forward_hook(lambda module, given, made: outputs.append(made))
-    networks = dict(zip(("student", "teacher"), (distiller.student, *distiller.teacher), strict=False))
-    with traced(networks) as trace:
+    networks = {"student": distiller.student, "teacher": distiller.teacher}
+    with traced({role: network for role, network in networks.items() if network is not None}) as trace:
         first = repeat_step(task, config, saved, "as it was")
     handle.remove()
     trials, notes = [first], []

@@ -15,7 +15,6 @@ from torch import Tensor
 from segdistill.core.errors import CheckpointError, RecipeError, TrainingError
 from segdistill.core.outputs import SegOutput
 from segdistill.core.seeds import mix
-from segdistill.data import create_dataset
 from segdistill.data.loading import Batch, Stream
 from segdistill.methods.base import on_grid
 from segdistill.models.teacher import Teacher
@@ -26,10 +25,11 @@ from segdistill.runs.folder import RunFolder
 from segdistill.runtime.processes import own_device
 from segdistill.training.faults.nonfinite import bad_gradients, first_not_finite, read
 from segdistill.training.faults.tracing import Spot, Trace
-from segdistill.training.loop import Fit
+from segdistill.training.loop import Trainer
 from segdistill.training.pairing import run_teacher
+from segdistill.training.plan import make_distilled, teacher_network
 from segdistill.training.stepper import forward_backward
-from segdistill.training.task import Task, prepare_task
+from segdistill.training.task import Task, make_task, open_splits
 from segdistill.training.teacher_cache import cached_logits
 
 _FAR = 200  # steps since the last checkpoint that are run again at most
@@ -120,18 +120,21 @@ def load_fault(file: Path) -> dict[str, Any]:
 
 def restore_task(recipe: Recipe, folder: RunFolder, saved: dict[str, Any]) -> tuple[Task, TrainingConfig]:
     """What the run trained, as it was before the step."""
-    teacher = obstacle = None
+    splits = open_splits(recipe)
     if saved["distils"]:
-        pairing = run_teacher(recipe, folder.path, create_dataset(recipe.data, "train").classes)
-        if pairing is None:
+        teacher = run_teacher(recipe, folder.path, splits.train.classes)
+        if teacher is None:
             raise RecipeError(f"The teacher of {folder.path} is gone; name it with teacher.run=FOLDER.")
-        teacher, obstacle = pairing.model.network, pairing.obstacle
-    task = prepare_task(recipe, recipe.role, teacher=teacher, obstacle=obstacle or "")
+        task = make_distilled(recipe, teacher, splits)
+        task.distiller.set_teacher(teacher_network(teacher))
+    else:
+        task = make_task(recipe, recipe.role, splits=splits)
     task.distiller.class_weights = saved["class_weights"]
     device = own_device()
     layout = torch.channels_last if task.config.channels_last else torch.contiguous_format
-    for module in (task.distiller, *task.distiller.teacher):
-        module.to(device, memory_format=layout)  # type: ignore[call-overload]
+    for module in (task.distiller, task.distiller.teacher):
+        if module is not None:
+            module.to(device, memory_format=layout)  # type: ignore[call-overload]
     return task, task.config
 
 
@@ -167,7 +170,7 @@ def repeat_from_checkpoint(
             f"1 to {_FAR} steps before this one."
         ]
     targets = None
-    if recipe.teacher.cache != "off" and isinstance(teacher := next(iter(task.distiller.teacher), None), Teacher):
+    if recipe.teacher.cache != "off" and isinstance(teacher := task.distiller.teacher, Teacher):
         kept = recipe.teacher.cache_folder or folder.teacher_logits
         targets = cached_logits(teacher, task.data, config, kept)
         if targets is None:
@@ -180,13 +183,12 @@ def repeat_from_checkpoint(
     with tempfile.TemporaryDirectory() as place:
         aside = RunFolder(Path(place))
         save_state(aside.last, replace(progress, rate=progress.rate * _LOWER), states)
-        fit = Fit(
-            title="replay", folder=aside, distiller=task.distiller,
-            stream=Stream(task.data, recipe.augment, config.seed, targets), validation=task.validation, config=quiet,
-            inference=recipe.inference, metrics=recipe.metrics, quiet=True, until=saved["step"] + 1,
-        )  # fmt: skip
         try:
-            fit()
+            Trainer(
+                title="replay", folder=aside, distiller=task.distiller,
+                stream=Stream(task.data, recipe.augment, config.seed, targets), validation=task.validation,
+                config=quiet, inference=recipe.inference, metrics=recipe.metrics, quiet=True, until=saved["step"] + 1,
+            ).train()  # fmt: skip
         except TrainingError as error:
             return [Trial(what, {}, error=str(error).partition(f" in {config.precision};")[0])], []
     return [Trial(what, {})], []
