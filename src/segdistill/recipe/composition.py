@@ -14,6 +14,8 @@ import yaml
 
 from segdistill.core.errors import RecipeError, nearest
 from segdistill.core.safe_yaml import AbsurdYamlError, load_yaml, read_yaml
+from segdistill.data import dataset_names
+from segdistill.methods import method_names
 from segdistill.recipe.published_rows import FOLDER, published_rows, row_words
 
 _RATE = "optimizer.lr"
@@ -120,9 +122,6 @@ def _list(value: Any) -> list[Any]:
 
 
 def _fragment(name: str) -> tuple[dict[str, Any], str]:
-    from segdistill.data import dataset_names
-    from segdistill.methods import method_names
-
     known = fragments()
     path = Path(name)
     if name in known:
