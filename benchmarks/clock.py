@@ -1,4 +1,4 @@
-"""Where the time of real training steps goes: a run of `training.loop.Fit` with marks at the borders of its parts.
+"""Where the time of real training steps goes: a run of `training.loop.Trainer` with marks at the borders of its parts.
 
 Every moment between two steps belongs to exactly one part, so the parts add up to the step. Losses are told from the
 student in the backward pass by gradient hooks: autograd goes back through what was made last first, so the methods'
@@ -68,7 +68,7 @@ class Clock:
 
 @contextlib.contextmanager
 def timed(distiller: Distiller, device: torch.device) -> Iterator[Clock]:
-    """The clock of all steps that a `Fit` of this distiller makes meanwhile."""
+    """The clock of all steps that a `Trainer` of this distiller makes meanwhile."""
     clock = Clock(device)
     first = {"losses": False, "student": False}
 
@@ -128,7 +128,8 @@ def timed(distiller: Distiller, device: torch.device) -> Iterator[Clock]:
         register_optimizer_step_pre_hook(begin),
         register_optimizer_step_post_hook(ends("optimiser")),
     ]
-    for part, modules in (("teacher forward", distiller.teacher), ("method loss", distiller.methods)):
+    teacher = () if distiller.teacher is None else (distiller.teacher,)
+    for part, modules in (("teacher forward", teacher), ("method loss", distiller.methods)):
         for module in modules:
             handles += [module.register_forward_pre_hook(begin), module.register_forward_hook(ends(part))]
     with (

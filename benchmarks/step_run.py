@@ -20,6 +20,7 @@ import torch
 from clock import PARTS, timed
 
 import segdistill
+from segdistill.data import create_dataset
 from segdistill.data.loading import Share, Stream, training_batches
 from segdistill.recipe.recipe import Recipe
 from segdistill.runs.folder import RunFolder
@@ -27,7 +28,9 @@ from segdistill.runtime.display import Display
 from segdistill.runtime.processes import own_device
 from segdistill.training import loop
 from segdistill.training import run as runs
-from segdistill.training.pairing import pair
+from segdistill.training.fit import fit as train_task
+from segdistill.training.plan import resolve, teacher_network
+from segdistill.training.task import Task, make_task
 
 SWITCHES = (
     "freed memory given back", "optimiser not fused", "channels_last=false", "workers=0", "teacher in bf16",
@@ -55,19 +58,19 @@ def main() -> None:
             print(json.dumps(kinds[options.kind](recipe, options.method != "none")), flush=True)
 
 
-def fit(recipe: Recipe, *, distils: bool) -> Iterator[runs.Task]:
+def fit(recipe: Recipe, *, distils: bool) -> Iterator[Task]:
     """The task of a run; then, when the generator goes on, the run itself."""
     assert recipe.out is not None
     folder = RunFolder(recipe.out)
-    teacher = None
     if distils:
-        classes = runs.create_dataset(recipe.data, "train").classes
-        assert recipe.teacher.weights is not None
-        teacher = pair(runs.open_model(recipe.teacher.weights), recipe.teacher, classes).model.network
-    task = runs.prepare_task(recipe, "student", teacher=teacher)
+        plan = resolve(recipe)
+        task = plan.student
+        task.distiller.set_teacher(teacher_network(plan.teacher))
+    else:
+        task = make_task(recipe, "student")
     folder.open(recipe.model_dump(mode="json"), resume=False)
     yield task
-    runs._fit(recipe, task, folder, title="benchmark", quiet=True)
+    train_task(task, folder, quiet=True)
 
 
 def step(recipe: Recipe, distils: bool) -> dict[str, Any]:
@@ -77,7 +80,8 @@ def step(recipe: Recipe, distils: bool) -> dict[str, Any]:
     run = fit(recipe, distils=distils)
     task = next(run)
     if "teacher in bf16" in _on:
-        for teacher in task.distiller.teacher:
+        teacher = task.distiller.teacher
+        if teacher is not None:
             teacher.forward = torch.autocast(own_device().type, torch.bfloat16)(teacher.forward)
     with timed(task.distiller, own_device()) as clock, short_validation():
         next(run, None)
@@ -131,7 +135,7 @@ def compiling(recipe: Recipe, distils: bool) -> dict[str, Any]:
 
 def loading(recipe: Recipe, distils: bool) -> dict[str, Any]:
     """Seconds of one processor for a batch; of a step; and how long a run waits for its worker."""
-    stream = Stream(runs.create_dataset(recipe.data, "train"), recipe.augment, recipe.seed)
+    stream = Stream(create_dataset(recipe.data, "train"), recipe.augment, recipe.seed)
     batches = training_batches(stream, Share(recipe.batch_size), start=0, stop=recipe.steps, workers=0)
     times = []
     while True:

@@ -20,12 +20,12 @@ from segdistill.models.build import outline, probe
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.skip_init import skip_init
 from segdistill.models.spec import NetworkSpec
-from segdistill.models.teacher import Teacher
 from segdistill.recipe.composition import fragments
 from segdistill.recipe.published_rows import published_rows
 from segdistill.recipe.recipe import Recipe, load_recipe
+from segdistill.training.plan import make_distilled, teacher_network
 from segdistill.training.schedule import make_optimizer, own_optimizers, set_rate
-from segdistill.training.task import prepare_task
+from segdistill.training.task import make_task, open_splits
 
 ROWS = published_rows()
 CLASSES = {"cityscapes": 19, "ade20k": 150, "pascal_context": 59, "voc": 21, "camvid": 11}
@@ -158,11 +158,13 @@ def _kinds() -> list[str]:
 def test_a_step_trains_and_its_protocol_scores(name: str, roots: dict[str, Path]) -> None:
     data = recipe(name).data.name
     made = load_recipe(name, *SMALL, f"data.root={roots[data]}", "batch_size=2", "teacher.train.batch_size=2")
-    role = made.role
-    teacher = None
+    splits = open_splits(made)
     if made.method:
-        teacher = Teacher(prepare_task(made, "teacher", teacher=None).network)
-    task = prepare_task(made, role, teacher=teacher)
+        teacher = make_task(made, "teacher", splits=splits)
+        task = make_distilled(made, teacher, splits)
+        task.distiller.set_teacher(teacher_network(teacher))
+    else:
+        task = make_task(made, made.role, splits=splits)
     own = own_optimizers(task.distiller.methods)
     optimizer = make_optimizer(task.config.optimizer, task.network, task.distiller.methods, own)
     set_rate(optimizer, task.config.schedule.factor(0, task.config.steps))

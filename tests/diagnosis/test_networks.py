@@ -21,7 +21,7 @@ from segdistill.models.network import SegmentationNetwork
 from segdistill.models.teacher import Teacher
 from segdistill.training import dry_run as dry_runs
 from segdistill.training.dry_run import dry_run
-from segdistill.training.task import prepare_task
+from segdistill.training.task import make_task
 
 CLASSES = label_table("cityscapes").classes
 COLORS = torch.tensor(CLASSES.colors, dtype=torch.uint8)
@@ -158,9 +158,9 @@ def tiny_student() -> dict[str, object]:
 def test_memory_is_extrapolated_rightly(tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     """From two images to eight, against eight images themselves."""
     recipe = segdistill.load_recipe(*tiny, "batch_size=8")
-    two = dry_run("x", prepare_task(recipe, "student", teacher=None), recipe.augment)
+    two = dry_run("x", make_task(recipe, "student"), recipe.augment)
     monkeypatch.setattr(dry_runs, "_IMAGES", 8)
-    eight = dry_run("x", prepare_task(recipe, "student", teacher=None), recipe.augment)
+    eight = dry_run("x", make_task(recipe, "student"), recipe.augment)
     assert (two.images, eight.images) == (2, 8)
     assert two.memory == pytest.approx(eight.memory, rel=0.1)
     assert two.disk == eight.disk
@@ -168,7 +168,7 @@ def test_memory_is_extrapolated_rightly(tiny: tuple[str, ...], monkeypatch: pyte
 
 def test_a_machine_that_is_too_small(tiny: tuple[str, ...]) -> None:
     recipe = segdistill.load_recipe(*tiny)
-    run = dry_run("student alone", prepare_task(recipe, "student", teacher=None), recipe.augment)
+    run = dry_run("student alone", make_task(recipe, "student"), recipe.augment)
     machine = describe_machine(None)
     assert not list(check_capacity(run, machine))
     small = replace(machine, memory=run.memory // 2, device_memory=None, disk=run.disk // 2)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segdistill import compare, report
+from segdistill import compare
+from segdistill import reporting as report
 from segdistill.studies.result import ALONE
 
 

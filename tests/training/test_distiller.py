@@ -42,7 +42,8 @@ def distiller() -> Distiller:
 
 
 def test_the_teacher_is_used_but_never_trained_saved_or_switched(distiller: Distiller) -> None:
-    (teacher,) = distiller.teacher
+    teacher = distiller.teacher
+    assert teacher is not None
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     distiller.train()
     image = torch.randint(0, 255, (2, 3, 32, 32), dtype=torch.uint8)

@@ -81,7 +81,7 @@ def _distil(rank: int, kind: str, accumulate: int = 1) -> dict[str, Any]:
         parts = [next(batches) for _ in range(accumulate)]
         names += [part.names for part in parts]
         forward_backward(
-            model, parts, step, precision="fp32", scaler=scaler, unsynced=lambda: accelerator.no_sync(model)
+            model, parts, step, precision="fp32", scaler=scaler, no_sync=lambda: accelerator.no_sync(model)
         )
         if step == 0:
             gradients = {name: p.grad.clone() for name, p in distiller.named_parameters() if p.grad is not None}

@@ -19,7 +19,7 @@ from segdistill.studies.jobs import do, find, finished, teacher_of
 from segdistill.studies.measurement import outcome
 from segdistill.studies.plan import Job, Plan, load_plan, plan_file, read_budget, read_methods
 from segdistill.studies.result import ALONE, TEACHER, Failure, Outcome, Study
-from segdistill.training.run import check_teacher
+from segdistill.training.pairing import check_teacher
 
 _STUDY_WORDS = ("budget", "executor", "processes")
 

@@ -171,7 +171,7 @@ def _networks(recipe: Recipe, run: Path, data: SegmentationDataset) -> dict[str,
     if not recipe.method:
         return {recipe.role: open_model(run).network.to(own_device())}
     teacher = run_teacher(recipe, run, data.classes)
-    if teacher is not None and not teacher.obstacle:
+    if teacher is not None and not teacher.incompatibility:
         networks["teacher"] = teacher.model.network
     alone = {"train": run / "alone", "none": None}.get(recipe.baseline, Path(recipe.baseline))
     if alone is not None and alone.exists():

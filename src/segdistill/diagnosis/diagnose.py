@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -29,11 +30,11 @@ from segdistill.evaluation.teacher_check import Agreement
 from segdistill.models.open import open_model
 from segdistill.models.teacher import Teacher
 from segdistill.recipe.recipe import Recipe
-from segdistill.recipe.teacher import TeacherConfig
 from segdistill.runtime.display import console
 from segdistill.training.dry_run import DryRun, dry_run
 from segdistill.training.pairing import Pairing, pair
-from segdistill.training.task import prepare_task
+from segdistill.training.plan import make_distilled, recipe_of_alone, recipe_of_teacher, teacher_network
+from segdistill.training.task import Splits, Task, make_task
 
 _TIMED = 5  # images that are read once more for the time it takes
 
@@ -172,13 +173,13 @@ def _look_at_networks(
             return
         done.findings.append(Finding("note", "run", "Time and memory are estimated once the data has no problem."))
         return
-    for what, tried in _runs(recipe, pairing):
-        _say(f"{what}: a few steps", quiet)
+    splits = Splits(data["train"], data["val"])
+    for name, make in _tasks(recipe, splits, pairing):
+        _say(f"{name}: a few steps", quiet)
         try:
-            task = prepare_task(tried, tried.role, **_taught(what, tried, pairing))
-            run = dry_run(what, task, tried.augment)
+            run = dry_run(name, make(), recipe.augment)
         except (SegdistillError, torch.OutOfMemoryError) as error:
-            done.findings.append(Finding("problem", what, str(error)))
+            done.findings.append(Finding("problem", name, str(error)))
             continue
         done.runs.append(run)
         done.findings += check_capacity(run, done.machine)
@@ -187,8 +188,8 @@ def _look_at_networks(
 def _look_at_teacher(
     pairing: Pairing, done: Diagnosis, data: SegmentationDataset, healthy: Sequence[int], quiet: bool
 ) -> None:
-    if pairing.obstacle:
-        done.findings.append(Finding("warning", "teacher", f"{pairing.obstacle}."))
+    if pairing.incompatibility:
+        done.findings.append(Finding("warning", "teacher", f"{pairing.incompatibility}."))
         return
     places = [healthy[place] for place in chosen(len(healthy), agreement.IMAGES)] if healthy else []
     if not places or not isinstance(pairing.model.network, Teacher):
@@ -203,24 +204,25 @@ def _look_at_teacher(
     done.findings.append(agreement.judged(done.teacher))
 
 
-def _runs(recipe: Recipe, pairing: Pairing | None) -> Iterator[tuple[str, Recipe]]:
-    """What `train` or `distill` would run, as recipes of one run each."""
+def _tasks(recipe: Recipe, splits: Splits, pairing: Pairing | None) -> Iterator[tuple[str, Callable[[], Task]]]:
+    """What `train` or `distill` would train, by name; each is made when it is called, so that each can be refused."""
     if recipe.student is not None and recipe.role == "student":
-        yield "student alone", recipe.model_copy(update={"method": [], "teacher": TeacherConfig()})
-    if recipe.teacher.network is not None and recipe.teacher.weights is None:
-        yield "teacher", recipe.model_copy(update={"role": "teacher", "method": []})
+        yield "student alone", lambda: make_task(recipe_of_alone(recipe, None), "student", splits=splits)
+
+    @functools.cache
+    def untrained_teacher() -> Task:
+        return make_task(recipe_of_teacher(recipe, None), "teacher", splits=splits)
+
+    def distilled() -> Task:
+        teacher = pairing or untrained_teacher()
+        task = make_distilled(recipe.with_method(), teacher, splits)
+        task.distiller.set_teacher(teacher_network(teacher))
+        return task
+
+    if recipe.teacher.network is not None and pairing is None:
+        yield "teacher", untrained_teacher
     if recipe.student is not None and recipe.role == "student" and (pairing or recipe.teacher.network):
-        yield "distillation", recipe.with_method()
-
-
-def _taught(what: str, recipe: Recipe, pairing: Pairing | None) -> dict[str, Any]:
-    """The teacher of a run: the one that is named, or an untrained one in its place; none but for a distillation."""
-    if what != "distillation":
-        return {"teacher": None}
-    if pairing is not None:
-        return {"teacher": pairing.model.network, "obstacle": pairing.obstacle}
-    own = prepare_task(recipe, "teacher", teacher=None).network
-    return {"teacher": Teacher(own, input_scale=recipe.teacher.input_scale)}
+        yield "distillation", distilled
 
 
 def _say(text: str, quiet: bool) -> None:

@@ -15,13 +15,27 @@ from torch.utils.tensorboard import SummaryWriter
 from segdistill.core.storage import cannot_save, write_text
 from segdistill.runs.checkpoint import Progress
 from segdistill.runs.folder import RunFolder
+from segdistill.runtime.processes import is_main
 
 
 class Journal:
-    """metrics.jsonl and TensorBoard curves; entries after the state that a run resumes from are dropped."""
+    """metrics.jsonl and TensorBoard curves; entries after the state that a run resumes from are dropped.
+
+    Of several processes the main one writes, and the others write nothing.
+
+    Args:
+        folder: Of the run.
+        progress: Of the state that the run goes on from.
+
+    Raises:
+        TrainingError: If the disk takes no more.
+    """
 
     def __init__(self, folder: RunFolder, progress: Progress) -> None:
         self._metrics, self._curves = folder.metrics, folder.path / "tensorboard"
+        self._writes = is_main()
+        if not self._writes:
+            return
         if folder.metrics.exists():
             write_text(folder.metrics, "".join(_lines_up_to(folder.metrics, progress)))
         with _saving(folder.metrics):
@@ -33,6 +47,8 @@ class Journal:
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """One line of JSON; single numbers become TensorBoard curves `<kind>/<name>`."""
+        if not self._writes:
+            return
         with _saving(self._metrics):
             self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
             self._file.flush()
@@ -47,6 +63,8 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not self._writes:
+            return
         with contextlib.suppress(OSError) if error is not None else _saving(self._metrics):
             self._file.close()
         with contextlib.suppress(OSError) if error is not None else _saving(self._curves):
@@ -59,12 +77,13 @@ def _silence_the_writer() -> None:
         return
     report = threading.excepthook
 
-    def hear(told: threading.ExceptHookArgs) -> None:
-        if not issubclass(told.exc_type, OSError) or type(told.thread).__module__.partition(".")[0] != "tensorboard":
-            report(told)
+    def report_others(raised: threading.ExceptHookArgs) -> None:
+        thread = type(raised.thread).__module__.partition(".")[0]
+        if not issubclass(raised.exc_type, OSError) or thread != "tensorboard":
+            report(raised)
 
-    hear.silent = True  # type: ignore[attr-defined]
-    threading.excepthook = hear
+    report_others.silent = True  # type: ignore[attr-defined]
+    threading.excepthook = report_others
 
 
 @contextlib.contextmanager

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from segdistill.studies.jobs import teacher_of
 from segdistill.studies.plan import Job, Plan
 from segdistill.training.dry_run import dry_run
-from segdistill.training.task import prepare_task
+from segdistill.training.plan import resolve, teacher_network
+from segdistill.training.task import make_task
 
 _STEPS = 8
 
@@ -19,15 +19,25 @@ def measured_steps(
     """For each label how many steps fit the budget's minutes on this machine, by a few full steps made and thrown away.
 
     All runs are trained to these numbers, whatever else slows the machine later, so that a study can go on.
+
+    Args:
+        plan: Of the study; its budget is minutes.
+        folder: Of the study, in which its teacher is.
+        labels: Of the methods, or of the student alone.
+        say: Tells people.
+
+    Yields:
+        Each label with its number of steps.
     """
     assert plan.budget.minutes is not None
     for label in labels:
         recipe = plan.recipe_of(Job(label, plan.seeds[0]), folder)
-        teacher, obstacle = None, ""
         if recipe.method:
-            pairing = teacher_of(plan, folder)
-            teacher, obstacle = pairing.model.network, pairing.obstacle
-        task = prepare_task(recipe, "student", teacher=teacher, obstacle=obstacle)
+            distillation = resolve(recipe)
+            task = distillation.student
+            task.distiller.set_teacher(teacher_network(distillation.teacher))
+        else:
+            task = make_task(recipe, "student")
         seconds = dry_run(label, task, recipe.augment, steps=_STEPS, images=recipe.batch_size).step_seconds
         steps = max(1, round(60 * plan.budget.minutes / seconds))
         say(f"{label}: {seconds:.2f} s a step, so {steps} steps in {plan.budget}")

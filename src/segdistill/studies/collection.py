@@ -32,7 +32,7 @@ def collect(plan: Plan, folder: Path, failures: Sequence[Failure] = (), *, quiet
     has_teacher = not plan.trains_teacher() or finished(folder, Job(TEACHER, plan.recipe.seed))
     pairing = teacher_of(plan, folder) if has_teacher else None
     teacher: Outcome | None = None
-    if pairing is not None and not pairing.obstacle and done:
+    if pairing is not None and not pairing.incompatibility and done:
         scores = folder / "teacher-scores.json"
         measure(scores, pairing.model, plan.recipe, data, quiet=quiet)
         teacher = teacher_outcome(pairing.model, scores, folder)

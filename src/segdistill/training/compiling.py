@@ -20,7 +20,7 @@ from segdistill.recipe.training import TrainingConfig
 from segdistill.runs.folder import RunFolder
 from segdistill.runtime.processes import is_alone, number_of_processes
 from segdistill.training.distiller import Distiller
-from segdistill.training.faults.nonfinite import Memory
+from segdistill.training.faults.nonfinite import Snapshot
 
 _ROUNDS = 3
 _WORTH = 0.95  # of the time as it is; less of a gain is within what two timings differ by
@@ -28,11 +28,11 @@ _WORTH = 0.95  # of the time as it is; less of a gain is within what two timings
 
 @dataclass(frozen=True)
 class Compiled:
-    """Which networks run compiled, and for people why."""
+    """Which networks run compiled. reasons: why, for people."""
 
     student: bool = False
     teacher: bool = False
-    told: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
 
 
 def compile_networks(
@@ -42,29 +42,37 @@ def compile_networks(
     crop: tuple[int, int],
     say: Callable[[str], object],
     *,
-    teacher: bool,
+    compile_teacher: bool,
 ) -> None:
     """Let the distiller run its networks as `config.compile` says, and say what was found.
 
     What is chosen is written to the run's environment.json, and a resumed run takes it from there: compiled and plain
-    networks differ by rounding. crop: (h,w) of the images. teacher: whether it is asked at all.
+    networks differ by rounding.
+
+    Args:
+        distiller: Student and teacher.
+        config: Its `compile` says whether they are compiled, or tried.
+        folder: Of the run.
+        crop: (h,w) of the images.
+        say: Tells people.
+        compile_teacher: Whether the teacher is run at all.
     """
     if config.compile is False:
         return
     choice = _recorded(folder)
     if choice is None:
         say("compiling the networks, which can take minutes")
-        choice = _agreed(_choose(distiller, config, crop, teacher=teacher))
-        folder.note("compile", {"student": choice.student, "teacher": choice.teacher, "why": choice.told})
-        for each in choice.told:
-            say(each)
+        choice = _agreed(_choose(distiller, config, crop, compile_teacher=compile_teacher))
+        folder.note("compile", {"student": choice.student, "teacher": choice.teacher, "why": choice.reasons})
+        for reason in choice.reasons:
+            say(reason)
     distiller.compile_networks(student=choice.student, teacher=choice.teacher)
 
 
 def _recorded(folder: RunFolder) -> Compiled | None:
     try:
-        known = json.loads(folder.environment.read_text(encoding="utf-8"))["compile"]
-        return Compiled(bool(known["student"]), bool(known["teacher"]))
+        recorded = json.loads(folder.environment.read_text(encoding="utf-8"))["compile"]
+        return Compiled(bool(recorded["student"]), bool(recorded["teacher"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -79,23 +87,23 @@ def _agreed(choice: Compiled) -> Compiled:
     return chosen
 
 
-def _choose(distiller: Distiller, config: TrainingConfig, crop: tuple[int, int], *, teacher: bool) -> Compiled:
+def _choose(distiller: Distiller, config: TrainingConfig, crop: tuple[int, int], *, compile_teacher: bool) -> Compiled:
     device = next(distiller.student.parameters()).device
     generator = torch.Generator().manual_seed(0)
     images = max(1, config.batch_size // (config.grad_accumulation * number_of_processes()))
     pixels = as_input(torch.randint(256, (images, 3, *crop), dtype=torch.uint8, generator=generator).to(device))
-    memory = Memory(distiller, queues=False)
-    memory.keep()
+    snapshot = Snapshot(distiller, queues=False)
+    snapshot.take()
     distiller.train()
     choice = Compiled()
     networks: dict[str, nn.Module] = {"student": distiller.student}
-    if teacher and distiller.teacher:
-        networks["teacher"] = distiller.teacher[0]
+    if compile_teacher and distiller.teacher is not None:
+        networks["teacher"] = distiller.teacher
     for role, network in networks.items():
-        better, told = _pays(network, pixels, config, trains=role == "student")
-        choice = replace(choice, told=(*choice.told, f"the {role} {told}"), **{role: better})
+        better, reason = _pays(network, pixels, config, trains=role == "student")
+        choice = replace(choice, reasons=(*choice.reasons, f"the {role} {reason}"), **{role: better})
     distiller.zero_grad(set_to_none=True)
-    memory.restore()
+    snapshot.restore()
     return choice
 
 

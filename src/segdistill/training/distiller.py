@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from segdistill.core.errors import TrainingError
 from segdistill.core.outputs import SegOutput
 from segdistill.methods import Method
 from segdistill.models.network import SegmentationNetwork, as_input
@@ -19,16 +20,23 @@ from segdistill.training.task_loss import task_loss
 class Distiller(nn.Module):
     """Student and methods as one module, so that one wrapper distributes both; the teacher stays outside of it.
 
-    forward: image uint8 (N,3,H,W), label uint8 (N,H,W), step -> {"task": .., "auxiliary": .., "<method>": ..}, scalars
-    whose sum is the loss. target: the teacher's logits (N,K,h,w), known already; it is then not asked. share: of a
-    micro-batch, see `micro_batch_shares`.
+    `forward` takes image uint8 (N,3,H,W), label uint8 (N,H,W) and step, and returns {"task": .., "auxiliary": ..,
+    "<method>": ..}, scalars whose sum is the loss. target: the teacher's logits (N,K,h,w) where they are cached; it is
+    then not run. share: of a micro-batch, see `micro_batch_shares`.
 
-    factors: per method, what its terms are multiplied with at a step (see `MethodSchedule`); none for 1 throughout.
-    task: how the task loss is taken.
+    Args:
+        student: What is trained.
+        methods: Their terms are added to the task loss.
+        teacher: What the methods compare the student with; methods can be made before there is one.
+        factors: Per method, what its terms are multiplied with at a step (see `MethodSchedule`); none for 1 throughout.
+        task: How the task loss is taken.
     """
 
     class_weights: Tensor | None
     """(K,) weights of the task loss, None for equal ones; see `data.balance`."""
+
+    teacher: nn.Module | None
+    """The teacher, set with `set_teacher`."""
 
     def __init__(
         self,
@@ -48,18 +56,19 @@ class Distiller(nn.Module):
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers() if name.startswith(queues)]
         self._factors = tuple(factors) or (_always,) * len(self.methods)
         self._compiled: dict[str, Callable[[Tensor], SegOutput]] = {}
-        # In a tuple the teacher is no submodule: not trained, not synchronised, not saved, not set to training mode.
-        self._teacher = (teacher.eval().requires_grad_(False),) if teacher is not None else ()
+        self.set_teacher(teacher)
 
-    @property
-    def teacher(self) -> tuple[nn.Module, ...]:
-        """The teacher, or nothing."""
-        return self._teacher
+    def set_teacher(self, teacher: nn.Module | None) -> None:
+        """Take `teacher` as the teacher: frozen, in evaluation mode."""
+        if teacher is not None:
+            teacher.eval().requires_grad_(False)
+        # Set past nn.Module, the teacher is no submodule: not trained, synchronised, saved or set to training mode.
+        object.__setattr__(self, "teacher", teacher)
 
     def compile_networks(self, *, student: bool, teacher: bool) -> None:
         """Run these networks compiled from now on, in here alone; the networks themselves stay as they are."""
-        networks = {"student": (self.student,) if student else (), "teacher": self.teacher if teacher else ()}
-        self._compiled = {role: torch.compile(each, dynamic=False) for role, one in networks.items() for each in one}
+        networks = {"student": self.student if student else None, "teacher": self.teacher if teacher else None}
+        self._compiled = {role: torch.compile(each, dynamic=False) for role, each in networks.items() if each}
 
     def queue_names(self) -> tuple[str, ...]:
         """How the names of those tensors begin."""
@@ -76,21 +85,22 @@ class Distiller(nn.Module):
             terms["auxiliary"] = self._task.auxiliary_weight * self._task_loss(output.auxiliary, label)
         if share is not None and self._task.divisor == "labelled":
             terms = {name: share * value for name, value in terms.items()}
-        for teacher in self.teacher:
-            active = [(method, factor(step)) for method, factor in zip(self.methods, self._factors, strict=True)]
-            if any(factor for _, factor in active):
-                taught = self._ask(teacher, pixels) if target is None else _only(target)
-            for method, factor in active:
-                for name, value in (method(output, taught, label) if factor else _idle(method)).items():
-                    value = factor * value
-                    terms[name] = terms[name] + value if name in terms else value
+        factors = [factor(step) for factor in self._factors]
+        if any(factors):  # else no method counts at this step, and the teacher is not asked
+            teacher_output = self._teacher_output(pixels) if target is None else _only(target)
+        for method, factor in zip(self.methods, factors, strict=True):
+            for name, value in (method(output, teacher_output, label) if factor else _idle(method)).items():
+                value = factor * value
+                terms[name] = terms[name] + value if name in terms else value
         return terms
 
     @torch.no_grad()
-    def _ask(self, teacher: nn.Module, pixels: Tensor) -> SegOutput:
-        asked = any("auxiliary" in getattr(method, "needs", ()) for method in self.methods)
-        with auxiliary_given(teacher) if asked else contextlib.nullcontext():
-            output: SegOutput = self._compiled.get("teacher", teacher)(pixels)
+    def _teacher_output(self, pixels: Tensor) -> SegOutput:
+        if self.teacher is None:
+            raise TrainingError("The methods compare with a teacher, and none is set. Call set_teacher(network) first.")
+        needs_auxiliary = any("auxiliary" in getattr(method, "needs", ()) for method in self.methods)
+        with auxiliary_given(self.teacher) if needs_auxiliary else contextlib.nullcontext():
+            output: SegOutput = self._compiled.get("teacher", self.teacher)(pixels)
         return output
 
     def _task_loss(self, logits: Tensor, label: Tensor) -> Tensor:

@@ -58,8 +58,9 @@ def dry_run(what: str, task: Task, augment: Augment, *, steps: int = _STEPS, ima
     config, distiller = task.config, task.distiller
     micro = max(1, config.batch_size // config.grad_accumulation)
     images = min(images or (micro if device.type == "cuda" else _IMAGES), micro)
-    for module in (distiller, *distiller.teacher):
-        module.to(device)
+    for module in (distiller, distiller.teacher):
+        if module is not None:
+            module.to(device)
     own = own_optimizers(distiller.methods)
     optimizers = [make_optimizer(config.optimizer, distiller.student, distiller.methods, own), *own]
     stream = Stream(task.data, augment, config.seed)
@@ -90,7 +91,7 @@ def dry_run(what: str, task: Task, augment: Augment, *, steps: int = _STEPS, ima
     trained = _bytes(distiller.parameters())
     kept = sum(_bytes(_tensors(optimizer.state_dict())) for optimizer in optimizers)
     weights = _bytes(_tensors(distiller.state_dict()))
-    taught = sum(_bytes(_tensors(teacher.state_dict())) for teacher in distiller.teacher)
+    teacher = 0 if distiller.teacher is None else _bytes(_tensors(distiller.teacher.state_dict()))
     # The gradients of the weights grow with no batch; how many of them live at the peak is not known.
     activations = max(forward, live.peak - trained) * micro // images
     student = _bytes(_tensors(distiller.student.state_dict()))
@@ -103,7 +104,7 @@ def dry_run(what: str, task: Task, augment: Augment, *, steps: int = _STEPS, ima
         loading_seconds=load,
         step_seconds=step_seconds,
         hours=config.steps * step_seconds / 3600,
-        memory=weights + taught + trained + kept + activations,
+        memory=weights + teacher + trained + kept + activations,
         disk=2 * (weights + kept) + 3 * student,
     )
 

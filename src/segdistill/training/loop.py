@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from accelerate import Accelerator
 
 from segdistill.core.errors import CheckpointError, TrainingError
 from segdistill.data.base import SegmentationDataset
-from segdistill.data.loading import Stream, training_batches
+from segdistill.data.loading import Batch, Stream, training_batches
 from segdistill.evaluation.finite import NonFiniteScoresError, first_not_finite
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.recipe.training import TrainingConfig
@@ -26,7 +25,7 @@ from segdistill.runtime.interruption import Interrupted, StopNow, StopRequest
 from segdistill.runtime.processes import agree, start_accelerator
 from segdistill.training.compiling import compile_networks
 from segdistill.training.distiller import Distiller
-from segdistill.training.faults.nonfinite import Faults, Memory
+from segdistill.training.faults.nonfinite import Faults, Snapshot
 from segdistill.training.faults.unreadable import Unreadable
 from segdistill.training.norms import synchronise_norms
 from segdistill.training.sharding import place
@@ -38,121 +37,174 @@ from segdistill.training.validation import Validation
 _SMALLEST_SCALE = 2.0**-14  # thirty halvings below the first
 
 
-@dataclass(kw_only=True)
-class Fit:
-    """Everything a run trains and where it writes; call it to train to the last step."""
+class Trainer:
+    """Trains a student from the newest state in its folder, or from the start, to the last step.
 
-    title: str
-    folder: RunFolder
-    distiller: Distiller
-    stream: Stream
-    validation: SegmentationDataset
-    config: TrainingConfig
-    inference: InferenceConfig
-    metrics: MetricsConfig
-    quiet: bool = False
-    until: int | None = None
-    """Where to end before the last step."""
-    _saved: int = field(default=-1, init=False)  # the step of the newest state
+    Args:
+        title: Heads what is shown of the progress.
+        folder: Where the run writes; claimed already.
+        distiller: Student, methods and teacher.
+        stream: The training samples.
+        validation: The images that the student is validated with.
+        config: How it is trained.
+        inference: How images are run through the student when it is validated.
+        metrics: What is measured then.
+        quiet: Show no progress.
+        until: The step to end at, before the last one; only `replay` does so.
 
-    def __call__(self) -> Progress:
-        config = self.config
-        until = self.until or config.steps
-        accelerator = start_accelerator()
-        share = own_batches(config)
-        synchronise_norms(self.distiller, config.sync_bn, accelerator.device, accelerator.num_processes)
-        keep_freed_memory(accelerator.device)
-        layout = torch.channels_last if config.channels_last else torch.contiguous_format
-        self.distiller.to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
-        asked = self.stream.targets is None  # else all that the teacher has to say is known
-        for teacher in self.distiller.teacher if asked else ():
-            place(teacher, accelerator.device, layout)
-        update = Update(self.distiller, config, accelerator.device)
-        parts: dict[str, Any] = {"distiller": self.distiller, **update.parts()}
-        progress, whence = self.folder.restore(parts)
-        self._saved = progress.step
-        if not 0 <= progress.step <= config.steps:
-            raise CheckpointError(
-                f"The state in {self.folder.last.parent} says that {progress.step} steps are done; the run has "
-                f"{config.steps}. Something has changed it: delete the run folder to start again."
-            )
-        _require_equal(progress.step, accelerator)
-        quiet = self.quiet or not accelerator.is_main_process
-        display = Display(self.title, start=progress.step, steps=config.steps, quiet=quiet)
-        compile_networks(self.distiller, config, self.folder, self.stream.augment.crop, display.say, teacher=asked)
-        model = accelerator.prepare_model(self.distiller)
-        rank, world = accelerator.process_index, accelerator.num_processes
-        unreadable = Unreadable(config, len(self.stream.data), world)
-        batches = training_batches(
-            self.stream, share, start=progress.step, stop=until, workers=config.workers, skip=unreadable.skips
-        )
-        validation = Validation(
-            self.folder, self.distiller.student, self.validation,
-            inference=self.inference, metrics=self.metrics, workers=config.workers, accelerator=accelerator,
+    Raises:
+        CheckpointError: If the folder's state can't be gone on from.
+    """
+
+    def __init__(
+        self,
+        *,
+        title: str,
+        folder: RunFolder,
+        distiller: Distiller,
+        stream: Stream,
+        validation: SegmentationDataset,
+        config: TrainingConfig,
+        inference: InferenceConfig,
+        metrics: MetricsConfig,
+        quiet: bool = False,
+        until: int | None = None,
+    ) -> None:
+        self.folder, self.distiller, self.stream, self.config = folder, distiller, stream, config
+        self.until = until or config.steps
+        self.accelerator = start_accelerator()
+        self.share = own_batches(config)
+        runs_teacher = stream.targets is None  # else all its logits are cached
+        self._place_networks(runs_teacher)
+        self.update = Update(distiller, config, self.accelerator.device)
+        self.states: dict[str, Any] = {"distiller": distiller, **self.update.states()}
+        self.progress, self._restored = folder.restore(self.states)
+        self._saved = self.progress.step  # of the newest state
+        self._check_progress()
+        quiet = quiet or not self.accelerator.is_main_process
+        self.display = Display(title, start=self.progress.step, steps=config.steps, quiet=quiet)
+        compile_networks(distiller, config, folder, stream.augment.crop, self.display.say, compile_teacher=runs_teacher)
+        self.model = self.accelerator.prepare_model(distiller)
+        self.unreadable = Unreadable(config, len(stream.data), self.accelerator.num_processes)
+        self.validation = Validation(
+            folder, distiller.student, validation,
+            inference=inference, metrics=metrics, workers=config.workers, accelerator=self.accelerator,
         )  # fmt: skip
-        validate_every = config.validate_every or max(1, config.steps // 10)
-        checkpoint_every = config.checkpoint_every or max(1, config.steps // 10)
+        self.stop = StopRequest()
+
+    def train(self) -> Progress:
+        """Make all steps that are not made yet; what the run remembers in the end.
+
+        Raises:
+            TrainingError: If a number is not finite and the recipe says to stop then.
+            Interrupted: If a signal has ended it; its state is saved.
+        """
+        progress, display = self.progress, self.display
+        batches = self._batches()
         with (
-            StopRequest() as stop,
-            contextlib.closing(validation) as validate,
+            self.stop,
+            contextlib.closing(self.validation),
             display,
-            Journal(self.folder, progress) if accelerator.is_main_process else contextlib.nullcontext() as journal,
-            self._saving_when_stopped(progress, parts, stop, accelerator),
+            Journal(self.folder, progress) as journal,
+            self._saving_when_stopped(),
         ):
-            write = journal.write if journal is not None else _nowhere
-            step = Stepper(
-                config, self.distiller, model, accelerator, share, update,
-                memory=Memory(self.distiller, queues=config.on_nonfinite != "stop"),
-                faults=Faults(self.folder.path, self.distiller, config, rank, world),
-                unreadable=unreadable, say=display.say, write=write,
-            )  # fmt: skip
-            if whence:
-                display.say(whence)
-            if world == 1:  # of several, no one may leave while the others wait for it
-                batches = stop.waiting(batches, share.grad_accumulation)
-            while progress.step < until or progress.validating:
+            step = self._stepper(journal)
+            if self._restored:
+                display.say(self._restored)
+            while progress.step < self.until or progress.validating:
                 if progress.validating:
-                    try:
-                        scores = validate(progress, stop)
-                    except NonFiniteScoresError as error:
-                        raise self._saved_unvalidated(error, progress, parts, accelerator) from error
-                    display.say(f"step {progress.step}: mIoU {scores.miou:.2f} on validation")
-                    write("validation", progress.step, scores.as_dict())
-                    progress.validating = False
+                    self._validate(journal)
                     continue
-                found, rate = step(batches, progress)
-                display.step(progress.step, found.joint)
-                last = progress.step == config.steps
-                logged = not found.faults and (last or progress.step % config.log_every == 0)
-                if logged:
-                    write("train", progress.step, {**found.joint, "lr": rate, "seconds": progress.seconds})
-                progress.validating = last or progress.step % validate_every == 0
-                if last or progress.step % checkpoint_every == 0:  # a validation that is cut short is made again
-                    self._save(progress, parts, accelerator)
-                if agree(stop.received, accelerator):
+                reading, rate = step(batches, progress)
+                display.step(progress.step, reading.joint)
+                if not reading.faults and self._is_due(self.config.log_every):
+                    journal.write("train", progress.step, {**reading.joint, "lr": rate, "seconds": progress.seconds})
+                progress.validating = self._is_due(self.config.validate_every)
+                if self._is_due(self.config.checkpoint_every):  # before the validation: cut short, it is made again
+                    self._save()
+                if agree(self.stop.received, self.accelerator):
                     raise StopNow
             if progress.unreadable:
                 display.say(f"{len(progress.unreadable)} training samples could not be read; others took their place")
         return progress
 
-    def _save(self, progress: Progress, parts: dict[str, Any], accelerator: Accelerator) -> None:
-        if accelerator.is_main_process:
-            self._require_sound(progress.step, parts["scaler"])
-            states = {name: part.state_dict() for name, part in parts.items()}
-            before = self.folder.previous if progress.step != self._saved else None
-            save_state(self.folder.last, progress, states, before=before)
-            self._saved = progress.step
+    def _place_networks(self, runs_teacher: bool) -> None:
+        """Student, methods and teacher on this process's device, their batch norms over all processes' batches."""
+        accelerator, config = self.accelerator, self.config
+        synchronise_norms(self.distiller, config.sync_bn, accelerator.device, accelerator.num_processes)
+        keep_freed_memory(accelerator.device)
+        layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.distiller.to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
+        if self.distiller.teacher is not None and runs_teacher:
+            place(self.distiller.teacher, accelerator.device, layout)
 
-    def _saved_unvalidated(
-        self, error: NonFiniteScoresError, progress: Progress, parts: dict[str, Any], accelerator: Accelerator
-    ) -> TrainingError:
+    def _check_progress(self) -> None:
+        """Refuse a state of more steps than the run has, and processes that found different states."""
+        step, steps = self.progress.step, self.config.steps
+        if not 0 <= step <= steps:
+            raise CheckpointError(
+                f"The state in {self.folder.last.parent} says that {step} steps are done; the run has {steps}. "
+                "Something has changed it: delete the run folder to start again."
+            )
+        _require_equal(step, self.accelerator)
+
+    def _batches(self) -> Iterator[Batch]:
+        """The batches of all steps to come."""
+        workers, skip = self.config.workers, self.unreadable.skips
+        batches = training_batches(
+            self.stream, self.share, start=self.progress.step, stop=self.until, workers=workers, skip=skip
+        )
+        if self.accelerator.num_processes > 1:  # no process may leave while the others wait for it
+            return batches
+        return self.stop.waiting(batches, self.share.grad_accumulation)
+
+    def _stepper(self, journal: Journal) -> Stepper:
+        """What makes a step."""
+        config, accelerator = self.config, self.accelerator
+        return Stepper(
+            config, self.distiller, self.model, accelerator, self.share, self.update,
+            snapshot=Snapshot(self.distiller, queues=config.on_nonfinite != "stop"),
+            faults=Faults(
+                self.folder.path, self.distiller, config, accelerator.process_index, accelerator.num_processes
+            ),
+            unreadable=self.unreadable, say=self.display.say, write=journal.write,
+        )  # fmt: skip
+
+    def _is_due(self, every: int | None) -> bool:
+        """Whether the step that is done is the last, or one of `every` so many; None is a tenth of the run."""
+        step, steps = self.progress.step, self.config.steps
+        return step == steps or step % (every or max(1, steps // 10)) == 0
+
+    def _validate(self, journal: Journal) -> None:
+        """Score the student, and keep the weights of the best."""
+        progress = self.progress
+        try:
+            scores = self.validation(progress, self.stop)
+        except NonFiniteScoresError as error:
+            raise self._saved_unvalidated(error) from error
+        self.display.say(f"step {progress.step}: mIoU {scores.miou:.2f} on validation")
+        journal.write("validation", progress.step, scores.as_dict())
+        progress.validating = False
+
+    def _save(self) -> None:
+        """Write the state, and keep the one before it."""
+        if self.accelerator.is_main_process:
+            step = self.progress.step
+            self._require_finite(step)
+            states = {name: part.state_dict() for name, part in self.states.items()}
+            before = self.folder.previous if step != self._saved else None
+            save_state(self.folder.last, self.progress, states, before=before)
+            self._saved = step
+
+    def _saved_unvalidated(self, error: NonFiniteScoresError) -> TrainingError:
         """Save the state whose validation met scores that are not finite; the error that says how to go on."""
+        progress = self.progress
         folder = self.folder.last.parent
         if first_not_finite(self.distiller.student.state_dict()):  # must not replace a good checkpoint
             return TrainingError(f"{error} The last good checkpoint is kept in {folder}.")
         # A resumed run goes on behind this validation, which would fail again; the last one has nothing behind it.
         progress.validating = progress.step == self.config.steps
-        self._save(progress, parts, accelerator)
+        self._save()
         going_on = "makes this validation again" if progress.validating else "goes on without this validation"
         return TrainingError(
             f"{error} Nothing is lost: the state of step {progress.step} of {self.config.steps} is saved in {folder}, "
@@ -160,23 +212,22 @@ class Fit:
         )
 
     @contextlib.contextmanager
-    def _saving_when_stopped(
-        self, progress: Progress, parts: dict[str, Any], stop: StopRequest, accelerator: Accelerator
-    ) -> Iterator[None]:
+    def _saving_when_stopped(self) -> Iterator[None]:
         """Between two steps `StopNow` becomes a saved state and `Interrupted`."""
         try:
             yield
         except StopNow:
-            number = agree(stop.received, accelerator)
-            self._save(progress, parts, accelerator)
+            number = agree(self.stop.received, self.accelerator)
+            self._save()
             raise Interrupted(
-                f"Stopped by {signal.Signals(number).name} after step {progress.step} of {self.config.steps}; "
+                f"Stopped by {signal.Signals(number).name} after step {self.progress.step} of {self.config.steps}; "
                 f"the state is saved in {self.folder.path}. Run the same command with --resume to go on.",
                 128 + number,
             ) from None
 
-    def _require_sound(self, step: int, scaler: torch.amp.GradScaler) -> None:
+    def _require_finite(self, step: int) -> None:
         """Never let weights that overflowed in the last step replace a good checkpoint, nor skip steps for ever."""
+        scaler = self.update.scaler
         if scaler.is_enabled() and scaler.get_scale() < _SMALLEST_SCALE:
             raise TrainingError(
                 f"At step {step} the gradients overflow in fp16 whatever the loss is scaled with (now "
@@ -189,10 +240,6 @@ class Fit:
                 f"Tensor '{broken}' of the student is not finite after step {step}. The last good checkpoint is kept "
                 f"in {self.folder.last.parent}. Try a lower learning rate, clip_grad=10 or precision=fp32."
             )
-
-
-def _nowhere(kind: str, step: int, values: dict[str, Any]) -> None:
-    """What processes other than the main one write."""
 
 
 def _require_equal(step: int, accelerator: Accelerator) -> None:

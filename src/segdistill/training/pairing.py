@@ -8,6 +8,8 @@ from pathlib import Path
 
 from segdistill.core.classes import Classes
 from segdistill.core.errors import RecipeError
+from segdistill.data import SegmentationDataset
+from segdistill.evaluation.teacher_check import require_better_than_chance
 from segdistill.methods import Method
 from segdistill.models.class_map import ClassMap, abbreviate, class_map, same_names, same_set, unnamed
 from segdistill.models.loaded import LoadedModel
@@ -15,6 +17,7 @@ from segdistill.models.open import open_model
 from segdistill.models.teacher import Teacher
 from segdistill.recipe.recipe import Recipe
 from segdistill.recipe.teacher import TeacherConfig
+from segdistill.runtime.processes import own_device
 
 
 @dataclass(frozen=True)
@@ -23,26 +26,26 @@ class Pairing:
 
     model: its network takes the image at the teacher's scale; its classes are the data set's if it is mapped to them,
     else its own. class_map: None if the classes are the same, or if nothing says how they correspond. note: for people,
-    what is done or assumed, or nothing. obstacle: why methods can't read its logits, or nothing.
+    what is done or assumed, or nothing. incompatibility: why methods can't read its logits, or nothing.
     """
 
     model: LoadedModel
     class_map: ClassMap | None
     note: str
-    obstacle: str
+    incompatibility: str
 
 
 def pair(model: LoadedModel, config: TeacherConfig, data: Classes) -> Pairing:
     """`model` as the teacher that `config` describes, of students that learn the classes of `data`."""
     names, wanted = model.classes.names, data.names
     mapped: ClassMap | None = None
-    notes, obstacle = [], ""
+    notes, incompatibility = [], ""
     if config.class_map is not None:
         mapped = class_map(config.class_map, names, wanted)
         notes.append(mapped.describe())
         if mapped.uncovered:
             unused = f" (not used: {abbreviate(mapped.dropped)})" if mapped.dropped else ""
-            obstacle = (
+            incompatibility = (
                 f"'teacher.class_map' maps no class of the teacher to {abbreviate(mapped.uncovered)}, so its scores "
                 f"say nothing about them. Map a teacher class to each{unused}, or choose a data set without them"
             )
@@ -51,16 +54,27 @@ def pair(model: LoadedModel, config: TeacherConfig, data: Classes) -> Pairing:
     elif len(names) == len(wanted) and unnamed(names):
         notes.append(f"its classes have no names and are taken for the data set's {len(wanted)}, in the same order")
     else:
-        obstacle = _differ(model, data)
+        incompatibility = _differ(model, data)
         notes.append(f"it knows other classes ({_few(model.classes)}), so its scores are neither used nor measured")
     if config.input_scale != 1:
         notes.append(f"it sees images at {config.input_scale:g} times their size")
     if config.precision not in (None, "fp32"):
         notes.append(f"it computes in {config.precision}")
     network = Teacher(model.network, class_map=mapped, input_scale=config.input_scale, precision=config.precision)
-    comparable = mapped is not None or not obstacle
+    comparable = mapped is not None or not incompatibility
     taught = replace(model, network=network.eval(), classes=data if comparable else model.classes)
-    return Pairing(taught, mapped, "; ".join(notes), obstacle)
+    return Pairing(taught, mapped, "; ".join(notes), incompatibility)
+
+
+def check_teacher(recipe: Recipe, teacher: Pairing, validation: SegmentationDataset) -> None:
+    """Refuse a trained teacher that does no better than guessing, unless the recipe says not to look.
+
+    Raises:
+        RecipeError: If it only guesses.
+    """
+    network = teacher.model.network
+    if recipe.teacher.check and not teacher.incompatibility and isinstance(network, Teacher):
+        require_better_than_chance(str(teacher.model.path), network.to(own_device()), validation)
 
 
 def run_teacher(recipe: Recipe, run: Path, data: Classes) -> Pairing | None:
@@ -78,17 +92,21 @@ def comparable_teacher(recipe: Recipe, run: Path, data: Classes, needed_by: str)
             f"{needed_by} compares with a teacher, but the recipe names none and there is no run in {run / 'teacher'}. "
             f"Set teacher.weights=FOLDER, or {needed_by}=false."
         )
-    if pairing.obstacle:
-        raise RecipeError(f"{needed_by}: {pairing.obstacle}.")
+    if pairing.incompatibility:
+        raise RecipeError(f"{needed_by}: {pairing.incompatibility}.")
     return pairing.model
 
 
-def require_readable(methods: Sequence[Method], names: Sequence[str], obstacle: str) -> None:
-    """Refuse the methods (called `names`) that read logits where an `obstacle` makes the teacher's unreadable."""
+def require_readable(methods: Sequence[Method], names: Sequence[str], incompatibility: str) -> None:
+    """Refuse the methods (called `names`) that read logits where an incompatibility makes the teacher's unreadable.
+
+    Raises:
+        RecipeError: If there is an incompatibility and one of them reads logits.
+    """
     readers = [name for method, name in zip(methods, names, strict=True) if "logits" in method.needs]
-    if obstacle and readers:
+    if incompatibility and readers:
         raise RecipeError(
-            f"{obstacle}; or use only methods that read no logits, such as cwd with source=embedding "
+            f"{incompatibility}; or use only methods that read no logits, such as cwd with source=embedding "
             f"({', '.join(dict.fromkeys(readers))} here reads them)."
         )
 

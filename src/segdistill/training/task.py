@@ -1,4 +1,4 @@
-"""What a run needs, made and checked before its folder is touched."""
+"""One network to train, with all that its run needs: made and checked before the run's folder is touched."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from torch import nn
 
 from segdistill.core.errors import RecipeError
+from segdistill.core.outputs import SegOutput
 from segdistill.core.seeds import mix
 from segdistill.data import SegmentationDataset, create_dataset
 from segdistill.methods import Method, create_method
@@ -17,53 +17,119 @@ from segdistill.models.network import SegmentationNetwork
 from segdistill.models.spec import NetworkSpec, Role
 from segdistill.recipe.recipe import Recipe
 from segdistill.recipe.training import TrainingConfig
+from segdistill.runs.folder import RunFolder
 from segdistill.training.distiller import Distiller
 from segdistill.training.pairing import require_readable
 from segdistill.training.teacher_cache import require_logits_only
 
 
 @dataclass(frozen=True)
-class Task:
-    """What a run needs, made and checked before its folder is touched."""
+class Splits:
+    """The images that a recipe trains with and those that it validates with."""
 
+    train: SegmentationDataset
+    val: SegmentationDataset
+
+
+def open_splits(recipe: Recipe) -> Splits:
+    """The recipe's training and validation images.
+
+    Raises:
+        DataError: If files are missing.
+        RecipeError: If the data set's options make no sense.
+    """
+    return Splits(create_dataset(recipe.data, "train"), create_dataset(recipe.data, "val"))
+
+
+@dataclass(frozen=True)
+class TeacherOutline:
+    """What methods are made from before the teacher is trained.
+
+    Attributes:
+        output: The teacher's output for an image; only its shapes count.
+        incompatibility: Why methods can't read its logits, or nothing.
+    """
+
+    output: SegOutput
+    incompatibility: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One network to train. recipe: of its run, whose folder is `recipe.out`. config: how this role is trained."""
+
+    recipe: Recipe
     role: Role
     spec: NetworkSpec
     config: TrainingConfig
     data: SegmentationDataset
     validation: SegmentationDataset
-    network: SegmentationNetwork
     distiller: Distiller
 
+    @property
+    def network(self) -> SegmentationNetwork:
+        """The network that is trained."""
+        return self.distiller.student
 
-def prepare_task(recipe: Recipe, role: Role, *, teacher: nn.Module | None, obstacle: str = "") -> Task:
-    """The run of the recipe's `role`, taught by `teacher` if there is one; nothing is trained or written yet."""
+    @property
+    def title(self) -> str:
+        """What its progress is headed with: its methods, or its role alone."""
+        methods = "+".join(method.name for method in self.recipe.method)
+        return methods if len(self.distiller.methods) else f"{self.role} alone"
+
+
+def make_task(
+    recipe: Recipe, role: Role, *, splits: Splits | None = None, teacher: TeacherOutline | None = None
+) -> Task:
+    """The run of the recipe's `role`; nothing is trained or written yet.
+
+    Args:
+        recipe: Of the run.
+        role: Which of its networks is trained.
+        splits: The recipe's data, if it is open already.
+        teacher: With it the recipe's methods distil the network; the teacher itself is set before the first step (see
+            `Distiller.set_teacher`). Without it the network is trained alone.
+
+    Raises:
+        RecipeError: If the recipe has no such network, or its methods can't distil the pair.
+    """
     spec = recipe.student if role == "student" else recipe.teacher.network
     config = recipe.training() if role == "student" else recipe.teacher_training()
     if spec is None:
         key = "student" if role == "student" else "teacher.network"
         raise RecipeError(f"The recipe has no {role}. Name a pair, such as mobile_pair, or set {key}.")
-    data, validation = (create_dataset(recipe.data, split) for split in ("train", "val"))
-    # A student of a seed starts the same whether a teacher watches or not.
+    splits = splits or open_splits(recipe)
+    num_classes = len(splits.train.classes)
+    # A student of a seed starts the same with and without methods: they draw their numbers after it.
     torch.manual_seed(mix(config.seed))
-    network = build(spec, len(data.classes))
-    methods = [] if teacher is None else _methods(recipe, network, teacher, len(data.classes), obstacle)
+    network = build(spec, num_classes)
+    methods = [] if teacher is None else _methods(recipe, network, teacher, num_classes)
     factors = [partial(method.schedule.factor, steps=config.steps) for method in recipe.method] if methods else []
-    distiller = Distiller(network, methods, teacher, factors, config.task_loss)
-    return Task(role, spec, config, data, validation, network, distiller)
+    distiller = Distiller(network, methods, factors=factors, task=config.task_loss)
+    return Task(recipe, role, spec, config, splits.train, splits.val, distiller)
 
 
-def _methods(recipe: Recipe, student: nn.Module, teacher: nn.Module, num_classes: int, obstacle: str) -> list[Method]:
-    """The recipe's methods for the pair; refused if they read logits that an `obstacle` makes unreadable."""
-    example = {"student": probe(student), "teacher": probe(teacher)}
-    if obstacle:  # what a method reads is known once it is made, so it is made for logits that would do
-        logits = example["teacher"].logits
-        like = logits.new_zeros(len(logits), num_classes, *logits.shape[2:])
-        example["teacher"] = replace(example["teacher"], logits=like)
-    methods = [
-        create_method(method.name, **example, num_classes=num_classes, **method.options) for method in recipe.method
-    ]
+def run_folder(recipe: Recipe) -> RunFolder:
+    """The folder of the recipe's run.
+
+    Raises:
+        RecipeError: If the recipe names none.
+    """
+    if recipe.out is None:
+        raise RecipeError("The recipe names no run folder. Set out=FOLDER, where the run may write.")
+    return RunFolder(recipe.out)
+
+
+def _methods(recipe: Recipe, student: SegmentationNetwork, teacher: TeacherOutline, num_classes: int) -> list[Method]:
+    """The recipe's methods for the pair; refused if they read logits that are not compatible."""
+    output = teacher.output
+    if teacher.incompatibility:  # what a method reads is known once it is made, so it is made for logits that would do
+        logits = output.logits
+        output = replace(output, logits=logits.new_zeros(len(logits), num_classes, *logits.shape[2:]))
+    example = {"student": probe(student), "teacher": output, "num_classes": num_classes}
+    methods = [create_method(method.name, **example, **method.options) for method in recipe.method]
     names = [method.name for method in recipe.method]
-    require_readable(methods, names, obstacle)
+    require_readable(methods, names, teacher.incompatibility)
     if recipe.teacher.cache != "off":
         require_logits_only(methods, names)
     return methods

@@ -27,8 +27,8 @@ class Update:
         taken = set(self._taken)
         self._shared = [parameter for parameter in distiller.parameters() if parameter not in taken]
 
-    def parts(self) -> dict[str, Any]:
-        """Everything with a state, by the name it is saved under."""
+    def states(self) -> dict[str, Any]:
+        """Everything that has a state to save, by the name it is saved under."""
         own = {f"own_optimizer{number}": each for number, each in enumerate(self._own)}
         return {"optimizer": self._optimizer, "scaler": self.scaler, **own}
 

@@ -127,6 +127,6 @@ def _teacher(subject: Subject, recipe: Recipe, data: SegmentationDataset) -> tup
         return None, f"The teacher is not in the pictures: {error}"
     if pairing is None:
         return None, "The teacher is not in the pictures: the recipe names none, and none was trained beside the runs."
-    if pairing.obstacle:
-        return None, f"The teacher is not in the pictures: {pairing.obstacle}."
+    if pairing.incompatibility:
+        return None, f"The teacher is not in the pictures: {pairing.incompatibility}."
     return pairing.model.network, ""

@@ -47,10 +47,12 @@ def read(terms: Mapping[str, Tensor], norms: Sequence[Tensor] = ()) -> Reading:
     return Reading(dict(zip(terms, own, strict=True)), joint, tuple(norms_read), int(count))
 
 
-class Memory:
-    """What a forward pass changes, as it was before: running statistics, queues, and how often chance was asked.
+class Snapshot:
+    """What a forward pass changes, as it was before: running statistics, queues, and counts of random draws.
 
-    queues: whether the methods' queues, which can be large, are kept too.
+    Args:
+        distiller: Student and methods.
+        queues: Whether the methods' queues, which can be large, are copied too.
     """
 
     def __init__(self, distiller: Distiller, *, queues: bool) -> None:
@@ -58,8 +60,8 @@ class Memory:
         self._left_out = () if queues else distiller.queue_names()
         self._state: dict[str, Any] = {}
 
-    def keep(self) -> None:
-        """Copy it."""
+    def take(self) -> None:
+        """Copy the present state."""
         old: list[Tensor] = []
         new: list[Tensor] = []
         for name, value in self._distiller.state_dict(keep_vars=True).items():

@@ -1,0 +1,124 @@
+"""From a task to a finished run folder: all steps that are not made yet, then the trained network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from segdistill.core.errors import CheckpointError
+from segdistill.data.balance import class_weights
+from segdistill.data.loading import Stream, Targets
+from segdistill.models.files import read_weights, save_model
+from segdistill.models.network import SegmentationNetwork
+from segdistill.models.spec import Role
+from segdistill.runs.checkpoint import Progress
+from segdistill.runs.folder import RunFolder
+from segdistill.runtime.failures import OutOfMemoryError, explained
+from segdistill.runtime.processes import is_main, wait_for_all
+from segdistill.training.loop import Trainer
+from segdistill.training.out_of_memory import advice
+from segdistill.training.task import Task, run_folder
+from segdistill.training.teacher_cache import cache_logits
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder and which role it trained."""
+
+    folder: RunFolder
+    role: Role
+
+
+def train_alone(task: Task, *, resume: bool = False, quiet: bool = False) -> Run:
+    """Train the network of `task` in a folder of its own, which is claimed for it.
+
+    Args:
+        task: What is trained; its recipe names the folder.
+        resume: Continue the run of that folder; without it a folder in use is an error.
+        quiet: Show no progress.
+
+    Raises:
+        TrainingError: If the folder holds another run, or the run has to stop.
+    """
+    folder = run_folder(task.recipe)
+    with folder.held():
+        folder.open(task.recipe.model_dump(mode="json"), resume=resume)
+        return fit(task, folder, quiet=quiet)
+
+
+def fit(task: Task, folder: RunFolder, *, quiet: bool = False) -> Run:
+    """Train, or go on training, in a folder that is claimed, and write the finished network.
+
+    Raises:
+        TrainingError: If the run has to stop.
+        CheckpointError: If the weights of the best validation are gone.
+    """
+    if folder.finished(task.role):
+        return Run(folder, task.role)
+    task.distiller.class_weights = class_weights(task.data, task.config.class_balance)
+    progress = _train(task, folder, quiet=quiet)
+    if task.config.keep == "best":
+        try:
+            task.network.load_state_dict(read_weights(folder.best))
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{error} These are the weights of the best validation. The run is done but for them: "
+                "put the file back, or delete the run folder to start again."
+            ) from error
+    if is_main():
+        record = _record(task, progress)
+        save_model(folder.path, task.role, task.network, task.spec, task.data.classes, record)
+    wait_for_all()
+    return Run(folder, task.role)
+
+
+def _record(task: Task, progress: Progress) -> dict[str, object]:
+    """How the network was trained, for the description beside its weights."""
+    return {
+        "data": task.recipe.data.name,
+        "method": [method.name for method in task.recipe.method],
+        "seed": task.config.seed,
+        "steps": progress.step,
+        "batch_size": task.config.batch_size,
+        "seconds": round(progress.seconds, 1),
+        "keep": task.config.keep,
+        "best_miou": round(progress.best_miou, 4),
+        "best_step": progress.best_step,
+        **({"skipped": progress.skipped} if progress.skipped else {}),
+        **({"unreadable": len(progress.unreadable)} if progress.unreadable else {}),
+    }
+
+
+def _train(task: Task, folder: RunFolder, *, quiet: bool) -> Progress:
+    """All steps that are not made yet. Where there is too little memory for them, what would do is found out."""
+    recipe = task.recipe
+    targets = _targets(task, folder, quiet=quiet)
+    try:
+        with explained("training"):
+            return Trainer(
+                title=task.title,
+                folder=folder,
+                distiller=task.distiller,
+                stream=Stream(task.data, recipe.augment, task.config.seed, targets),
+                validation=task.validation,
+                config=task.config,
+                inference=recipe.inference,
+                metrics=recipe.metrics,
+                quiet=quiet,
+            ).train()
+    except OutOfMemoryError as error:
+        message, what = str(error), error.what  # and no more of it: its traceback holds what fills the memory
+    if what == "validating":
+        raise OutOfMemoryError(
+            f"{message} Validation images are not cropped. Free some memory and run the same command with --resume; or "
+            "choose another out=FOLDER with a lower inference.max_elements or windows (inference.mode=slide).",
+            what,
+        )
+    raise OutOfMemoryError(f"{message} {advice(task, recipe.augment)}", what)
+
+
+def _targets(task: Task, folder: RunFolder, *, quiet: bool) -> Targets | None:
+    """The teacher's logits of the training images, if the recipe has them cached and the task has a teacher."""
+    config, teacher = task.recipe.teacher, task.distiller.teacher
+    if config.cache == "off" or not isinstance(teacher, SegmentationNetwork):
+        return None
+    return cache_logits(teacher, task.data, task.config, config.cache_folder or folder.teacher_logits, quiet=quiet)
