@@ -154,10 +154,10 @@ def open_teacher(source: str | Path | NetworkSpec, recipe: Recipe, classes: Clas
 
 def recipe_of_teacher(recipe: Recipe, folder: Path | None) -> Recipe:
     """The recipe of the run that trains the teacher, in `folder`."""
-    return recipe.model_copy(update={"run": folder, "method": [], "baseline": "none", "role": "teacher"})
+    return recipe.model_copy(update={"out": folder, "method": [], "baseline": "none", "role": "teacher"})
 
 
 def recipe_of_alone(recipe: Recipe, folder: Path | None) -> Recipe:
     """The recipe of the run that trains the student alone, in `folder`."""
-    changes: dict[str, object] = {"run": folder, "method": [], "baseline": "none", "role": "student"}
+    changes: dict[str, object] = {"out": folder, "method": [], "baseline": "none", "role": "student"}
     return recipe.model_copy(update={**changes, "teacher": TeacherConfig()})
