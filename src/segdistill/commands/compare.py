@@ -35,15 +35,25 @@ def compare(
 ) -> Study:
     """Train the recipe's student alone and with every method, over seeds, at equal cost, and say what was worth it.
 
-    parts: recipe parts, or the folder of a study to go on with. methods: as "kd,cwd,bpkd_light,kd+at", or a mapping of
-    labels to recipe entries. seeds: as "0,1,2" (default). budget: "steps:2000" (default the recipe's steps) or
-    "minutes:30" of training: how many steps each method makes in it is measured once, before it runs. executor:
-    "local" (default), "ray" or "slurm"; processes: how many runs go on at a time, default one a CUDA device. These
-    three may stand among the parts as key=value.
-
     One teacher serves all runs: `teacher.run`, or the one that is trained in the study's folder. The folder, `run` of
     the recipe, gets study.json, table.md, table.csv; a study that was stopped goes on, finished runs are not repeated,
     and a run that failed is tried again. More methods and seeds may join later.
+
+    Args:
+        parts: Recipe parts, or the folder of a study to go on with; budget, executor and processes may stand among
+            them as key=value.
+        methods: As "kd,cwd,bpkd_light,kd+at", or a mapping of labels to recipe entries.
+        seeds: As "0,1,2", the default.
+        budget: "steps:2000" (default the recipe's steps) or "minutes:30" of training: how many steps each method makes
+            in it is measured once, before it runs.
+        executor: "local" (default), "ray" or "slurm".
+        processes: How many runs go on at a time, default one a CUDA device.
+        quiet: Show no progress.
+        overrides: Recipe keys over the parts.
+
+    Raises:
+        RecipeError: If the study can't be made; nothing is trained then.
+        TrainingError: If the folder holds another study.
     """
     words, own = _own_words(parts)
     executor = str(executor or own.get("executor") or "local")
@@ -56,8 +66,8 @@ def compare(
         )
     if not plan_file(folder).is_file() and not plan.trains_teacher() and plan.recipe.teacher.check:
         check_teacher(plan.recipe, teacher_of(plan, folder), create_dataset(plan.recipe.data, "val"))
-    if plan.recipe.remark:
-        _say(plan.recipe.remark, quiet)
+    if plan.recipe.warning:
+        _say(plan.recipe.warning, quiet)
     plan.save(folder)
     if executor == "slurm":
         _write_slurm(plan, folder, quiet)

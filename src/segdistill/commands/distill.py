@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segdistill.commands.common import _told, _with_folder
+from segdistill.commands.common import with_folder, with_warning
 from segdistill.data import create_dataset
 from segdistill.models.files import open_model
 from segdistill.proof import Contender, prove, save_proof
@@ -31,8 +31,8 @@ def distill(*parts: str | Path, resume: bool = False, quiet: bool = False, **ove
     `teacher` and `alone` get the runs of the teacher (unless `teacher.run` names one) and of the student alone
     (unless `baseline` is "none" or names one).
     """
-    recipe = _told(load_recipe(*parts, **overrides), quiet)
-    recipe = _with_folder(recipe, "-".join(method.name for method in recipe.with_method().method))
+    recipe = with_warning(load_recipe(*parts, **overrides), quiet)
+    recipe = with_folder(recipe, "-".join(method.name for method in recipe.with_method().method))
     done = runs.distill(recipe, resume=resume, quiet=quiet)
     contenders = [Contender("teacher", done.teacher.model, note=done.teacher.note)]
     if done.alone is not None:

@@ -70,35 +70,43 @@ def reproduce(
 ) -> Reproduction:
     """Run a row of a published table and put what it measures beside what was printed.
 
-    row: its name, as "bpkd/cityscapes/pspnet_r18/bpkd"; a teacher's or a student's row is trained, the others are
-    distilled, from `teacher.run` if it is given. parts, overrides: as for `load_recipe`, over the row's own; data.root
-    at least. The run is the folder `run`, by default runs/<row>-seed<n>; resume: go on with it. An unknown name is a
-    `RecipeError`; what can't work is refused before anything is trained.
+    A teacher's or a student's row is trained, the others are distilled, from `teacher.run` if it is given. The run is
+    the folder `run`, by default runs/<row>-seed<n>.
+
+    Args:
+        row: Its name, as "bpkd/cityscapes/pspnet_r18/bpkd".
+        parts: Recipe parts over the row's own, as for `load_recipe`; data.root at least.
+        resume: Go on with the run that the folder holds.
+        quiet: Show no progress.
+        overrides: Recipe keys over the parts.
+
+    Raises:
+        RecipeError: If no row has that name, or the recipe can't work; nothing is trained then.
     """
-    known = published_rows()
-    if row not in known:
-        raise RecipeError(f"No published row is called '{row}'.{nearest(row, known)} They are in `segdistill list`.")
-    found = known[row]
+    rows = published_rows()
+    if row not in rows:
+        raise RecipeError(f"No published row is called '{row}'.{nearest(row, rows)} They are in `segdistill list`.")
+    published = rows[row]
     recipe = load_recipe(row, *parts, **overrides)
     if recipe.run is None:
         overrides = {**overrides, "run": Path("runs") / f"{row}-seed{recipe.seed}"}
         recipe = load_recipe(row, *parts, **overrides)
-    changed = (*_changed(load_recipe(row), recipe), *_starts(found, recipe))
+    changed = (*_changed(load_recipe(row), recipe), *_starts(published, recipe))
     words = (row, *parts)
-    if found.role != "distilled":
+    if published.role != "distilled":
         trained = train(*words, resume=resume, quiet=quiet, **overrides)
-        line = Reproduced(found, _scores(found, trained.folder, trained.scores, parts, quiet))
-        return Reproduction(found, trained.folder, (line,), changed)
+        line = Reproduced(published, _scores(published, trained.folder, trained.scores, parts, quiet))
+        return Reproduction(published, trained.folder, (line,), changed)
     done = distill(*words, resume=resume, quiet=quiet, **overrides)
     measured = {line.name: line.scores for line in done.proof.rows}
     scores = measured["distilled"]
     assert scores is not None  # the student learns the data set's classes
-    lines = [Reproduced(found, _scores(found, done.folder, scores, parts, quiet))]
-    for name, sibling in (("student alone", found.sibling("student")), ("teacher", found.sibling("teacher"))):
+    lines = [Reproduced(published, _scores(published, done.folder, scores, parts, quiet))]
+    for name, sibling in (("student alone", published.sibling("student")), ("teacher", published.sibling("teacher"))):
         other = measured.get(name)
-        if other is not None and not found.evaluation:
-            lines.append(Reproduced(sibling, other, _protocol(found, sibling)))
-    return Reproduction(found, done.folder, tuple(lines), changed)
+        if other is not None and not published.evaluation:
+            lines.append(Reproduced(sibling, other, _protocol(published, sibling)))
+    return Reproduction(published, done.folder, tuple(lines), changed)
 
 
 def _scores(row: PublishedRow, folder: Path, measured: Scores, parts: tuple[str | Path, ...], quiet: bool) -> Scores:

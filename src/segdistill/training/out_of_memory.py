@@ -34,14 +34,14 @@ def advice(task: Task, augment: Augment) -> str:
             accumulate = number
         if accumulate is None:
             continue
-        found = f"{accumulate} micro-batches of {config.batch_size // accumulate} images"
+        split = f"{accumulate} micro-batches of {config.batch_size // accumulate} images"
         if crop == augment.crop:
             return (
-                f"A dry run of the same batch in {found} fits: run the same command with accumulate={accumulate} "
+                f"A dry run of the same batch in {split} fits: run the same command with accumulate={accumulate} "
                 f"--resume. A smaller augment.crop or {other} saves memory, too, but is another run."
             )
         return (
-            f"A dry run with augment.crop=[{crop[0]},{crop[1]}] in {found} fits, and none with the whole crop: choose "
+            f"A dry run with augment.crop=[{crop[0]},{crop[1]}] in {split} fits, and none with the whole crop: choose "
             f"another run=FOLDER, augment.crop=[{crop[0]},{crop[1]}] and accumulate={accumulate}."
         )
     return f"No dry run of smaller batches or crops fits, either. Take smaller networks, or {other}."
@@ -59,11 +59,11 @@ def _numbers(batch_size: int, accumulate: int, *, again: bool) -> list[int]:
 
 
 def _fits(task: Task, augment: Augment, accumulate: int) -> bool:
-    tried = replace(task, config=task.config.model_copy(update={"accumulate": accumulate}))
+    smaller = replace(task, config=task.config.model_copy(update={"accumulate": accumulate}))
     _forget(task)
     try:
         with explained("training"):
-            dry_run("dry run", tried, augment, steps=2, images=task.config.batch_size // accumulate)
+            dry_run("dry run", smaller, augment, steps=2, images=task.config.batch_size // accumulate)
     except (SegdistillError, RuntimeError, ValueError):  # no memory; or a crop that the network is too deep for
         return False
     finally:
