@@ -127,19 +127,19 @@ def test_a_run_whose_recipe_lost_its_data_set_is_told_with_the_file(
 
 def test_a_rate_that_came_with_another_batch_is_told_or_scaled(tmp_path: Path) -> None:
     row = ["cirkd/cityscapes/deeplabv3_r18/cirkd", "data.root=/x"]  # SGD 0.02 with a batch of 16
-    assert load_recipe(*row).remark == ""
+    assert load_recipe(*row).warning == ""
     left = load_recipe(*row, "batch_size=8")
     assert left.optimizer.lr == 0.02
-    assert "batch_size is 8, and the learning rate 0.02 came with one of 16" in left.remark
-    assert "auto_scale_lr=true would make it 0.01" in left.remark
+    assert "batch_size is 8, and the learning rate 0.02 came with one of 16" in left.warning
+    assert "auto_scale_lr=true would make it 0.01" in left.warning
     scaled = load_recipe(*row, "batch_size=8", "auto_scale_lr=true")
     assert scaled.optimizer.lr == 0.01
-    assert "scaled to 0.01" in scaled.remark
+    assert "scaled to 0.01" in scaled.warning
     assert load_recipe(*row, batch_size=8, auto_scale_lr=True).optimizer.lr == 0.01
     # A run's own recipe is not scaled once more.
     (file := tmp_path / "recipe.yaml").write_text(yaml.safe_dump(scaled.model_dump(mode="json")))
     again = load_recipe(file)
-    assert (again.optimizer.lr, again.remark) == (0.01, "")
+    assert (again.optimizer.lr, again.warning) == (0.01, "")
 
 
 def test_a_rate_and_a_batch_that_belong_together_are_left_alone() -> None:
@@ -147,10 +147,10 @@ def test_a_rate_and_a_batch_that_belong_together_are_left_alone() -> None:
     own = (["cirkd_40k", "optimizer.lr=0.5"], ["cirkd_40k", "optimizer={name: sgd, lr: 0.5}"], ["optimizer.lr=0.5"])
     for parts in own:
         recipe = load_recipe("streets", *parts, *words)
-        assert (recipe.optimizer.lr, recipe.remark) == (0.5, "")
+        assert (recipe.optimizer.lr, recipe.warning) == (0.5, "")
     plain = load_recipe("streets", *words)  # no fragment says what batch the usual rate is for
-    assert (plain.optimizer.lr, plain.remark) == (0.01, "")
-    assert {load_recipe(row, "data.root=/x").remark for row in published_rows()} == {""}
+    assert (plain.optimizer.lr, plain.warning) == (0.01, "")
+    assert {load_recipe(row, "data.root=/x").warning for row in published_rows()} == {""}
 
 
 def test_training_says_so(tiny: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

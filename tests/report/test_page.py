@@ -19,8 +19,7 @@ from PIL import Image
 from studies import CLASSES, FILE, HOSTILE, METHOD, gain, own_data, study
 
 import segdistill
-from segdistill import distill, train
-from segdistill import reporting as report
+from segdistill import distill, report, train
 from segdistill.core.errors import DataError, RecipeError
 from segdistill.data import create_dataset
 from segdistill.evaluation.inference.inference import predict_classes

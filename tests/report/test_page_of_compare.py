@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segdistill import compare
-from segdistill import reporting as report
+from segdistill import compare, report
 from segdistill.studies.result import ALONE
 
 

@@ -25,7 +25,7 @@ from segdistill.models.teacher import Teacher
 from segdistill.recipe.recipe import load_recipe
 from segdistill.runtime.processes import start_accelerator
 from segdistill.training.distiller import Distiller
-from segdistill.training.norms import synchronise_norms
+from segdistill.training.norms import synchronize_norms
 from segdistill.training.schedule import make_optimizer, own_optimizers
 from segdistill.training.sharding import shard
 from segdistill.training.shares import own_batches
@@ -101,7 +101,7 @@ def _normed(rank: int) -> list[str]:
     example = {"student": probe(student), "teacher": probe(teacher)}
     distiller = Distiller(student, [create_method("cirkd", **example, num_classes=3)], teacher)
     names = list(distiller.state_dict())
-    synchronise_norms(distiller, True, torch.device("cuda"), 2)
+    synchronize_norms(distiller, True, torch.device("cuda"), 2)
     assert list(distiller.state_dict()) == names
     assert not any(isinstance(module, nn.SyncBatchNorm) for module in teacher.modules())
     image = torch.rand(2, 3, 32, 32)

@@ -64,17 +64,21 @@ def compare(
     execution.check_executor(executor, processes)
     budget = budget if budget is not None else study_words.get("budget")
     folder, plan = _plan(recipe_words, methods, seeds, budget, overrides)
-    if executor == "slurm" and plan.budget.minutes is not None:
-        raise RecipeError(
-            "budget=minutes needs one machine that times every method before it runs; with executor=slurm set steps."
-        )
+    _require_steps(executor, plan)
     if not plan_file(folder).is_file() and not plan.trains_teacher() and plan.recipe.teacher.check:
         check_teacher(plan.recipe, teacher_of(plan, folder), create_dataset(plan.recipe.data, "val"))
-    _print(plan.recipe.remark, quiet)
+    _print(plan.recipe.warning, quiet)
     plan.save(folder)
     if executor == "slurm":
         return _write_slurm(plan, folder, quiet)
     return _run(plan, folder, executor, processes, quiet)
+
+
+def _require_steps(executor: str, plan: Plan) -> None:
+    if executor == "slurm" and plan.budget.minutes is not None:
+        raise RecipeError(
+            "budget=minutes needs one machine that times every method before it runs; with executor=slurm set steps."
+        )
 
 
 def compare_one(folder: str | Path, job: str, *, quiet: bool = False) -> Outcome | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segdistill.commands.common import _told, _with_folder
+from segdistill.commands.common import with_folder, with_warning
 from segdistill.data import create_dataset
 from segdistill.models.open import open_model
 from segdistill.recipe.recipe import load_recipe
@@ -54,8 +54,8 @@ def distill(*parts: str | Path, resume: bool = False, quiet: bool = False, **ove
     Raises:
         SegdistillError: Something can't work; before anything is trained where that can be seen.
     """
-    recipe = _told(load_recipe(*parts, **overrides), quiet)
-    recipe = _with_folder(recipe, "-".join(method.name for method in recipe.with_method().method))
+    recipe = with_warning(load_recipe(*parts, **overrides), quiet)
+    recipe = with_folder(recipe, "-".join(method.name for method in recipe.with_method().method))
     done = runs.distill(recipe, resume=resume, quiet=quiet)
     folder, student = done.student.folder.path, open_model(done.student.folder.path)
     validation = create_dataset(recipe.data, "val")

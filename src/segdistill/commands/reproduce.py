@@ -27,12 +27,15 @@ _FREE = frozenset({
 
 @dataclass(frozen=True)
 class Reproduced:
-    """A row beside what this run measured of it, in percent. remark: what makes the two hard to compare, or nothing."""
+    """A row beside what this run measured of it, in percent.
+
+    description: what makes the two hard to compare, or nothing.
+    """
 
     row: PublishedRow
     miou: float
     macc: float
-    remark: str = ""
+    description: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -43,7 +46,7 @@ class Reproduced:
             "published": published,
             "measured": measured,
             "difference": {key: None if value is None else measured[key] - value for key, value in published.items()},
-            "remark": self.remark,
+            "description": self.description,
         }
 
 
@@ -72,34 +75,42 @@ def reproduce(
 ) -> Reproduction:
     """Run a row of a published table and put what it measures beside what was printed.
 
-    row: its name, as "bpkd/cityscapes/pspnet_r18/bpkd"; a teacher's or a student's row is trained, the others are
-    distilled, from `teacher.weights` if it is given. parts, overrides: as for `load_recipe`, over the row's own;
-    data.root at least. The run is the folder `out`, by default runs/<row>-seed<n>; resume: go on with it. An unknown
-    name is a `RecipeError`; what can't work is refused before anything is trained.
+    A teacher's or a student's row is trained, the others are distilled, from `teacher.weights` if it is given. The run
+    is the folder `out`, by default runs/<row>-seed<n>.
+
+    Args:
+        row: Its name, as "bpkd/cityscapes/pspnet_r18/bpkd".
+        parts: Recipe parts over the row's own, as for `load_recipe`; data.root at least.
+        resume: Go on with the run that the folder holds.
+        quiet: Show no progress.
+        overrides: Recipe keys over the parts.
+
+    Raises:
+        RecipeError: If no row has that name, or the recipe can't work; nothing is trained then.
     """
-    known = published_rows()
-    if row not in known:
-        raise RecipeError(f"No published row is called '{row}'.{nearest(row, known)} They are in `segdistill list`.")
-    found = known[row]
+    rows = published_rows()
+    if row not in rows:
+        raise RecipeError(f"No published row is called '{row}'.{nearest(row, rows)} They are in `segdistill list`.")
+    published = rows[row]
     recipe = load_recipe(row, *parts, **overrides)
     if recipe.out is None:
         overrides = {**overrides, "out": Path("runs") / f"{row}-seed{recipe.seed}"}
         recipe = load_recipe(row, *parts, **overrides)
-    changed = (*_changed(load_recipe(row), recipe), *_starts(found, recipe))
+    changed = (*_changed(load_recipe(row), recipe), *_starts(published, recipe))
     words = (row, *parts)
-    if found.role != "distilled":
+    if published.role != "distilled":
         trained = train(*words, resume=resume, quiet=quiet, **overrides)
-        line = Reproduced(found, *_scores(found, trained.folder, trained.scores, parts, quiet))
-        return Reproduction(found, trained.folder, (line,), changed)
+        line = Reproduced(published, *_scores(published, trained.folder, trained.scores, parts, quiet))
+        return Reproduction(published, trained.folder, (line,), changed)
     done = distill(*words, resume=resume, quiet=quiet, **overrides)
     outcomes = {outcome.label: outcome for outcome in done.study.outcomes}
     alone, (student,) = outcomes.pop(ALONE, None), outcomes.values()
-    lines = [Reproduced(found, *_scores(found, done.folder, student, parts, quiet))]
+    lines = [Reproduced(published, *_scores(published, done.folder, student, parts, quiet))]
     for role, other in (("student", alone), ("teacher", done.study.teacher)):
-        if other is not None and not found.evaluation:
-            sibling = found.sibling(role)
-            lines.append(Reproduced(sibling, other.miou, other.macc, _protocol(found, sibling)))
-    return Reproduction(found, done.folder, tuple(lines), changed)
+        if other is not None and not published.evaluation:
+            sibling = published.sibling(role)
+            lines.append(Reproduced(sibling, other.miou, other.macc, _protocol(published, sibling)))
+    return Reproduction(published, done.folder, tuple(lines), changed)
 
 
 def _scores(
@@ -172,7 +183,7 @@ def _starts(row: PublishedRow, recipe: Recipe) -> Iterator[str]:
 
 
 def _protocol(row: PublishedRow, other: PublishedRow) -> str:
-    """A remark where the row that is measured along was printed under another test protocol."""
+    """A description where the row that is measured along was printed under another test protocol."""
     mine, theirs = (load_recipe(each.name) for each in (row, other))
     same = (mine.inference, mine.metrics) == (theirs.inference, theirs.metrics)
     return "" if same else "measured with the student's test protocol, printed with its own"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segdistill.commands.common import _told, _with_folder
+from segdistill.commands.common import with_folder, with_warning
 from segdistill.commands.evaluate import evaluate
 from segdistill.evaluation.metrics import Scores
 from segdistill.models.files import read_description
@@ -30,10 +30,18 @@ class Trained:
 def train(*parts: str | Path, resume: bool = False, quiet: bool = False, **overrides: Any) -> Trained:
     """Train one network of the recipe alone: the student, or with `role=teacher` the teacher.
 
-    Parts and overrides are those of `load_recipe`. resume: continue the run that the folder holds.
+    Args:
+        parts: Recipe parts, as for `load_recipe`.
+        resume: Continue the run that the folder holds.
+        quiet: Show no progress.
+        overrides: Recipe keys over the parts.
+
+    Raises:
+        RecipeError: If the recipe can't be trained; nothing is written then.
+        TrainingError: If the folder holds another run, or the run has to stop.
     """
-    recipe = _told(load_recipe(*parts, **overrides), quiet)
-    recipe = _with_folder(recipe, recipe.role)
+    recipe = with_warning(load_recipe(*parts, **overrides), quiet)
+    recipe = with_folder(recipe, recipe.role)
     run = runs.train(recipe, resume=resume, quiet=quiet)
     done = evaluate(run.folder.path, quiet=quiet, boundary=False, calibration=False, agreement=False)
     trained = read_description(done.weights).trained

@@ -70,7 +70,7 @@ def comments(name: str) -> str:
     """What the comments of the fragment `name` say: its head, then those of single keys as "key: comment"."""
     lines = fragments()[name].splitlines()
     head = " ".join(line.removeprefix("#").strip() for line in lines if line.startswith("#"))
-    keys = [found.groups() for line in lines if (found := re.match(r"\s*(\w+):.*\s#\s(.*)", line))]
+    keys = [match.groups() for line in lines if (match := re.match(r"\s*(\w+):.*\s#\s(.*)", line))]
     return " ".join([head, *(f"{key}: {text}." for key, text in keys)])
 
 
@@ -101,9 +101,9 @@ def compose(*parts: str | Path, **overrides: Any) -> tuple[dict[str, Any], Origi
 
 def is_assignment(part: str) -> bool:
     """Whether the part is `key=value`; a path may hold a "=" as well, and a value may be the name of a .yaml file."""
-    key, found, _ = part.partition("=")
+    key, equals, _ = part.partition("=")
     is_path = part.endswith((".yaml", ".yml")) and ("/" in key or "\\" in key or Path(part).is_file())
-    return bool(found) and not is_path
+    return bool(equals) and not is_path
 
 
 def key_values(words: Iterable[str]) -> dict[str, Any]:
@@ -123,10 +123,10 @@ def _list(value: Any) -> list[Any]:
 
 
 def _fragment(name: str) -> tuple[dict[str, Any], str]:
-    known = fragments()
+    known_fragments = fragments()
     path = Path(name)
-    if name in known:
-        return _mapping(load_yaml(known[name]), name), f"fragment '{name}'"
+    if name in known_fragments:
+        return _mapping(load_yaml(known_fragments[name]), name), f"fragment '{name}'"
     if path.suffix in {".yaml", ".yml"}:
         if not path.is_file():
             raise RecipeError(f"No recipe file {path}.")
@@ -139,7 +139,7 @@ def _fragment(name: str) -> tuple[dict[str, Any], str]:
         raise RecipeError(f"No published row is called '{name}'.{nearest(name, published_rows())}")
     if (new := new_word(name)) is not None:
         raise RecipeError(f"The fragment '{name}' is called '{new}' now.")
-    words = {*known, *method_names(), *dataset_names()}
+    words = {*known_fragments, *method_names(), *dataset_names()}
     raise RecipeError(f"No recipe fragment, method or data set is called '{name}'.{nearest(name, words)}")
 
 

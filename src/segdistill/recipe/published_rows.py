@@ -44,7 +44,7 @@ class PublishedRow:
     file: str | None
     where: str | None
     backbones: dict[str, str]
-    remarks: tuple[str, ...]
+    descriptions: tuple[str, ...]
 
     @property
     def method(self) -> str:
@@ -83,7 +83,7 @@ class _Layer(BaseModel):
     evaluation: list[Word] = []
     backbones: dict[str, str] = {}
     cost: dict[str, tuple[float, float]] = {}
-    remarks: list[str] = []
+    descriptions: list[str] = []
 
 
 class _Scores(_Layer):
@@ -147,7 +147,7 @@ class Table(BaseModel):
             file=file,
             where=data.where if file else None,
             backbones=pair.backbones,
-            remarks=tuple(remark for layer in layers for remark in layer.remarks),
+            descriptions=tuple(description for layer in layers for description in layer.descriptions),
         )
 
 

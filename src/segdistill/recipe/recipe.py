@@ -83,12 +83,12 @@ class Recipe(TrainingConfig):
     baseline: str = "train"
     inference: InferenceConfig = InferenceConfig()
     metrics: MetricsConfig = MetricsConfig()
-    _remark: str = PrivateAttr("")
+    _warning: str = PrivateAttr("")
 
     @property
-    def remark(self) -> str:
+    def warning(self) -> str:
         """What people should know about the learning rate of this batch size, or nothing."""
-        return self._remark
+        return self._warning
 
     def with_method(self) -> Recipe:
         """The recipe itself, or with the default method if it names none."""
@@ -154,7 +154,7 @@ def load_recipe(*parts: str | Path, **overrides: Any) -> Recipe:
 
 
 def _with_rate(recipe: Recipe, origin: Origin) -> Recipe:
-    """The recipe with the rate scaled for its batch if it asks for that, else with a remark that it is not."""
+    """The recipe with the rate scaled for its batch if it asks for that, else with a warning that it is not."""
     tuned = origin.tuned_batch()
     if not tuned or tuned == recipe.batch_size:
         return recipe
@@ -162,10 +162,10 @@ def _with_rate(recipe: Recipe, origin: Origin) -> Recipe:
     scaled = float(f"{rate * recipe.batch_size / tuned:.6g}")
     what = f"batch_size is {recipe.batch_size}, and the learning rate {rate:g} came with one of {tuned}"
     if not recipe.auto_scale_lr:
-        recipe._remark = f"{what}. It is left as it is; auto_scale_lr=true would make it {scaled:g}."
+        recipe._warning = f"{what}. It is left as it is; auto_scale_lr=true would make it {scaled:g}."
         return recipe
     recipe = recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"lr": scaled})})
-    recipe._remark = f"{what}. It is scaled to {scaled:g}."
+    recipe._warning = f"{what}. It is scaled to {scaled:g}."
     return recipe
 
 

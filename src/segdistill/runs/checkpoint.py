@@ -114,17 +114,17 @@ def newest_state(paths: Sequence[Path]) -> State | None:
     return None
 
 
-def restore(parts: Mapping[str, Any], found: State) -> None:
-    """Load the states into `parts`, everything that trains, by name."""
+def restore(holders: Mapping[str, Any], state: State) -> None:
+    """Load the states into `holders`, everything that has one, by name."""
     try:
-        for name, part in parts.items():
-            usual = part.state_dict()
-            part.load_state_dict(found.states[name])
-            if isinstance(part, torch.optim.Optimizer):
-                _require_like(usual["param_groups"], part)
+        for name, holder in holders.items():
+            usual = holder.state_dict()
+            holder.load_state_dict(state.states[name])
+            if isinstance(holder, torch.optim.Optimizer):
+                _require_like(usual["param_groups"], holder)
     except _WRONG as error:
         raise TrainingError(
-            f"{found.path} holds the state of another network, method or version of this library: {error}. "
+            f"{state.path} holds the state of another network, method or version of this library: {error}. "
             "Continue with the version that wrote it (environment.json), or delete the run folder to start again."
         ) from error
 

@@ -1,4 +1,4 @@
-"""The run folder: what a run was told, where it ran, how it went, and what it made."""
+"""The run folder: what a run was asked for, where it ran, how it went, and what it made."""
 
 from __future__ import annotations
 
@@ -63,23 +63,23 @@ class RunFolder:
             return False
         return True
 
-    def restore(self, parts: Mapping[str, Any]) -> tuple[Progress, str]:
-        """Fill `parts` from the newest state that verifies; its progress, and what to tell people about it.
+    def restore(self, holders: Mapping[str, Any]) -> tuple[Progress, str]:
+        """Fill `holders` from the newest state that verifies; its progress, and what to tell people about it.
 
         A newer one that does not verify gets another name, or it would be kept as the one before the next.
         """
-        found = newest_state((self.last, self.previous))
-        if found is None:
+        state = newest_state((self.last, self.previous))
+        if state is None:
             begun = self.metrics.exists()
             return Progress(), "no state was saved before it stopped; it starts again at step 0" if begun else ""
-        restore(parts, found)
-        text = f"goes on after step {found.progress.step}, from {found.path}"
+        restore(holders, state)
+        text = f"goes on after step {state.progress.step}, from {state.path}"
         wait_for_all()
-        if found.passed_over:
-            text += f". The newer state was passed over, and is now {self.last.name}.damaged: {found.passed_over}"
+        if state.passed_over:
+            text += f". The newer state was passed over, and is now {self.last.name}.damaged: {state.passed_over}"
             if is_main():
                 self.last.replace(self.last.with_name(f"{self.last.name}.damaged"))
-        return found.progress, text
+        return state.progress, text
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -101,7 +101,7 @@ class RunFolder:
                     "out=FOLDER."
                 ) from error
             except (OSError, NotImplementedError):
-                pass  # what can't be written is told by what must be
+                pass  # what must be written raises the error
         try:
             yield
         finally:
@@ -120,10 +120,10 @@ class RunFolder:
     def note(self, key: str, value: Any) -> None:
         """Add to environment.json what was found out about the machine."""
         if is_main():
-            known: dict[str, Any] = {}
+            recorded: dict[str, Any] = {}
             with contextlib.suppress(OSError, ValueError):
-                known = json.loads(self.environment.read_text(encoding="utf-8"))
-            write_json(self.environment, {**known, key: value})
+                recorded = json.loads(self.environment.read_text(encoding="utf-8"))
+            write_json(self.environment, {**recorded, key: value})
 
     def _recorded(self) -> dict[str, Any]:
         try:

@@ -1,4 +1,4 @@
-"""What the machine does to a run, told to people: a killed worker or process, no memory left."""
+"""What the machine does to a run, in words for people: a killed worker or process, no memory left."""
 
 from __future__ import annotations
 

@@ -122,5 +122,5 @@ def _idle(method: nn.Module) -> dict[str, Tensor]:
 
     They then get a gradient of 0 at every step, as processes that train together expect.
     """
-    parts = [parameter.flatten()[:0].sum() for parameter in method.parameters() if parameter.requires_grad]
-    return {type(method).__module__.rpartition(".")[-1]: torch.stack(parts).sum()} if parts else {}
+    sums = [parameter.flatten()[:0].sum() for parameter in method.parameters() if parameter.requires_grad]
+    return {type(method).__module__.rpartition(".")[-1]: torch.stack(sums).sum()} if sums else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,8 +23,6 @@ from segdistill.training.schedule import make_optimizer, own_optimizers
 from segdistill.training.task import Task
 
 _STEPS = 3  # the first is followed tensor by tensor, the others are timed
-
-
 _IMAGES = 2  # a step on the CPU; batch norm needs two
 
 
@@ -52,7 +50,15 @@ class DryRun:
 def dry_run(what: str, task: Task, augment: Augment, *, steps: int = _STEPS, images: int | None = None) -> DryRun:
     """Train `task` for a few steps on this machine and work out the rest.
 
-    images: a micro-batch of the dry run, default the run's on CUDA and at most two elsewhere.
+    Args:
+        what: Names the run in the result.
+        task: Thrown away: its weights are not those of a fresh one afterwards.
+        augment: How its samples are cropped.
+        steps: How many are made.
+        images: A micro-batch of the dry run, default the run's on CUDA and at most two elsewhere.
+
+    Raises:
+        DataError: If a sample can't be read.
     """
     device = own_device()
     config, distiller = task.config, task.distiller
@@ -63,37 +69,16 @@ def dry_run(what: str, task: Task, augment: Augment, *, steps: int = _STEPS, ima
             module.to(device)
     own = own_optimizers(distiller.methods)
     optimizers = [make_optimizer(config.optimizer, distiller.student, distiller.methods, own), *own]
-    stream = Stream(task.data, augment, config.seed)
-    forward = 0
-    live = LiveBytes(Stages(distiller.student))
-    loading, computing = [], []
-    distiller.train()
-    for step in range(steps):
-        began = time.perf_counter()
-        batch = _batch(stream, step, images).to(device)
-        loading.append(time.perf_counter() - began)
-        began = time.perf_counter()
-        with (
-            computing_in(config.precision, device),
-            live if step == 0 else contextlib.nullcontext(),
-        ):
-            terms: dict[str, Tensor] = distiller(batch.image, batch.label, step)
-            forward = forward or live.peak
-            torch.stack(list(terms.values())).sum().backward()
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        wait(device)
-        computing.append(time.perf_counter() - began)
-    compute = statistics.median(computing[1:]) * config.batch_size / images
-    load = statistics.median(loading) * config.batch_size / images
+    timing = _make_steps(task, augment, optimizers, steps, images)
+    compute = statistics.median(timing.computing[1:]) * config.batch_size / images
+    load = statistics.median(timing.loading) * config.batch_size / images
     step_seconds = max(compute, load / config.workers) if config.workers else compute + load
     trained = _bytes(distiller.parameters())
     kept = sum(_bytes(_tensors(optimizer.state_dict())) for optimizer in optimizers)
     weights = _bytes(_tensors(distiller.state_dict()))
     teacher = 0 if distiller.teacher is None else _bytes(_tensors(distiller.teacher.state_dict()))
     # The gradients of the weights grow with no batch; how many of them live at the peak is not known.
-    activations = max(forward, live.peak - trained) * micro // images
+    activations = max(timing.forward, timing.peak - trained) * micro // images
     student = _bytes(_tensors(distiller.student.state_dict()))
     return DryRun(
         what=what,
@@ -107,6 +92,43 @@ def dry_run(what: str, task: Task, augment: Augment, *, steps: int = _STEPS, ima
         memory=weights + teacher + trained + kept + activations,
         disk=2 * (weights + kept) + 3 * student,
     )
+
+
+@dataclass(frozen=True)
+class _Timing:
+    """Seconds of each step, loading and computing; bytes alive after the first forward pass and at its step's peak."""
+
+    loading: list[float]
+    computing: list[float]
+    forward: int
+    peak: int
+
+
+def _make_steps(
+    task: Task, augment: Augment, optimizers: Sequence[torch.optim.Optimizer], steps: int, images: int
+) -> _Timing:
+    """Make the steps; the tensors of the first are followed."""
+    device, distiller = own_device(), task.distiller
+    stream = Stream(task.data, augment, task.config.seed)
+    forward = 0
+    live = LiveBytes(Stages(distiller.student))
+    loading, computing = [], []
+    distiller.train()
+    for step in range(steps):
+        began = time.perf_counter()
+        batch = _batch(stream, step, images).to(device)
+        loading.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        with computing_in(task.config.precision, device), live if step == 0 else contextlib.nullcontext():
+            terms: dict[str, Tensor] = distiller(batch.image, batch.label, step)
+            forward = forward or live.peak
+            torch.stack(list(terms.values())).sum().backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        wait(device)
+        computing.append(time.perf_counter() - began)
+    return _Timing(loading, computing, forward, live.peak)
 
 
 def _batch(stream: Stream, step: int, images: int) -> Batch:

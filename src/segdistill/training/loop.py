@@ -27,8 +27,8 @@ from segdistill.training.compiling import compile_networks
 from segdistill.training.distiller import Distiller
 from segdistill.training.faults.nonfinite import Faults, Snapshot
 from segdistill.training.faults.unreadable import Unreadable
-from segdistill.training.norms import synchronise_norms
-from segdistill.training.sharding import place
+from segdistill.training.norms import synchronize_norms
+from segdistill.training.sharding import place_teacher
 from segdistill.training.shares import own_batches
 from segdistill.training.stepper import Stepper
 from segdistill.training.update import Update
@@ -131,12 +131,12 @@ class Trainer:
     def _place_networks(self, runs_teacher: bool) -> None:
         """Student, methods and teacher on this process's device, their batch norms over all processes' batches."""
         accelerator, config = self.accelerator, self.config
-        synchronise_norms(self.distiller, config.sync_bn, accelerator.device, accelerator.num_processes)
+        synchronize_norms(self.distiller, config.sync_bn, accelerator.device, accelerator.num_processes)
         keep_freed_memory(accelerator.device)
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.distiller.to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
         if self.distiller.teacher is not None and runs_teacher:
-            place(self.distiller.teacher, accelerator.device, layout)
+            place_teacher(self.distiller.teacher, accelerator.device, layout)
 
     def _check_progress(self) -> None:
         """Refuse a state of more steps than the run has, and processes that found different states."""
@@ -191,7 +191,7 @@ class Trainer:
         if self.accelerator.is_main_process:
             step = self.progress.step
             self._require_finite(step)
-            states = {name: part.state_dict() for name, part in self.states.items()}
+            states = {name: holder.state_dict() for name, holder in self.states.items()}
             before = self.folder.previous if step != self._saved else None
             save_state(self.folder.last, self.progress, states, before=before)
             self._saved = step

@@ -12,15 +12,15 @@ _USUAL = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, BatchNormAct2d, BatchN
 """Exactly these: a method's norm that leaves void out sums over the processes by itself."""
 
 
-def synchronise_norms(model: nn.Module, wanted: bool | None, device: torch.device, processes: int) -> None:
-    """Let the batch norms of `model` take mean and variance of all processes' batches, where `wanted` (None: on CUDA).
+def synchronize_norms(model: nn.Module, enabled: bool | None, device: torch.device, processes: int) -> None:
+    """Let the batch norms of `model` take mean and variance of all processes' batches, where `enabled` (None: on CUDA).
 
     They keep their names, weights and statistics, so what is saved is an ordinary network. One process has the joint
     batch already. Torch knows no such norm for processors.
     """
-    if wanted is None:
-        wanted = device.type == "cuda"
-    if not wanted or processes == 1:
+    if enabled is None:
+        enabled = device.type == "cuda"
+    if not enabled or processes == 1:
         return
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):

@@ -34,15 +34,15 @@ def advice(task: Task, augment: Augment) -> str:
             accumulate = number
         if accumulate is None:
             continue
-        found = f"{accumulate} micro-batches of {config.batch_size // accumulate} images"
+        split = f"{accumulate} micro-batches of {config.batch_size // accumulate} images"
         if crop == augment.crop:
             return (
-                f"A dry run of the same batch in {found} fits: run the same command with "
+                f"A dry run of the same batch in {split} fits: run the same command with "
                 f"grad_accumulation={accumulate} --resume. A smaller augment.crop or {other} saves "
-                f"memory, too, but is another run."
+                "memory, too, but is another run."
             )
         return (
-            f"A dry run with augment.crop=[{crop[0]},{crop[1]}] in {found} fits, and none with the whole crop: choose "
+            f"A dry run with augment.crop=[{crop[0]},{crop[1]}] in {split} fits, and none with the whole crop: choose "
             f"another out=FOLDER, augment.crop=[{crop[0]},{crop[1]}] and grad_accumulation={accumulate}."
         )
     return f"No dry run of smaller batches or crops fits, either. Take smaller networks, or {other}."
@@ -60,11 +60,11 @@ def _numbers(batch_size: int, accumulate: int, *, again: bool) -> list[int]:
 
 
 def _fits(task: Task, augment: Augment, accumulate: int) -> bool:
-    tried = replace(task, config=task.config.model_copy(update={"grad_accumulation": accumulate}))
+    smaller = replace(task, config=task.config.model_copy(update={"grad_accumulation": accumulate}))
     _forget(task)
     try:
         with explained("training"):
-            dry_run("dry run", tried, augment, steps=2, images=task.config.batch_size // accumulate)
+            dry_run("dry run", smaller, augment, steps=2, images=task.config.batch_size // accumulate)
     except (SegdistillError, RuntimeError, ValueError):  # no memory; or a crop that the network is too deep for
         return False
     finally:

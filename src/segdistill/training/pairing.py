@@ -24,9 +24,12 @@ from segdistill.runtime.processes import own_device
 class Pairing:
     """A trained network as the teacher of a data set.
 
-    model: its network takes the image at the teacher's scale; its classes are the data set's if it is mapped to them,
-    else its own. class_map: None if the classes are the same, or if nothing says how they correspond. note: for people,
-    what is done or assumed, or nothing. incompatibility: why methods can't read its logits, or nothing.
+    Attributes:
+        model: Its network takes the image at the teacher's scale; its classes are the data set's if it is mapped to
+            them, else its own.
+        class_map: None if the classes are the same, or if nothing says how they correspond.
+        note: For people, what is done or assumed, or nothing.
+        incompatibility: Why methods can't read its logits, or nothing.
     """
 
     model: LoadedModel
@@ -36,23 +39,27 @@ class Pairing:
 
 
 def pair(model: LoadedModel, config: TeacherConfig, data: Classes) -> Pairing:
-    """`model` as the teacher that `config` describes, of students that learn the classes of `data`."""
-    names, wanted = model.classes.names, data.names
-    mapped: ClassMap | None = None
+    """`model` as the teacher that `config` describes, of students that learn the classes of `data`.
+
+    Raises:
+        RecipeError: If `config.class_map` does not fit the two class sets.
+    """
+    names, targets = model.classes.names, data.names
+    mapping: ClassMap | None = None
     notes, incompatibility = [], ""
     if config.class_map is not None:
-        mapped = class_map(config.class_map, names, wanted)
-        notes.append(mapped.describe())
-        if mapped.uncovered:
-            unused = f" (not used: {abbreviate(mapped.dropped)})" if mapped.dropped else ""
+        mapping = class_map(config.class_map, names, targets)
+        notes.append(mapping.describe())
+        if mapping.uncovered:
+            unused = f" (not used: {abbreviate(mapping.dropped)})" if mapping.dropped else ""
             incompatibility = (
-                f"'teacher.class_map' maps no class of the teacher to {abbreviate(mapped.uncovered)}, so its scores "
+                f"'teacher.class_map' maps no class of the teacher to {abbreviate(mapping.uncovered)}, so its scores "
                 f"say nothing about them. Map a teacher class to each{unused}, or choose a data set without them"
             )
-    elif same_names(names, wanted):
+    elif same_names(names, targets):
         pass
-    elif len(names) == len(wanted) and unnamed(names):
-        notes.append(f"its classes have no names and are taken for the data set's {len(wanted)}, in the same order")
+    elif len(names) == len(targets) and unnamed(names):
+        notes.append(f"its classes have no names and are taken for the data set's {len(targets)}, in the same order")
     else:
         incompatibility = _differ(model, data)
         notes.append(f"it knows other classes ({_few(model.classes)}), so its scores are neither used nor measured")
@@ -60,17 +67,17 @@ def pair(model: LoadedModel, config: TeacherConfig, data: Classes) -> Pairing:
         notes.append(f"it sees images at {config.input_scale:g} times their size")
     if config.precision not in (None, "fp32"):
         notes.append(f"it computes in {config.precision}")
-    network = Teacher(model.network, class_map=mapped, input_scale=config.input_scale, precision=config.precision)
-    comparable = mapped is not None or not incompatibility
-    taught = replace(model, network=network.eval(), classes=data if comparable else model.classes)
-    return Pairing(taught, mapped, "; ".join(notes), incompatibility)
+    network = Teacher(model.network, class_map=mapping, input_scale=config.input_scale, precision=config.precision)
+    comparable = mapping is not None or not incompatibility
+    mapped_model = replace(model, network=network.eval(), classes=data if comparable else model.classes)
+    return Pairing(mapped_model, mapping, "; ".join(notes), incompatibility)
 
 
 def check_teacher(recipe: Recipe, teacher: Pairing, validation: SegmentationDataset) -> None:
     """Refuse a trained teacher that does no better than guessing, unless the recipe says not to look.
 
     Raises:
-        RecipeError: If it only guesses.
+        TrainingError: If it only guesses.
     """
     network = teacher.model.network
     if recipe.teacher.check and not teacher.incompatibility and isinstance(network, Teacher):
@@ -85,7 +92,11 @@ def run_teacher(recipe: Recipe, run: Path, data: Classes) -> Pairing | None:
 
 
 def comparable_teacher(recipe: Recipe, run: Path, data: Classes, needed_by: str) -> LoadedModel:
-    """That teacher, speaking of the classes `data`; if there is none, an error that names what it is `needed_by`."""
+    """That teacher, speaking of the classes `data`; if there is none, an error that names what it is `needed_by`.
+
+    Raises:
+        RecipeError: If there is no teacher, or its classes can't be compared with the data set's.
+    """
     pairing = run_teacher(recipe, run, data)
     if pairing is None:
         raise RecipeError(
@@ -120,7 +131,11 @@ def recorded(recipe: Recipe, pairing: Pairing | None) -> Recipe:
 
 
 def require_same_classes(model: LoadedModel, data: Classes) -> None:
-    """Refuse a network that predicts other classes than the data set's; without names their number has to do."""
+    """Refuse a network that predicts other classes than the data set's; without names their number has to do.
+
+    Raises:
+        RecipeError: If the classes differ.
+    """
     unknown = unnamed(model.classes.names) and len(model.classes) == len(data)
     if not unknown and not same_names(model.classes.names, data.names):
         raise RecipeError(

@@ -62,8 +62,8 @@ class Plan:
             quiet: Show no progress.
 
         Raises:
-            RecipeError: If a teacher that the recipe names does no better than guessing.
-            TrainingError: If the folder holds another run, or a run has to stop.
+            TrainingError: If a teacher that the recipe names does no better than guessing, the folder holds another
+                run, or a run has to stop.
         """
         folder = run_folder(self.recipe)
         given = self.teacher if isinstance(self.teacher, Pairing) else None

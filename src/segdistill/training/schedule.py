@@ -28,11 +28,11 @@ def make_optimizer(
     scaled: whether a scaler may leave steps out, as in fp16. If that is the first step, torch's fused SGD (2.14) goes
     on with momentum from memory that nobody has written; so the step is the plain one.
     """
-    taken = set(parameters_of(own))
+    excluded = set(parameters_of(own))
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for module in (student, extra):
         for name, parameter in module.named_parameters() if module is not None else ():
-            if not parameter.requires_grad or parameter in taken:
+            if not parameter.requires_grad or parameter in excluded:
                 continue
             rate = 1.0 if module is student and student.section_of(name) == "backbone" else config.head_lr
             decays = config.decay_norms or parameter.ndim > 1
@@ -56,8 +56,8 @@ def make_optimizer(
 
 def own_optimizers(methods: Iterable[nn.Module]) -> list[torch.optim.Optimizer]:
     """New optimisers of the methods that have one of their own, see `Method.own_optimizer`."""
-    found = [method.own_optimizer() for method in methods if isinstance(method, Method)]
-    return [optimizer for optimizer in found if optimizer is not None]
+    optimizers = [method.own_optimizer() for method in methods if isinstance(method, Method)]
+    return [optimizer for optimizer in optimizers if optimizer is not None]
 
 
 def parameters_of(optimizers: Iterable[torch.optim.Optimizer]) -> list[nn.Parameter]:

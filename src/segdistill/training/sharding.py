@@ -14,7 +14,11 @@ _LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 def require_several() -> None:
-    """Refuse to share a teacher with no one."""
+    """Refuse to share a teacher with no one.
+
+    Raises:
+        RecipeError: If this is the only process.
+    """
     if is_alone():
         raise RecipeError(
             "teacher.shard=true: a teacher is shared by several processes, and this is one. Start them with --nproc N "
@@ -27,7 +31,9 @@ def shard(teacher: nn.Module) -> None:
 
     A block is an element of a `Sequential` or of a list of modules. In a forward pass, which all processes have to make
     together, each is gathered just before its turn and let go after it: a device holds its parts and one whole block.
-    Errors: one process alone.
+
+    Raises:
+        RecipeError: If this is the only process.
     """
     require_several()
     device = own_device()
@@ -38,7 +44,7 @@ def shard(teacher: nn.Module) -> None:
     fully_shard(teacher, mesh=mesh, reshard_after_forward=True)
 
 
-def place(teacher: nn.Module, device: torch.device, layout: torch.memory_format) -> None:
+def place_teacher(teacher: nn.Module, device: torch.device, layout: torch.memory_format) -> None:
     """Move the teacher to the device, in that memory layout; the parts of a sharded one are there already."""
     if not isinstance(teacher, FSDPModule):
         teacher.to(device, memory_format=layout)  # type: ignore[call-overload]
@@ -47,5 +53,5 @@ def place(teacher: nn.Module, device: torch.device, layout: torch.memory_format)
 def _blocks(network: nn.Module) -> list[nn.Module]:
     """The elements of all lists of modules that have weights; outer ones first."""
     lists = [module for module in network.modules() if isinstance(module, _LISTS)]
-    found = [block for each in lists for block in each.children() if not isinstance(block, _LISTS)]
-    return [block for block in dict.fromkeys(found) if next(block.parameters(), None) is not None]
+    blocks = [block for each in lists for block in each.children() if not isinstance(block, _LISTS)]
+    return [block for block in dict.fromkeys(blocks) if next(block.parameters(), None) is not None]

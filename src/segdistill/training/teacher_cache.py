@@ -101,17 +101,17 @@ def require_logits_only(methods: Sequence[Method], names: Sequence[str]) -> None
 
 
 def cache_logits(
-    teacher: SegmentationNetwork, data: SegmentationDataset, config: TrainingConfig, place: Path, *, quiet: bool = False
+    teacher: SegmentationNetwork, data: SegmentationDataset, config: TrainingConfig, root: Path, *, quiet: bool = False
 ) -> TeacherLogits:
-    """The teacher's logits of all images of `data`, made now unless they are in the folder `place` already.
+    """The teacher's logits of all images of `data`, made now unless they are in the folder `root` already.
 
     There they have a folder of their own, named after the teacher's weights and the images' names. It is whole or is
     made anew; of several processes the main one makes it.
     """
-    folder = place / _key(teacher, data, config.precision)
+    folder = root / _key(teacher, data, config.precision)
     if is_main():
-        place.mkdir(parents=True, exist_ok=True)
-        with FileLock(place / f".{folder.name}.lock"):
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f".{folder.name}.lock"):
             if _opened(folder) is None:
                 _make(folder, teacher, data, config, quiet=quiet)
     wait_for_all()
@@ -122,10 +122,10 @@ def cache_logits(
 
 
 def cached_logits(
-    teacher: SegmentationNetwork, data: SegmentationDataset, config: TrainingConfig, place: Path
+    teacher: SegmentationNetwork, data: SegmentationDataset, config: TrainingConfig, root: Path
 ) -> TeacherLogits | None:
     """What `cache_logits` made, if it is still there."""
-    return _opened(place / _key(teacher, data, config.precision))
+    return _opened(root / _key(teacher, data, config.precision))
 
 
 def _opened(folder: Path) -> TeacherLogits | None:
@@ -137,16 +137,16 @@ def _opened(folder: Path) -> TeacherLogits | None:
 
 def _key(teacher: SegmentationNetwork, data: SegmentationDataset, precision: str) -> str:
     """What the logits depend on, but for the images' contents, which have a checksum each."""
-    known: Any = hashlib.sha256(f"1 {precision} {teacher}".encode())
-    normalisers = (part for part in teacher.modules() if isinstance(part, SegmentationNetwork))
-    known.update(repr([(part.mean.tolist(), part.std.tolist(), part.bgr) for part in normalisers]).encode())
+    digest: Any = hashlib.sha256(f"1 {precision} {teacher}".encode())
+    normalisers = (module for module in teacher.modules() if isinstance(module, SegmentationNetwork))
+    digest.update(repr([(module.mean.tolist(), module.std.tolist(), module.bgr) for module in normalisers]).encode())
     own = [getattr(teacher, key, None) for key in ("input_scale", "class_map", "precision")]
-    known.update(repr(own).encode())
+    digest.update(repr(own).encode())
     for name, value in teacher.state_dict().items():
-        known.update(name.encode())
-        known.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    known.update("\n".join(data.name(index) for index in range(len(data))).encode())
-    return str(known.hexdigest()[:16])
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    digest.update("\n".join(data.name(index) for index in range(len(data))).encode())
+    return str(digest.hexdigest()[:16])
 
 
 def _make(

@@ -23,9 +23,9 @@ class Update:
         self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
         networks = distiller.student, distiller.methods
         self._optimizer = make_optimizer(config.optimizer, *networks, self._own, scaled=scaled)
-        self._taken = parameters_of(self._own)
-        taken = set(self._taken)
-        self._shared = [parameter for parameter in distiller.parameters() if parameter not in taken]
+        self._excluded = parameters_of(self._own)
+        excluded = set(self._excluded)
+        self._shared = [parameter for parameter in distiller.parameters() if parameter not in excluded]
 
     def states(self) -> dict[str, Any]:
         """Everything that has a state to save, by the name it is saved under."""
@@ -41,7 +41,7 @@ class Update:
 
         There gradients that are not finite are usual: the scaler looks for them, leaves the step out, and scales less.
         """
-        return [] if self.scaler.is_enabled() else [_norm(each) for each in (self._shared, self._taken) if each]
+        return [] if self.scaler.is_enabled() else [_norm(each) for each in (self._shared, self._excluded) if each]
 
     def apply(self, norms: list[Tensor]) -> None:
         """Take the step, with the gradients clipped if the recipe asks for it."""

@@ -72,8 +72,8 @@ def reproduction_notes(done: Reproduction) -> list[str]:
         notes = ["Not the published recipe (in brackets what is): " + "; ".join(done.changed) + "."]
     else:
         notes = ["The published recipe, unchanged."]
-    notes += [f"{line.row.method}: {line.remark}." for line in done.lines if line.remark]
-    notes += done.row.remarks
+    notes += [f"{line.row.method}: {line.description}." for line in done.lines if line.description]
+    notes += done.row.descriptions
     origins = [f"{word}: {origin}" for word, origin in done.row.origins.items()]
     if origins:
         notes.append("Where its constants come from: " + "; ".join(origins) + ".")

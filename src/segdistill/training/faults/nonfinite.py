@@ -98,7 +98,7 @@ class Faults:
 
     def answer(
         self,
-        found: Reading,
+        reading: Reading,
         batches: Sequence[Batch],
         positions: Sequence[Sequence[int]],
         progress: Progress,
@@ -108,11 +108,11 @@ class Faults:
 
         scale: what the loss was multiplied with, in fp16.
         """
-        what = self._what(found, batches, positions, progress.step)
+        what = self._what(reading, batches, positions, progress.step)
         broken = first_not_finite(self.distiller.student.state_dict())
         if broken:
             what += f" The weights were broken before it: tensor '{broken}' of the student is not finite."
-        what += self._saved(found, batches, positions, progress, scale)
+        what += self._saved(reading, batches, positions, progress, scale)
         config = self.config
         if config.on_nonfinite == "stop" or broken or len(progress.skipped) >= config.nonfinite_limit:
             raise TrainingError(f"{what} {self._advice(progress, bool(broken))}")
@@ -123,37 +123,37 @@ class Faults:
             done += f", and the learning rate is {progress.rate:g} of the schedule's from now on"
         return f"{what} {done}."
 
-    def _what(self, found: Reading, batches: Sequence[Batch], positions: Sequence[Sequence[int]], step: int) -> str:
+    def _what(self, reading: Reading, batches: Sequence[Batch], positions: Sequence[Sequence[int]], step: int) -> str:
         """The term or tensor, the step, the precision and the samples."""
-        bad = [f"'{name}' is {value}" for name, value in found.terms.items() if not math.isfinite(value)]
+        bad = [f"'{name}' is {value}" for name, value in reading.terms.items() if not math.isfinite(value)]
         if bad:
             what = f"Loss term {bad[0]}" + (f" (also {', '.join(bad[1:])})" if bad[1:] else "")
         else:
-            fine = ", ".join(f"{name} {value:.4g}" for name, value in found.terms.items())
+            fine = ", ".join(f"{name} {value:.4g}" for name, value in reading.terms.items())
             broken = bad_gradients(self.distiller)
             if broken:
                 more = f" ({len(broken)} tensors in all)" if len(broken) > 1 else ""
                 what = f"The gradient of '{broken[0]}'{more} is not finite, though the loss terms are ({fine}),"
-            elif any(not math.isfinite(norm) for norm in found.norms):
+            elif any(not math.isfinite(norm) for norm in reading.norms):
                 what = f"The norm of the gradient is not finite, too large for float32, at loss terms {fine},"
             else:
                 what = "The loss of another process is not finite"
         names = [name for batch in batches for name in batch.names]
-        places = [place for part in positions for place in part]
-        named = [f"{name} (position {place})" for name, place in zip(names, places, strict=True)]
+        indices = [index for batch_positions in positions for index in batch_positions]
+        named = [f"{name} (position {index})" for name, index in zip(names, indices, strict=True)]
         samples = ", ".join(named[:_NAMED]) + (f" and {len(named) - _NAMED} more" if len(named) > _NAMED else "")
         return f"{what} at step {step + 1} of {self.config.steps} in {self.config.precision}; samples {samples}."
 
     def _saved(
         self,
-        found: Reading,
+        reading: Reading,
         batches: Sequence[Batch],
         positions: Sequence[Sequence[int]],
         progress: Progress,
         scale: float,
     ) -> str:
         """Write what `replay` needs, and say where; of the first few faults, by the processes that see one."""
-        own = any(not math.isfinite(value) for value in (*found.terms.values(), *found.norms))
+        own = any(not math.isfinite(value) for value in (*reading.terms.values(), *reading.norms))
         if len(progress.skipped) >= _KEPT or not own:
             return ""
         rank = f"-rank{self.rank}" if self.world > 1 else ""
@@ -165,8 +165,8 @@ class Faults:
             "scale": scale,
             "rate": progress.rate,
             "config": self.config.model_dump(mode="json"),
-            "terms": found.terms,
-            "positions": [list(part) for part in positions],
+            "terms": reading.terms,
+            "positions": [list(batch_positions) for batch_positions in positions],
             "names": [list(batch.names) for batch in batches],
             "images": [batch.image.cpu() for batch in batches],
             "labels": [batch.label.cpu() for batch in batches],

@@ -54,58 +54,58 @@ def traced(networks: Mapping[str, nn.Module]) -> Iterator[Trace]:
 
     Waits for the device at every module: for looking, not for training.
     """
-    found = Trace(calls=dict.fromkeys(networks, -1))
+    trace = Trace(calls=dict.fromkeys(networks, -1))
     handles = [
-        module.register_forward_hook(_forward(found, name, path))
+        module.register_forward_hook(_forward(trace, name, path))
         for name, network in networks.items()
         for path, module in network.named_modules()
     ]
-    handles += [network.register_forward_pre_hook(_counting(found, name)) for name, network in networks.items()]
+    handles += [network.register_forward_pre_hook(_counting(trace, name)) for name, network in networks.items()]
     try:
-        yield found
+        yield trace
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _counting(found: Trace, network: str) -> Callable[[nn.Module, Any], None]:
+def _counting(trace: Trace, network: str) -> Callable[[nn.Module, Any], None]:
     def count(module: nn.Module, given: Any) -> None:
-        found.calls[network] += 1
-        found.images = len(next(tensors(given)))
+        trace.calls[network] += 1
+        trace.images = len(next(tensors(given)))
 
     return count
 
 
-def _forward(found: Trace, network: str, path: str) -> Callable[[nn.Module, Any, Any], None]:
+def _forward(trace: Trace, network: str, path: str) -> Callable[[nn.Module, Any, Any], None]:
     name = f"{network}.{path}" if path else network
 
     def look(module: nn.Module, given: Any, made: Any) -> None:
         kind = type(module).__name__
-        call = found.calls[network]
-        if found.forward is None and (bad := _share(made)):
-            rows = _rows(made, found.images)
-            found.forward = Spot(name, kind, "forward", bad, _share(given) > 0, _largest(given), call, rows)
+        call = trace.calls[network]
+        if trace.forward is None and (bad := _share(made)):
+            rows = _rows(made, trace.images)
+            trace.forward = Spot(name, kind, "forward", bad, _share(given) > 0, _largest(given), call, rows)
         if not any(True for _ in module.children()):  # the others' output is that of one of their parts
             for tensor in tensors(made):
                 if tensor.requires_grad:
-                    tensor.register_hook(_backward(found, name, kind, call))
+                    tensor.register_hook(_backward(trace, name, kind, call))
 
     return look
 
 
-def _backward(found: Trace, name: str, kind: str, call: int) -> Callable[[Tensor], None]:
+def _backward(trace: Trace, name: str, kind: str, call: int) -> Callable[[Tensor], None]:
     """The gradient of a module's output: finite, it is remembered; else what made it is the module remembered."""
 
     def look(gradient: Tensor) -> None:
         share = _share(gradient)
-        if found.backward is not None:
+        if trace.backward is not None:
             return
         if not share:
-            found._fine = Spot(name, kind, "backward", 0.0, False, _largest(gradient), call)
-        elif found._fine is None:  # the loss itself
-            found.backward = Spot(name, kind, "backward", share, True, 0.0, call, _rows(gradient, found.images))
+            trace._fine = Spot(name, kind, "backward", 0.0, False, _largest(gradient), call)
+        elif trace._fine is None:  # the loss itself
+            trace.backward = Spot(name, kind, "backward", share, True, 0.0, call, _rows(gradient, trace.images))
         else:
-            found.backward = dataclasses.replace(found._fine, share=share, rows=_rows(gradient, found.images))
+            trace.backward = dataclasses.replace(trace._fine, share=share, rows=_rows(gradient, trace.images))
 
     return look
 

@@ -1,4 +1,4 @@
-"""Training samples that can't be read: counted over processes and resumed runs, told once, and never too many."""
+"""Training samples that can't be read: counted over processes and resumed runs, reported once, and never too many."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Unreadable:
         """
         if not self.skips:
             return {}
-        found = {index: why for batch in batches for index, why in batch.unreadable}
-        new = {index: why for index, why in sorted(found.items()) if index not in progress.unreadable}
+        unread = {index: why for batch in batches for index, why in batch.unreadable}
+        new = {index: why for index, why in sorted(unread.items()) if index not in progress.unreadable}
         if self.world > 1 and int(total(torch.tensor(len(new), device=batches[0].image.device))):
             shared: list[Any] = [None] * self.world
             torch.distributed.all_gather_object(shared, new)
