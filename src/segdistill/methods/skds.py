@@ -83,12 +83,11 @@ class SKDS(Method):
 
     def _places(self, maps: Tensor, valid: Tensor | None, window: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Unit vectors (N,D,n) of the places, zero where all is void, and how many are not (N,), at least 1."""
-        with torch.no_grad():  # adding, unlike filling, keeps the layout in memory
-            seen = maps if valid is None else maps + valid.to(maps.dtype).log()
-            largest, index = F.max_pool2d(seen, window, window, ceil_mode=True, return_indices=True)
-        void = largest[:, :1].flatten(2).isneginf()
-        # Positions first, so that the gradient is laid out like that: resizing back from the other layout is slow.
-        pooled = maps.flatten(2).mT.gather(1, index.flatten(2).mT).mT.masked_fill(void, 0.0)
+        # Adding -inf, unlike filling with it, keeps the maps' layout in memory, without which pooling is slow.
+        seen = maps if valid is None else maps + valid.to(maps.dtype).log()
+        pooled = F.max_pool2d(seen, window, window, ceil_mode=True).flatten(2)
+        void = pooled[:, :1].isneginf()
+        pooled = pooled.masked_fill(void, 0.0)
         count = (~void).sum((1, 2)).clamp_min(1)
         if self.as_published and self.places == "regions":
             return pooled / (torch.linalg.vector_norm(pooled, dim=1, keepdim=True).detach() + 1e-8), count
