@@ -94,6 +94,13 @@ class SKDS(Method):
         return F.normalize(pooled, dim=1), count
 
 
+# For vectors x_1, x_2 of D numbers of two places, with n = 2:
+#
+#   gap (n,n) = | x_1.x_1  x_1.x_2 |  of the student  -  the same of the teacher;   distance = sum of gap^2
+#               | x_2.x_1  x_2.x_2 |
+#   gradient (D,n) = 4 (x_1 x_2) @ gap, since each product stands twice in the symmetric matrix
+#
+# The gradient is made while `gap` is there. Places are many (n = h w / 4), and D n numbers are kept in place of n n.
 class _GramDistance(torch.autograd.Function):
     """(N,): sum over i, j of (x_s,i . x_s,j - x_t,i . x_t,j)^2 of vectors (N,D,n); the n x n products are not kept."""
 
