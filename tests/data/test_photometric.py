@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -68,3 +69,35 @@ def test_one_image_in_sixteen_keeps_all_its_colors() -> None:
     same = [np.array_equal(_drawn(seed)(picture), original) for seed in SEEDS]
     assert 0.03 < np.mean(same) < 0.11
     assert np.array_equal(picture, original), "the input is left alone"
+
+
+def _pixel_by_pixel(distortion: Distortion, picture: Picture) -> Picture:
+    """The plain twin: each part computed for the pixels, not for the 256 values they may have."""
+
+    def to_bytes(values: np.ndarray) -> np.ndarray:
+        return np.floor(np.clip(values, 0, 255)).astype(np.uint8)
+
+    def scaled(picture: np.ndarray, factor: float) -> np.ndarray:
+        return to_bytes(picture.astype(np.float32) * np.float32(factor))
+
+    if distortion.brightness is not None:
+        picture = to_bytes(picture.astype(np.float32) + np.float32(distortion.brightness))
+    if distortion.contrast is not None and not distortion.contrast_last:
+        picture = scaled(picture, distortion.contrast)
+    hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)
+    if distortion.saturation is not None:
+        hsv[..., 1] = scaled(hsv[..., 1], distortion.saturation)
+        picture = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    if distortion.hue is not None:
+        hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)
+        hsv[..., 0] = (hsv[..., 0].astype(int) + distortion.hue) % 180
+        picture = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    if distortion.contrast is not None and distortion.contrast_last:
+        picture = scaled(picture, distortion.contrast)
+    return picture
+
+
+def test_looking_values_up_is_computing_each_pixel() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    for distortion in map(_drawn, SEEDS):
+        assert np.array_equal(distortion(picture), _pixel_by_pixel(distortion, picture))

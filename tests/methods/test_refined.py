@@ -1,4 +1,4 @@
-"""Attention, known batch norm and pointwise convolutions are their formulas, and so are the gradients they make."""
+"""Attention, known batch norm and the distance of unit maps are their formulas, with void left out one by one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from segdistill.methods.attnfd import _unit_gap
 from segdistill.methods.parts.attention import Attention
-from segdistill.methods.parts.connectors import Pointwise
 from segdistill.methods.parts.projection import KnownBatchNorm
 
 
@@ -94,12 +93,3 @@ def test_unit_gap_is_the_distance_of_unit_vectors(maps: Tensor, dims: tuple[int,
     other = maps.detach().flip(0).requires_grad_()
     units = [each / each.square().sum(dims, keepdim=True).sqrt() for each in (maps, other)]
     _same_with_gradients(_unit_gap(maps, other, dims), (units[0] - units[1]).square().sum(dims), (maps, other))
-
-
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("bias", [False, True])
-def test_pointwise_is_a_convolution(maps: Tensor, bias: bool, layout: torch.memory_format) -> None:
-    module = Pointwise(5, 3, bias=bias).double()
-    x = maps.detach().to(memory_format=layout).requires_grad_()
-    _same_with_gradients(module(x), F.conv2d(x, module.weight, module.bias), (x, *module.parameters()))
-    assert module.state_dict().keys() == nn.Conv2d(5, 3, 1, bias=bias).state_dict().keys()

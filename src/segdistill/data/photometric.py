@@ -47,6 +47,9 @@ class Distortion:
 
     def __call__(self, picture: Picture) -> Picture:
         """The distorted picture; the given one is left as it is."""
+        # What becomes of each of the 256 values is computed, not what becomes of each pixel. Brightness 10, contrast 2:
+        #   value   0   1   ...   117   118   ...   255
+        #   + 10   10  11         127   128         255     * 2   20  22   ...   254   255   ...   255
         values = _VALUES
         if self.brightness is not None:
             values = _bytes(values + np.float32(self.brightness))

@@ -143,7 +143,8 @@ class SpectralConv(nn.Conv2d):
             u = F.normalize(matrix @ v, dim=0)
             self.u.copy_(u)  # the graph keeps `u` itself, which the next call doesn't overwrite
         assert self.bias is not None
-        # The maps are divided in the place of the weight: where it matters they are the far smaller ones.
+        # (weight / s) * x = (weight * x) / s, so the maps may be divided in the place of the weights. With a `width` of
+        # 64 the last layer has 512 x 256 x 4 x 4 = 2 million weights, and maps of 512 x 4 x 4 = 8 thousand numbers.
         maps = F.conv2d(x, self.weight, None, self.stride, self.padding)
         return torch.addcmul(self.bias[:, None, None], maps, torch.dot(u, matrix @ v).reciprocal())
 

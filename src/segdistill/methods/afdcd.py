@@ -117,10 +117,12 @@ class AfDCD(Method):
 
 
 def _logsumexp(x: Tensor) -> Tensor:
-    """Over the last axis; each row has a finite number.
-
-    Most are far below the largest, and a processor takes forty times as long for an exponential that is 0 in float32.
-    Here none is: e^-80 beside 1 is lost as well.
-    """
+    """Over the last axis; each row has a finite number."""
+    # A processor takes many times as long for an exponential that is 0, or nearly, in float32. Here none is:
+    #
+    #   x                  -5      -7      -300       -inf
+    #   x - top             0      -2      -295       -inf
+    #   clamped             0      -2       -80        -80
+    #   exp                 1     0.1      1e-35      1e-35    beside 1 lost as well, in float64 too
     top = x.detach().amax(-1, keepdim=True)
     return (x - top).clamp_min(-80).exp().sum(-1).log() + top[..., 0]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from segdistill.core.numbers import NonNegative
 from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods.base import Method, labelled, mean_where
 from segdistill.methods.parts.attention import Attention
-from segdistill.methods.parts.connectors import Pointwise, Source, maps_of
+from segdistill.methods.parts.connectors import Source, maps_of
 from segdistill.methods.parts.projection import KnownBatchNorm
 
 
@@ -51,7 +48,7 @@ class AttnFD(Method):
         c_s, c_t = maps_of(student, source).shape[1], maps_of(teacher, source).shape[1]
         self.refine_student = Attention(c_s) if attention else _Untouched()
         self.refine_teacher = Attention(c_t) if attention else _Untouched()
-        self.connector = nn.Sequential(Pointwise(c_s, c_t), KnownBatchNorm(c_t))
+        self.connector = nn.Sequential(nn.Conv2d(c_s, c_t, 1, bias=False), KnownBatchNorm(c_t))
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         f_s, f_t = finer(maps_of(student, self.source), maps_of(teacher, self.source))
@@ -67,28 +64,9 @@ class AttnFD(Method):
 
 
 def _unit_gap(x: Tensor, y: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """| x / |x| - y / |y| |^2 along `dims`, from three products: neither of the unit vectors is made."""
-    xx, yy, xy = (products.sum(0) if 0 in dims else products for products in _Products.apply(x, y))
-    per_x, per_y = (square.clamp_min(1e-24).rsqrt() for square in (xx, yy))
-    gap: Tensor = xx * per_x.square() + yy * per_y.square() - 2 * xy * per_x * per_y
-    return gap
-
-
-class _Products(torch.autograd.Function):
-    """x.x, y.y and x.y (N) of maps (N,C,h,w), with gradients in two passes over memory each."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        ctx.save_for_backward(x, y)
-        xx, yy = (torch.linalg.vector_norm(each, dim=(1, 2, 3)).square() for each in (x, y))
-        return xx, yy, (x * y).sum((1, 2, 3))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, of_xx: Tensor, of_yy: Tensor, of_xy: Tensor) -> tuple[Tensor, Tensor]:
-        x, y = ctx.saved_tensors
-        of_xx, of_yy, of_xy = (each[:, None, None, None] for each in (of_xx, of_yy, of_xy))
-        return (x * (2 * of_xx)).addcmul_(y, of_xy), (y * (2 * of_yy)).addcmul_(x, of_xy)
+    """| x / |x| - y / |y| |^2 along `dims` of maps (N,C,h,w); a map of zeros stays zero."""
+    x, y = (each / torch.linalg.vector_norm(each, dim=dims, keepdim=True).clamp_min(1e-12) for each in (x, y))
+    return (x - y).square().sum(dims)
 
 
 class _Untouched(nn.Module):

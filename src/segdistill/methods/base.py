@@ -99,12 +99,7 @@ def divergence(
 
 def on_grid(label: Tensor, like: Tensor) -> Tensor:
     """Integer labels (N,h,w) on the grid of `like` (N,*,h,w), by the nearest pixel (torch's "nearest")."""
-    # Resized are the places along each axis; the labels as floating point numbers would be large.
-    rows, columns = (
-        F.interpolate(torch.arange(size, device=label.device).float()[None, None], size=wanted, mode="nearest")[0, 0]
-        for size, wanted in zip(label.shape[-2:], like.shape[-2:], strict=True)
-    )
-    return label[:, rows.long()[:, None], columns.long()].long()
+    return F.interpolate(label[:, None].float(), size=like.shape[-2:], mode="nearest")[:, 0].long()
 
 
 def labelled(label: Tensor, like: Tensor) -> Tensor:

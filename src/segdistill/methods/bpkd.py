@@ -134,6 +134,13 @@ def soft_edges(
     to 31 classes share one int32 a pixel: a window's OR is the dilation of all of them, its AND the erosion. No map of
     a class is ever made at label size.
     """
+    # A word a pixel, in which bit c says that the label is class c. A row of labels, two classes, radius 1:
+    #
+    #   label    0    0    0    1    1   255
+    #   word    01   01   01   10   10    00
+    #   OR      01   01   11   11   10    10   of the window: its classes; beyond the border no bit is set
+    #   AND     01   01   00   00   00    00   of the window: the class it holds alone; beyond the border all bits are
+    #   edge    00   00   11   11   10    10   OR and not AND
     words = -(-num_classes // _BITS)
     bits = -(-num_classes // words)
     label = label.int()[:, None]
@@ -150,6 +157,12 @@ def _bit_means(words: Tensor, grid: tuple[int, int], dtype: torch.dtype) -> Tens
 
     A word is counted as four, two or one numbers at once, of as many bits as the pixels of a block need.
     """
+    # Four counts in one sum, where blocks have fewer than 256 pixels. Two pixels of a block, their words shifted by
+    # `bit` (here 0) and masked with `ones`, which leaves the lowest bit of each byte:
+    #
+    #   pixel 1   00000001 00000000 00000000 00000001   of classes 24 and 0
+    #   pixel 2   00000001 00000000 00000001 00000000   of classes 24 and 8
+    #   sum       00000010 00000000 00000001 00000001   class 24 twice, 16 never, 8 and 0 once
     rows, tall = _blocks(words.shape[-2], grid[0], words.device)
     columns, wide = _blocks(words.shape[-1], grid[1], words.device)
     deep, broad = rows.shape[1], columns.shape[1]

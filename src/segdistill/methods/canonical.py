@@ -29,9 +29,8 @@ class Canonical(Method):
     Why the default: Ali et al. (arXiv 2604.25530, 2026) report that canonical logit and feature distillation beats
     losses made for segmentation at equal wall-clock. They published no code; how features are normalised (after Liu et
     al., arXiv 2207.05256, whose idea is to leave the teacher's magnitude out), the weights 1 and 1 and T = 1 are this
-    project's choice. class_balance is measured: the plain mean of the logits' term belongs to the large classes, and on
-    CamVid (300 steps, seed 0) canonical was 1.3 mIoU below the student alone with 0, 0.9 below with 0.25, and 2.9 above
-    with 0.5.
+    project's choice. class_balance is there because the plain mean of the logits' term belongs to the large
+    classes; 0.5 was chosen by measurement (benchmarks/results/canonical.md).
     Typical on CamVid (mobile_pair): at step 10 canonical/feature 0.86 to 3.5, canonical/logit 0.99 to 4; at step
     300 canonical/feature 0.29 to 1.2, canonical/logit 0.19 to 0.8.
     """

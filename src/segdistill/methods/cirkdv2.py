@@ -17,7 +17,6 @@ from segdistill.core.precision import Precision
 from segdistill.methods.base import on_grid
 from segdistill.methods.cirkd import CIRKD, pooled
 from segdistill.methods.parts import ranks
-from segdistill.methods.parts.connectors import Pointwise
 from segdistill.methods.parts.projection import ConvNorm, ProjectionHead
 from segdistill.methods.parts.queue import Chance, Queue
 from segdistill.methods.parts.relation import relation_divergence
@@ -78,7 +77,7 @@ class CIRKDv2(CIRKD):
         by_channel = channel_minibatch_weight or channel_memory_weight or channel_weight
         self.channel_head = ProjectionHead(*channels) if by_channel else None
         self.channels = ChannelMemory(channel_queue, channel_keys, channels_per_step, queue_precision)
-        self.connector = Pointwise(*channels) if fitnet_weight else None
+        self.connector = nn.Conv2d(*channels, 1, bias=False) if fitnet_weight else None
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         assert label is not None  # Method.forward has refused None: the class needs it
@@ -148,9 +147,9 @@ class ContextBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         inner = max(1, channels // 2)
-        self.node_k = Pointwise(channels, inner)
-        self.node_v = Pointwise(channels, inner)
-        self.node_q = Pointwise(channels, inner)
+        self.node_k = nn.Conv2d(channels, inner, 1, bias=False)
+        self.node_v = nn.Conv2d(channels, inner, 1, bias=False)
+        self.node_q = nn.Conv2d(channels, inner, 1, bias=False)
         self.conv1 = ConvNorm(inner, channels)
         self.out_conv = ConvNorm(2 * channels, channels)
 

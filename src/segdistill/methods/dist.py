@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from segdistill.core.numbers import NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer
@@ -14,6 +11,8 @@ from segdistill.methods.base import Method, labelled
 from segdistill.methods.parts import ranks
 
 _EPS = 1e-8
+_TINY = 1e-38
+_BATCH = (0, 2, 3)
 
 
 class DIST(Method):
@@ -68,50 +67,30 @@ class DIST(Method):
 
 
 def _inter(p_s: Tensor, p_t: Tensor, valid: Tensor) -> Tensor:
-    distance: Tensor = _Distance.apply(p_s, p_t, (1,), valid, None)
-    return distance / ranks.mean_count(valid.sum())
+    """Mean over the valid pixels of 1 - rho of their K probabilities."""
+    a, b = (p - p.mean(1, keepdim=True) for p in (p_s, p_t))
+    rho = _correlation(a, b, (1,))
+    return ((1 - rho) * valid).sum() / ranks.mean_count(valid.sum())
 
 
 def _intra(p_s: Tensor, p_t: Tensor, valid: Tensor) -> Tensor:
-    known = (ranks.total(valid.sum()) > 0).to(p_s.dtype)
-    distance: Tensor = _Distance.apply(p_s, p_t, (0, 2, 3), known, valid)
-    return distance / p_s.shape[1]
+    """Mean over classes of 1 - rho of their maps, which go on in the other ranks' images."""
+    count = ranks.total(valid.sum())
+    a, b = (_centered_over_batch(p, valid, count) for p in (p_s, p_t))
+    return (1 - _correlation(a, b, _BATCH)).mean() * (count > 0)
 
 
-class _Distance(torch.autograd.Function):
-    """Sum of weight * (1 - rho) over the vectors along `dims` of maps (N,K,h,w); the gradient is all that is kept.
+def _centered_over_batch(p: Tensor, valid: Tensor, count: Tensor) -> Tensor:
+    mean = ranks.sum_over(p * valid, _BATCH) / count.clamp_min(1)
+    return (p - mean) * valid
 
-    weight: broadcast to the maps without `dims`. valid: (N,1,h,w), the positions in a vector, which then goes on in the
-    maps of the other ranks; None: all. rho is 0, with gradient 0, where either vector is constant.
+
+def _correlation(a: Tensor, b: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """rho of centered maps (N,K,h,w) along `dims`, which stay with size 1; 0, without gradient, where one is constant.
+
+    Over the images of all ranks if 0 is among `dims`.
     """
-
-    @staticmethod
-    def forward(
-        ctx: Any, p_s: Tensor, p_t: Tensor, dims: tuple[int, ...], weight: Tensor, valid: Tensor | None
-    ) -> Tensor:
-        def total(x: Tensor) -> Tensor:
-            return x if valid is None else ranks.total(x)
-
-        def centred(p: Tensor) -> Tensor:
-            if valid is None:
-                return p - p.mean(dims, keepdim=True)
-            kept = p * valid
-            return kept.sub_(total(kept.sum(dims, keepdim=True)) / total(valid.sum()).clamp_min(1) * valid)
-
-        a, b = centred(p_s), centred(p_t)
-        ab, aa, bb = (total((x * y).sum(dims, keepdim=True)) for x, y in ((a, b), (a, a), (b, b)))
-        norm = aa.sqrt() * bb.sqrt()
-        rho = ab / (norm + _EPS)
-        if ctx.needs_input_grad[0]:
-            # d rho / da = b / norm - rho a / |a|^2. A constant shift of p changes nothing: the gradient's mean is 0.
-            to_a = torch.where(aa > 0, rho * weight * norm / ((norm + _EPS) * aa), 0.0)
-            gradient = b.mul_(-weight / (norm + _EPS)).addcmul_(a, to_a)
-            # What all ranks make of a joint vector is the same, and training takes the mean over the ranks.
-            ctx.save_for_backward(gradient if valid is None else gradient.mul_(ranks.world()[1]))
-        return ((1 - rho) * weight).sum()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = ctx.saved_tensors
-        return gradient * upstream, None, None, None, None
+    ab, aa, bb = (ranks.sum_over(x * y, dims) for x, y in ((a, b), (a, a), (b, b)))
+    # The root of 0 has an infinite gradient, which 0 times would be NaN.
+    length_a, length_b = (torch.where(x > 0, x.clamp_min(_TINY).sqrt(), 0.0) for x in (aa, bb))
+    return ab / (length_a * length_b + _EPS)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from segdistill.core.numbers import NonNegative
 from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods.base import Method, labelled
 from segdistill.methods.parts import ranks
-from segdistill.methods.parts.connectors import Pointwise, Source, identity_connector, maps_of
+from segdistill.methods.parts.connectors import Source, identity_connector, maps_of
 from segdistill.methods.parts.squared import squared_distance
 
 
@@ -42,8 +42,11 @@ class FitNet(Method):
         self.source = source
         self.weight = weight
         self.as_published = as_published
-        maps = maps_of(student, source), maps_of(teacher, source)
-        self.connector = Pointwise(maps[0].shape[1], maps[1].shape[1]) if as_published else identity_connector(*maps)
+        f_s, f_t = maps_of(student, source), maps_of(teacher, source)
+        if as_published:
+            self.connector = nn.Conv2d(f_s.shape[1], f_t.shape[1], 1, bias=False)
+        else:
+            self.connector = identity_connector(f_s, f_t)
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         f_s, f_t = finer(self.connector(maps_of(student, self.source)), maps_of(teacher, self.source))

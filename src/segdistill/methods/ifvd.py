@@ -63,10 +63,16 @@ class IFVD(Method):
 
 def similarity(features: Tensor, onehot: Tensor, classes: Tensor) -> Tensor:
     """(N,P): cosine of features (N,D,P) and the centre of their class; onehot (N,K,P), classes (N,1,P)."""
+    # Three pixels of classes 0, 1, 0 and two classes, features a, b, c of D numbers:
+    #
+    #   onehot (2,3)    onehot @ features      centres @ features (2,3)      picked by the pixel's class
+    #   1 0 1           a + c                  (a+c).a  (a+c).b  (a+c).c     (a+c).a           (a+c).c
+    #   0 1 0           b                      b.a      b.b      b.c                   b.b
+    #
+    # Each pixel's own centre, (D,3) numbers with a gradient as large, is never made.
     counts = onehot.sum(2)[..., None]
     centres = onehot @ features.mT / (counts + 1e-6)  # (N,K,D)
     lengths = torch.linalg.vector_norm(centres, dim=2, keepdim=True).clamp_min(_EPS)
-    # All K products of a pixel, of which one is picked: K numbers a pixel, where its centre would be D.
     product = (centres / lengths @ features).gather(1, classes)[:, 0]
     length: Tensor = torch.linalg.vector_norm(features, dim=1).clamp_min(_EPS)
     cosine: Tensor = product / length

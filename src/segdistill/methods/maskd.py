@@ -101,6 +101,9 @@ def masks(z: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
 
 def masked_gap(z_s: Tensor, z_t: Tensor, mask: Tensor) -> Tensor:
     """Half the mean over n, j, k of sum_p m_j^2 (z_s - z_t)^2 / (sum_p m_j + 0.00001); mask (N,J,h,w)."""
+    # With J = K = 2, squared masks over their sums w_1, w_2 and squared gaps g_1, g_2 of a position:
+    #   w_1 g_1 + w_1 g_2 + w_2 g_1 + w_2 g_2 = (w_1 + w_2) (g_1 + g_2)
+    # so two sums a position are held, not J K products.
     weight = (mask.square() / (mask.sum((2, 3), keepdim=True) + _EPS)).sum(1)
     n, k = z_s.shape[:2]
     return 0.5 * (weight * (z_s - z_t).square().sum(1)).sum() / (n * k * mask.shape[1])

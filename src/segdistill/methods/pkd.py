@@ -73,6 +73,14 @@ class _StandardisedGap(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, f_s: Tensor, f_t: Tensor, valid: Tensor | None, dims: tuple[int, ...], eps: float) -> Tensor:
+        # Three maps are made, and what they hold changes from line to line; autograd would keep more:
+        #
+        #   after          products    u_s        u_t
+        #   _standardised  centred^2   u_s        u_t
+        #   gap            -           u_s        u_s - u_t
+        #   value          gap^2       u_s        gap
+        #   along          gap * u_s   u_s        gap
+        #   gradient       -           gradient   gap         u_s, overwritten, is all that is kept
         keep = torch.ones_like(f_s[:, :1]) if valid is None else valid.to(f_s.dtype)
         count = ranks.sum_over(keep, dims)
         products = torch.empty_like(f_s)  # written over and over: memory that is at hand is the faster one

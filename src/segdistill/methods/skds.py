@@ -83,18 +83,24 @@ class SKDS(Method):
 
     def _places(self, maps: Tensor, valid: Tensor | None, window: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Unit vectors (N,D,n) of the places, zero where all is void, and how many are not (N,), at least 1."""
-        with torch.no_grad():  # adding, unlike filling, keeps the layout in memory
-            seen = maps if valid is None else maps + valid.to(maps.dtype).log()
-            largest, index = F.max_pool2d(seen, window, window, ceil_mode=True, return_indices=True)
-        void = largest[:, :1].flatten(2).isneginf()
-        # Positions first, so that the gradient is laid out like that: resizing back from the other layout is slow.
-        pooled = maps.flatten(2).mT.gather(1, index.flatten(2).mT).mT.masked_fill(void, 0.0)
+        # Adding -inf, unlike filling with it, keeps the maps' layout in memory, without which pooling is slow.
+        seen = maps if valid is None else maps + valid.to(maps.dtype).log()
+        pooled = F.max_pool2d(seen, window, window, ceil_mode=True).flatten(2)
+        void = pooled[:, :1].isneginf()
+        pooled = pooled.masked_fill(void, 0.0)
         count = (~void).sum((1, 2)).clamp_min(1)
         if self.as_published and self.places == "regions":
             return pooled / (torch.linalg.vector_norm(pooled, dim=1, keepdim=True).detach() + 1e-8), count
         return F.normalize(pooled, dim=1), count
 
 
+# For vectors x_1, x_2 of D numbers of two places, with n = 2:
+#
+#   gap (n,n) = | x_1.x_1  x_1.x_2 |  of the student  -  the same of the teacher;   distance = sum of gap^2
+#               | x_2.x_1  x_2.x_2 |
+#   gradient (D,n) = 4 (x_1 x_2) @ gap, since each product stands twice in the symmetric matrix
+#
+# The gradient is made while `gap` is there. Places are many (n = h w / 4), and D n numbers are kept in place of n n.
 class _GramDistance(torch.autograd.Function):
     """(N,): sum over i, j of (x_s,i . x_s,j - x_t,i . x_t,j)^2 of vectors (N,D,n); the n x n products are not kept."""
 

@@ -61,6 +61,15 @@ def micro_batch_shares(labels: Sequence[Tensor]) -> list[Tensor]:
     return list(counts / counts.mean().clamp_min(1))
 
 
+# The strips, drawn for one image with scores of 2 rows, a and b, labels of 4 rows, and strips of 2 rows:
+#
+#   lift (4,2)   rows of scores        strip 1                             strip 2
+#   1.00  0.00   a                     x = lift[0:2] @ (a, b)              x = lift[2:4] @ (a, b)
+#   0.75  0.25   3/4 a + 1/4 b         total += losses of 2 rows           total += losses of 2 rows
+#   0.25  0.75   1/4 a + 3/4 b         x becomes its own gradient          x becomes its own gradient
+#   0.00  1.00   b                     gradient(a, b) += lift[0:2].T @ x   gradient(a, b) += lift[2:4].T @ x
+#
+# One strip of upsampled scores is in memory at a time. Autograd would save all four rows, their softmax and gradient.
 class _RowwiseCrossEntropy(torch.autograd.Function):
     """Weighted sum of the pixels' cross-entropies of scores (N,h,K,W), upsampled along h to labels (N,H,W)."""
 

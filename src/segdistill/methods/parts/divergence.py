@@ -12,6 +12,13 @@ from torch.autograd.function import once_differentiable
 _LEAST = -1e30
 
 
+# Two classes, scores whose probabilities are p_t = (0.8, 0.2) and p_s = (0.5, 0.5), T = 1:
+#
+#   log p_t - log p_s   (0.47, -0.92)
+#   times p_t           (0.38, -0.18)    KL = their sum, 0.19
+#   for the student     (0.5 - 0.8, 0.5 - 0.2) = (-0.3, 0.3), kept where log p_s was
+#
+# Autograd would keep both log p_s and p_t.
 class Divergence(torch.autograd.Function):
     """KL(softmax(teacher / T) || softmax(student / T)) along `dim`; its gradients are all that is kept.
 

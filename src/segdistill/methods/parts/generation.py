@@ -7,8 +7,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from segdistill.methods.parts.connectors import Pointwise
-
 Mask = Literal["random", "center"]
 
 
@@ -28,7 +26,7 @@ class MaskedGenerator(nn.Module):
         c_s, c_t = student.shape[1], teacher.shape[1]
         self.masked = masked
         self.mask = mask
-        self.align = nn.Identity() if c_s == c_t else Pointwise(c_s, c_t, bias=True)
+        self.align = nn.Identity() if c_s == c_t else nn.Conv2d(c_s, c_t, 1)
         self.generator = _Enhanced(c_t) if enhanced else nn.Sequential(_conv(c_t), nn.ReLU(inplace=True), _conv(c_t))
 
     def forward(self, maps: Tensor, valid: Tensor | None) -> Tensor:

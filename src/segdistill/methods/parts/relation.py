@@ -34,6 +34,17 @@ def relation_divergence(
     return value
 
 
+# The parts, drawn for 4 rows and 2 groups of keys, 2 rows at a time:
+#
+#            group 1   group 2
+#   row 1, 2  part 1    part 2
+#   row 3, 4  part 3    part 4
+#
+# A part is a matrix, rows x keys of one group, of similarities, then of their exponentials, then of the student's
+# slopes, all in the same memory. A softmax is over one group, so each part has whole ones. It adds its sum to the
+# total, slope @ keys to the gradient of its rows and slope.T @ rows to that of its keys; the next part is written over
+# it.
+# Autograd would keep such matrices of all rows and groups until the backward pass.
 class _RelationDivergence(torch.autograd.Function):
     @staticmethod
     def forward(
