@@ -16,7 +16,7 @@ from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.tables import label_table
 from segdistill.diagnosis.capacity import check_capacity
 from segdistill.diagnosis.machine import describe_machine
-from segdistill.evaluation.teacher_check import Agreement, agreement, judged
+from segdistill.evaluation.teacher_check import Agreement, agreement, check_agreement
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.teacher import Teacher
 from segdistill.training import dry_run as dry_runs
@@ -75,23 +75,23 @@ IN_ORDER = list(range(19))
 def test_a_good_teacher_is_only_noted() -> None:
     found = look(Nearest(IN_ORDER))
     assert found.miou > 95
-    assert judged(found).level == "note"
-    assert f"{found.miou:.1f}" in judged(found).text
+    assert check_agreement(found).level == "note"
+    assert f"{found.miou:.1f}" in check_agreement(found).text
 
 
 def test_classes_shifted_by_one_are_found() -> None:
     found = look(Nearest([*range(1, 19), 0]))
     assert found.miou < 10
     assert found.others["its class index - 1"] > 95
-    assert judged(found).level == "problem"
-    assert "teacher.class_map" in judged(found).advice
+    assert check_agreement(found).level == "problem"
+    assert "teacher.class_map" in check_agreement(found).advice
 
 
 def test_another_order_of_the_classes_is_found() -> None:
     found = look(Nearest(IN_ORDER[::-1]))
     assert best(found) == "its classes in the order that fits best"
     assert found.others[best(found)] > 95
-    assert judged(found).level == "problem"
+    assert check_agreement(found).level == "problem"
 
 
 def test_swapped_channels_are_found_and_left_as_they_were() -> None:
@@ -99,8 +99,8 @@ def test_swapped_channels_are_found_and_left_as_they_were() -> None:
     network.bgr = True
     found = look(network)
     assert best(found) == "channels as RGB"
-    assert "channels as RGB" in judged(found).text
-    assert judged(found).level == "problem"
+    assert "channels as RGB" in check_agreement(found).text
+    assert check_agreement(found).level == "problem"
     assert network.bgr
     assert network.mean.flatten().tolist() == pytest.approx(MEAN)
 
@@ -108,14 +108,14 @@ def test_swapped_channels_are_found_and_left_as_they_were() -> None:
 def test_another_normalisation_is_found() -> None:
     found = look(Nearest(IN_ORDER, mean=(0.0,) * 3, std=(1.0,) * 3))
     assert best(found) == "ImageNet's mean and std"
-    assert judged(found).level == "problem"
+    assert check_agreement(found).level == "problem"
 
 
 def test_a_teacher_that_knows_nothing_is_a_problem() -> None:
     network = Nearest(IN_ORDER)
     network.centres.fill_(9.0)
-    assert "hardly agrees" in judged(look(network)).text
-    assert judged(look(network)).level == "problem"
+    assert "hardly agrees" in check_agreement(look(network)).text
+    assert check_agreement(look(network)).level == "problem"
 
 
 def test_a_pair_with_a_trained_teacher(tmp_path: Path, tiny: tuple[str, ...]) -> None:

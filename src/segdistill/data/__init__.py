@@ -45,7 +45,19 @@ class DatasetConfig(BaseModel):
 
 
 def create_dataset(config: DatasetConfig, split: Literal["train", "val", "test"]) -> SegmentationDataset:
-    """The `split` of the data set of `config`; not every data set has labels for "test"."""
+    """A split of a data set by the data set's name and options.
+
+    Args:
+        config: the name, one of `dataset_names`, and the options of the data set's class.
+        split: "train", "val", or "test", for which not every data set has labels.
+
+    Returns:
+        The data set, whose files have been looked for.
+
+    Raises:
+        DataError: files are missing, or there are no labelled test images.
+        RecipeError: no data set has that name, or it has no such option.
+    """
     cls = pick(DATASETS, SegmentationDataset, config.name, "data set")
     if split == "test" and "test" not in get_args(get_type_hints(cls.__init__)["split"]):
         raise DataError(f"Data set '{config.name}' has no labelled test images; it can be scored on train and val.")

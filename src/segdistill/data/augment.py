@@ -49,12 +49,28 @@ class Augment(BaseModel):
     pad_color: tuple[int, int, int] = (124, 116, 104)
 
     def __call__(self, sample: Sample, generator: Generator) -> tuple[Tensor, Tensor]:
-        """`sample` -> image uint8 (3,h,w), label uint8 (h,w)."""
+        """Augment a sample.
+
+        Args:
+            sample: of any size.
+            generator: on the CPU; what is drawn depends on it alone.
+
+        Returns:
+            Image uint8 (3,h,w) and label uint8 (h,w), both of the size `crop`.
+        """
         image, label, _ = self.viewed(sample, generator)
         return image, label
 
     def viewed(self, sample: Sample, generator: Generator) -> tuple[Tensor, Tensor, View]:
-        """The same, and which part of the sample it is."""
+        """Augment a sample, and tell which part of it is shown.
+
+        Args:
+            sample: of any size.
+            generator: on the CPU; what is drawn depends on it alone.
+
+        Returns:
+            Image uint8 (3,h,w), label uint8 (h,w), and the view of the sample that they are.
+        """
         picture = np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy())
         size = self._size((sample.label.shape[0], sample.label.shape[1]), self._factor(generator))
         label = self._resized_label(sample.label.numpy(), size)
@@ -104,7 +120,14 @@ class Augment(BaseModel):
         return top, left
 
     def varied(self, window: NDArray[np.uint8]) -> bool:
-        """Whether a label crop (h,w) holds two classes, and none holds `max_class_share` of the non-void pixels."""
+        """Whether a crop holds two classes, and none holds `max_class_share` of the non-void pixels.
+
+        Args:
+            window: labels (h,w), uint8.
+
+        Returns:
+            False if the crop is to be drawn again.
+        """
         counts = cv2.calcHist([np.ascontiguousarray(window)], [0], None, [256], [0, 256]).reshape(-1)[:IGNORE_INDEX]
         return bool((counts > 0).sum() > 1 and counts.max() < self.max_class_share * counts.sum())
 

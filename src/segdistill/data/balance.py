@@ -14,9 +14,15 @@ _SAMPLES = 500
 def class_weights(data: SegmentationDataset, exponent: float) -> Tensor | None:
     """Weights (K,) proportional to share^-exponent, scaled so that the mean over labelled pixels is 1.
 
-    share: of the labelled pixels of up to 500 images spread evenly over the data set. exponent 0 gives None (no
-    weights), 0.5 the square root of the inverse frequency, 1 the inverse frequency. A class never seen weighs as much
+    share: of the labelled pixels of up to 500 images spread evenly over the data set. A class never seen weighs as much
     as the rarest one that was.
+
+    Args:
+        data: with labels.
+        exponent: 0 for no weights, 0.5 for the square root of the inverse frequency, 1 for the inverse frequency.
+
+    Returns:
+        Weights (K,), float32; None for exponent 0, or if nothing is labelled.
     """
     if exponent == 0:
         return None

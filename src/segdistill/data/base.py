@@ -27,7 +27,11 @@ class Sample:
 
 
 class SegmentationDataset(ABC):
-    """A map from index to `Sample`; pure: the same index always gives the same sample."""
+    """A map from index to `Sample`; pure: the same index always gives the same sample.
+
+    A subclass in `data/datasets` bears its module's name; its keyword arguments are the options of a recipe's section
+    `data`. It sets `classes` and defines `__len__` and `__getitem__`, which raises `DataError` for what can't be read.
+    """
 
     classes: Classes
 
@@ -38,13 +42,27 @@ class SegmentationDataset(ABC):
     def __getitem__(self, index: int) -> Sample: ...
 
     def name(self, index: int) -> str:
-        """The name of the sample at `index`."""
+        """The name of a sample, without reading it where the data set can.
+
+        Args:
+            index: from 0 to len - 1.
+
+        Returns:
+            The stem of the image's file.
+        """
         return self[index].name
 
 
 @cache
 def label_file(name: str) -> dict[str, Any]:
-    """`data/labels/<name>.yaml` as it stands; see `data.tables`."""
+    """`data/labels/<name>.yaml` as it stands; see `data.tables`.
+
+    Args:
+        name: of the file, without its suffix.
+
+    Returns:
+        The mapping of the file.
+    """
     text = resources.files("segdistill.data").joinpath("labels", f"{name}.yaml").read_text(encoding="utf-8")
     tree: dict[str, Any] = yaml.safe_load(text)
     return tree

@@ -20,30 +20,74 @@ Pixels = NDArray[np.uint8]
 
 
 def colorise(label: Tensor, classes: Classes) -> Pixels:
-    """Class indices (H,W) as RGB uint8 (H,W,3); void is white."""
+    """A label map in its classes' colors; void is white.
+
+    Args:
+        label: class indices or void (H,W).
+        classes: whose colors are taken.
+
+    Returns:
+        RGB uint8 (H,W,3).
+    """
     return palette(classes)[label.cpu().numpy().astype(np.uint8)]
 
 
 def overlay(image: Tensor, label: Tensor, classes: Classes, *, alpha: float = 0.5) -> Pixels:
-    """uint8 (3,H,W) with the class colors over it, `alpha` from 0 (image only) to 1 (colors only)."""
+    """An image with the class colors over it.
+
+    Args:
+        image: uint8 (3,H,W), RGB.
+        label: class indices or void (H,W).
+        classes: whose colors are taken.
+        alpha: from 0 (image only) to 1 (colors only).
+
+    Returns:
+        RGB uint8 (H,W,3).
+    """
     pixels = np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
     return np.asarray(cv2.addWeighted(pixels, 1 - alpha, colorise(label, classes), alpha, 0), np.uint8)
 
 
 def save_mask(path: Path, label: Tensor, classes: Classes) -> None:
-    """Class indices (H,W) as a PNG whose palette shows the class colors; readers get the indices."""
+    """Write class indices as a PNG whose palette shows the class colors; readers get the indices.
+
+    Args:
+        path: of the PNG.
+        label: class indices or void (H,W).
+        classes: whose colors are taken.
+
+    Raises:
+        SegdistillError: the file can't be written.
+    """
     mask = Image.fromarray(label.cpu().numpy().astype(np.uint8), mode="P")
     mask.putpalette(palette(classes).tobytes())
     write_aside(path, lambda aside: mask.save(aside, format="PNG"))
 
 
 def save_picture(path: Path, pixels: Pixels) -> None:
-    """RGB uint8 (H,W,3) as PNG."""
+    """Write a picture as PNG.
+
+    Args:
+        path: of the PNG.
+        pixels: RGB uint8 (H,W,3).
+
+    Raises:
+        SegdistillError: the file can't be written.
+    """
     write_aside(path, lambda aside: Image.fromarray(pixels).save(aside, format="PNG"))
 
 
 def with_legend(pixels: Pixels, label: Tensor, classes: Classes) -> Pixels:
-    """The picture with names and colors of the classes that `label` holds in a strip below."""
+    """A picture with names and colors of the classes that it shows in a strip below.
+
+    Args:
+        pixels: RGB uint8 (H,W,3).
+        label: class indices or void (H,W), whose classes are named.
+        classes: their names and colors.
+
+    Returns:
+        RGB uint8 (H + strip,W,3).
+    """
     present = [index for index in label.unique().tolist() if index < len(classes)]
     size = max(10, pixels.shape[0] // 40)
     font = ImageFont.load_default(size)
@@ -62,7 +106,14 @@ def with_legend(pixels: Pixels, label: Tensor, classes: Classes) -> Pixels:
 
 
 def palette(classes: Classes) -> Pixels:
-    """(256,3): the class colors by index, void white."""
+    """The class colors by label value, void white.
+
+    Args:
+        classes: K of them, at most 255.
+
+    Returns:
+        RGB uint8 (256,3), black from K to 254.
+    """
     colors = np.zeros((256, 3), np.uint8)
     colors[: len(classes)] = classes.colors
     colors[IGNORE_INDEX] = _VOID_COLOR

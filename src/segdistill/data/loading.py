@@ -24,8 +24,9 @@ _ATTEMPTS = 20  # samples that are tried for a position
 
 @dataclass(frozen=True)
 class Batch:
-    """image: uint8 (N,3,H,W) RGB. label: uint8 (N,H,W), 255 is void. names: the N file stems.
+    """N samples of one size.
 
+    image: uint8 (N,3,H,W) RGB. label: uint8 (N,H,W), 255 is void. names: the N file stems.
     unreadable: samples that others took the place of, by their index in the data set, and why. target: what `Targets`
     gives for them, (N,K,h,w), if the stream has such.
     """
@@ -72,7 +73,11 @@ def _order(seed: int, epoch: int, count: int) -> tuple[int, ...]:
 class Stream(Dataset[AugmentedSample]):
     """The endless augmented training sequence: position p gives sample p mod n of epoch p div n, shuffled by epoch.
 
-    targets: what each sample is handed out with, in the same crop.
+    Args:
+        data: n samples.
+        augment: what is done to each.
+        seed: with the position it settles order and augmentation.
+        targets: what each sample is handed out with, in the same crop.
     """
 
     def __init__(self, data: SegmentationDataset, augment: Augment, seed: int, targets: Targets | None = None) -> None:
@@ -82,14 +87,33 @@ class Stream(Dataset[AugmentedSample]):
         return self.taking(self.index(position), position)
 
     def index(self, position: int, attempt: int = 0) -> int:
-        """Which sample stands at the position; after as many that could not be read as `attempt` says, another one."""
+        """Which sample stands at a position.
+
+        Args:
+            position: in the sequence, from 0.
+            attempt: how many samples that were tried for it could not be read; each time another one is taken.
+
+        Returns:
+            Its index in the data set.
+        """
         if attempt:
             return mix(self.seed, position, attempt) % len(self.data)
         epoch, offset = divmod(position, len(self.data))
         return _order(self.seed, epoch, len(self.data))[offset]
 
     def taking(self, index: int, position: int) -> AugmentedSample:
-        """The sample `index`, augmented as the position asks for."""
+        """A sample, augmented as a position asks for.
+
+        Args:
+            index: of the sample in the data set.
+            position: in the sequence.
+
+        Returns:
+            The augmented sample.
+
+        Raises:
+            DataError: it can't be read.
+        """
         sample = self.data[index]
         generator = torch.Generator().manual_seed(mix(self.seed, position))
         image, label, view = self.augment.viewed(sample, generator)
@@ -99,8 +123,11 @@ class Stream(Dataset[AugmentedSample]):
 
 @dataclass(frozen=True)
 class Share:
-    """Which positions of a global batch this process reads: rank `rank` of `world`, in `grad_accumulation`
-    micro-batches."""
+    """Which positions of a global batch this process reads.
+
+    batch_size: samples of an optimizer step, of all processes together. rank, world: of this process, and how many
+    there are. grad_accumulation: micro-batches a step.
+    """
 
     batch_size: int
     rank: int = 0
@@ -113,7 +140,14 @@ class Share:
         return self.batch_size // (self.world * self.grad_accumulation)
 
     def positions(self, step: int) -> list[list[int]]:
-        """The positions of optimiser step `step`, one list a micro-batch."""
+        """The positions of one optimizer step.
+
+        Args:
+            step: from 0.
+
+        Returns:
+            One list a micro-batch, of `micro` positions each.
+        """
         starts = (
             step * self.batch_size + (part * self.world + self.rank) * self.micro
             for part in range(self.grad_accumulation)
@@ -124,9 +158,22 @@ class Share:
 def training_batches(
     stream: Stream, share: Share, *, start: int, stop: int, workers: int, skip: bool = False
 ) -> Iterator[Batch]:
-    """The micro-batches of steps `start` .. `stop` - 1, in order, whatever the number of workers.
+    """The micro-batches of a range of steps, in order, whatever the number of workers.
 
-    skip: replace samples that can't be read, see `Replacing`; else the first of them is raised.
+    Args:
+        stream: the training sequence.
+        share: which positions are read here.
+        start: the first optimizer step.
+        stop: the one behind the last.
+        workers: processes that load; 0 loads here.
+        skip: replace samples that can't be read, see `Replacing`; else the first of them is raised.
+
+    Returns:
+        Batches of `share.micro` samples, `share.grad_accumulation` a step.
+
+    Raises:
+        DataError: while iterated, a sample can't be read.
+        RuntimeError: while iterated, a worker has died.
     """
     plan = [positions for step in range(start, stop) for positions in share.positions(step)]
     loader: DataLoader[Any] = DataLoader(
@@ -144,7 +191,11 @@ def training_batches(
 
 
 class Guarded(Dataset[Any]):
-    """Hands over a sample's error as a value: raised in a worker it would reach people inside a traceback."""
+    """Hands over a sample's error as a value: raised in a worker it would reach people inside a traceback.
+
+    Args:
+        samples: what is loaded.
+    """
 
     def __init__(self, samples: Stream | SegmentationDataset) -> None:
         self.samples = samples
@@ -160,6 +211,9 @@ class Replacing(Dataset[Any]):
     """The stream with another sample in the place of one that can't be read, and why.
 
     Which one depends on seed and position alone, so workers, processes and a resumed run take the same.
+
+    Args:
+        stream: the training sequence.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -184,7 +238,18 @@ class Replacing(Dataset[Any]):
 
 
 def unguarded(values: Iterator[Any]) -> Iterator[Any]:
-    """The values of a loader over `Guarded`; the first error among them is raised."""
+    """The values of a loader over `Guarded` or `Replacing`; the first error among them is raised.
+
+    Args:
+        values: samples or batches, and errors.
+
+    Yields:
+        The samples or batches.
+
+    Raises:
+        SegdistillError: the first error among the values.
+        RuntimeError: a worker has died.
+    """
     value = None
     try:
         for value in values:
@@ -198,13 +263,24 @@ def unguarded(values: Iterator[Any]) -> Iterator[Any]:
 
 
 def worker_init(worker: int) -> None:
-    """Take a worker out of the process group: Ctrl-C is for the run, which needs its workers to save and leave."""
+    """Take a worker out of the process group: Ctrl-C is for the run, which needs its workers to save and leave.
+
+    Args:
+        worker: its number, which torch hands over.
+    """
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
 
 
 def collate(samples: Sequence[Any]) -> Batch | SegdistillError:
-    """Samples of one size, of `Stream` or `Replacing`, as a `Batch`; or the first error among them."""
+    """Samples as a batch.
+
+    Args:
+        samples: of one size, `AugmentedSample`s or errors, as `Stream`, `Guarded` and `Replacing` give them.
+
+    Returns:
+        The batch; or the first error among the samples.
+    """
     good: list[AugmentedSample] = []
     for sample in samples:
         if isinstance(sample, SegdistillError):

@@ -201,7 +201,7 @@ def _look_at_teacher(
     except NonFiniteScoresError as error:
         done.findings.append(Finding("problem", "teacher", str(error)))
         return
-    done.findings.append(agreement.judged(done.teacher))
+    done.findings.append(agreement.check_agreement(done.teacher))
 
 
 def _tasks(recipe: Recipe, splits: Splits, pairing: Pairing | None) -> Iterator[tuple[str, Callable[[], Task]]]:

@@ -44,7 +44,13 @@ class BoundaryScores:
 
 
 class BoundaryCounts:
-    """The integers that `BoundaryScores` are made of; the sum of several processes' is that of all their images."""
+    """The integers that `BoundaryScores` are made of; the sum of several processes' is that of all their images.
+
+    Args:
+        num_classes: K.
+        config: radii, widths and tolerance.
+        device: where the counts are.
+    """
 
     def __init__(self, num_classes: int, config: MetricsConfig, device: torch.device | str = "cpu") -> None:
         self.num_classes, self.config = num_classes, config
@@ -62,7 +68,12 @@ class BoundaryCounts:
         return [self.by_label, self.by_prediction]
 
     def update(self, predicted: Tensor, label: Tensor) -> None:
-        """Add predictions and labels (N,H,W), uint8; images of one size, huge ones row by row."""
+        """Add images of one size; huge ones are worked on in rows.
+
+        Args:
+            predicted: class indices (N,H,W), uint8.
+            label: class indices or void (N,H,W), uint8.
+        """
         height, width = label.shape[-2:]
         diagonal = math.hypot(height, width)
         band = max(1, round(self.config.boundary_ratio * diagonal))
@@ -105,7 +116,14 @@ class BoundaryCounts:
         _count(self.by_prediction, prediction, inside, zone, preds_bands, preds_contour, precise)
 
     def scores(self, absent: Absent = "nan") -> BoundaryScores:
-        """The metrics of everything counted so far."""
+        """The metrics of everything counted so far.
+
+        Args:
+            absent: what a class counts for in the means that occurs nowhere: "nan" leaves it out, "zero" counts 0.
+
+        Returns:
+            Scores in percent.
+        """
         _, bands, both, contour, recalled = _unflag(self.by_label.sum(1))
         preds_bands, preds_contour, precise = _unflag(self.by_prediction.sum(1))
         # By class, of each trimap without those of smaller radius, and of the rest; the first bit of a label is a hit.
@@ -114,7 +132,7 @@ class BoundaryCounts:
         miou = {radius: mean(iou_of(*counts), absent) for radius, counts in zip(self.radii, trimaps, strict=False)}
         body = trimaps[-1] - trimaps[self.radii.index(self.config.edge_radius)]
         iou = both / (bands + preds_bands - both)
-        # 2PR / (P + R) with P = right / said, R = found / contour: 0 / 0 only where neither map has the class's contour
+        # 2PR / (P + R), P = precise / preds_contour, R = recalled / contour: 0 / 0 where neither map has the contour
         precision, recall = precise / preds_contour, recalled / contour
         f1 = 2 * precision * recall / (precision + recall)
         f1 = torch.where((contour + preds_contour > 0) & f1.isnan(), 0.0, f1)

@@ -16,6 +16,10 @@ class Calibration:
 
     Bins are `bins` equal parts of [0,1]; accuracy_b and confidence_b are means over the n_b pixels whose confidence,
     the probability of the predicted class, falls into bin b (Guo et al., arXiv 1706.04599).
+
+    Args:
+        bins: their number.
+        device: where the counts are.
     """
 
     def __init__(self, bins: int, device: torch.device | str = "cpu") -> None:
@@ -24,7 +28,13 @@ class Calibration:
         """Of each bin: wrong pixels, right pixels, sum of confidences in steps of 2^-24."""
 
     def update(self, confidence: Tensor, predicted: Tensor, label: Tensor) -> None:
-        """Add pixels of one shape; confidence in [0,1], predicted and label class indices, labels also void."""
+        """Add pixels; all three of one shape.
+
+        Args:
+            confidence: probability of the predicted class, in [0,1].
+            predicted: class indices.
+            label: class indices or void.
+        """
         for certainty, preds, target in zip(
             *(values.flatten().split(_PIXELS) for values in (confidence, predicted, label)), strict=True
         ):

@@ -19,6 +19,10 @@ class ConfusionMatrix:
     """Counts of (label class, predicted class) over all non-void pixels; integers, so nothing is rounded.
 
     The sum of the counts of several processes is the count of all their images.
+
+    Args:
+        num_classes: K.
+        device: where the counts (K,K), int64, are.
     """
 
     def __init__(self, num_classes: int, device: torch.device | str = "cpu") -> None:
@@ -26,17 +30,44 @@ class ConfusionMatrix:
         self.counts = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
 
     def update(self, predicted: Tensor, label: Tensor) -> None:
-        """Add predictions and labels of one shape; predictions must be classes, labels classes or void."""
+        """Add predictions and labels of one shape.
+
+        Args:
+            predicted: class indices, of any shape.
+            label: class indices or void, of the same shape.
+
+        Raises:
+            DataError: a prediction is no class, or a label neither a class nor void.
+        """
         for preds, target in zip(predicted.flatten().split(_PIXELS), label.flatten().split(_PIXELS), strict=True):
             self.counts += pair_counts(target, preds, self.num_classes)
 
     def scores(self, absent: Absent = "nan") -> Scores:
-        """The metrics of everything counted so far; see `Scores` for absent."""
+        """The metrics of everything counted so far.
+
+        Args:
+            absent: what a class counts for in the means that is neither labelled nor predicted, see `Scores`.
+
+        Returns:
+            Scores in percent.
+        """
         return scores_of(self.counts, absent)
 
 
 def pair_counts(label: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
-    """How often each (label, predicted) occurs: (K,K), void labels left out."""
+    """How often each (label, predicted) occurs, void labels left out.
+
+    Args:
+        label: class indices or void, of any shape.
+        predicted: class indices, of the same shape.
+        num_classes: K.
+
+    Returns:
+        Counts (K,K), int64, labels in rows.
+
+    Raises:
+        DataError: a prediction is no class, or a label neither a class nor void.
+    """
     pairs = label.int() * num_classes + predicted  # void pairs go beyond the others and are cut off
     counts = torch.bincount(pairs.flatten(), minlength=(IGNORE_INDEX + 1) * num_classes)
     cells, void = num_classes**2, IGNORE_INDEX * num_classes
@@ -50,7 +81,15 @@ def pair_counts(label: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
 
 
 def scores_of(matrix: Tensor, absent: Absent = "nan") -> Scores:
-    """The scores of a confusion matrix (K,K) of label (rows) against prediction (columns)."""
+    """The scores of a confusion matrix.
+
+    Args:
+        matrix: counts (K,K), labels in rows, predictions in columns.
+        absent: see `Scores`.
+
+    Returns:
+        Scores in percent.
+    """
     counts = matrix.double()
     hit, labelled, predicted = counts.diag(), counts.sum(1), counts.sum(0)
     iou = iou_of(hit, labelled, predicted)
@@ -68,12 +107,29 @@ def scores_of(matrix: Tensor, absent: Absent = "nan") -> Scores:
 
 
 def iou_of(hit: Tensor, labelled: Tensor, predicted: Tensor) -> Tensor:
-    """Of each class (K,); NaN for one that is neither labelled nor predicted."""
+    """Intersection over union of each class: hit / (labelled + predicted - hit).
+
+    Args:
+        hit: pixels (K,) that are labelled and predicted as the class.
+        labelled: pixels (K,) that are labelled as it.
+        predicted: pixels (K,) that are predicted as it.
+
+    Returns:
+        Shares (K,) in [0,1]; NaN for a class that is neither labelled nor predicted.
+    """
     return hit / (labelled + predicted - hit)
 
 
 def mean(values: Tensor, absent: Absent = "nan") -> float:
-    """The mean over classes (K,) in percent, of those that occur, or with the others as 0."""
+    """The mean over classes in percent.
+
+    Args:
+        values: shares (K,) in [0,1], NaN for classes that don't occur.
+        absent: "nan" leaves those out, "zero" counts them as 0.
+
+    Returns:
+        Percent; NaN if no class occurs.
+    """
     return 100 * float(values.nan_to_num(0).mean() if absent == "zero" else values.nanmean())
 
 

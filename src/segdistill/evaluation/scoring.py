@@ -49,7 +49,13 @@ class Quality:
 
 
 class Counts:
-    """The integers that all scores are made of; those of several processes are added with `sum_over`."""
+    """The integers that all scores are made of; those of several processes are added with `sum_over`.
+
+    Args:
+        num_classes: K.
+        metrics: what is counted.
+        device: where the counts are.
+    """
 
     def __init__(self, num_classes: int, metrics: MetricsConfig, device: torch.device | str = "cpu") -> None:
         self.metrics = metrics
@@ -61,7 +67,14 @@ class Counts:
     def update(
         self, predicted: Tensor, label: Tensor, confidence: Tensor | None = None, other: Tensor | None = None
     ) -> None:
-        """Add images of one size: predictions, labels and the `other` network's predictions (N,H,W)."""
+        """Add images of one size.
+
+        Args:
+            predicted: class indices (N,H,W).
+            label: class indices or void (N,H,W).
+            confidence: probabilities (N,H,W) of the predicted classes, for `metrics.calibration`.
+            other: another network's class indices (N,H,W), for `metrics.agreement`.
+        """
         self.confusion.update(predicted, label)
         if self.boundary is not None:
             self.boundary.update(predicted, label)
@@ -108,12 +121,27 @@ def count(
     on_images: Callable[[int], object] | None = None,
     source: str = "The network",
 ) -> Counts:
-    """Everything that `metrics` asks for, of `network` over `data` (or the `indices` of it), run as `inference` says.
+    """Run a network over a data set and count everything that `metrics` asks for.
 
-    teacher: the network whose classes `metrics.agreement` compares with. batch_size: images of one size that share a
-    pass, fewer if their scores are more than `inference.max_elements`. loader: the caller's own `sample_loader`, in
-    place of one with so many workers. on_images is called with the number of images whenever some are done. source: the
-    network in words, or its file, for the `NonFiniteScoresError` that refuses an image's scores.
+    Args:
+        network: returns `SegOutput`; runs on the device of its parameters, in evaluation mode.
+        data: with labels.
+        inference: how images are run.
+        metrics: what is counted; by default the confusion matrix alone.
+        teacher: the network whose classes `metrics.agreement` compares with.
+        indices: of the samples; all if None.
+        batch_size: images of one size that share a pass, fewer if their scores are more than `inference.max_elements`.
+        workers: processes that load images; 0 loads them here.
+        loader: the caller's own `sample_loader`, in place of `indices` and `workers`.
+        on_images: called with the number of images whenever some are done.
+        source: the network in words, or its file, for the message of an error.
+
+    Returns:
+        The counts; `quality()` makes scores of them.
+
+    Raises:
+        NonFiniteScoresError: the network's or the teacher's scores of an image are NaN or infinite.
+        DataError: an image or mask can't be read, or holds classes beyond the network's.
     """
     device = next(network.parameters()).device
     counts = Counts(len(data.classes), metrics, device)
@@ -122,14 +150,14 @@ def count(
         loader = sample_loader(data, indices, workers)
     for batch in _batches(loader, batch_size, most):
         moved = batch.to(device)
-        found = infer(network, moved.image, inference, confidence=metrics.calibration, names=batch.names, source=source)
+        preds = infer(network, moved.image, inference, confidence=metrics.calibration, names=batch.names, source=source)
         other = None
         if metrics.agreement:
             assert teacher is not None
             compared = infer(teacher, moved.image, inference, names=batch.names, source="The teacher")
             other = compared.classes.to(device)
-        confidence = None if found.confidence is None else found.confidence.to(device)
-        counts.update(found.classes.to(device), moved.label, confidence, other)
+        confidence = None if preds.confidence is None else preds.confidence.to(device)
+        counts.update(preds.classes.to(device), moved.label, confidence, other)
         if on_images is not None:
             on_images(len(batch.names))
     return counts
@@ -138,7 +166,17 @@ def count(
 def sample_loader(
     data: SegmentationDataset, indices: Sequence[int] | None = None, workers: int = 0, *, lasting: bool = False
 ) -> DataLoader[Any]:
-    """Loads samples in order, all or those of the indices. lasting: its workers stay for the next time through."""
+    """A loader of samples in order, one at a time.
+
+    Args:
+        data: the data set.
+        indices: of the samples; all if None.
+        workers: processes that load; 0 loads here.
+        lasting: whether the workers stay for the next time through.
+
+    Returns:
+        A loader of `Sample`s, or of the errors that `unguarded` raises.
+    """
     return DataLoader(
         Guarded(data),
         batch_size=None,

@@ -35,7 +35,10 @@ _NORMALISATIONS = {
 
 @dataclass(frozen=True)
 class Agreement:
-    """images: looked at. miou: of the teacher with the labels, percent. others: what was tried -> mIoU."""
+    """How well a teacher agrees with the labels.
+
+    images: looked at. miou: of the teacher with the labels, percent. others: what was tried -> mIoU, percent.
+    """
 
     images: int
     miou: float
@@ -43,7 +46,16 @@ class Agreement:
 
 
 def agreement(teacher: Teacher, data: SegmentationDataset, indices: Sequence[int]) -> Agreement:
-    """The teacher's mIoU on the samples at `places`, as it is and with each of the usual mistakes undone."""
+    """The teacher's mIoU on a few samples, as it is and with each of the usual mistakes undone.
+
+    Args:
+        teacher: the trained network, its classes those of the data set.
+        data: with labels.
+        indices: of the samples to look at.
+
+    Returns:
+        mIoU in percent, as it is and by mistake.
+    """
     network = teacher.network
     matrix = _confusion(teacher, data, indices)
     miou = matrix.scores().miou
@@ -63,8 +75,15 @@ def agreement(teacher: Teacher, data: SegmentationDataset, indices: Sequence[int
     return Agreement(len(indices), miou, others)
 
 
-def judged(result: Agreement) -> Finding:
-    """What the agreement says."""
+def check_agreement(result: Agreement) -> Finding:
+    """What the agreement means: a problem, a warning or a note.
+
+    Args:
+        result: of `agreement`.
+
+    Returns:
+        The finding, with advice where there is something to do.
+    """
     best = max(result.others, key=lambda name: result.others[name])
     gained = result.others[best] - result.miou
     text = f"The teacher's mIoU on {result.images} images is {result.miou:.1f}"
@@ -96,13 +115,22 @@ def require_better_than_chance(name: str, teacher: Teacher, data: SegmentationDa
 
     Near chance: mIoU below c + 0.05 (1 - c), c the mIoU of guessing. One pass over the images; only a teacher that is
     refused is looked at again for the reason.
+
+    Args:
+        name: for the message.
+        teacher: the trained network, its classes those of the data set.
+        data: with labels.
+
+    Raises:
+        TrainingError: the teacher is near chance.
+        NonFiniteScoresError: its scores of an image are NaN or infinite.
     """
     indices = chosen(len(data), IMAGES)
     matrix = _confusion(teacher, data, indices, f"The teacher {name}")
     guessed, miou = chance(matrix), matrix.scores().miou
     if not miou < guessed + _NEAR * (100 - guessed):  # also where nothing is labelled: NaN
         return
-    likely = judged(agreement(teacher, data, indices))
+    likely = check_agreement(agreement(teacher, data, indices))
     raise TrainingError(
         f"The teacher {name} does hardly better than guessing: mIoU {miou:.1f} on {len(indices)} validation images, "
         f"where guessing by the shares of the classes gives {guessed:.1f}. {likely.text} {likely.advice} Nothing was "
@@ -116,6 +144,12 @@ def chance(matrix: ConfusionMatrix) -> float:
 
     The most common class everywhere: max_k p_k / n. Each pixel's class drawn by the shares, where the expected
     intersection is p_k^2 and the union 2 p_k - p_k^2: mean_k p_k / (2 - p_k). p_k: the n labelled classes' shares.
+
+    Args:
+        matrix: whose labels tell the shares.
+
+    Returns:
+        mIoU in percent; 0 without labels.
     """
     counts = matrix.counts.double().sum(1)
     share = counts[counts > 0] / counts.sum()
@@ -125,7 +159,14 @@ def chance(matrix: ConfusionMatrix) -> float:
 
 
 def best_order(matrix: ConfusionMatrix) -> list[int]:
-    """Teacher class -> class of the data set, one to one: the pairs of the highest IoU first."""
+    """The order of classes in which a teacher agrees best with the labels: the pairs of the highest IoU first.
+
+    Args:
+        matrix: of the data set's classes (rows) against the teacher's (columns).
+
+    Returns:
+        For each of the teacher's K classes one of the data set's, no two the same.
+    """
     counts = matrix.counts.double().cpu()
     iou = (counts / (counts.sum(1, keepdim=True) + counts.sum(0, keepdim=True) - counts)).nan_to_num()
     order: dict[int, int] = {}

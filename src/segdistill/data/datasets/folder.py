@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,24 +65,16 @@ class Folder(FilePairs):
         if not pairs:
             inside = "{split}/" if (root / split).is_dir() else ""
             images, masks = images or f"{inside}images/{{name}}", masks or f"{inside}masks/{{name}}"
-            image_files = find_files(root, images, split, hint="The images of the data set go there.")
-            if "{split}" in images:
-                names = list(image_files)
-            elif listed:
-                names = split_by_lists(image_files, root, listed, split)
-            else:
-                patterns = [val_pattern] if isinstance(val_pattern, str) else val_pattern
-                names = split_by_rule(
-                    list(image_files),
-                    split,
-                    val_every=val_every,
-                    val_fraction=val_fraction,
-                    val_pattern=patterns,
-                    seed=split_seed,
-                )
-            pairs = _with_masks(
-                {name: image_files[name] for name in names}, len(image_files), root, masks, split, labels, partial
+            by_rule = functools.partial(
+                split_by_rule,
+                split=split,
+                val_every=val_every,
+                val_fraction=val_fraction,
+                val_pattern=[val_pattern] if isinstance(val_pattern, str) else val_pattern,
+                seed=split_seed,
             )
+            files, count = _images_of_split(root, images, split, listed, by_rule)
+            pairs = _with_masks(files, count, root, masks, split, labels, partial)
         source = own_table(classes, root, colors)
         table = merge_classes(source, merge or {})
         if mask_colors:
@@ -91,6 +84,24 @@ class Folder(FilePairs):
         else:
             meaning = own_values(table, values=values, void=void or (), unlisted_is_void=unlisted == "void")
         super().__init__(pairs, table.classes, meaning, partial=partial)
+
+
+def _images_of_split(
+    root: Path,
+    template: str,
+    split: str,
+    listed: Mapping[str, Path],
+    by_rule: Callable[[Sequence[str]], list[str]],
+) -> tuple[dict[str, Path], int]:
+    """The image of each name of the split, and how many images fit the template in all."""
+    images = find_files(root, template, split, hint="The images of the data set go there.")
+    if "{split}" in template:
+        names = list(images)
+    elif listed:
+        names = split_by_lists(images, root, listed, split)
+    else:
+        names = by_rule(list(images))
+    return {name: images[name] for name in names}, len(images)
 
 
 def _with_masks(

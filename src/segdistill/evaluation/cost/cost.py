@@ -31,25 +31,50 @@ class Traced:
 
 
 def parameters(network: SegmentationNetwork) -> int:
-    """Parameters that inference uses: all but the auxiliary head's."""
+    """Parameters that inference uses: all but the auxiliary head's.
+
+    Args:
+        network: on any device.
+
+    Returns:
+        Their number.
+    """
     return sum(p.numel() for name, p in network.named_parameters() if network.section_of(name) != "auxiliary")
 
 
 def gflops(network: nn.Module, image: Tensor, convention: Convention = "paper") -> float:
-    """Billions of multiply-adds from one `image` (uint8 1,3,H,W) to class scores of its size; see `macs`.
+    """Billions of multiply-adds from one image to class scores of its size; see `macs`.
 
     The network runs for real: once is little beside the timing that goes with it, and quicker than `trace` if small.
+
+    Args:
+        network: returns `SegOutput`; its mode stays what it was.
+        image: uint8 (1,3,H,W), of which only size and device count.
+        convention: which operations count.
+
+    Returns:
+        10^9 multiply-adds.
     """
     size = (image.shape[-2], image.shape[-1])
     return trace(network, size, image.device, fake=False).macs.total(convention) / 1e9
 
 
 def trace(network: nn.Module, size: Size, device: torch.device, *, fake: bool = True) -> Traced:
-    """Follow one image of `size` (H,W) to its classes. Nothing is computed: the tensors have a shape and no contents.
+    """Follow one image to its classes. Nothing is computed: the tensors have a shape and no contents.
 
-    fake: with False the network runs for real. So does, in any case, one that reads values as it goes (to choose what
-    to do next), which can't run without them, and one that keeps tensors for later images, which must not be left with
-    empty ones.
+    Args:
+        network: returns `SegOutput`; its mode stays what it was.
+        size: (H,W) of the image.
+        device: where the network is.
+        fake: with False the network runs for real. So does, in any case, one that reads values as it goes (to choose
+            what to do next), which can't run without them, and one that keeps tensors for later images, which must not
+            be left with empty ones.
+
+    Returns:
+        Multiply-adds and live bytes, by stage.
+
+    Raises:
+        SegdistillError: the network can't take an image of that size.
     """
     if fake and not getattr(network, "keeps_tensors", False):
         with contextlib.suppress(RuntimeError):
@@ -73,9 +98,17 @@ def _trace(network: nn.Module, size: Size, device: torch.device, *, fake: bool) 
 
 
 def training_bytes(network: nn.Module, size: Size, device: torch.device) -> int | None:
-    """Bytes an image keeps for the backward pass, auxiliary head included; None if that needs real contents.
+    """Bytes an image keeps for the backward pass, auxiliary head included.
 
     Half of what a batch of two keeps: batch norms refuse to train on one value a channel.
+
+    Args:
+        network: its mode stays what it was.
+        size: (H,W) of the image.
+        device: where the network is.
+
+    Returns:
+        Bytes; None if the network can't run without real contents.
     """
     if getattr(network, "keeps_tensors", False):
         return None
@@ -95,7 +128,17 @@ def _contents(fake: bool) -> contextlib.AbstractContextManager[object]:
 
 
 def milliseconds(networks: Sequence[nn.Module], image: Tensor, *, rounds: int = 15, warmup: int = 3) -> list[float]:
-    """Median time of each network from uint8 `image` to classes; they take turns, so a busy machine hits all alike."""
+    """Median time of each network from image to classes; they take turns, so a busy machine hits all alike.
+
+    Args:
+        networks: on the device of the image.
+        image: uint8 (N,3,H,W).
+        rounds: how often each is timed.
+        warmup: how often each runs before.
+
+    Returns:
+        Milliseconds a pass, one number a network.
+    """
     times: list[list[float]] = [[] for _ in networks]
     for turn in range(warmup + rounds):
         for network, measured in zip(networks, times, strict=True):
@@ -109,7 +152,17 @@ def milliseconds(networks: Sequence[nn.Module], image: Tensor, *, rounds: int = 
 
 
 def stage_milliseconds(network: nn.Module, image: Tensor, *, rounds: int = 15, warmup: int = 1) -> dict[str, float]:
-    """Median time of each stage on the way from uint8 `image` to classes, which following them lengthens a little."""
+    """Median time of each stage on the way from image to classes, which following them lengthens a little.
+
+    Args:
+        network: on the device of the image.
+        image: uint8 (N,3,H,W).
+        rounds: how often it is timed.
+        warmup: how often it runs before.
+
+    Returns:
+        Stage -> milliseconds a pass.
+    """
     times: dict[str, list[float]] = {}
     for turn in range(warmup + rounds):
         spent: dict[str, float] = {}
@@ -144,6 +197,10 @@ class _Clock:
 
 
 def wait(device: torch.device) -> None:
-    """Let the device finish what it was given."""
+    """Let the device finish what it was given.
+
+    Args:
+        device: only "cuda" needs it.
+    """
     if device.type == "cuda":
         torch.cuda.synchronize(device)

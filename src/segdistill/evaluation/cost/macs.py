@@ -109,6 +109,9 @@ class MacCounter(TorchDispatchMode):
 
     Our `AdaptiveAveragePool` counts as the pooling it is, though it computes matrix products; our `Resize` counts as a
     bilinear resize even to the size a map has already, as in the published tables, though it then does nothing.
+
+    Args:
+        stages: entered before this, they tell which stage runs.
     """
 
     def __init__(self, stages: Stages) -> None:
@@ -119,7 +122,14 @@ class MacCounter(TorchDispatchMode):
         self._hooks: list[RemovableHandle] = []
 
     def total(self, convention: Convention = "paper") -> int:
-        """Multiply-adds in all."""
+        """Multiply-adds in all.
+
+        Args:
+            convention: which operations count.
+
+        Returns:
+            Their number, a multiply-add counted as 1.
+        """
         return sum(kinds[kind] for kinds in self.counts.values() for kind in CONVENTIONS[convention])
 
     def by_kind(self) -> dict[Kind, int]:

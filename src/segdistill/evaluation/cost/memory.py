@@ -19,6 +19,9 @@ class LiveBytes(TorchDispatchMode):
     Exact for tensors: views and in-place results share what they show, and a tensor counts until its memory is
     released. Not seen: the workspace inside an operation's kernel, the network's weights, an allocator's slack.
     peaks: stage -> most bytes alive while it ran.
+
+    Args:
+        stages: entered before this, they tell which stage runs.
     """
 
     def __init__(self, stages: Stages) -> None:
@@ -58,9 +61,16 @@ class LiveBytes(TorchDispatchMode):
 
 
 def saved_for_backward(network: nn.Module, image: Tensor) -> int:
-    """Bytes that a forward pass on `image` (N,3,H,W) keeps for the backward pass, weights left out.
+    """Bytes that a forward pass keeps for the backward pass, weights left out.
 
     The network's running statistics stay as they are.
+
+    Args:
+        network: in the mode it is to run in.
+        image: pixels (N,3,H,W), float32.
+
+    Returns:
+        Bytes of all N images.
     """
     sizes: dict[int, tuple[Any, int]] = {}  # with the storage, lest another tensor gets its address
 

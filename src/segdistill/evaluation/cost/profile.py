@@ -80,11 +80,30 @@ def measure(
     device: torch.device,
     environment: dict[str, Any],
 ) -> Profile:
-    """Measure `network` on `device`; it is brought there and left there, in the mode (training or not) it was in."""
+    """Measure a network on a device; it is brought there and left there, in the mode (training or not) it was in.
+
+    Args:
+        network: to measure.
+        name: of the network, for the profile.
+        num_classes: K, for the profile.
+        size: (H,W) of the image.
+        convention: which operations count as multiply-adds.
+        latency: whether it is timed.
+        runs: how often it is timed.
+        batch: images a timed pass.
+        device: where it runs.
+        environment: machine and versions, for the profile.
+
+    Returns:
+        The profile.
+
+    Raises:
+        SegdistillError: the network can't take an image of that size.
+    """
     network.to(device)
     traced = trace(network, size, device)
     kinds = CONVENTIONS[convention]
-    macs = {stage: sum(found[kind] for kind in kinds) for stage, found in traced.macs.counts.items()}
+    macs = {stage: sum(counts[kind] for kind in kinds) for stage, counts in traced.macs.counts.items()}
     timed = _time(network, size, runs, batch, device) if latency else _Timed()
     by_kind = traced.macs.by_kind()
     weights = stage_parameters(network)

@@ -18,6 +18,13 @@ def stage_of(network: nn.Module, name: str) -> str:
 
     `backbone.layer1.0.conv1` belongs to `backbone.layer1`, `head.bottleneck.0` to `head`; the network itself to
     `other`. Where a backbone keeps its stages in one sequence of sequences, each of those is a stage.
+
+    Args:
+        network: the whole network.
+        name: of a module of it, as in `named_modules`.
+
+    Returns:
+        The name of the stage.
     """
     parts = name.split(".")
     depth, children = 1, list(network.children())
@@ -35,7 +42,14 @@ def _holds_stages(module: nn.Module) -> bool:
 
 
 def stage_parameters(network: nn.Module) -> dict[str, int]:
-    """Stage -> number of its parameters, in the network's order."""
+    """How many parameters each stage has.
+
+    Args:
+        network: the whole network.
+
+    Returns:
+        Stage -> number of parameters, in the network's order.
+    """
     counts: dict[str, int] = {}
     for name, parameter in network.named_parameters():
         stage = stage_of(network, name.rpartition(".")[0])
@@ -47,7 +61,11 @@ class Stages:
     """While entered, `current` is the stage that runs.
 
     `other` before the network and between its modules (an image's conversion and normalisation), `resize` once the
-    network has returned. on_change(left, entered) is called whenever the stage changes.
+    network has returned.
+
+    Args:
+        network: the whole network.
+        on_change: called with the stage that is left and the one that is entered whenever it changes.
     """
 
     def __init__(self, network: nn.Module, on_change: Callable[[str, str], None] | None = None) -> None:

@@ -46,61 +46,75 @@ def largest(logits: Tensor, size: tuple[int, int], *, align_corners: bool = Fals
     work = torch.stack([cells.float().mean() * most for cells, most in groups]).sum()
     if not work <= _WORTH * max(len(logits), _SEVERAL):
         return None
-    places = torch.arange(len(logits), 0, -1, dtype=torch.int16, device=logits.device)[:, None, None]
-    alone = len(logits) - (able * places).amax(0)
-    across = alone.to(index_type(len(logits))).index_select(1, columns.low.to(logits.device))
-    found = across.index_select(0, rows.low.to(logits.device))  # whole rows are copied
+    # Every pixel first gets the lowest able class of its cell, by numbers that fall with the class: right where it is
+    # the only one. Of classes 0 1 2 with 1 and 2 able the numbers are 0 2 1, and the class is 3 - 2 = 1.
+    numbers = torch.arange(len(logits), 0, -1, dtype=torch.int16, device=logits.device)[:, None, None]
+    lowest = len(logits) - (able * numbers).amax(0)
+    across = lowest.to(index_type(len(logits))).index_select(1, columns.low.to(logits.device))
+    winners = across.index_select(0, rows.low.to(logits.device))  # whole rows are copied
     for cells, most in groups:
         chosen = cells.flatten().nonzero()[:, 0]
-        _contest(found, logits.flatten(1), able.flatten(1), chosen, most, rows, columns)
-    return found
+        _contest(winners, logits.flatten(1), able.flatten(1), chosen, most, rows, columns)
+    return winners
 
 
 def index_type(classes: int) -> torch.dtype:
-    """The smallest type that holds class indices and the ignore index."""
+    """The smallest type that holds class indices and the ignore index.
+
+    Args:
+        classes: their number K.
+
+    Returns:
+        uint8, or int64 from 256 classes on.
+    """
     return torch.uint8 if classes < 256 else torch.int64
 
 
 class _Axis:
-    """For each of `target` places its cell `low`; for each cell the places in it and their weights.
+    """For each of `target` positions its cell `low` (target,); for each cell the positions in it and their weights.
 
-    The first place of a cell is repeated up to the number that the largest has; `held` tells which cells have any.
+    positions, rest: (source,P) for the P positions of the largest cell; smaller ones repeat their first. held:
+    (source,), which cells have any.
     """
+
+    # 2 positions are resized to 4, which lie in the cells low = 0 0 0 1:
+    #     positions = 0 1 2    rest = 0   .25 .75    cell 1 has position 3 alone and repeats it: it is written three
+    #                 3 3 3           .25 .25 .25    times, each time with the same class
 
     def __init__(self, source: int, target: int, align_corners: bool) -> None:
         self.low, _, rest = linear_taps(source, target, align_corners=align_corners)
         count = torch.bincount(self.low, minlength=source)
         first = count.cumsum(0) - count
-        at = torch.arange(int(count.max()))
+        offset = torch.arange(int(count.max()))
         self.held = count > 0
-        self.places = (first[:, None] + at * (at < count[:, None])).clamp_max(target - 1)
-        self.rest = rest[self.places].float()
+        self.positions = (first[:, None] + offset * (offset < count[:, None])).clamp_max(target - 1)
+        self.rest = rest[self.positions].float()
 
 
 def _over_corners(maps: Tensor, of: Callable[..., Tensor]) -> Tensor:
     """`of` the maps (K,h,w) at the four corners of every cell; the last cells have no further corners."""
     rows = maps.clone(memory_format=torch.contiguous_format)
     of(maps[:, :-1], maps[:, 1:], out=rows[:, :-1])
-    found = rows.clone()
-    of(rows[..., :-1], rows[..., 1:], out=found[..., :-1])
-    return found
+    both = rows.clone()
+    of(rows[..., :-1], rows[..., 1:], out=both[..., :-1])
+    return both
 
 
 def _contest(
-    found: Tensor, logits: Tensor, able: Tensor, cells: Tensor, most: int, rows: _Axis, columns: _Axis
+    winners: Tensor, logits: Tensor, able: Tensor, cells: Tensor, most: int, rows: _Axis, columns: _Axis
 ) -> None:
-    """Write the classes of the pixels of `cells` to `found` (H,W): of those that are `able` (K,h*w), at most `most`."""
-    tall, wide = rows.places.shape[1], columns.places.shape[1]
-    device, width, last = found.device, len(columns.rest), len(able)
+    """Write the classes of the pixels of `cells` to `winners` (H,W): of those `able` (K,h*w), at most `most`."""
+    tall, wide = rows.positions.shape[1], columns.positions.shape[1]
+    device, width, last = winners.device, len(columns.rest), len(able)
     height = len(rows.rest)
     numbers = torch.arange(last, 0, -1, dtype=torch.int32, device=device)
     # Of K classes `most` are gathered a cell: of K = 4 with classes 1 and 3 able and most = 2, a cell's corners become
     # scores (2, 4), interpolated to (2, tall, wide); a class that only fills up gets the lowest score there is.
-    for some in cells.split(max(1, _CACHED // (tall * wide * most))):
+    for chunk in cells.split(max(1, _CACHED // (tall * wide * most))):
         # The able ones come first, in ascending order: of equal scores the first is the lowest class.
-        wins = able[:, some].T
+        wins = able[:, chunk].T
         classes = torch.where(wins, numbers + last, numbers).topk(most)[1]
-        y, x = some // width, some % width
+        y, x = chunk // width, chunk % width
         right, lower = (x + 1).clamp_max(width - 1), (y + 1).clamp_max(height - 1)
         corners = [(row * width + column)[:, None] for row in (y, lower) for column in (x, right)]
         lowest = torch.finfo(logits.dtype).min
@@ -111,9 +125,9 @@ def _contest(
         across, down = columns.rest[x].to(device), rows.rest[y].to(device)[:, :, None]
         top, bottom = (torch.lerp(scores[i], scores[i + 1], across)[:, :, None] for i in (0, 2))
         winner = _first_largest(torch.lerp(top, bottom, down))
-        won = classes.gather(1, winner.flatten(1)).view_as(winner).to(found.dtype)
-        places = rows.places[y][:, :, None] * found.shape[1] + columns.places[x][:, None]
-        found.put_(places.to(device), won)
+        won = classes.gather(1, winner.flatten(1)).view_as(winner).to(winners.dtype)
+        pixels = rows.positions[y][:, :, None] * winners.shape[1] + columns.positions[x][:, None]
+        winners.put_(pixels.to(device), won)
 
 
 def _first_largest(scores: Tensor) -> Tensor:

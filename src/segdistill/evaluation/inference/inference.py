@@ -45,9 +45,14 @@ def predict_scores(network: nn.Module, image: Tensor, names: Sequence[str], sour
 
 @torch.no_grad()
 def predict_classes(network: nn.Module, image: Tensor) -> Tensor:
-    """Class indices (N,H,W), int64, of `image` (uint8 N,3,H,W), whole, in torch's own operations: what costs count.
+    """Class indices of whole images in torch's own operations: what costs count. A NaN counts as the largest score.
 
-    Nothing is checked: a NaN counts as the largest score.
+    Args:
+        network: returns `SegOutput`.
+        image: uint8 (N,3,H,W).
+
+    Returns:
+        Class indices (N,H,W), int64.
     """
     network.eval()
     output: SegOutput = network(as_input(image))
@@ -96,38 +101,41 @@ def infer(
     """
     network.eval()
     n, _, height, width = image.shape
-    classes, sure = None, None
+    classes, probabilities = None, None
     names = names or [f"number {i + 1}" for i in range(n)]
     for i, left, right, paths in _paths(network, image, config, names, source):
-        for top, found, certain in _classes(paths, (height, right - left), config, confidence):
+        for top, preds, probability in _classes(paths, (height, right - left), config, confidence):
             if classes is None:
-                classes = torch.empty(n, height, width, dtype=found.dtype, device=found.device)
-                sure = torch.empty(n, height, width, device=found.device) if confidence else None
-            place = i, slice(top, top + len(found)), slice(left, right)
-            classes[place] = found
-            if sure is not None and certain is not None:
-                sure[place] = certain
-            on_pixels(found.numel())
+                classes = torch.empty(n, height, width, dtype=preds.dtype, device=preds.device)
+                probabilities = torch.empty(n, height, width, device=preds.device) if confidence else None
+            region = i, slice(top, top + len(preds)), slice(left, right)
+            classes[region] = preds
+            if probabilities is not None and probability is not None:
+                probabilities[region] = probability
+            on_pixels(preds.numel())
     assert classes is not None
-    return Predicted(classes, sure)
+    return Predicted(classes, probabilities)
 
 
 def _classes(
     paths: list[_Path], size: Size, config: InferenceConfig, confidence: bool
 ) -> Iterator[tuple[int, Tensor, Tensor | None]]:
-    """Classes of the rows from a top row on, (R,W), and how sure they are, if asked for; `size` is what paths give."""
+    """(top row, classes (R,W) of the rows from it on, their probabilities (R,W) if asked for), strip by strip.
+
+    `size` (H,W) is what the paths give.
+    """
     if len(paths) == 1 and paths[0].direct is not None and not confidence:
-        found = largest(paths[0].direct, size, align_corners=config.align_corners)
-        if found is not None:
-            yield 0, found, None
+        classes = largest(paths[0].direct, size, align_corners=config.align_corners)
+        if classes is not None:
+            yield 0, classes, None
             return
     for strip in _strips(paths, size, config):
         best = strip.scores.amax(1)
         below = strip.scores - best[:, None]
-        sure = None
+        probability = None
         if confidence:  # softmax at its largest is 1 / sum of exp(x - max)
-            sure = best if strip.probable else 1 / below.exp().sum(1)
-        yield strip.top, _zeros(below).to(index_type(below.shape[1])), sure
+            probability = best if strip.probable else 1 / below.exp().sum(1)
+        yield strip.top, _zeros(below).to(index_type(below.shape[1])), probability
 
 
 def _zeros(below: Tensor) -> Tensor:
@@ -190,6 +198,8 @@ class _Path:
 
     def strip(self, top: int, bottom: int) -> Tensor:
         """Scores (R,K,W) of the image's rows `top` .. `bottom` - 1."""
+        # Two steps, as 4 rows -> 8 -> 12 for the image's rows 6 and 7: backwards, those two read rows 3 to 5 of the 8,
+        # which read rows 1 to 3 of the 4. Only these are asked of the view; forwards they become 3 rows, then 2.
         lifts = []
         first, last = top, bottom
         steps = [self.view.height, *self.heights]

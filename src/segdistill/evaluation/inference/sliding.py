@@ -16,9 +16,15 @@ _WIDE = 4  # windows: a panel is no narrower, as those that two panels share go 
 
 
 def window_starts(length: int, crop: int, stride: int) -> list[int]:
-    """Where windows of `crop` pixels start along an axis: every `stride` pixels, the last moved back inside.
+    """Where windows start along an axis: every `stride` pixels, the last moved back inside.
 
-    One window, at 0, if the axis is no longer than it.
+    Args:
+        length: of the axis, in pixels.
+        crop: length of a window, in pixels.
+        stride: from one start to the next, in pixels.
+
+    Returns:
+        First pixels of the windows, ascending; just 0 if the axis is no longer than a window.
     """
     count = max(length - crop + stride - 1, 0) // stride + 1
     return [max(min(i * stride, length - crop), 0) for i in range(count)]
@@ -29,6 +35,15 @@ def panels(views: Sequence[View], scores_of: Callable[[Tensor], Tensor], width: 
 
     As many as it takes that the windows of all views that are held at a time have no more than `config.max_elements`
     logits; but a panel is never narrower than a few windows.
+
+    Args:
+        views: of one image.
+        scores_of: windows (B,3,h,w) -> logits (B,K,..); it is asked once, for the size of the logits.
+        width: of the image, in pixels.
+        config: the protocol.
+
+    Returns:
+        The number of panels, 1 at least.
     """
     widest = max(views, key=lambda view: view.size[1])
     crop, (down, right) = _window(widest.size, config), config.window_stride
@@ -40,11 +55,27 @@ def panels(views: Sequence[View], scores_of: Callable[[Tensor], Tensor], width: 
 
 
 class SlidingScores:
-    """Scores of columns `left` .. `right` - 1 of a view of one image, averaged over the windows that cover a pixel.
+    """Scores of columns of a view of one image, averaged over the windows that cover a pixel.
 
-    Rows are asked for in order. scores_of: windows (B,3,h,w) -> logits (B,K,..). Held are the logits, as they leave the
-    network, of windows that cover the rows asked for, and no more than `config.max_elements` scores of pixels.
+    Rows are asked for in order. Held are the logits, as they leave the network, of windows that cover the rows asked
+    for, and no more than `config.max_elements` scores of pixels. The plain twin adds all windows' upsampled logits in
+    one map of the view's size and divides by how many cover each pixel.
+
+    Args:
+        view: of one image.
+        scores_of: windows (B,3,h,w) -> logits (B,K,..).
+        config: the protocol.
+        left: the first column.
+        right: the column behind the last.
     """
+
+    # A view of 10 rows, windows of 4 rows every 3: their tops are 0, 3 and 6. Rows 0 .. 4 are asked for, then 5 .. 9:
+    #     rows        0 1 2 3 4 5 6 7 8 9
+    #     top 0       x x x x                    run for rows 0 .. 4, let go before row 5
+    #     top 3             x x x x              run for rows 0 .. 4, still held for rows 5 and 6
+    #     top 6                   x x x x        run for rows 5 .. 9
+    #     shares      1 1 1 ½ 1 1 ½ 1 1 1        of the sums of the windows: rows 3 and 6 have two
+    # Row 5 is no other window's, so its scores are made at once with rows 0 .. 4 if they fit.
 
     def __init__(
         self, view: View, scores_of: Callable[[Tensor], Tensor], config: InferenceConfig, left: int, right: int
@@ -104,6 +135,8 @@ class SlidingScores:
             rows = logits[:, first:last].transpose(0, 1)
         else:
             align = self._config.align_corners
+            # A window's 2 rows of logits make 4 of pixels. If 0 and 1 are asked for, they alone are made, by taps:
+            # row 0 is row 0 of the logits, row 1 is 3/4 of that and 1/4 of the other.
             part = taps(logits.shape[1], self._crop[0], first, last, align_corners=align)
             rows = part.of(logits[:, part.start : part.stop].transpose(0, 1), 0)
         return resize(rows[None], (rows.shape[1], self._crop[1]), align_corners=self._config.align_corners)[0]

@@ -14,7 +14,15 @@ Size = tuple[int, int]
 
 
 def view_sizes(size: Size, config: InferenceConfig) -> list[Size]:
-    """The size (H,W) of the image of `size` at each of the scales."""
+    """The size of an image at each of the scales.
+
+    Args:
+        size: (H,W) of the image.
+        config: the protocol; `fit` and `scales` count.
+
+    Returns:
+        (H,W) of each view, rounded, one pixel a side at least.
+    """
     sizes = []
     for scale in config.scales:
         factor = scale
@@ -26,13 +34,21 @@ def view_sizes(size: Size, config: InferenceConfig) -> list[Size]:
 
 
 class View:
-    """Images (uint8 N,3,H,W) at `size`, mirrored or not, as a network's input: float32 in [0,1]."""
+    """Images at another size, mirrored or not, as a network's input: float32 in [0,1].
+
+    Args:
+        image: uint8 (N,3,H,W).
+        size: (h,w) of the view.
+        mirrored: whether left and right are exchanged.
+        config: the protocol; `align_images` counts.
+    """
 
     def __init__(self, image: Tensor, size: Size, mirrored: bool, config: InferenceConfig) -> None:
         self.size, self.mirrored = size, mirrored
         self._image, self._align_corners = image, config.align_images
 
     def whole(self) -> Tensor:
+        """All of the view (N,3,h,w)."""
         pixels = as_input(self._image)
         if pixels.shape[-2:] != self.size:
             resized = F.interpolate(pixels, self.size, mode="bilinear", align_corners=self._align_corners)
@@ -40,8 +56,19 @@ class View:
         return pixels.flip(-1) if self.mirrored else pixels
 
     def window(self, top: int, left: int, size: Size) -> Tensor:
-        """The part of `whole` of `size` from (top, left) on; nothing else of it is made."""
+        """A part of the view; nothing else of it is made. Its plain twin cuts the part out of `whole`.
+
+        Args:
+            top: the first row.
+            left: the first column.
+            size: (h,w) of the part.
+
+        Returns:
+            Pixels (N,3,h,w).
+        """
         height, width = size
+        # Columns 1 .. 3 of a mirrored view of 8 columns are columns 6, 5, 4 of the view that is not: its columns
+        # 4 .. 6 are cut out and turned.
         if self.mirrored:
             left = self.size[1] - left - width
         image = self._image
