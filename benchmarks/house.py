@@ -141,9 +141,9 @@ class House:
         return [Length(self.place(name, 1), len(text.splitlines())) for name, text in self.texts.items()]
 
     def function_lengths(self) -> list[Length]:
-        """Lines of every function, its nested ones included, from `def` to its end."""
+        """Lines of every function from `def` to its end, nested ones included, its docstring left out."""
         return [
-            Length(self.place(name, node.lineno), (node.end_lineno or node.lineno) - node.lineno + 1)
+            Length(self.place(name, node.lineno), (node.end_lineno or node.lineno) - node.lineno + 1 - _described(node))
             for name, tree in self.trees.items()
             for node in ast.walk(tree)
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
@@ -201,6 +201,14 @@ class House:
         lines = enumerate(self.texts[name].splitlines(), 1)
         folded = ((number, " ".join(text.split())) for number, text in lines if number not in dropped)
         return [(number, text) for number, text in folded if any(map(str.isalnum, text)) and not text.startswith("#")]
+
+
+def _described(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How many lines of a function are its docstring."""
+    first = node.body[0]
+    if ast.get_docstring(node, clean=False) is None:
+        return 0
+    return (first.end_lineno or first.lineno) - first.lineno + 1
 
 
 def circles(edges: set[tuple[str, str]]) -> list[list[str]]:

@@ -59,7 +59,7 @@ def report(
         The file and what is in it.
 
     Raises:
-        DataError: There is no study in the folder, or no image of that name.
+        DataError: There is not a study in the folder, or no image of that name.
         RecipeError: A part is wrong.
     """
     subject = open_subject(folder)

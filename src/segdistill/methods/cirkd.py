@@ -142,7 +142,7 @@ class CIRKD(Method):
         rows_s, rows_t = unit_pixels(f_s), unit_pixels(f_t)
         known = valid.flatten(1)
         keys = [ranks.gather(x) if self.across_ranks else x for x in (rows_s, rows_t, known)]
-        taught = known.flatten().to(rows_s.dtype)
+        counted = known.flatten().to(rows_s.dtype)
         group = keys[2].any(1).to(rows_s.dtype)
         return relation_divergence(
             rows_s.flatten(0, 1),
@@ -150,7 +150,7 @@ class CIRKD(Method):
             rows_t.flatten(0, 1),
             keys[1],
             tau=self.tau,
-            row_weight=taught / (ranks.mean_count(taught.sum()) if self.across_ranks else taught.sum().clamp_min(1)),
+            row_weight=counted / (ranks.mean_count(counted.sum()) if self.across_ranks else counted.sum().clamp_min(1)),
             group_weight=group / group.sum().clamp_min(1),
             valid=None if self.as_published else keys[2],
         )

@@ -105,13 +105,13 @@ class CIRKDv2(CIRKD):
         f_t, _ = pooled(f_t, counted, 4)
         x_s = F.normalize((self.channel_head(f_s, valid) * valid).flatten(2), dim=2)
         x_t = F.normalize((f_t * valid).flatten(2), dim=2)
-        taught = valid.flatten(1).any(1).to(x_s.dtype)  # (N,): images that are not all void
-        share = taught / ranks.mean_count(taught.sum())
+        labelled_images = valid.flatten(1).any(1).to(x_s.dtype)  # (N,): images that are not all void
+        share = labelled_images / ranks.mean_count(labelled_images.sum())
         # Channels of an image that is all void are filed by nobody, so they are offered last.
-        keys = self.channels(x_t, taught, file=self.training)[None]
+        keys = self.channels(x_t, labelled_images, file=self.training)[None]
         row_weight = (share / x_s.shape[1]).repeat_interleave(x_s.shape[1])
         rows_s, rows_t = x_s.flatten(0, 1), x_t.flatten(0, 1)
-        others = [ranks.gather(x) if self.across_ranks else x for x in (x_s, x_t, taught)]
+        others = [ranks.gather(x) if self.across_ranks else x for x in (x_s, x_t, labelled_images)]
         zero = f_s.new_zeros(())
         return {
             "channel_minibatch": relation_divergence(
@@ -173,11 +173,11 @@ class ChannelMemory(nn.Module):
         self.queue = Queue(1, size, 1, precision)
         self.chance = Chance()
 
-    def forward(self, x: Tensor, taught: Tensor, *, file: bool) -> Tensor:
-        """Keys (m,d), drawn after filing some of the channels x (N,C,d) of the images that are `taught` (N,)."""
+    def forward(self, x: Tensor, labelled_images: Tensor, *, file: bool) -> Tensor:
+        """Keys (m,d), drawn after filing some of the channels x (N,C,d) of the `labelled_images` (N,)."""
         self._prepare(x)
         if file:
-            self._push(x.detach(), taught)
+            self._push(x.detach(), labelled_images)
         return self.queue.sample(self.chance.choice(self.queue.rows.shape[1], self.keys), x)
 
     def _prepare(self, x: Tensor) -> None:
@@ -193,12 +193,12 @@ class ChannelMemory(nn.Module):
             )
 
     @torch.no_grad()
-    def _push(self, x: Tensor, taught: Tensor) -> None:
+    def _push(self, x: Tensor, labelled_images: Tensor) -> None:
         rank, number = ranks.world()
         n, channels = x.shape[:2]
         order = self.chance.choice(number * n * channels, number * n * channels).to(x.device)
         # Channels of all-void images go last and are not counted.
-        everyone = ranks.gather(taught).repeat_interleave(channels) > 0
+        everyone = ranks.gather(labelled_images).repeat_interleave(channels) > 0
         order = order[(~everyone[order]).long().argsort(stable=True)][: self.per_step]
         mine = (order // channels >= rank * n) & (order // channels < (rank + 1) * n)
         local = x.flatten(0, 1)[(order - rank * n * channels).clamp(0, n * channels - 1)]

@@ -18,7 +18,7 @@ class MGD(Method):
     L = weight / N * sum over n, channels, positions of (generator(mask * align(f_s)) - f_t)^2,  f_t (N,C_t,h,w)
     mask (N,1,h,w) is 0 with probability `masked` and drawn at every step; align is a learned 1x1 convolution with bias,
     there only if C_s != C_t; generator is 3x3 convolution, ReLU, 3x3 convolution at C_t channels (18 C_t^2 weights and
-    as much computation as a decoder: the dear part). Void positions are hidden from the generator and left out of the
+    as much computation as a decoder: the costly part). Void positions are hidden from the generator and left out of the
     sum. Grids that differ meet on the finer one. Classes may differ.
 
     source: "features" (the last backbone stage) or "embedding". masked: share of positions hidden. weight: of the term;

@@ -66,7 +66,7 @@ def open_subject(folder: str | Path) -> Subject:
         The study with its folder.
 
     Raises:
-        DataError: There is no study in it; the error says what there is, and what to do.
+        DataError: There is not a study in it; the error says what there is, and what to do.
     """
     path = Path(folder)
     if (path / STUDY_FILE).is_file():
