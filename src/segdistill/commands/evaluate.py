@@ -68,6 +68,19 @@ def evaluate(
 
     Keys of the recipe's section `metrics` may stand alone, as `boundary=False` or "agreement=true". Several processes
     (torchrun) share the images; every image is counted once.
+
+    Args:
+        weights: a run folder or a weight file.
+        parts: recipe files, fragments and "key=value" over the run's own recipe.
+        split: of the data set; not every one has labels for "test".
+        quiet: show no progress.
+        overrides: keys of the recipe or of `metrics`.
+
+    Returns:
+        The scores, and how they were made.
+
+    Raises:
+        SegdistillError: weights, recipe or data can't be read or don't fit together, or scores are not finite.
     """
     model = open_model(weights)
     folder = RunFolder(model.path.parent)
