@@ -177,6 +177,8 @@ def test_a_method_without_labels_trains_on_unlabelled_images(tmp_path: Path) -> 
     done = segdistill.distill(
         *recipe, "kd", out=tmp_path / "run", quiet=True, baseline="none", teacher={"weights": str(teacher.folder)}
     )
+    assert done.study.outcomes == ()
+    assert "No validation image has a label" in (done.folder / "table.md").read_text(encoding="utf-8")
     lines = (done.folder / "metrics.jsonl").read_text()
     assert '"kd' in lines
     assert "NaN" not in lines

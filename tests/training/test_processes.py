@@ -180,7 +180,7 @@ def test_training_by_two_processes_equals_that_by_one(kind: str, both: list[dict
 
 
 def test_micro_batches_equal_the_batch() -> None:
-    one, parts = _distil(0, "logits"), _distil(0, "logits", grad_accumulation=2)
+    one, parts = _distil(0, "logits"), _distil(0, "logits", accumulate=2)
     assert [(*a, *b) for a, b in zip(parts["names"][::2], parts["names"][1::2], strict=True)] == one["names"]
     for name, value in one["state"].items():
         torch.testing.assert_close(parts["state"][name], value, rtol=1e-5, atol=1e-5)

@@ -113,7 +113,7 @@ def test_a_lower_rate_since_the_checkpoint_is_the_cure_of_weights_that_grow(data
 def test_a_lower_rate_is_no_cure_of_a_division_by_zero(data: Path) -> None:
     step = segdistill.replay(stopped(data, "seed=1")).step
     assert step > 2
-    run = stopped(data, "seed=1", f"checkpoint_every={step - 2}", out="again")
+    run = stopped(data, "seed=1", f"checkpoint_every={step - 2}", run="again")
     done = segdistill.replay(run)
     assert done.step == step
     assert not done.trials[-1].finite

@@ -68,14 +68,23 @@ def evaluate(
 
     Keys of the recipe's section `metrics` may stand alone, as `boundary=False` or "agreement=true". Several processes
     (torchrun) share the images; every image is counted once.
+
+    Args:
+        weights: a run folder or a weight file.
+        parts: recipe files, fragments and "key=value" over the run's own recipe.
+        split: of the data set; not every one has labels for "test".
+        quiet: show no progress.
+        overrides: keys of the recipe or of `metrics`.
+
+    Returns:
+        The scores, and how they were made.
+
+    Raises:
+        SegdistillError: weights, recipe or data can't be read or don't fit together, or scores are not finite.
     """
     model = open_model(weights)
     folder = RunFolder(model.path.parent)
-    parts = tuple(_metrics_key(part) for part in parts)
-    short = {key: overrides.pop(key) for key in list(overrides) if key in MetricsConfig.model_fields}
-    if short:
-        overrides["metrics"] = {**overrides.get("metrics", {}), **short}
-    recipe = load_recipe(*([folder.recipe] if folder.recipe.is_file() else []), *parts, **overrides)
+    recipe = _recipe_of(folder, parts, overrides)
     dataset = create_dataset(recipe.data, split)
     require_same_classes(model, dataset.classes)
     device = own_device()
@@ -98,6 +107,15 @@ def evaluate(
         )
     quality = counts.sum_over(total).quality()
     return Evaluated(model.path, split, len(dataset), dataset.classes.names, quality, recipe.inference, recipe.metrics)
+
+
+def _recipe_of(folder: RunFolder, parts: tuple[str | Path, ...], overrides: dict[str, Any]) -> Recipe:
+    """The run's own recipe, if it has one, with parts and overrides over it; keys of `metrics` may stand alone."""
+    words = tuple(_metrics_key(part) for part in parts)
+    short = {key: overrides.pop(key) for key in list(overrides) if key in MetricsConfig.model_fields}
+    if short:
+        overrides["metrics"] = {**overrides.get("metrics", {}), **short}
+    return load_recipe(*([folder.recipe] if folder.recipe.is_file() else []), *words, **overrides)
 
 
 def _metrics_key(part: str | Path) -> str | Path:

@@ -15,8 +15,17 @@ from segdistill.recipe.published_rows import PublishedRow, measured, published_r
 
 
 def available(what: str | None = None) -> dict[str, dict[str, Any]]:
-    """Networks, heads, methods, data sets and recipe fragments by name, with a line on each, and the published rows
-    with all that is known of them; all or the kind `what`. "recipes" are fragments and published rows.
+    """What a recipe can name, with a line on each, and the published rows with all that is known of them.
+
+    Args:
+        what: "networks", "heads", "methods", "datasets", "recipes" (fragments and published rows) or "published"; None
+            for all.
+
+    Returns:
+        Kind -> name -> a line on it, or the row.
+
+    Raises:
+        RecipeError: there is no such kind.
     """
     kinds: dict[str, dict[str, Any]] = {
         "networks": {

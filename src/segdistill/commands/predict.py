@@ -21,9 +21,21 @@ def predict(
 ) -> Iterable[Prediction]:
     """Write a mask (palette PNG of class indices) and an overlay for every image file, or image of a folder.
 
-    weights: a run folder or a weight file. alpha: strength of the colors in the overlay. legend: names
-    of the classes below it. parts: recipe parts that say
-    how images are run, as "inference.flip=true", over the run's own. Works as it is iterated.
+    Works as it is iterated.
+
+    Args:
+        weights: a run folder or a weight file.
+        inputs: image files and folders of them.
+        out: the folder that masks and overlays are written to.
+        alpha: strength of the colors in the overlay, from 0 to 1.
+        legend: whether the names of the classes stand below it.
+        parts: recipe parts that say how images are run, as "inference.flip=true", over the run's own.
+
+    Returns:
+        What was written for each image.
+
+    Raises:
+        SegdistillError: weights or an image can't be read, scores are not finite, or a file can't be written.
     """
     model = open_model(weights)
     recipe_file = RunFolder(model.path.parent).recipe

@@ -57,11 +57,24 @@ def prepare(
     quiet: bool = False,
     **options: Any,
 ) -> Prepared:
-    """Unpack the published archives in the folder `archives` into `root`, convert masks, check the counts.
+    """Unpack published archives, convert masks, check the counts.
 
-    dataset: a name of `segdistill list datasets`. out: where converted masks go, if not into the root. options: those
-    of the data set, as in a recipe's `data`. What is there already is not made again: an interrupted call goes on
-    where it stopped. Errors: an archive or mask that is broken or not safe; what is only missing is in the result.
+    What is there already is not made again: an interrupted call goes on where it stopped.
+
+    Args:
+        dataset: a name of `segdistill list datasets`.
+        root: the folder of the data set.
+        archives: the folder of the archives, which are unpacked into the root; None if they are already.
+        out: where converted masks go, if not into the root.
+        quiet: show no progress.
+        options: those of the data set, as in a recipe's `data`.
+
+    Returns:
+        What was done, and what is missing.
+
+    Raises:
+        DataError: an archive or mask is broken or not safe; what is only missing is in the result.
+        Interrupted: by Ctrl-C.
     """
     pick(DATASETS, SegmentationDataset, dataset, "data set")
     preparation = pick("segdistill.preparation", Preparation, dataset, "data set to prepare")()

@@ -38,8 +38,19 @@ def submit(
 ) -> Submitted:
     """Predict the test images and write `<out>.zip` for the test server of a data set: its ids, names and folders.
 
-    server: cityscapes, ade20k, voc or pascal_context. images: files and folders, which are searched in depth. parts:
-    recipe parts that say how images are run, over the run's own. `out` keeps the maps: stopped, the same call goes on.
+    Args:
+        weights: a run folder or a weight file.
+        server: cityscapes, ade20k, voc or pascal_context.
+        images: files and folders, which are searched in depth.
+        out: the folder that keeps the maps: stopped, the same call goes on.
+        parts: recipe parts that say how images are run, over the run's own.
+        quiet: show no progress.
+
+    Returns:
+        The zip, and what its server would refuse.
+
+    Raises:
+        SegdistillError: weights or an image can't be read, or `out` holds maps of another network.
     """
     model = open_model(weights)
     recipe_file = RunFolder(model.path.parent).recipe
@@ -57,8 +68,8 @@ def submit(
     with counting(f"submit to {server}", len(pending), quiet=quiet) as done:
         for file in pending:
             image = read_image(file)[None].to(own_device())
-            found = infer(network, image, inference, names=(str(file),), source=str(model.path))
-            submission.add(file, found.classes[0].cpu().numpy())
+            predicted = infer(network, image, inference, names=(str(file),), source=str(model.path))
+            submission.add(file, predicted.classes[0].cpu().numpy())
             done(1)
     packed = submission.pack()
     problems = check_submission(packed, target, files)
@@ -75,6 +86,12 @@ def _identity(weights: Path) -> str:
 def check_zip(file: str | Path, server: str, *images: str | Path) -> list[str]:
     """What the server of a data set would refuse in a zip, in sentences; nothing if it is good.
 
-    images: the test images or their folders, to compare names and sizes with.
+    Args:
+        file: the zip.
+        server: as of `submit`.
+        images: the test images or their folders, to compare names and sizes with.
+
+    Returns:
+        The faults.
     """
     return check_submission(Path(file), server_of(server), sorted(image_files(map(Path, images), deep=True)))

@@ -23,12 +23,26 @@ class Classes:
 
 
 def unnamed_classes(count: int) -> Classes:
-    """Classes of a network that came without names: LABEL_0, LABEL_1, ..., as Hugging Face calls them."""
+    """Classes of a network that came without names: LABEL_0, LABEL_1, ..., as Hugging Face calls them.
+
+    Args:
+        count: K.
+
+    Returns:
+        K names and distinct colors.
+    """
     return Classes(tuple(f"LABEL_{index}" for index in range(count)), distinct_colors(count))
 
 
 def distinct_colors(count: int) -> tuple[tuple[int, int, int], ...]:
-    """`count` colors for classes that have none: the bit-interleaved Pascal VOC map, without its black."""
+    """Colors for classes that have none: the bit-interleaved Pascal VOC map, without its black.
+
+    Args:
+        count: K.
+
+    Returns:
+        K times (red, green, blue), 0 to 255.
+    """
 
     def color(index: int) -> tuple[int, int, int]:
         r = g = b = 0
@@ -43,7 +57,18 @@ def distinct_colors(count: int) -> tuple[tuple[int, int, int], ...]:
 
 
 def as_color(value: Any, what: str) -> tuple[int, int, int]:
-    """[r, g, b] or "#rrggbb" as a tuple, or an error that begins with `what`."""
+    """A color as a user writes it, as three numbers.
+
+    Args:
+        value: [red, green, blue] or "#rrggbb".
+        what: whose color it is; the message begins with it.
+
+    Returns:
+        (red, green, blue), 0 to 255 each.
+
+    Raises:
+        DataError: the value is no color.
+    """
     if isinstance(value, str) and len(value) == 7 and value.startswith("#"):
         try:
             value = tuple(bytes.fromhex(value[1:]))

@@ -17,7 +17,15 @@ T = TypeVar("T")
 
 
 def classes_in(package: str, base: type[T]) -> dict[str, type[T]]:
-    """Module name -> the subclass of `base` that bears the module's name (`bpkd.py` holds `BPKD`)."""
+    """The subclasses that the modules of a package are named after (`bpkd.py` holds `BPKD`).
+
+    Args:
+        package: its dotted name.
+        base: the class that they derive from.
+
+    Returns:
+        Module name -> class.
+    """
     classes: dict[str, type[T]] = {}
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
         members = vars(importlib.import_module(f"{package}.{module.name}")).values()
@@ -29,7 +37,20 @@ def classes_in(package: str, base: type[T]) -> dict[str, type[T]]:
 
 
 def pick(package: str, base: type[T], name: str, what: str) -> type[T]:
-    """The class called `name`, or an error that suggests the nearest name."""
+    """The class of a name.
+
+    Args:
+        package: the dotted name of the package that is searched, as in `classes_in`.
+        base: the class that it derives from.
+        name: of its module.
+        what: such a class is called, for the message: "method", "data set".
+
+    Returns:
+        The class.
+
+    Raises:
+        RecipeError: there is none of that name; the message suggests the nearest.
+    """
     classes = classes_in(package, base)
     if name not in classes:
         raise RecipeError(f"No {what} is called '{name}'.{nearest(name, classes)}")
@@ -41,6 +62,12 @@ def options_of(cls: type) -> type[BaseModel]:
     """The keyword-only arguments of `cls` with types and defaults, as a strict pydantic model.
 
     A class that passes further keywords on (`**options`) has its base class's arguments, too.
+
+    Args:
+        cls: with type hints on all of them.
+
+    Returns:
+        The model, which refuses other keys.
     """
     return create_model(f"{cls.__name__}Options", __config__=ConfigDict(extra="forbid"), **_keywords(cls))
 
@@ -60,7 +87,19 @@ def _keywords(cls: type) -> dict[str, Any]:
 
 
 def check_options(cls: type, options: dict[str, Any], where: str) -> dict[str, Any]:
-    """`options` with their types made right; an unknown name or wrong type is a `RecipeError` that names `where`."""
+    """The options of a class, their types made right and defaults filled in.
+
+    Args:
+        cls: whose keyword-only arguments they are.
+        options: as a recipe has them.
+        where: the key of the recipe that they stand below, for the message.
+
+    Returns:
+        All keyword arguments of the class.
+
+    Raises:
+        RecipeError: a name is unknown, a type or number is wrong, or an option without default is missing.
+    """
     model = options_of(cls)
     try:
         checked = model.model_validate(options)
@@ -70,7 +109,16 @@ def check_options(cls: type, options: dict[str, Any], where: str) -> dict[str, A
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> list[str]:
-    """One plain line for each thing pydantic found wrong, with the key and, if it is unknown, the nearest one."""
+    """What pydantic found wrong, in plain words.
+
+    Args:
+        error: of validating.
+        model: that it was validated by.
+        where: the key that all keys stand below; "" for none.
+
+    Returns:
+        A line for each fault, with the key, and the nearest one if it is unknown.
+    """
     lines: dict[tuple[str, str], list[str]] = {}  # beginning and end -> a message for each type that a value may have
     for problem in error.errors():
         path = [part for part in map(str, problem["loc"]) if not _TYPE.fullmatch(part)]

@@ -29,18 +29,41 @@ class TrainingError(SegdistillError):
 
 
 def is_dead_worker_error(error: Exception) -> bool:
-    """Whether torch tells that a loader's process died: it does so in the main thread, wherever that is just then."""
+    """Whether torch tells that a loader's process died: it does so in the main thread, wherever that is just then.
+
+    Args:
+        error: that was raised.
+
+    Returns:
+        True for torch's error of a dead worker.
+    """
     return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
 
 
 def listed(faults: Sequence[str], most: int = 12) -> str:
-    """The first `most` of them, a line each, and how many more there are."""
+    """The first few faults, and how many more there are.
+
+    Args:
+        faults: in words.
+        most: of them to list.
+
+    Returns:
+        A line for each, indented from the second on.
+    """
     more = [f"... and {len(faults) - most} more"] if len(faults) > most else []
     return "\n  ".join([*faults[:most], *more])
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """`" Did you mean 'x'?"` for the closest known word, else a list of what is known."""
+    """The end of a message about an unknown word.
+
+    Args:
+        word: that is not known.
+        words: that are.
+
+    Returns:
+        `" Did you mean 'x'?"` for the closest one, else a list of them.
+    """
     words = sorted(words)
     close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
     if close:

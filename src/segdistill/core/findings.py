@@ -10,9 +10,10 @@ Level = Literal["problem", "warning", "note"]
 
 @dataclass(frozen=True)
 class Finding:
-    """level: a problem spoils a run, a warning may, a note is worth knowing. where: a split, or what was looked at.
+    """One thing that was found.
 
-    files: all that it is about.
+    level: a problem spoils a run, a warning may, a note is worth knowing. where: a split, or what was looked at. text,
+    advice: what is wrong and what to do. files: all that it is about.
     """
 
     level: Level
@@ -23,5 +24,13 @@ class Finding:
 
 
 def shortened(names: list[str], most: int = 5) -> str:
-    """The first `most` of the names and how many more there are."""
+    """The first few names and how many more there are.
+
+    Args:
+        names: all of them.
+        most: of them to list.
+
+    Returns:
+        One line.
+    """
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

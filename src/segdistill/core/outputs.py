@@ -26,7 +26,16 @@ class SegOutput:
 
 
 def resize(maps: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor:
-    """Bilinear resize of (N,C,h,w) to `size` = (H,W); free when the size is right already."""
+    """Bilinear resize; free when the size is right already.
+
+    Args:
+        maps: (N,C,h,w).
+        size: (H,W) of the result.
+        align_corners: as of `torch.nn.functional.interpolate`.
+
+    Returns:
+        (N,C,H,W); `maps` itself if they are of that size.
+    """
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=align_corners)
@@ -37,15 +46,28 @@ def finer(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
     This is the policy for a teacher and a student of different strides. Going up loses nothing of the finer
     network, where going down would blur the teacher's boundaries before the student sees them.
+
+    Args:
+        a: (N,C,h,w).
+        b: (N,D,h',w').
+
+    Returns:
+        Both with max(h,h') rows and max(w,w') columns.
     """
     size = max(a.shape[-2], b.shape[-2]), max(a.shape[-1], b.shape[-1])
     return resize(a, size), resize(b, size)
 
 
 def linear_taps(source: int, target: int, *, align_corners: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """What `resize` does along one axis: each of `target` places reads `(1 - rest) * x[low] + rest * x[high]`.
+    """What `resize` does along one axis: each position reads `(1 - rest) * x[low] + rest * x[high]`.
 
-    low, high: indices (target,) below `source`; rest: (target,), float64.
+    Args:
+        source: number of positions before.
+        target: number of positions after.
+        align_corners: as of `torch.nn.functional.interpolate`.
+
+    Returns:
+        low and high, indices (target,) below `source`; rest, (target,), float64, in [0,1].
     """
     if align_corners:
         position = torch.arange(target, dtype=torch.float64) * ((source - 1) / max(1, target - 1))

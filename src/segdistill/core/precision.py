@@ -11,5 +11,13 @@ DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfl
 
 
 def computing_in(precision: Precision, device: torch.device) -> torch.autocast:
-    """While entered, networks compute in that precision, whatever autocast says around it."""
+    """While entered, networks compute in that precision, whatever autocast says around it.
+
+    Args:
+        precision: of matrix products and convolutions.
+        device: where the networks are.
+
+    Returns:
+        A context manager.
+    """
     return torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32")

@@ -19,9 +19,17 @@ _ASIDE = ".part"
 
 
 def write_aside(path: Path, write: Callable[[Path], object], *, before: Path | None = None) -> None:
-    """Let `write` fill a file beside `path`, flush it to disk, then rename it; a failure leaves `path` as it was.
+    """Write a file that is complete or absent: fill one beside it, flush that to disk, then rename it.
 
-    before: what `path` was until now is kept under this name. Between the two renames there may be no `path`.
+    A failure leaves `path` as it was.
+
+    Args:
+        path: of the file; its folder is made if need be.
+        write: fills the file whose path it is given.
+        before: what `path` was until now is kept under this name. Between the two renames there may be no `path`.
+
+    Raises:
+        SegdistillError: the file can't be written.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}{_ASIDE}")
     try:
@@ -46,7 +54,11 @@ def write_aside(path: Path, write: Callable[[Path], object], *, before: Path | N
 
 
 def clear_aside(folder: Path) -> None:
-    """Remove what killed processes were writing in a folder, which nobody else may be writing to."""
+    """Remove what killed processes were writing in a folder, which nobody else may be writing to.
+
+    Args:
+        folder: searched in depth.
+    """
     for left in folder.rglob(f".*{_ASIDE}"):
         with contextlib.suppress(OSError):
             left.unlink()
@@ -65,7 +77,15 @@ def _flush_names(folder: Path) -> None:
 
 
 def cannot_save(path: Path, error: Exception) -> SegdistillError:
-    """The error for people of a file that can't be written, with the space that is left."""
+    """The error for people of a file that can't be written, with the space that is left.
+
+    Args:
+        path: of the file.
+        error: why.
+
+    Returns:
+        An error to raise.
+    """
     before = "The file of that name from before is untouched." if path.exists() else "Nothing was left behind."
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     free = shutil.disk_usage(folder).free / 1e6
@@ -76,15 +96,39 @@ def cannot_save(path: Path, error: Exception) -> SegdistillError:
 
 
 def write_text(path: Path, text: str) -> None:
-    """`text` as UTF-8, complete or absent."""
+    """Write a text as UTF-8, complete or absent.
+
+    Args:
+        path: of the file.
+        text: its content.
+
+    Raises:
+        SegdistillError: the file can't be written.
+    """
     write_aside(path, lambda aside: aside.write_text(text, encoding="utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """`value` as indented JSON, complete or absent."""
+    """Write a value as indented JSON, complete or absent.
+
+    Args:
+        path: of the file.
+        value: plain values.
+
+    Raises:
+        SegdistillError: the file can't be written.
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_yaml(path: Path, value: Any) -> None:
-    """`value` as YAML in its own key order, complete or absent."""
+    """Write a value as YAML in its own key order, complete or absent.
+
+    Args:
+        path: of the file.
+        value: plain values.
+
+    Raises:
+        SegdistillError: the file can't be written.
+    """
     write_text(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True))

@@ -8,9 +8,15 @@ from torch import Tensor
 
 
 def inner_window(maps: Tensor, radius: int, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """`combine` (associative and idempotent, as minimum) over every (2 radius + 1)^2 window that lies inside.
+    """What all values of each (2 radius + 1)^2 window come to, in about 2 log2(2 radius + 1) passes.
 
-    (..,H,W) -> (..,H-2 radius,W-2 radius), in about 4 log2(2 radius + 1) passes.
+    Args:
+        maps: (..,H,W).
+        radius: in pixels.
+        combine: associative and idempotent, as minimum.
+
+    Returns:
+        (..,H-2 radius,W-2 radius): only windows that lie inside.
     """
     width = 2 * radius + 1
     for axis in (-2, -1):

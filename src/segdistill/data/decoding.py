@@ -23,12 +23,28 @@ _HARMLESS = frozenset(
 
 
 def decode_rgb(picture: Image.Image, content: bytes) -> Pixels | None:
-    """(H,W,3) RGB of the file whose opened header is `picture`; None if it is not plain."""
+    """Decode a plain file as RGB.
+
+    Args:
+        picture: the file as Pillow opened it, its pixels not yet decoded.
+        content: all bytes of the file.
+
+    Returns:
+        RGB uint8 (H,W,3); None if the file is not plain.
+    """
     return _decode(content, cv2.IMREAD_COLOR_RGB) if picture.mode in {"RGB", "L"} and _plain(picture, content) else None
 
 
 def decode_grey(picture: Image.Image, content: bytes) -> Pixels | None:
-    """(H,W) of a grey file; None if it is not plain. A JPEG is no index mask and is not taken."""
+    """Decode a plain grey PNG. A JPEG is no index mask and is not taken.
+
+    Args:
+        picture: the file as Pillow opened it, its pixels not yet decoded.
+        content: all bytes of the file.
+
+    Returns:
+        uint8 (H,W); None if the file is not plain.
+    """
     plain = picture.mode == "L" and picture.format == "PNG" and _plain(picture, content)
     return _decode(content, cv2.IMREAD_GRAYSCALE) if plain else None
 

@@ -15,9 +15,18 @@ _DEPTH = 3
 
 
 def require_root(root: Path, markers: Sequence[str], layout: str) -> Path:
-    """`root` if it holds the paths `markers`, else an error: which is missing, or which folder nearby has them.
+    """Refuse a root that does not hold what a data set needs; say what is missing, or which folder nearby has it.
 
-    layout: a sentence on what belongs in the root and where it comes from.
+    Args:
+        root: of the data set.
+        markers: paths below it that must exist.
+        layout: a sentence on what belongs in the root and where it comes from, for the message.
+
+    Returns:
+        `root`.
+
+    Raises:
+        DataError: it is no folder, or a marker is missing.
     """
     if not root.is_dir():
         raise DataError(f"No folder {root}. {layout}")
@@ -36,7 +45,15 @@ def require_root(root: Path, markers: Sequence[str], layout: str) -> Path:
 
 
 def stems(folder: Path, suffix: str) -> set[str]:
-    """The names of the files of a folder that end in `suffix`, without it."""
+    """The names of a folder's files without their suffix.
+
+    Args:
+        folder: which may be missing.
+        suffix: only files whose names end in it count.
+
+    Returns:
+        The names without it; files whose names begin with a dot are left out.
+    """
     return {
         name.removesuffix(suffix) for name in names_in(folder) if name.endswith(suffix) and not name.startswith(".")
     }

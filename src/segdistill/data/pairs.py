@@ -19,11 +19,20 @@ Pair = tuple[Path, Path | None]
 
 
 class FilePairs(SegmentationDataset):
-    """Samples read from (image file, mask file) pairs; `values` says what the masks' raw values mean.
+    """Samples read from pairs of an image file and a mask file.
 
     All files must exist when the data set is made: a missing one is found before training, not after an hour of it.
-    expected: the number of pairs of the complete data set, `hint` what to do where there are fewer. partial: take the
-    pairs that are there.
+
+    Args:
+        pairs: (image file, mask file); None in place of a mask for an image without labels.
+        classes: names and colors of the K classes.
+        values: what the masks' raw values mean.
+        expected: the number of pairs of the complete data set, if known.
+        partial: take the pairs that are there.
+        hint: what to do where there are fewer than expected, for the message.
+
+    Raises:
+        DataError: files are missing, or there is no pair.
     """
 
     def __init__(
@@ -65,7 +74,18 @@ class FilePairs(SegmentationDataset):
 
 
 def read_lines(path: Path, *, what: str = "image") -> list[str]:
-    """The lines of a list file that are not blank; each names one `what`."""
+    """The lines of a list file that are not blank.
+
+    Args:
+        path: a file in UTF-8.
+        what: each line names, for the message.
+
+    Returns:
+        The lines without space around them.
+
+    Raises:
+        DataError: there is no such file, or it is not UTF-8 text.
+    """
     if not path.is_file():
         raise DataError(f"No list file {path}. Check data.root; the list names one {what} a line.")
     try:
@@ -76,7 +96,14 @@ def read_lines(path: Path, *, what: str = "image") -> list[str]:
 
 
 def missing_files(paths: Iterable[Path]) -> set[Path]:
-    """Those of the files that are not there. Each folder is listed once: one call a file is slow on network disks."""
+    """Those of the files that are not there. Each folder is listed once: one call a file is slow on network disks.
+
+    Args:
+        paths: of files.
+
+    Returns:
+        The missing ones.
+    """
     listings: dict[str, set[str]] = {}
     missing: set[Path] = set()
     for path in paths:
@@ -89,7 +116,14 @@ def missing_files(paths: Iterable[Path]) -> set[Path]:
 
 
 def names_in(folder: Path) -> set[str]:
-    """The names of the files in a folder; none if there is no such folder."""
+    """The names of the files in a folder.
+
+    Args:
+        folder: which may be missing.
+
+    Returns:
+        The names; none if there is no such folder.
+    """
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries if _is_file(entry)}

@@ -33,7 +33,14 @@ class Distortion:
 
     @classmethod
     def draw(cls, generator: Generator) -> Distortion:
-        """Each part with chance 1/2: brightness -32..32, contrast and saturation 0.5..1.5, hue -18..17."""
+        """Each part with chance 1/2: brightness -32..32, contrast and saturation 0.5..1.5, hue -18..17.
+
+        Args:
+            generator: on the CPU.
+
+        Returns:
+            What to do to a picture.
+        """
         on = torch.randint(2, (5,), generator=generator).tolist()
         brightness, contrast, saturation = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
         hue = int(torch.randint(-18, 18, (), generator=generator))
@@ -46,7 +53,14 @@ class Distortion:
         )
 
     def __call__(self, picture: Picture) -> Picture:
-        """The distorted picture; the given one is left as it is."""
+        """Distort a picture; the given one is left as it is.
+
+        Args:
+            picture: RGB uint8 (H,W,3).
+
+        Returns:
+            RGB uint8 (H,W,3).
+        """
         # What becomes of each of the 256 values is computed, not what becomes of each pixel. Brightness 10, contrast 2:
         #   value   0   1   ...   117   118   ...   255
         #   + 10   10  11         127   128         255     * 2   20  22   ...   254   255   ...   255

@@ -30,7 +30,17 @@ _UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.D
 
 
 def read_image(path: Path) -> Tensor:
-    """The file as uint8 (3,H,W) RGB, turned upright by its EXIF tag. In memory a pixel's channels lie together."""
+    """Read an image file, turned upright by its EXIF tag. In memory a pixel's channels lie together.
+
+    Args:
+        path: an 8-bit image, grey or colored, of a suffix in `IMAGE_SUFFIXES`.
+
+    Returns:
+        RGB uint8 (3,H,W).
+
+    Raises:
+        DataError: the file is missing, broken, too large, or has more than 8 bits a channel.
+    """
     try:
         content = path.read_bytes()
         with Image.open(BytesIO(content)) as picture:
@@ -48,9 +58,18 @@ def read_image(path: Path) -> Tensor:
 
 
 def read_mask(path: Path, *, deep: bool = False, colors: bool = False) -> Raw:
-    """The file's raw values (H,W): indices of a grey or palette file, uint8, or with `deep` also 16 bits, uint16.
+    """Read a mask file's raw values: indices of a grey or palette file. Colors never pass for indices.
 
-    Colors never pass for indices: a color file is read only with `colors`, as 0xRRGGBB, uint32.
+    Args:
+        path: of the mask.
+        deep: take 16-bit files as well.
+        colors: take the file as painted in colors.
+
+    Returns:
+        (H,W): uint8; uint16 of a deep file; uint32, each pixel 0xRRGGBB, with `colors`.
+
+    Raises:
+        DataError: the file is missing, broken, too large, or of colors where indices are expected.
     """
     try:
         content = path.read_bytes()
@@ -68,7 +87,16 @@ def read_mask(path: Path, *, deep: bool = False, colors: bool = False) -> Raw:
 
 
 def check_size(raw: Raw, size: tuple[int, int], path: Path) -> None:
-    """Refuse a mask of another size (H,W) than its image."""
+    """Refuse a mask of another size than its image.
+
+    Args:
+        raw: the mask (H,W).
+        size: (H,W) of the image.
+        path: of the mask, for the message.
+
+    Raises:
+        DataError: the sizes differ.
+    """
     if raw.shape != size:
         raise DataError(
             f"Mask {path} is {raw.shape[1]}x{raw.shape[0]} pixels (width x height) but its image is "
@@ -102,7 +130,18 @@ def _no_indices(picture: Image.Image, path: Path) -> str:
 
 
 def require_folder(path: Path, hint: str) -> Path:
-    """`path` if it is a folder, else an error that says what was looked for."""
+    """Refuse a folder that is not there.
+
+    Args:
+        path: of the folder.
+        hint: a sentence on what belongs there, for the message.
+
+    Returns:
+        `path`.
+
+    Raises:
+        DataError: there is no such folder.
+    """
     if not path.is_dir():
         raise DataError(f"No folder {path}. {hint}")
     return path

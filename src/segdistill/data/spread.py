@@ -4,6 +4,14 @@ from __future__ import annotations
 
 
 def chosen(count: int, most: int | None) -> list[int]:
-    """`most` of `count` places, evenly spread; all if there are no more, or for None."""
+    """Indices that are evenly spread over a data set.
+
+    Args:
+        count: samples of the data set.
+        most: indices to choose; None for all.
+
+    Returns:
+        Ascending indices, `most` of them or `count` if that is less.
+    """
     number = count if most is None else min(count, most)
     return [step * count // number for step in range(number)]

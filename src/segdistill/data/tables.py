@@ -33,23 +33,57 @@ class LabelTable:
     source: str = ""
 
     def values(self, *, cause: str = "") -> LabelValues:
-        """What raw mask values mean."""
+        """What raw mask values mean.
+
+        Args:
+            cause: what to look at when a mask holds a value that is not known.
+
+        Returns:
+            The lookup table from raw value to class index.
+        """
         meaning = {value: index for index, ids in enumerate(self.ids) for value in ids}
         return LabelValues({**dict.fromkeys(self.void, IGNORE_INDEX), **meaning}, cause=cause)
 
     def indices(self, *, cause: str = "") -> LabelValues:
-        """What mask values mean where they are the class indices already."""
+        """What mask values mean where they are the class indices already.
+
+        Args:
+            cause: what to look at when a mask holds a value that is not known.
+
+        Returns:
+            The lookup table.
+        """
         return LabelValues.of_indices(len(self.classes), cause=cause)
 
 
 @cache
 def label_table(name: str, column: str = "id") -> LabelTable:
-    """The table `data/labels/<name>.yaml`; column: which of its numbers are the raw values."""
+    """The table `data/labels/<name>.yaml`.
+
+    Args:
+        name: of the file, without its suffix.
+        column: the key of each class that holds its raw values.
+
+    Returns:
+        The table.
+    """
     return as_table(label_file(name), f"labels/{name}.yaml", column)
 
 
 def as_table(tree: Any, source: object, column: str = "id") -> LabelTable:
-    """The mapping of a table file, checked; `source` names it in errors."""
+    """The mapping of a table file, checked.
+
+    Args:
+        tree: what the YAML file holds.
+        source: the file, for the message.
+        column: the key of each class that holds its raw values.
+
+    Returns:
+        The table.
+
+    Raises:
+        DataError: it is no table of two or more classes, or two classes share a name or a value.
+    """
     rows = tree.get("classes") if isinstance(tree, dict) else None
     if not isinstance(rows, list) or not rows:
         raise DataError(f"{source}: expected a key 'classes' with a list of {{name: .., id: .., color: [r, g, b]}}.")

@@ -22,12 +22,16 @@ Raw = NDArray[np.integer[Any]]
 
 
 class LabelValues:
-    """Raw value -> class index: `meaning` gives the index of each known value, `IGNORE_INDEX` for void.
+    """Raw value -> class index.
 
-    255 is void unless `meaning` says otherwise. Values up to 255 make a table of 256 entries, larger ones one of 65536
-    (`deep`: 16-bit masks are then read, too); with `colors` the values are 0xRRGGBB. cause: what a user is told to
-    look at when a mask holds a value that is not known; source: what says which values are known, as "the 3 classes of
-    FILE". class_values, void_values: the known values, sorted.
+    Values up to 255 make a table of 256 entries, larger ones one of 65536 (`deep`: 16-bit masks are then read, too).
+    class_values, void_values: the known values, sorted.
+
+    Args:
+        meaning: the class index of each known value, `IGNORE_INDEX` for void. 255 is void unless it says otherwise.
+        cause: what a user should look at when a mask holds a value that is not known.
+        source: what says which values are known, as "the 3 classes of FILE".
+        colors: whether the values are colors, as 0xRRGGBB.
     """
 
     def __init__(self, meaning: Mapping[int, int], *, cause: str = "", source: str = "", colors: bool = False) -> None:
@@ -45,18 +49,45 @@ class LabelValues:
 
     @classmethod
     def of_indices(cls, num_classes: int, void: Iterable[int] = (), *, cause: str = "") -> LabelValues:
-        """The value is the class index; those in `void` are not trained on."""
+        """Values that are the class indices already.
+
+        Args:
+            num_classes: K; the values 0 .. K - 1.
+            void: values that are not trained on, beside 255.
+            cause: as of the class.
+
+        Returns:
+            The lookup table.
+        """
         return cls({**{k: k for k in range(num_classes)}, **dict.fromkeys(void, IGNORE_INDEX)}, cause=cause)
 
     def __call__(self, raw: Raw, path: Path) -> NDArray[np.uint8]:
-        """Class indices uint8 (H,W) of a raw mask (H,W); a value without a meaning is an error that names `path`."""
+        """Class indices of a raw mask.
+
+        Args:
+            raw: as `read_mask` gives it, (H,W).
+            path: of the mask, for the message.
+
+        Returns:
+            Class indices or void (H,W), uint8.
+
+        Raises:
+            DataError: the mask holds a value without a meaning.
+        """
         label = self.look_up(raw)
         if label.size and label.min() == UNKNOWN:
             raise DataError(self._complaint(raw, label == UNKNOWN, path))
         return label.astype(np.uint8)
 
     def look_up(self, raw: Raw) -> NDArray[np.int16]:
-        """Class index, `IGNORE_INDEX` or `UNKNOWN` for each raw value."""
+        """The meaning of each raw value, whether it has one or not.
+
+        Args:
+            raw: values of any shape.
+
+        Returns:
+            Class index, `IGNORE_INDEX` or `UNKNOWN`, of the same shape, int16.
+        """
         if not self.colors:
             return self._table[raw]
         positions = np.searchsorted(self._keys, raw).clip(max=len(self._keys) - 1)
@@ -102,7 +133,14 @@ class LabelValues:
 
 
 def ranges(values: Iterable[int]) -> str:
-    """Sorted whole numbers in few words: "0..18, 33"."""
+    """Whole numbers in few words: "0..18, 33".
+
+    Args:
+        values: ascending.
+
+    Returns:
+        Their runs.
+    """
     runs: list[list[int]] = []
     for value in values:
         if runs and value == runs[-1][1] + 1:
@@ -113,7 +151,14 @@ def ranges(values: Iterable[int]) -> str:
 
 
 def packed(color: Iterable[int]) -> int:
-    """(red, green, blue) as 0xRRGGBB."""
+    """A color as one number.
+
+    Args:
+        color: red, green, blue, 0 to 255 each.
+
+    Returns:
+        0xRRGGBB.
+    """
     red, green, blue = color
     return red << 16 | green << 8 | blue
 

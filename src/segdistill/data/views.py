@@ -21,10 +21,17 @@ class View:
     flipped: bool
 
     def of(self, maps: Tensor, out: tuple[int, int]) -> Tensor:
-        """The view of maps (C,h,w) that cover the whole image, as (C,*out) that cover the crop; bilinear, float32.
+        """The part of maps of the whole image that the crop shows, bilinearly.
 
         Cells of both are areas of equal size, as with align_corners false. Beyond the image its border goes on, which
         no loss sees: labels there are void.
+
+        Args:
+            maps: (C,h,w), which cover the whole image.
+            out: (H,W) of the result.
+
+        Returns:
+            (C,H,W), float32, which cover the crop.
         """
         rows, columns = ((torch.arange(n) + 0.5) * (side / n) for n, side in zip(out, self.crop, strict=True))
         if self.flipped:

@@ -10,7 +10,15 @@ from segdistill.training.dry_run import DryRun
 
 
 def check_capacity(done: DryRun, machine: Machine) -> Iterator[Finding]:
-    """Whether the run fits the machine."""
+    """Whether the run fits the machine.
+
+    Args:
+        done: what a dry run needed.
+        machine: what there is.
+
+    Yields:
+        Findings.
+    """
     free = machine.memory if machine.device_memory is None else machine.device_memory
     if free is not None and done.memory > free:
         yield Finding(

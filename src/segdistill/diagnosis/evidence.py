@@ -89,7 +89,17 @@ class Evidence:
 
 
 def add_up(split: str, data: SegmentationDataset, seen: Sequence[PairReport], milliseconds: float | None) -> Evidence:
-    """The evidence of what was seen of a split."""
+    """Add up what was seen of a split.
+
+    Args:
+        split: its name.
+        data: the split.
+        seen: the samples that were read.
+        milliseconds: to read a sample, median of a few; None if unknown.
+
+    Returns:
+        Counts of values, labels, sizes and forms.
+    """
     meaning = data.values if isinstance(data, FilePairs) else LabelValues.of_indices(len(data.classes))
     raws = [look.raw for look in seen if look.raw is not None]
     values: dict[int, Count] = {}

@@ -39,7 +39,15 @@ class PairReport:
 
 
 def report_pair(data: FilePairs, index: int) -> PairReport:
-    """Read both files of a pair to the last pixel; nothing that is wrong with one hides what is with the other."""
+    """Read both files of a pair to the last pixel; nothing that is wrong with one hides what is with the other.
+
+    Args:
+        data: the data set.
+        index: of the pair.
+
+    Returns:
+        What is seen; faults are part of it, none is raised.
+    """
     image_path, mask_path = data.pairs[index]
     seen = PairReport(str(image_path), None if mask_path is None else str(mask_path))
     try:
@@ -64,13 +72,27 @@ def report_pair(data: FilePairs, index: int) -> PairReport:
 
 
 def report_sample(sample: Sample) -> PairReport:
-    """What there is to see of a sample that comes from no file."""
+    """What there is to see of a sample that comes from no file.
+
+    Args:
+        sample: whose label is counted.
+
+    Returns:
+        Size and label values.
+    """
     height, width = sample.label.shape
     return PairReport(sample.name, sample.name, (height, width), histogram(sample.label.numpy()))
 
 
 def histogram(raw: Raw) -> dict[int, int]:
-    """Value -> pixels."""
+    """How often each value occurs.
+
+    Args:
+        raw: of any shape.
+
+    Returns:
+        Value -> pixels, without those that don't occur.
+    """
     if raw.dtype == np.uint8:
         counts = cv2.calcHist([cast(Any, raw)], [0], None, [256], [0, 256]).reshape(-1)
         return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
@@ -79,7 +101,14 @@ def histogram(raw: Raw) -> dict[int, int]:
 
 
 def luminance(color: tuple[int, int, int]) -> int:
-    """Grey value of a color, rounded as Pillow and OpenCV do: 0.299 R + 0.587 G + 0.114 B."""
+    """Grey value of a color, rounded as Pillow and OpenCV do: 0.299 R + 0.587 G + 0.114 B.
+
+    Args:
+        color: red, green, blue, 0 to 255 each.
+
+    Returns:
+        0 to 255.
+    """
     red, green, blue = color
     return (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
 

@@ -15,7 +15,15 @@ _LEAK = 0.01  # of the validation images
 
 
 def list_findings(data: Mapping[str, FilePairs], incomplete: bool) -> Iterator[Finding]:
-    """What the lists of files tell. incomplete: whether files were found missing, so that the lone ones matter."""
+    """What the lists of files tell.
+
+    Args:
+        data: the splits by name.
+        incomplete: whether files are missing, so that those without a partner matter.
+
+    Yields:
+        Findings.
+    """
     if {"train", "val"} <= data.keys():
         yield from _twice(data["train"], data["val"])
     pairs = [pair for split in data.values() for pair in split.pairs]

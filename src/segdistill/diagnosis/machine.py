@@ -28,7 +28,14 @@ class Machine:
 
 
 def describe_machine(run: Path | None) -> Machine:
-    """This machine, as a run in the folder `run` (default: runs/) finds it."""
+    """This machine, as a run finds it.
+
+    Args:
+        run: the folder of the run; None for runs/.
+
+    Returns:
+        Processors, and free memory and disk in bytes.
+    """
     environment = describe_environment()
     folder = (run or Path("runs")).absolute()
     while not folder.is_dir():

@@ -18,7 +18,16 @@ _SOFT = 40  # unknown values from which on masks are pictures
 
 
 def findings_of(dataset: str, evidence: Evidence, seen: Sequence[PairReport]) -> Iterator[Finding]:
-    """All of a split, worst first."""
+    """What is wrong or unusual in the masks and images of a split, worst first.
+
+    Args:
+        dataset: the name of the data set.
+        evidence: of all samples that were read.
+        seen: each of them.
+
+    Yields:
+        Findings.
+    """
     where = evidence.split
     for look in seen:
         for fault in look.faults:

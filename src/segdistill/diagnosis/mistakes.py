@@ -22,7 +22,15 @@ _ENOUGH = 20
 
 
 def recognise(dataset: str, evidence: Evidence) -> Mistake:
-    """The first of the mistakes that explains the values, or None."""
+    """The first of the usual mistakes that explains the values of a split's masks.
+
+    Args:
+        dataset: the name of the data set.
+        evidence: what was seen of the split.
+
+    Returns:
+        What is wrong and what to do; None if no mistake explains them.
+    """
     if not evidence.values or evidence.meaning.colors:
         return None
     return next((mistake for mistake in (rule(dataset, evidence) for rule in RULES) if mistake is not None), None)

@@ -17,7 +17,15 @@ SPLITS: tuple[Split, ...] = ("train", "val")
 
 
 def open_split(config: DatasetConfig, split: Split) -> tuple[SegmentationDataset | None, list[Finding]]:
-    """The split, without the pairs of which a file is missing, and what a run would be told of them."""
+    """Open a split as far as it goes, without the pairs of which a file is missing.
+
+    Args:
+        config: the data set.
+        split: of it.
+
+    Returns:
+        The split, None if it can't be opened at all; and what is wrong with it.
+    """
     try:
         data = create_dataset(config, split)
         return data, list(_empty(data, split))

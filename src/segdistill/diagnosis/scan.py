@@ -18,7 +18,17 @@ _AT_A_TIME = 64  # files; Ctrl-C waits for them
 def scan(
     title: str, data: SegmentationDataset, indices: Sequence[int], *, quiet: bool
 ) -> tuple[dict[int, PairReport], bool]:
-    """Place -> what is seen there, in order, and whether it was interrupted before all were seen."""
+    """Read samples to the last pixel, with a bar.
+
+    Args:
+        title: of the bar.
+        data: the data set.
+        indices: of the samples.
+        quiet: show no progress.
+
+    Returns:
+        Index -> what is seen there, in order; and whether it was interrupted before all were seen.
+    """
 
     def look(index: int) -> PairReport:
         return report_pair(data, index) if isinstance(data, FilePairs) else report_sample(data[index])

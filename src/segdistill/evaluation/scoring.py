@@ -126,13 +126,11 @@ def count(
     Args:
         network: returns `SegOutput`; runs on the device of its parameters, in evaluation mode.
         data: with labels.
-        inference: how images are run.
-        metrics: what is counted; by default the confusion matrix alone.
+        inference, metrics: how images are run, and what is counted; by default the confusion matrix alone.
         teacher: the network whose classes `metrics.agreement` compares with.
         indices: of the samples; all if None.
         batch_size: images of one size that share a pass, fewer if their scores are more than `inference.max_elements`.
-        workers: processes that load images; 0 loads them here.
-        loader: the caller's own `sample_loader`, in place of `indices` and `workers`.
+        workers, loader: processes that load images; or the caller's own `sample_loader`, in place of `indices`, too.
         on_images: called with the number of images whenever some are done.
         source: the network in words, or its file, for the message of an error.
 
@@ -140,22 +138,20 @@ def count(
         The counts; `quality()` makes scores of them.
 
     Raises:
-        NonFiniteScoresError: the network's or the teacher's scores of an image are NaN or infinite.
+        NonFiniteScoresError: scores of an image are NaN or infinite.
         DataError: an image or mask can't be read, or holds classes beyond the network's.
     """
     device = next(network.parameters()).device
     counts = Counts(len(data.classes), metrics, device)
-    most = inference.max_elements // len(data.classes)
     if loader is None:
         loader = sample_loader(data, indices, workers)
-    for batch in _batches(loader, batch_size, most):
+    for batch in _batches(loader, batch_size, inference.max_elements // len(data.classes)):
         moved = batch.to(device)
         preds = infer(network, moved.image, inference, confidence=metrics.calibration, names=batch.names, source=source)
         other = None
         if metrics.agreement:
             assert teacher is not None
-            compared = infer(teacher, moved.image, inference, names=batch.names, source="The teacher")
-            other = compared.classes.to(device)
+            other = infer(teacher, moved.image, inference, names=batch.names, source="The teacher").classes.to(device)
         confidence = None if preds.confidence is None else preds.confidence.to(device)
         counts.update(preds.classes.to(device), moved.label, confidence, other)
         if on_images is not None:

@@ -76,14 +76,33 @@ SERVERS = {
 
 
 def server_of(name: str) -> Server:
-    """The server of the data set `name`."""
+    """The test server of a data set.
+
+    Args:
+        name: of the data set.
+
+    Returns:
+        What the server wants.
+
+    Raises:
+        DataError: none is known for it.
+    """
     if name not in SERVERS:
         raise DataError(f"No test server is known for '{name}'.{nearest(name, SERVERS)} Known: {', '.join(SERVERS)}.")
     return SERVERS[name]
 
 
 def encode(classes: NDArray[np.integer], ids: NDArray[np.uint8], server: Server) -> bytes:
-    """Class indices (H,W) as the PNG that the server reads: one 8-bit channel, `ids[class]` in the place of a class."""
+    """Class indices as the PNG that a server reads: one 8-bit channel, `ids[class]` in the place of a class.
+
+    Args:
+        classes: class indices (H,W).
+        ids: the value of each class (K,), uint8.
+        server: what it wants.
+
+    Returns:
+        The bytes of the file.
+    """
     picture = Image.fromarray(ids[classes])
     if server.palette:
         labels = server.labels
@@ -147,7 +166,14 @@ class Submission:
 def check_submission(file: Path, server: Server, images: Sequence[Path] = ()) -> list[str]:
     """What a server would refuse or misread, in sentences; nothing if the zip is good.
 
-    images: the test images, for names and sizes; without them the number of maps and what is known of all is checked.
+    Args:
+        file: the zip.
+        server: what it wants.
+        images: the test images, for names and sizes; without them the number of maps and what is known of all is
+            checked.
+
+    Returns:
+        The faults.
     """
     try:
         archive = zipfile.ZipFile(file)

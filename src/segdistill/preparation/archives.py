@@ -48,17 +48,29 @@ class _Member:
 
 
 def unpack(path: Path, rule: Archive, root: Path, *, quiet: bool = False) -> Unpacked:
-    """Unpack the archive into `root` by `rule`.
+    """Unpack an archive.
 
     Before anything is written every member is looked at: a name that leads out of the root, a link or a device makes
     the archive refused as a whole. A file is written aside and renamed; one of the right size is not written again, so
     that an interrupted run goes on where it stopped.
+
+    Args:
+        path: of the zip or tar.
+        rule: which of its members are taken, and where they go.
+        root: the folder they go below.
+        quiet: show no progress.
+
+    Returns:
+        How many files and megabytes.
+
+    Raises:
+        DataError: the archive is broken, not safe, of another data set, or larger than the disk's free space.
     """
     try:
         with _open(path) as archive:
             members = [member for member in archive.members() if not _is_litter(member)]
             _check(path, members)
-            wanted = [(member, root / place) for member in members if (place := _place(member, rule)) is not None]
+            wanted = [(member, root / inner) for member in members if (inner := _target(member, rule)) is not None]
             if not wanted:
                 raise DataError(f"{path} holds nothing{f' below {rule.below}' if rule.below else ''}: another archive?")
             todo = [(member, target) for member, target in wanted if not _is_there(target, member.size)]
@@ -151,7 +163,7 @@ def _check(path: Path, members: list[_Member]) -> None:
         )
 
 
-def _place(member: _Member, rule: Archive) -> PurePosixPath | None:
+def _target(member: _Member, rule: Archive) -> PurePosixPath | None:
     """Where a file goes below the root; None for folders and for what lies elsewhere in the archive."""
     parts = PurePosixPath(member.name.replace("\\", "/")).parts
     below = PurePosixPath(rule.below).parts

@@ -56,6 +56,15 @@ def draw_polygons(path: Path) -> NDArray[np.uint8]:
     """Class indices (H,W) of a polygons file: its objects in their order, each over those before, void below all.
 
     "cargroup" is a car; deleted objects and licence plates are not drawn, as in cityscapesScripts.
+
+    Args:
+        path: of the file, `*_polygons.json`.
+
+    Returns:
+        Class indices or void (H,W), uint8.
+
+    Raises:
+        DataError: the file can't be read, or holds an unknown label.
     """
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))

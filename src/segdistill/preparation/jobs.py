@@ -19,7 +19,17 @@ Job = TypeVar("Job")
 
 
 def do_all(title: str, jobs: Sequence[Job], work: Callable[[Job], None], *, quiet: bool) -> int:
-    """`work` on each job; how many there were. The first error ends it and is raised."""
+    """Do jobs in threads. The first error ends it and is raised.
+
+    Args:
+        title: of the progress bar.
+        jobs: of any type.
+        work: what is done with each.
+        quiet: show no progress.
+
+    Returns:
+        How many jobs there were.
+    """
     if not jobs:
         return 0
     pool = ThreadPoolExecutor(min(8, cpu_count() or 1))
@@ -34,5 +44,13 @@ def do_all(title: str, jobs: Sequence[Job], work: Callable[[Job], None], *, quie
 
 
 def save_index_mask(path: Path, label: NDArray[np.uint8]) -> None:
-    """(H,W) as grey PNG: the one form that every reader takes for indices, and none for colors."""
+    """Write class indices as grey PNG: the one form that every reader takes for indices, and none for colors.
+
+    Args:
+        path: of the PNG.
+        label: class indices or void (H,W), uint8.
+
+    Raises:
+        SegdistillError: the file can't be written.
+    """
     write_aside(path, lambda aside: Image.fromarray(label).save(aside, format="PNG"))

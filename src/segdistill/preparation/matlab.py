@@ -13,9 +13,17 @@ from segdistill.core.errors import DataError
 
 
 def read_label_map(path: Path, *keys: str) -> NDArray[np.uint16]:
-    """The numbers (H,W) below `keys` in a .mat file: ("LabelMap",) or ("GTcls", "Segmentation").
+    """The label map of a .mat file. scipy reads numbers and structs; functions and objects of MATLAB are not run.
 
-    scipy reads numbers and structs; functions and objects of MATLAB are not run.
+    Args:
+        path: of the file.
+        keys: what leads to the map: ("LabelMap",) or ("GTcls", "Segmentation").
+
+    Returns:
+        (H,W), uint16.
+
+    Raises:
+        DataError: the file can't be read, or holds something else there.
     """
     try:
         content: Any = loadmat(str(path), squeeze_me=True)

@@ -14,6 +14,16 @@ def decode(size: Sequence[int], counts: str | Sequence[int]) -> NDArray[np.bool_
     As text each length is a number in base 32, lowest digits first, one character c a digit: bits 0-4 of c - 48 are
     the digit, bit 5 says that more follow, bit 4 of the last is the sign; from the fourth number on it is the
     difference to the number two before. Source: Lin et al., the COCO API's mask format.
+
+    Args:
+        size: (H,W).
+        counts: run lengths in pixels, as numbers or as text.
+
+    Returns:
+        (H,W), bool.
+
+    Raises:
+        ValueError: the runs don't make H * W pixels.
     """
     height, width = size
     runs = _runs(counts) if isinstance(counts, str) else list(counts)

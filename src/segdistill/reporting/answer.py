@@ -75,6 +75,8 @@ def ends(gain: Gain) -> str:
 def _headline(study: Study, best: Summary | None) -> str:
     if best is None:
         alone = study.of(ALONE)
+        if alone is None and not study.pending and not study.failures:
+            return "No validation image has a label, so nothing was scored."
         if alone is None:
             return "No run of this study is finished yet, so nothing is known."
         return f"No method is finished yet; the student alone reaches {points(alone.miou.mean)} mIoU."

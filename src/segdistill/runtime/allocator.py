@@ -20,6 +20,9 @@ def keep_freed_memory(device: torch.device) -> None:
     its own, or the top of the heap, and goes back to the system, which fills it with zeros when it is asked for again:
     117,000 page faults a step of `mobile_pair` on CamVid, a sixth of its time. The process keeps its peak instead of
     returning to it. Nothing happens with another C library or allocator.
+
+    Args:
+        device: where networks run.
     """
     if device.type == "cpu":
         _set(*_KEEP)

@@ -17,7 +17,14 @@ _SECONDS_BETWEEN_LINES = 20.0
 
 
 class Display:
-    """Steps done, time left and the loss terms by name."""
+    """Steps done, time left and the loss terms by name.
+
+    Args:
+        title: before the bar and before each line.
+        start: steps that are done already.
+        steps: in all.
+        quiet: show nothing.
+    """
 
     def __init__(self, title: str, *, start: int, steps: int, quiet: bool = False) -> None:
         self._title, self._steps, self._quiet = title, steps, quiet
@@ -60,7 +67,16 @@ class Display:
 
 @contextlib.contextmanager
 def counting(title: str, total: int, *, quiet: bool = False) -> Iterator[Callable[[float], object]]:
-    """A bar on a terminal, nothing elsewhere; call what it gives with the number (of images, ..) that were done."""
+    """A bar on a terminal, nothing elsewhere.
+
+    Args:
+        title: before the bar.
+        total: of what is counted.
+        quiet: show nothing.
+
+    Yields:
+        A function to call with the number (of images, ..) that were done.
+    """
     columns = TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task(title, total=total)

@@ -62,19 +62,41 @@ def own_device() -> torch.device:
 
 
 def own_share(length: int) -> range:
-    """The indices below `length` that are this process's: every index belongs to exactly one."""
+    """The indices that are this process's: every index belongs to exactly one.
+
+    Args:
+        length: of what the processes share.
+
+    Returns:
+        Every n-th index below it, n the number of processes.
+    """
     return range(_state().process_index, length, _state().num_processes)
 
 
 def total(counts: Tensor) -> Tensor:
-    """The sum of `counts` over all processes, in place."""
+    """The sum over all processes, in place.
+
+    Args:
+        counts: of one shape and type on all of them.
+
+    Returns:
+        `counts`.
+    """
     if _state().num_processes > 1:
         torch.distributed.all_reduce(counts)
     return counts
 
 
 def agree(received: int | None, accelerator: Accelerator) -> int:
-    """The signal that any process received, or 0; all processes then stop after the same step."""
+    """The signal that any process received, so that all stop after the same step.
+
+    Args:
+        received: the signal of this process, if any.
+        accelerator: of the run.
+
+    Returns:
+        The largest signal number, or 0.
+    """
     number = received or 0
     if accelerator.num_processes == 1:
         return number
@@ -82,12 +104,19 @@ def agree(received: int | None, accelerator: Accelerator) -> int:
     return int(numbers.max())
 
 
-def first_message(own: str | None) -> str | None:
-    """The message of the first process that has one, on every process; None if none has."""
+def first_message(message: str | None) -> str | None:
+    """The message of the first process that has one, on every process.
+
+    Args:
+        message: of this process, if it has one.
+
+    Returns:
+        The first message; None if no process has one.
+    """
     if is_alone():
-        return own
+        return message
     messages: list[str | None] = [None] * number_of_processes()
-    torch.distributed.all_gather_object(messages, own)
+    torch.distributed.all_gather_object(messages, message)
     return next((message for message in messages if message), None)
 
 

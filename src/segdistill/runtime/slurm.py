@@ -15,6 +15,12 @@ def as_ranks(environment: Mapping[str, str]) -> dict[str, str]:
 
     Nothing either where RANK or WORLD_SIZE is set, as by torchrun; WORLD_SIZE=1 keeps the tasks of a step apart. A
     shell in an allocation and the batch script itself are no tasks. MASTER_ADDR and MASTER_PORT that are set stay.
+
+    Args:
+        environment: the process's variables.
+
+    Returns:
+        The variables to add.
     """
     step, task = environment.get("SLURM_STEP_ID", ""), environment.get("SLURM_PROCID", "")
     # SLURM_NTASKS is what was asked for the job, in a shell of it, too; the step's own number says more.
@@ -42,6 +48,13 @@ def as_ranks(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def first_host(hosts: str) -> str:
-    """The first of SLURM's list of hosts, as node03 of "node[03-05,9],login"."""
+    """The first of SLURM's list of hosts.
+
+    Args:
+        hosts: as "node[03-05,9],login".
+
+    Returns:
+        As "node03".
+    """
     first = re.match(r"(?:\[[^\]]*\]|[^,\[])*", hosts)
     return re.sub(r"\[([^\],-]*)[^\]]*\]", r"\1", first.group()) if first else ""

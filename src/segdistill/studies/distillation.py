@@ -58,7 +58,8 @@ def measure_distillation(
     models = {name: model for name, model in given.items() if model is not None}
     costs = dict(zip(models, costs_of(list(models.values()), data), strict=True))
     scored = {name: model for name, model in models.items() if same_names(model.classes.names, data.classes.names)}
-    outcomes = {name: _outcome(name, model, recipe, folder, data, quiet=quiet) for name, model in scored.items()}
+    tried = {name: _outcome(name, model, recipe, folder, data, quiet=quiet) for name, model in scored.items()}
+    outcomes = {name: outcome for name, outcome in tried.items() if outcome is not None}
     scored_teacher = outcomes.pop(TEACHER, None)
     return Study(
         data=recipe.data.name,
@@ -92,12 +93,17 @@ def _summaries(
 
 def _outcome(
     label: str, model: LoadedModel, recipe: Recipe, folder: Path, data: SegmentationDataset, *, quiet: bool
-) -> Outcome:
-    """Score a network; the main process writes all of its scores into the run folder."""
+) -> Outcome | None:
+    """Score a network; the main process writes all of its scores into the run folder.
+
+    None where no validation image has a labelled pixel: there is nothing to score, and the network is only timed.
+    """
     scores = score(model, recipe, data, recipe.metrics, quiet=quiet)
     file = folder / SCORES_FILES.get(label, "scores.json")
     if is_main():
         write_json(file, scores)
+    if scores["miou"] is None:
+        return None
     trained = training_of(model, recipe.seed)
     return outcome_of(label, trained, scores, _made_in(model), place_of(model, folder), file)
 

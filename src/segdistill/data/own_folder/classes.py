@@ -41,9 +41,19 @@ def own_table(classes: Sequence[str] | Path | None, root: Path, colors: Mapping[
 
 
 def merge_classes(table: LabelTable, merge: Mapping[str, str | None]) -> LabelTable:
-    """The table with each class of `merge` counted as another, an old name or a new one, or (None) as void.
+    """The table with some classes counted as others or as void.
 
-    A class keeps its place; a new name takes the place of the first class that goes into it.
+    A class keeps its index among the rest; a new name takes that of the first class that goes into it.
+
+    Args:
+        table: the classes as they are.
+        merge: class -> the one it counts as, an old name or a new one; None for void.
+
+    Returns:
+        The table of the classes that are left.
+
+    Raises:
+        DataError: no class has such a name, a target is itself merged, or fewer than two classes are left.
     """
     names = table.classes.names
     for name, target in merge.items():
@@ -76,7 +86,20 @@ def own_values(
     void: Sequence[int | Color],
     unlisted_is_void: bool,
 ) -> LabelValues:
-    """What the values of index masks mean: the table's ids, or `values` (raw value: class) in their place."""
+    """What the values of index masks mean.
+
+    Args:
+        table: the classes and their ids.
+        values: raw value -> class, by name or index, or None for void; in the place of the table's ids.
+        void: more values that are not trained on.
+        unlisted_is_void: whether all values that are not named are void, too.
+
+    Returns:
+        The lookup table.
+
+    Raises:
+        DataError: a value or class does not exist.
+    """
     wrong = next((value for value in void if not isinstance(value, int)), None)
     if wrong is not None:
         raise DataError(f"data.void holds the color {list(wrong)}; colors are for data.mask_colors=true.")
@@ -102,7 +125,20 @@ def color_values(
     merge: Mapping[str, str | None],
     void: Sequence[int | Color],
 ) -> LabelValues:
-    """What the colors of color masks mean: each class's color in the table `source`, before it was merged."""
+    """What the colors of color masks mean.
+
+    Args:
+        source: the classes before they were merged, whose colors the masks are painted in.
+        merged: the classes after it.
+        merge: class -> the one it counts as; None for void.
+        void: more colors that are not trained on.
+
+    Returns:
+        The lookup table.
+
+    Raises:
+        DataError: two classes share a color.
+    """
     meaning: dict[int, int] = {packed(as_color(color, "data.void")): IGNORE_INDEX for color in void}
     owner: dict[int, str] = {}
     for name, color in zip(source.classes.names, source.classes.colors, strict=True):

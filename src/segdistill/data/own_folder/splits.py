@@ -36,7 +36,22 @@ def split_by_rule(
     val_pattern: Sequence[str] | None,
     seed: int,
 ) -> list[str]:
-    """The names of a split: by pattern, by a seeded share, or every n-th."""
+    """The names of a split: by pattern, by a seeded share, or every n-th.
+
+    Args:
+        names: of all images.
+        split: "train" or "val".
+        val_every: every n-th name is for validation; 5 if no rule is given.
+        val_fraction: the share of the names that is for validation.
+        val_pattern: names that fit one of these are for validation, as "night/*".
+        seed: settles which names `val_fraction` draws.
+
+    Returns:
+        The names in their order.
+
+    Raises:
+        DataError: the pattern fits no image, or all.
+    """
     if val_pattern is not None:
         chosen = {name for name in names if any(fnmatchcase(name, pattern) for pattern in val_pattern)}
         if not chosen or len(chosen) == len(names):
@@ -66,7 +81,20 @@ def list_files(root: Path, lists: Mapping[Any, Path] | None, by_rule: bool) -> d
 
 
 def split_by_lists(images: Mapping[str, Path], root: Path, listed: Mapping[str, Path], split: str) -> list[str]:
-    """The names on the list of a split, or those that the other split's list leaves."""
+    """The names on the list of a split, or those that the other split's list leaves.
+
+    Args:
+        images: the file of each name.
+        root: of the data set, below which paths on a list lie.
+        listed: the list file of each split that has one, one or two.
+        split: "train" or "val".
+
+    Returns:
+        The names.
+
+    Raises:
+        DataError: a list is missing or empty, or names an image that is not there.
+    """
     resolve = _resolver(images, root)
     if split in listed:
         names = resolve(listed[split])
@@ -79,7 +107,15 @@ def split_by_lists(images: Mapping[str, Path], root: Path, listed: Mapping[str, 
 
 
 def pairs_on(file: Path, root: Path) -> list[tuple[Path, Path]] | None:
-    """The (image, mask) of each line if the list has two columns of files, else None."""
+    """The pairs of a list of two columns.
+
+    Args:
+        file: the list.
+        root: of the data set, below which the files lie.
+
+    Returns:
+        (image, mask) of each line; None if the list has not two columns of files.
+    """
     lines = [line.split("\t") if "\t" in line else line.split() for line in read_lines(file)]
     if not lines or any(len(line) != 2 or not all(_is_image(part) for part in line) for line in lines):
         return None

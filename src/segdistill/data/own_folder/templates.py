@@ -17,7 +17,18 @@ def find_files(root: Path, template: str, split: str, *, hint: str | None) -> di
 
     `{split}` is train or val; `{name}` is what an image and its mask share and may hold folders; `*` is anything
     within one name. A template without a suffix takes any image suffix. Files whose names begin with a dot are none.
-    hint: what is said where the folder is missing; None if that is no fault.
+
+    Args:
+        root: of the data set.
+        template: of paths below it.
+        split: what stands for `{split}`.
+        hint: a sentence for the message where the folder is missing; None if that is no fault.
+
+    Returns:
+        The file of each name.
+
+    Raises:
+        DataError: the template lacks {name}, the folder is missing, or two files share a name.
     """
     if template.count("{name}") != 1:
         raise DataError(f"The template '{template}' must hold {{name}} once: what an image and its mask share.")
@@ -49,7 +60,17 @@ def find_files(root: Path, template: str, split: str, *, hint: str | None) -> di
 
 
 def named(root: Path, template: str, split: str, name: str) -> Path:
-    """The file of a name by the template; .png where it leaves the suffix open."""
+    """The file of a name by the template, whether it exists or not.
+
+    Args:
+        root: of the data set.
+        template: of paths below it.
+        split: what stands for `{split}`.
+        name: what stands for `{name}`.
+
+    Returns:
+        The path, with .png where the template leaves the suffix open.
+    """
     path = root / template.replace("{split}", split).replace("{name}", name)
     return path if path.suffix.lower() in IMAGE_SUFFIXES and not template.endswith("{name}") else Path(f"{path}.png")
 

@@ -8,8 +8,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from segdistill.evaluation.cost.cost import Size, milliseconds, parameters, stage_milliseconds, trace, training_bytes
-from segdistill.evaluation.cost.macs import CONVENTIONS, EXPLAINED, Convention
+from segdistill.evaluation.cost.cost import (
+    Size,
+    Traced,
+    milliseconds,
+    parameters,
+    stage_milliseconds,
+    trace,
+    training_bytes,
+)
+from segdistill.evaluation.cost.macs import CONVENTIONS, EXPLAINED, Convention, Kind
 from segdistill.evaluation.cost.stages import OTHER, RESIZE, stage_parameters
 from segdistill.evaluation.inference.inference import predict_classes
 from segdistill.models.network import SegmentationNetwork
@@ -83,16 +91,10 @@ def measure(
     """Measure a network on a device; it is brought there and left there, in the mode (training or not) it was in.
 
     Args:
-        network: to measure.
-        name: of the network, for the profile.
-        num_classes: K, for the profile.
-        size: (H,W) of the image.
+        network, device, size: what is measured, where it runs, and (H,W) of the image.
+        name, num_classes, environment: for the profile.
         convention: which operations count as multiply-adds.
-        latency: whether it is timed.
-        runs: how often it is timed.
-        batch: images a timed pass.
-        device: where it runs.
-        environment: machine and versions, for the profile.
+        latency, runs, batch: whether it is timed, how often, and with how many images a pass.
 
     Returns:
         The profile.
@@ -100,32 +102,19 @@ def measure(
     Raises:
         SegdistillError: the network can't take an image of that size.
     """
-    network.to(device)
-    traced = trace(network, size, device)
+    traced = trace(network.to(device), size, device)
     kinds = CONVENTIONS[convention]
-    macs = {stage: sum(counts[kind] for kind in kinds) for stage, counts in traced.macs.counts.items()}
     timed = _time(network, size, runs, batch, device) if latency else _Timed()
-    by_kind = traced.macs.by_kind()
-    weights = stage_parameters(network)
-    stages = tuple(
-        StageCost(
-            name=stage,
-            parameters=weights.get(stage, 0),
-            macs=macs.get(stage, 0),
-            activation_bytes=traced.live.peaks.get(stage, 0),
-            milliseconds=timed.stages.get(stage),
-        )
-        for stage in _ordered([*traced.live.peaks, *macs], weights)
-    )
+    stages = _stage_costs(network, traced, kinds, timed)
     return Profile(
         network=name,
         num_classes=num_classes,
         size=size,
         convention=convention,
-        parameters=sum(weights.values()),
+        parameters=sum(stage.parameters for stage in stages),
         parameters_without_auxiliary=parameters(network),
-        macs=sum(macs.values()),
-        macs_by_kind={kind: by_kind[kind] for kind in kinds},
+        macs=sum(stage.macs for stage in stages),
+        macs_by_kind={kind: count for kind, count in traced.macs.by_kind().items() if kind in kinds},
         activation_bytes=traced.live.peak,
         training_bytes=training_bytes(network, size, device),
         cuda_bytes=timed.cuda_bytes,
@@ -145,6 +134,22 @@ class _Timed:
     whole: float | None = None
     stages: dict[str, float] = field(default_factory=dict)
     cuda_bytes: int | None = None
+
+
+def _stage_costs(network: nn.Module, traced: Traced, kinds: tuple[Kind, ...], timed: _Timed) -> tuple[StageCost, ...]:
+    """The cost of each stage, in the order that they ran."""
+    macs = {stage: sum(counts[kind] for kind in kinds) for stage, counts in traced.macs.counts.items()}
+    weights = stage_parameters(network)
+    return tuple(
+        StageCost(
+            name=stage,
+            parameters=weights.get(stage, 0),
+            macs=macs.get(stage, 0),
+            activation_bytes=traced.live.peaks.get(stage, 0),
+            milliseconds=timed.stages.get(stage),
+        )
+        for stage in _ordered([*traced.live.peaks, *macs], weights)
+    )
 
 
 def _time(network: nn.Module, size: Size, runs: int, batch: int, device: torch.device) -> _Timed:
