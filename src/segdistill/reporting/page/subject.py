@@ -73,9 +73,9 @@ def open_subject(folder: str | Path) -> Subject:
         return Subject(path, load_study(path))
     if (path / _OLD_RESULT).is_file():
         raise DataError(
-            f"{path} was measured by an earlier version: it holds {_OLD_RESULT}, and no {STUDY_FILE}. Run the same "
-            "`segdistill distill` with --resume: it trains nothing again, measures the finished networks and writes "
-            f"{STUDY_FILE}."
+            f"{path} was measured by an earlier version: it holds {_OLD_RESULT}, and no {STUDY_FILE}. "
+            f"Distil into another out=FOLDER; teacher.weights={path / 'teacher'} and baseline={path / 'alone'} take "
+            "the networks that are trained already."
         )
     run = RunFolder(path)
     if not run.recipe.is_file():
