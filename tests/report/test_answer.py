@@ -72,7 +72,8 @@ def test_failures_unfinished_runs_and_missing_seeds_are_named() -> None:
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
-        ({"summary": (), "outcomes": ()}, "No run of this study is finished yet"),
+        ({"summary": (), "outcomes": (), "pending": ("kd, seed 0",)}, "No run of this study is finished yet"),
+        ({"summary": (), "outcomes": ()}, "No validation image has a label"),
         ({}, "No method is finished yet; the student alone reaches 40.0 mIoU."),
     ],
 )

@@ -129,9 +129,9 @@ def _given(word: str, parts: tuple[str | Path, ...]) -> bool:
     return any(is_assignment(str(part)) and str(part).partition("=")[0] == key for part in parts)
 
 
-def _changed(published: Recipe, own: Recipe) -> Iterator[str]:
+def _changed(published: Recipe, changed_recipe: Recipe) -> Iterator[str]:
     """Each key that `own` has otherwise than the row: its value, and the row's in brackets."""
-    then, now = (dict(_leaves(recipe.model_dump(mode="json"))) for recipe in (published, own))
+    then, now = (dict(_leaves(recipe.model_dump(mode="json"))) for recipe in (published, changed_recipe))
     others = []  # networks of another name: their single keys say no more
     for key in ("student", "teacher.network"):
         if then.get(f"{key}.name") != now.get(f"{key}.name"):

@@ -101,14 +101,14 @@ def _look_at_data(
         if opened is not None:
             data[split] = opened
     for split, opened in data.items():
-        places = chosen(len(opened), images)
-        _say(f"{split}: reading {len(places)} of {len(opened)} images", quiet)
-        found, done.interrupted = scan(f"reading {split}", opened, places, quiet=quiet)
-        seen = [*found.values()]
+        indices = chosen(len(opened), images)
+        _say(f"{split}: reading {len(indices)} of {len(opened)} images", quiet)
+        reports, done.interrupted = scan(f"reading {split}", opened, indices, quiet=quiet)
+        seen = [*reports.values()]
         evidence = add_up(split, opened, seen, None)
         unknown = set(evidence.unknown())
         healthy[split] = [
-            place for place, look in found.items() if not look.faults and unknown.isdisjoint(look.raw or ())
+            index for index, look in reports.items() if not look.faults and unknown.isdisjoint(look.raw or ())
         ]
         if not done.interrupted:
             evidence = add_up(split, opened, seen, _milliseconds(opened, healthy[split][:_TIMED]))
@@ -123,11 +123,11 @@ def _look_at_data(
     return data, healthy
 
 
-def _milliseconds(data: SegmentationDataset, places: Sequence[int]) -> float | None:
+def _milliseconds(data: SegmentationDataset, indices: Sequence[int]) -> float | None:
     times = []
-    for place in places:
+    for index in indices:
         began = time.perf_counter()
-        data[place]
+        data[index]
         times.append(1000 * (time.perf_counter() - began))
     return statistics.median(times) if times else None
 
@@ -191,13 +191,13 @@ def _look_at_teacher(
     if pairing.incompatibility:
         done.findings.append(Finding("warning", "teacher", f"{pairing.incompatibility}."))
         return
-    places = [healthy[place] for place in chosen(len(healthy), agreement.IMAGES)] if healthy else []
-    if not places or not isinstance(pairing.model.network, Teacher):
+    indices = [healthy[position] for position in chosen(len(healthy), agreement.IMAGES)] if healthy else []
+    if not indices or not isinstance(pairing.model.network, Teacher):
         done.findings.append(Finding("note", "teacher", "No image can be read to compare the teacher with its label."))
         return
-    _say(f"the teacher on {len(places)} images", quiet)
+    _say(f"the teacher on {len(indices)} images", quiet)
     try:
-        done.teacher = agreement.agreement(pairing.model.network, data, places)
+        done.teacher = agreement.agreement(pairing.model.network, data, indices)
     except NonFiniteScoresError as error:
         done.findings.append(Finding("problem", "teacher", str(error)))
         return

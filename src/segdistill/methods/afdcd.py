@@ -87,14 +87,14 @@ class AfDCD(Method):
     def _contrast(self, generated: Tensor, f_t: Tensor, valid: Tensor | None) -> Tensor:
         if valid is None:
             valid = torch.ones_like(f_t[:, :1], dtype=torch.bool)
-        (v_s, known), (v_t, _) = (self._vectors(*self._pooled(maps, valid)) for maps in (generated, f_t))
+        (v_s, labelled_s), (v_t, _) = (self._vectors(*self._pooled(maps, valid)) for maps in (generated, f_t))
         similarity = -torch.cdist(v_s, v_t, p=1) / self.tau  # (B,V,V): rows the student's vectors, columns the keys
         group = torch.arange(self.groups, device=f_t.device).repeat_interleave(v_s.shape[1] // self.groups)
-        own = torch.eye(len(group), dtype=torch.bool, device=f_t.device)
+        same = torch.eye(len(group), dtype=torch.bool, device=f_t.device)
         # The own key is always there, so that a row without negatives has the loss 0, not -inf - -inf.
-        key = own | ((group[:, None] != group) & known[:, None])
+        key = same | ((group[:, None] != group) & labelled_s[:, None])
         positive = similarity.diagonal(dim1=1, dim2=2)
-        return self.groups * mean_where(_logsumexp(similarity.masked_fill(~key, -torch.inf)) - positive, known)
+        return self.groups * mean_where(_logsumexp(similarity.masked_fill(~key, -torch.inf)) - positive, labelled_s)
 
     def _pooled(self, maps: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Maps (N,C,h,w) by max pooling of the positions that are `valid` (N,1,h,w), and which windows held one."""

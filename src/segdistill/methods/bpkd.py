@@ -144,8 +144,8 @@ def soft_edges(
     words = -(-num_classes // _BITS)
     bits = -(-num_classes // words)
     label = label.int()[:, None]
-    place = label - bits * torch.arange(words, dtype=torch.int32, device=label.device)[:, None, None]
-    word = ((place >= 0) & (place < bits)).int() << place.clamp(0, bits - 1)
+    shift = label - bits * torch.arange(words, dtype=torch.int32, device=label.device)[:, None, None]
+    word = ((shift >= 0) & (shift < bits)).int() << shift.clamp(0, bits - 1)
     word.masked_fill_(label >= num_classes, 0)
     eroded = word if void_edges else word.masked_fill(label >= num_classes, -1)
     edges = _window(word, radius, torch.bitwise_or, 0) & ~_window(eroded, radius, torch.bitwise_and, -1)
@@ -171,7 +171,7 @@ def _bit_means(words: Tensor, grid: tuple[int, int], dtype: torch.dtype) -> Tens
         padded = F.pad(words, (0, 1, 0, 1))
         words = padded.index_select(-2, rows.flatten()).index_select(-1, columns.flatten())
     fields = torch.arange(0, 32, width, dtype=torch.int32, device=words.device)
-    ones = sum(1 << int(place) for place in range(0, 32, width))
+    ones = sum(1 << int(offset) for offset in range(0, 32, width))
     counts = words.new_empty(*words.shape[:2], len(fields), width, *grid)
     for bit in range(width):
         sums = ((words >> bit) & ones).unflatten(-2, (grid[0], deep)).sum(-2, dtype=torch.int32)

@@ -95,8 +95,8 @@ class CIRKD(Method):
         assert label is not None  # Method.forward has refused None: the class needs it
         f_s, f_t = finer(student.embedding, teacher.embedding)
         small = on_grid(label, f_s)
-        known = (small != IGNORE_INDEX)[:, None]
-        counted = torch.ones_like(known) if self.as_published else known
+        nonvoid = (small != IGNORE_INDEX)[:, None]
+        counted = torch.ones_like(nonvoid) if self.as_published else nonvoid
         pixel, region = self._memory(f_s, f_t, small, counted)
         return {
             "cirkd/minibatch": self.minibatch_weight * self._minibatch(f_s, f_t, counted),
@@ -112,8 +112,8 @@ class CIRKD(Method):
         a_s, a_t = unit_pixels(self.head(f_s, counted)), unit_pixels(f_t)
         if self.training:
             self.memory.push(a_t, label.flatten(1), as_published=self.as_published)
-        known = (label != IGNORE_INDEX).flatten().to(a_s.dtype)
-        weight = known / ranks.mean_count(known.sum())
+        nonvoid = (label != IGNORE_INDEX).flatten().to(a_s.dtype)
+        weight = nonvoid / ranks.mean_count(nonvoid.sum())
 
         def term(queue: Queue, count: int, wanted: float) -> Tensor:
             assert self.memory is not None
@@ -140,9 +140,9 @@ class CIRKD(Method):
         f_s, _ = pooled(f_s, valid, size)
         f_t, valid = pooled(f_t, valid, size)
         rows_s, rows_t = unit_pixels(f_s), unit_pixels(f_t)
-        known = valid.flatten(1)
-        keys = [ranks.gather(x) if self.across_ranks else x for x in (rows_s, rows_t, known)]
-        counted = known.flatten().to(rows_s.dtype)
+        nonvoid = valid.flatten(1)
+        keys = [ranks.gather(x) if self.across_ranks else x for x in (rows_s, rows_t, nonvoid)]
+        counted = nonvoid.flatten().to(rows_s.dtype)
         group = keys[2].any(1).to(rows_s.dtype)
         return relation_divergence(
             rows_s.flatten(0, 1),

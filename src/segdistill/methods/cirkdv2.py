@@ -82,15 +82,15 @@ class CIRKDv2(CIRKD):
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         assert label is not None  # Method.forward has refused None: the class needs it
         f_s, f_t = finer(student.embedding, teacher.embedding)
-        known = (on_grid(label, f_s) != IGNORE_INDEX)[:, None]
-        counted = torch.ones_like(known) if self.as_published else known
+        nonvoid = (on_grid(label, f_s) != IGNORE_INDEX)[:, None]
+        counted = torch.ones_like(nonvoid) if self.as_published else nonvoid
         if self.context is not None:
             f_s = self.context(f_s, counted)
         base = super().terms(replace(student, embedding=f_s), replace(teacher, embedding=f_t), label)
-        found = {"fitnet": self._fitnet(f_s, f_t, counted), **self._channel_terms(f_s, f_t, counted)}
+        losses = {"fitnet": self._fitnet(f_s, f_t, counted), **self._channel_terms(f_s, f_t, counted)}
         return {
             **{name.replace("cirkd/", "cirkdv2/"): value for name, value in base.items()},
-            **{f"cirkdv2/{name}": self.weights[name] * value for name, value in found.items()},
+            **{f"cirkdv2/{name}": self.weights[name] * value for name, value in losses.items()},
         }
 
     def _fitnet(self, f_s: Tensor, f_t: Tensor, counted: Tensor) -> Tensor:
@@ -158,8 +158,8 @@ class ContextBlock(nn.Module):
         seen = valid.flatten(2)
         seen = (seen | ~seen.any(2, keepdim=True)).expand(-1, seen.shape[2], -1)
         context = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None], attn_mask=seen[:, None])[:, 0]
-        found = self.conv1(context.transpose(1, 2).unflatten(2, x.shape[2:]), valid)
-        joined: Tensor = self.out_conv(torch.cat([x, found], 1), valid)
+        context_map = self.conv1(context.transpose(1, 2).unflatten(2, x.shape[2:]), valid)
+        joined: Tensor = self.out_conv(torch.cat([x, context_map], 1), valid)
         return joined
 
 
@@ -181,14 +181,14 @@ class ChannelMemory(nn.Module):
         return self.queue.sample(self.chance.choice(self.queue.rows.shape[1], self.keys), x)
 
     def _prepare(self, x: Tensor) -> None:
-        found, made = x.shape[2], self.queue.rows.shape[2]
-        if made == 1 and found != 1:
-            noise = self.chance.normal(*self.queue.rows.shape[:2], found).to(self.queue.rows)
+        length, queue_length = x.shape[2], self.queue.rows.shape[2]
+        if queue_length == 1 and length != 1:
+            noise = self.chance.normal(*self.queue.rows.shape[:2], length).to(self.queue.rows)
             self.queue.rows = noise.div_(noise.norm(dim=2, keepdim=True))
-        elif made != found:
+        elif queue_length != length:
             raise RecipeError(
-                f"The channel queue of 'cirkdv2' holds maps of {made} positions, but a batch's maps have {found}. "
-                "Train on crops of one size, or set channel_memory_weight=0, channel_minibatch_weight=0 and "
+                f"The channel queue of 'cirkdv2' holds maps of {queue_length} positions, but a batch's maps have "
+                f"{length}. Train on crops of one size, or set channel_memory_weight=0, channel_minibatch_weight=0 and "
                 "channel_weight=0."
             )
 

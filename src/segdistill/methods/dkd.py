@@ -67,6 +67,6 @@ def _split(z: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return z.gather(1, target), z.masked_fill(classes == target, -torch.inf)
 
 
-def _two(own: Tensor, rest: Tensor) -> Tensor:
+def _two(target: Tensor, rest: Tensor) -> Tensor:
     """(N,2,h,w): the score of a class, and the one score that stands for all others."""
-    return torch.cat([own, rest.logsumexp(1, keepdim=True)], 1)
+    return torch.cat([target, rest.logsumexp(1, keepdim=True)], 1)

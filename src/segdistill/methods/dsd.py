@@ -97,9 +97,9 @@ class DSD(Method):
         else:
             share = _halved(valid.to(z.dtype))
             cells = _halved(z * valid) / torch.where(share > 0, share, 1.0)
-            known = valid.flatten(1).any(1)[:, None, None, None]
-            cells = (cells / self.temperature).masked_fill((share == 0) & known, -torch.inf)
-            probability = cells.flatten(2).softmax(2) * known[..., 0]
+            nonvoid = valid.flatten(1).any(1)[:, None, None, None]
+            cells = (cells / self.temperature).masked_fill((share == 0) & nonvoid, -torch.inf)
+            probability = cells.flatten(2).softmax(2) * nonvoid[..., 0]
         return probability @ probability.mT
 
 

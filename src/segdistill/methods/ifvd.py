@@ -52,13 +52,13 @@ class IFVD(Method):
         assert label is not None  # Method.forward has refused None: the class needs it
         f_s, f_t = finer(student.embedding, teacher.embedding)
         classes = on_grid(label, f_s).flatten(1)
-        known = classes < self.num_classes
+        nonvoid = classes < self.num_classes
         onehot = torch.zeros(len(classes), self.num_classes, classes.shape[1], dtype=f_s.dtype, device=f_s.device)
         classes = classes.clamp(max=self.num_classes - 1)[:, None]
-        onehot.scatter_(1, classes, known[:, None].to(f_s.dtype))
+        onehot.scatter_(1, classes, nonvoid[:, None].to(f_s.dtype))
         gap = similarity(f_s.flatten(2), onehot, classes) - similarity(f_t.flatten(2), onehot, classes)
-        count = known.numel() if self.as_published else ranks.mean_count(known.sum())
-        return {"ifvd": self.weight * (gap.square() * known).sum() / count}
+        count = nonvoid.numel() if self.as_published else ranks.mean_count(nonvoid.sum())
+        return {"ifvd": self.weight * (gap.square() * nonvoid).sum() / count}
 
 
 def similarity(features: Tensor, onehot: Tensor, classes: Tensor) -> Tensor:

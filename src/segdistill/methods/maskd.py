@@ -87,11 +87,11 @@ class MasKD(Method):
         }
 
     def _learn(self, z_t: Tensor, label: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
-        found = masks(z_t, self.mask_token, counted)
+        learned = masks(z_t, self.mask_token, counted)
         target = on_grid(label, z_t)
-        scores = z_t * found.sum(1, keepdim=True)
+        scores = z_t * learned.sum(1, keepdim=True)
         wrong = F.cross_entropy(scores, target, ignore_index=IGNORE_INDEX, reduction="sum")
-        return wrong / ranks.mean_count((target != IGNORE_INDEX).sum()), alikeness(found)
+        return wrong / ranks.mean_count((target != IGNORE_INDEX).sum()), alikeness(learned)
 
 
 def masks(z: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:

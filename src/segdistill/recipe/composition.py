@@ -93,8 +93,8 @@ def compose(*parts: str | Path, **overrides: Any) -> tuple[dict[str, Any], Origi
                 _merge(merged, tree, "", source, origin)
                 if joined:
                     merged["method"] = joined
-        if not is_assignment(given) and (own := origin.sources.get(_RATE, rate)) != rate:
-            origin.tuned = merged.get("batch_size"), str(own)
+        if not is_assignment(given) and (source_rate := origin.sources.get(_RATE, rate)) != rate:
+            origin.tuned = merged.get("batch_size"), str(source_rate)
     _merge(merged, overrides, "", "the call's keyword arguments", origin)
     return merged, origin
 

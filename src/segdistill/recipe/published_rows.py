@@ -125,8 +125,8 @@ class Table(BaseModel):
         schedule = [layer.schedule for layer in layers if layer.schedule][-1:]
         test = [layer.test for layer in layers if layer.test][-1:]
         test = [layer.tests[method] for layer in layers if method in layer.tests][-1:] or test
-        own = [layer.methods[method] for layer in layers if method in layer.methods][-1:] or [self.methods[method]]
-        words: list[Word] = [*schedule, *(word for layer in layers for word in layer.words), *test, *own[0]]
+        entry = [layer.methods[method] for layer in layers if method in layer.methods][-1:] or [self.methods[method]]
+        words: list[Word] = [*schedule, *(word for layer in layers for word in layer.words), *test, *entry[0]]
         words += [word for layer in layers for word in layer.only.get(method, [])]
         words = list({_word(word).partition("=")[0]: word for word in words}.values())  # the last one of a key
         pattern = scores.file.format(method=method) if scores.file and distils else None

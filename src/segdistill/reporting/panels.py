@@ -49,7 +49,7 @@ def heat(values: Tensor, image: Tensor | None = None) -> Pixels:
 
 def _painted(label: Tensor, regions: list[tuple[Tensor, tuple[int, int, int]]]) -> Pixels:
     canvas = torch.tensor(VOID, dtype=torch.uint8).repeat(*label.shape, 1)
-    known = label != IGNORE_INDEX
+    nonvoid = label != IGNORE_INDEX
     for where, color in regions:
-        canvas[(where & known).cpu()] = torch.tensor(color, dtype=torch.uint8)
+        canvas[(where & nonvoid).cpu()] = torch.tensor(color, dtype=torch.uint8)
     return canvas.numpy()

@@ -89,11 +89,11 @@ def _classes(network: nn.Module, image: Tensor, inference: InferenceConfig, file
     """Class indices (H,W) of an image (uint8 3,H,W); windows, which can take an hour, show how far they are."""
     with counting(f"{file.name}, percent", 100, quiet=inference.mode == "whole") as done:
         each = 100 / image[0].numel()
-        found = infer(
+        prediction = infer(
             network, image[None], inference,
             on_pixels=lambda pixels: done(each * pixels), names=(str(file),), source=str(weights),
         )  # fmt: skip
-        return found.classes[0].cpu()
+        return prediction.classes[0].cpu()
 
 
 def image_files(inputs: Iterable[Path], *, deep: bool = False) -> Iterable[Path]:

@@ -42,8 +42,8 @@ def cells(study: Study, leave_out: Collection[str] = ()) -> tuple[tuple[str, ...
     """
     rows = _rows(study)
     left_out = {*leave_out, *(() if study.one_seed else _WITH_ONE_SEED)}
-    known = {heading for row in rows for heading, cell in row.items() if cell not in ("", UNKNOWN)}
-    headings = tuple(heading for heading in HEADINGS if heading in known - left_out)
+    filled = {heading for row in rows for heading, cell in row.items() if cell not in ("", UNKNOWN)}
+    headings = tuple(heading for heading in HEADINGS if heading in filled - left_out)
     return headings, [[row[heading] for heading in headings] for row in rows]
 
 

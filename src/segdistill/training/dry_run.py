@@ -67,8 +67,11 @@ def dry_run(what: str, task: Task, augment: Augment, *, steps: int = _STEPS, ima
     for module in (distiller, distiller.teacher):
         if module is not None:
             module.to(device)
-    own = own_optimizers(distiller.methods)
-    optimizers = [make_optimizer(config.optimizer, distiller.student, distiller.methods, own), *own]
+    method_optimizers = own_optimizers(distiller.methods)
+    optimizers = [
+        make_optimizer(config.optimizer, distiller.student, distiller.methods, method_optimizers),
+        *method_optimizers,
+    ]
     timing = _make_steps(task, augment, optimizers, steps, images)
     compute = statistics.median(timing.computing[1:]) * config.batch_size / images
     load = statistics.median(timing.loading) * config.batch_size / images

@@ -96,9 +96,9 @@ class _RowwiseCrossEntropy(torch.autograd.Function):
                 weight = weights.index_select(0, target.flatten()).view_as(target)
                 target = target * (target != IGNORE_INDEX)
                 x -= x.amax(1, keepdim=True)
-                own = x.gather(1, target)
+                target_score = x.gather(1, target)
                 mass = x.exp_().sum(1, keepdim=True)
-                total += ((mass.log() - own) * weight).sum()
+                total += ((mass.log() - target_score) * weight).sum()
                 if gradient is not None:
                     x *= weight / mass
                     x.scatter_add_(1, target, -weight)

@@ -140,8 +140,8 @@ def _key(teacher: SegmentationNetwork, data: SegmentationDataset, precision: str
     digest: Any = hashlib.sha256(f"1 {precision} {teacher}".encode())
     normalisers = (module for module in teacher.modules() if isinstance(module, SegmentationNetwork))
     digest.update(repr([(module.mean.tolist(), module.std.tolist(), module.bgr) for module in normalisers]).encode())
-    own = [getattr(teacher, key, None) for key in ("input_scale", "class_map", "precision")]
-    digest.update(repr(own).encode())
+    settings = [getattr(teacher, key, None) for key in ("input_scale", "class_map", "precision")]
+    digest.update(repr(settings).encode())
     for name, value in teacher.state_dict().items():
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)

@@ -29,8 +29,8 @@ class Update:
 
     def states(self) -> dict[str, Any]:
         """Everything that has a state to save, by the name it is saved under."""
-        own = {f"own_optimizer{number}": each for number, each in enumerate(self._own)}
-        return {"optimizer": self._optimizer, "scaler": self.scaler, **own}
+        method_optimizers = {f"own_optimizer{number}": each for number, each in enumerate(self._own)}
+        return {"optimizer": self._optimizer, "scaler": self.scaler, **method_optimizers}
 
     def set_rate(self, step: int, factor: float) -> float:
         """The learning rate of the schedule at the step, times a factor."""

@@ -121,7 +121,7 @@ def _class_table(splits: list[Evidence]) -> Table:
 
 
 def _cells(label: int, splits: list[Evidence]) -> Iterator[str]:
-    values = sorted({value for split in splits for value, own in split.of_value.items() if own == label})
+    values = sorted({value for split in splits for value, meaning in split.of_value.items() if meaning == label})
     yield splits[0].meaning.listed(values) if splits[0].meaning.colors else ranges(values)
     for split in splits:
         yield f"{100 * split.share(label):.3f}"

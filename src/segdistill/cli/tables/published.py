@@ -19,7 +19,7 @@ def published_tables(rows: Iterable[PublishedRow]) -> list[Table]:
     papers: dict[str, list[PublishedRow]] = {}
     for row in rows:
         papers.setdefault(row.paper, []).append(row)
-    return [_table(paper, own) for paper, own in papers.items()]
+    return [_table(paper, rows_of) for paper, rows_of in papers.items()]
 
 
 def _table(paper: str, rows: list[PublishedRow]) -> Table:
@@ -36,9 +36,9 @@ def _table(paper: str, rows: list[PublishedRow]) -> Table:
             data = where
             table.add_row(f"{where}/", style="bold")
         table.add_row(f"  {pair}", *(_number(row.miou) for row in cells))
-        own = [measured().get(row.name, {}).get("miou") for row in cells]
-        if any(own):
-            table.add_row("    ours", *("" if miou is None else _number(miou) for miou in own))
+        measured_miou = [measured().get(row.name, {}).get("miou") for row in cells]
+        if any(measured_miou):
+            table.add_row("    ours", *("" if miou is None else _number(miou) for miou in measured_miou))
     return table
 
 
@@ -47,8 +47,8 @@ def long_table(rows: Iterable[PublishedRow]) -> Table:
     caption = "In percent; -: not looked up. --json has words, files, cost and origins as well."
     table = _empty("published", ["", "mIoU", "mAcc", "ours", "test"], caption)
     for row in rows:
-        own = measured().get(row.name, {})
-        table.add_row(row.name, *map(_number, (row.miou, row.macc, own.get("miou"), row.test_miou)))
+        measurement = measured().get(row.name, {})
+        table.add_row(row.name, *map(_number, (row.miou, row.macc, measurement.get("miou"), row.test_miou)))
     return table
 
 

@@ -129,9 +129,9 @@ class ClassMemory(nn.Module):
         flat = features.flatten(0, 1)
         rows = flat.index_select(0, pixel.flatten()).view(*pixel.shape, -1)
         mean = F.normalize(sums(flat, order, start) / count.clamp_min(1)[..., None], dim=2)
-        for new, centre, found in zip(ranks.gather(rows), ranks.gather(mean), ranks.gather(count), strict=True):
-            self.pixels.push(new, found.clamp_max(self.per_image))
-            self.regions.push(centre[:, None], found.clamp_max(1))
+        for new, centre, present in zip(ranks.gather(rows), ranks.gather(mean), ranks.gather(count), strict=True):
+            self.pixels.push(new, present.clamp_max(self.per_image))
+            self.regions.push(centre[:, None], present.clamp_max(1))
 
 
 def by_group(group: Tensor, priority: Tensor, groups: int) -> tuple[Tensor, Tensor]:
@@ -148,8 +148,8 @@ def chosen(order: Tensor, start: Tensor, limit: int) -> Tensor:
 
     start: (N,K+1), void being last.
     """
-    place = start[:, :-1, None] + torch.arange(limit, device=order.device)
-    return order[place.clamp_max(len(order) - 1)]
+    position = start[:, :-1, None] + torch.arange(limit, device=order.device)
+    return order[position.clamp_max(len(order) - 1)]
 
 
 def sums(rows: Tensor, order: Tensor, start: Tensor) -> Tensor:

@@ -114,8 +114,8 @@ def _mean_iou(study: Study, label: str) -> list[float | None]:
     runs = [row.iou for row in study.outcomes if row.label == label]
     means: list[float | None] = []
     for index in range(len(study.classes)):
-        known = [value for iou in runs if (value := iou[index]) is not None]
-        means.append(sum(known) / len(known) if known else None)
+        values = [value for iou in runs if (value := iou[index]) is not None]
+        means.append(sum(values) / len(values) if values else None)
     return means
 
 

@@ -79,19 +79,19 @@ def panels(subject: Subject) -> list[Panel]:
     made = []
     for term in (_SCORE, *(term for term in terms if term not in _NO_TERMS)):
         series = {label: [_series(lines, term) for lines in runs] for label, runs in logs.items()}
-        known = {label: [each for each in runs if len(each[0])] for label, runs in series.items()}
-        known = {label: runs for label, runs in known.items() if runs}
-        if known:
+        with_data = {label: [each for each in runs if len(each[0])] for label, runs in series.items()}
+        with_data = {label: runs for label, runs in with_data.items() if runs}
+        if with_data:
             teacher = subject.study.teacher.miou if term == _SCORE and subject.study.teacher is not None else None
-            made.append(_panel(term, known, labels, teacher))
+            made.append(_panel(term, with_data, labels, teacher))
     return made
 
 
 def _series(lines: Sequence[Mapping[str, Any]], term: str) -> Points:
     kind, key = ("validation", "miou") if term == _SCORE else ("train", term)
-    known = [(line["step"], line[key]) for line in lines if line["kind"] == kind and line.get(key) is not None]
-    known = [pair for pair in known if math.isfinite(pair[1])]
-    steps, values = (np.array([pair[column] for pair in known], float) for column in (0, 1))
+    entries = [(line["step"], line[key]) for line in lines if line["kind"] == kind and line.get(key) is not None]
+    entries = [pair for pair in entries if math.isfinite(pair[1])]
+    steps, values = (np.array([pair[column] for pair in entries], float) for column in (0, 1))
     return steps, values
 
 
@@ -153,8 +153,8 @@ def _table(
     chosen = steps[np.unique(np.linspace(0, len(steps) - 1, min(_ROWS, len(steps))).round().astype(int))]
     rows = [("step", *names)]
     for step in chosen:
-        known = (merged[name] for name in names)
-        cells = ["" if not each[0][0] <= step <= each[0][-1] else _cell(np.interp(step, *each[:2])) for each in known]
+        named = (merged[name] for name in names)
+        cells = ["" if not each[0][0] <= step <= each[0][-1] else _cell(np.interp(step, *each[:2])) for each in named]
         rows.append((compact(round(float(step))), *cells))
     return tuple(rows)
 

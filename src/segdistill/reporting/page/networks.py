@@ -118,9 +118,13 @@ def _folder(subject: Subject, label: str, seed: int) -> Path:
 
 def _teacher(subject: Subject, recipe: Recipe, data: SegmentationDataset) -> tuple[SegmentationNetwork | None, str]:
     """The teacher if it speaks of the data set's classes, else why it is left out."""
-    named, own = recipe.teacher.weights, subject.folder / TEACHER
-    if isinstance(named, str) and not Path(named).exists() and own.is_dir():  # the study has moved, with its teacher
-        recipe = recipe.model_copy(update={"teacher": recipe.teacher.model_copy(update={"weights": str(own)})})
+    named, study_teacher = recipe.teacher.weights, subject.folder / TEACHER
+    if (
+        isinstance(named, str) and not Path(named).exists() and study_teacher.is_dir()
+    ):  # the study has moved, with its teacher
+        recipe = recipe.model_copy(
+            update={"teacher": recipe.teacher.model_copy(update={"weights": str(study_teacher)})}
+        )
     try:
         pairing = run_teacher(recipe, subject.folder, data.classes)
     except (SegdistillError, OSError) as error:

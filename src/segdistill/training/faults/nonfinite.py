@@ -42,9 +42,9 @@ def read(terms: Mapping[str, Tensor], norms: Sequence[Tensor] = ()) -> Reading:
     faults = (~numbers.isfinite()).sum()
     summed = total(torch.cat([numbers[: len(terms)], faults[None].to(numbers.dtype)]))
     *values, count = torch.cat([numbers, summed]).tolist()
-    own, norms_read, sums = values[: len(terms)], values[len(terms) : len(numbers)], values[len(numbers) :]
+    own_terms, norms_read, sums = values[: len(terms)], values[len(terms) : len(numbers)], values[len(numbers) :]
     joint = {name: value / number_of_processes() for name, value in zip(terms, sums, strict=True)}
-    return Reading(dict(zip(terms, own, strict=True)), joint, tuple(norms_read), int(count))
+    return Reading(dict(zip(terms, own_terms, strict=True)), joint, tuple(norms_read), int(count))
 
 
 class Snapshot:
@@ -153,8 +153,8 @@ class Faults:
         scale: float,
     ) -> str:
         """Write what `replay` needs, and say where; of the first few faults, by the processes that see one."""
-        own = any(not math.isfinite(value) for value in (*reading.terms.values(), *reading.norms))
-        if len(progress.skipped) >= _KEPT or not own:
+        own_fault = any(not math.isfinite(value) for value in (*reading.terms.values(), *reading.norms))
+        if len(progress.skipped) >= _KEPT or not own_fault:
             return ""
         rank = f"-rank{self.rank}" if self.world > 1 else ""
         file = self.folder / "faults" / f"step-{progress.step + 1}{rank}.pt"
