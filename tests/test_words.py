@@ -30,6 +30,10 @@ NAMES = {
 """Names that nothing in the package bears, alone or as a word of a longer name, and what to write instead."""
 
 CLASSES = {
+    "found": "what was found",
+    "known": "what is known",
+    "own": "what it belongs to",
+    "some": "which ones",
     "Taken": "AugmentedSample",
     "Look": "what was read",
     "Told": "Message",

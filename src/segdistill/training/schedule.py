@@ -17,18 +17,18 @@ def make_optimizer(
     config: OptimizerConfig,
     student: SegmentationNetwork,
     extra: nn.Module | None,
-    own: Iterable[torch.optim.Optimizer] = (),
+    method_optimizers: Iterable[torch.optim.Optimizer] = (),
     *,
     scaled: bool = False,
 ) -> torch.optim.Optimizer:
-    """One optimiser over the student and the trained parts of the methods (`extra`) that `own` ones don't have.
+    """One optimiser over the student and the trained parts of the methods (`extra`) that `method_optimizers` don't have.
 
     Its step is torch's fused one where there is one, which differs from the plain one by rounding. On a processor it
     takes for granted that a gradient lies in memory as its parameter does, which is how autograd makes gradients.
     scaled: whether a scaler may leave steps out, as in fp16. If that is the first step, torch's fused SGD (2.14) goes
     on with momentum from memory that nobody has written; so the step is the plain one.
     """
-    excluded = set(parameters_of(own))
+    excluded = set(parameters_of(method_optimizers))
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for module in (student, extra):
         for name, parameter in module.named_parameters() if module is not None else ():
