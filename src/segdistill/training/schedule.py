@@ -21,7 +21,7 @@ def make_optimizer(
     *,
     scaled: bool = False,
 ) -> torch.optim.Optimizer:
-    """One optimiser over the student and the trained parts of the methods (`extra`), those of `method_optimizers` left out.
+    """One optimizer over the student and the trained parts of the methods (`extra`) but those of `method_optimizers`.
 
     Its step is torch's fused one where there is one, which differs from the plain one by rounding. On a processor it
     takes for granted that a gradient lies in memory as its parameter does, which is how autograd makes gradients.
