@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from segdistill.core.classes import IGNORE_INDEX, Classes
 from segdistill.core.discovery import check_options, classes_in, pick
 from segdistill.core.errors import DataError
 from segdistill.data.base import Sample, SegmentationDataset
+from segdistill.data.unlabeled import ExtraConfig, Mixed, Unlabeled
 
 __all__ = [
     "IGNORE_INDEX",
@@ -19,6 +27,7 @@ __all__ = [
     "SegmentationDataset",
     "create_dataset",
     "dataset_names",
+    "with_extra",
 ]
 
 
@@ -32,11 +41,27 @@ def dataset_names() -> dict[str, type[SegmentationDataset]]:
 
 
 class DatasetConfig(BaseModel):
-    """A data set by name; its other keys are the options of the data set's class."""
+    """A data set by name; its other keys are the options of the data set's class.
+
+    extra: unlabelled images that a student learns from as well, from its teacher alone.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str
+    extra: ExtraConfig | None = None
+
+    @field_validator("extra", mode="before")
+    @classmethod
+    def _folders(cls, value: Any) -> Any:
+        return {"images": value} if isinstance(value, str | list | tuple) else value
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        if self.extra is None:  # recipes of runs that know none stay the same
+            written.pop("extra", None)
+        return written
 
     @model_validator(mode="after")
     def _known(self) -> DatasetConfig:
@@ -63,3 +88,18 @@ def create_dataset(config: DatasetConfig, split: Literal["train", "val", "test"]
         raise DataError(f"Data set '{config.name}' has no labelled test images; it can be scored on train and val.")
     options: dict[str, Any] = {**(config.model_extra or {}), "split": split}
     return cls(**check_options(cls, options, "data"))
+
+
+def with_extra(data: SegmentationDataset, config: DatasetConfig) -> SegmentationDataset:
+    """The training images of a distillation: with the unlabelled ones that `data.extra` names, if it does.
+
+    Args:
+        data: The labelled training images.
+        config: Of the data set.
+
+    Raises:
+        DataError: If a folder of `data.extra` is missing or holds no image.
+    """
+    if config.extra is None:
+        return data
+    return Mixed(data, Unlabeled(config.extra.images, data.classes), config.extra.share)

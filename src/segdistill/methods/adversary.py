@@ -41,6 +41,8 @@ class Adversary(Method):
     0.25; at step 300 adversary/student -0.01 to 0.01, adversary/discriminator 0 to 0.2.
     """
 
+    share = None  # its weights are small on purpose: as loud as the task, the game would drown it
+
     def __init__(
         self,
         student: SegOutput,

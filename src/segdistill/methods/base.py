@@ -32,6 +32,10 @@ class Method(nn.Module, ABC):
     """Which of "logits", "embedding", "features" and "label" the method reads; with "auxiliary" the teacher gives its
     auxiliary logits as well, if it has a head for them."""
 
+    share: float | None = 1.0
+    """How loud its terms' gradients are in all, as a share of the task loss's, where a recipe sets neither a share nor
+    weights; None for the weights as they are."""
+
     def __init__(
         self, student: SegOutput, teacher: SegOutput, num_classes: int, needs: frozenset[str] | None = None
     ) -> None:

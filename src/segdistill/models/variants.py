@@ -119,6 +119,13 @@ def set_norm_eps(backbone: nn.Module, blocks: float, patches: float) -> None:
             module.eps = patches if inner else blocks
 
 
+def _without_last_stages(backbone: Any) -> None:
+    """Drop the blocks behind the last stage that is asked for, which timm keeps and runs."""
+    stages = [info["stage"] for info in backbone.feature_info.info]
+    last = backbone.feature_info.out_indices[-1]
+    backbone.blocks = backbone.blocks[: stages[last]]
+
+
 def _mit(dims: tuple[int, ...], depths: tuple[int, ...]) -> Variant:
     options = {
         "embed_dims": dims,
@@ -165,6 +172,12 @@ VARIANTS: dict[str, Variant] = {
         "mobilenetv2_100", "OpenMMLab's MobileNetV2 at stride 8", _FOUR_STAGES, _first_block_dilation, stride=8
     ),
     "mobilenetv2_os8": Variant("mobilenetv2_100", "CIRKD's MobileNetV2 at stride 8", _FOUR_STAGES, stride=8),
+    "mobilenetv2_short": Variant(
+        "mobilenetv2_100",
+        "MobileNetV2 without its last two stages, at stride 16",
+        {"out_indices": (0, 1, 2, 3)},
+        _without_last_stages,
+    ),
     "hrnet_w18s": Variant(
         "hrnet_w18_small_v2", "HRNetV2p-W18-Small", {"feature_location": "", **_FOUR_STAGES}, _exact_fusion
     ),

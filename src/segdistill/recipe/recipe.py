@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -18,6 +18,7 @@ from pydantic import (
 
 from segdistill.core.discovery import check_options, explain
 from segdistill.core.errors import RecipeError
+from segdistill.core.numbers import NonNegative
 from segdistill.data import DatasetConfig
 from segdistill.data.augment import Augment
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
@@ -40,6 +41,17 @@ class MethodSpec(BaseModel):
 
     name: str
     schedule: MethodSchedule = MethodSchedule()
+    share: NonNegative | Literal["auto"] | None = "auto"
+
+    def share_of(self, default: float | None) -> float | None:
+        """How loud its terms are in all beside the task loss (see `training.gradient_shares`), or None for its weights.
+
+        Args:
+            default: The method's own share, which counts where the recipe sets neither a share nor a weight.
+        """
+        if self.share != "auto":
+            return self.share
+        return None if any(key.endswith("weight") for key in self.options) else default
 
     @property
     def options(self) -> dict[str, Any]:
@@ -50,6 +62,8 @@ class MethodSpec(BaseModel):
         written: dict[str, Any] = handler(self)
         if self.schedule == MethodSchedule():  # recipes of runs that know no schedule stay the same
             written.pop("schedule", None)
+        if self.share == "auto":
+            written.pop("share", None)
         return written
 
     @model_validator(mode="after")

@@ -123,6 +123,8 @@ class Trainer:
                 display.step(progress.step, reading.joint)
                 if self.average is not None and not reading.faults:
                     self.average.update_parameters(self.distiller.student)
+                for number in self.distiller.shares.fixed_at(progress.step):
+                    self._note_factors(number, journal)
                 if not reading.faults and self._is_due(self.config.log_every):
                     journal.write("train", progress.step, {**reading.joint, "lr": rate, "seconds": progress.seconds})
                 progress.validating = self._is_due(self.config.validate_every)
@@ -182,6 +184,14 @@ class Trainer:
         """Whether the step that is done is the last, or one of `every` so many; None is a tenth of the run."""
         step, steps = self.progress.step, self.config.steps
         return step == steps or step % (every or max(1, steps // 10)) == 0
+
+    def _note_factors(self, number: int, journal: Journal) -> None:
+        """Say and write what a method's terms are multiplied with from here on."""
+        factors = self.distiller.shares.factors(number)
+        if factors:
+            listed = ", ".join(f"{name} {factor:.3g}" for name, factor in factors.items())
+            self.display.say(f"measured beside the task loss, these terms count times: {listed}")
+            journal.write("shares", self.progress.step, {"factors": factors})
 
     def _validate(self, journal: Journal) -> None:
         """Score the student, and keep the weights of the best."""
