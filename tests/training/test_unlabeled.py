@@ -76,7 +76,7 @@ def test_two_processes_and_workers_take_the_same_images(folder: Path) -> None:
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for name, message in (("empty", "no image in"), ("gone", "gone")):
+    for name, message in (("empty", "holds no images"), ("gone", "gone")):
         config = DatasetConfig(name="streets", extra=str(tmp_path / name))
         with pytest.raises(DataError, match=message):
             with_extra(create_dataset(config, "train"), config)

@@ -44,10 +44,10 @@ class Unlabeled(SegmentationDataset):
         self.classes = classes
         self.paths: list[Path] = []
         for folder in folders:
-            found = find_files(folder, "{name}", "", hint="data.extra.images names folders of images without labels.")
-            if not found:
-                raise DataError(f"data.extra.images: there is no image in {folder}.")
-            self.paths += found.values()
+            images = find_files(folder, "{name}", "", hint="data.extra.images names folders of images without labels.")
+            if not images:
+                raise DataError(f"data.extra.images: {folder} holds no images.")
+            self.paths += images.values()
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -148,9 +148,9 @@ def _preset(word: str) -> str:
     """The fragment that `preset=medium` stands for."""
     name = word.removeprefix(_PRESET)
     folder = resources.files("segdistill.recipe") / "library" / "presets"
-    known = [file.name.removesuffix(".yaml") for file in folder.iterdir()]
-    if name not in known:
-        raise RecipeError(f"'{word}': no preset is called '{name}'; there are {', '.join(sorted(known))}.")
+    presets = [file.name.removesuffix(".yaml") for file in folder.iterdir()]
+    if name not in presets:
+        raise RecipeError(f"'{word}': no preset is called '{name}'; there are {', '.join(sorted(presets))}.")
     return name
 
 

@@ -16,7 +16,7 @@ from segdistill.models.network import SegmentationNetwork, as_input
 from segdistill.models.segmenter import auxiliary_given
 from segdistill.recipe.training import TaskLossConfig
 from segdistill.training.gradient_shares import GradientShares
-from segdistill.training.task_loss import known, task_loss
+from segdistill.training.task_loss import labelled_only, task_loss
 
 
 class Distiller(nn.Module):
@@ -85,7 +85,7 @@ class Distiller(nn.Module):
         self, image: Tensor, label: Tensor, step: int = 0, target: Tensor | None = None, share: Tensor | None = None
     ) -> dict[str, Tensor]:
         pixels, label = as_input(image), label.long()
-        labelled = known(label)
+        labelled = labelled_only(label)
         factors = [factor(step) for factor in self._factors]
         # A compiled student's maps and logits come out of one node, with no gradient of one at the other.
         compiled = self._compiled if not self.shares.measures(factors, step) else {}
@@ -101,11 +101,11 @@ class Distiller(nn.Module):
             same_classes = teacher_output.logits.shape[1] == output.logits.shape[1]
             completed = _completed(label, teacher_output.logits, same_classes)
         for number, (method, factor) in enumerate(zip(self._list, factors, strict=True)):
-            own = _idle(method)
+            raw = _idle(method)
             if factor:
                 seen = completed if same_classes or "label" not in method.needs else labelled
-                own = self.shares.scaled(number, method(output, teacher_output, seen), task, output, step)
-            for name, value in own.items():
+                raw = self.shares.scaled(number, method(output, teacher_output, seen), task, output, step)
+            for name, value in raw.items():
                 terms[name] = terms.get(name, 0) + factor * value
         return terms
 
@@ -137,10 +137,10 @@ def _completed(label: Tensor, teacher: Tensor, same_classes: bool) -> Tensor:
     rows = unlabeled.flatten(1).any(1)
     if not rows.any():
         return label
-    said = torch.zeros_like(label)
+    filled = torch.zeros_like(label)
     if same_classes:
-        said[rows] = resize(teacher[rows].float(), (label.shape[1], label.shape[2])).argmax(1)
-    return torch.where(unlabeled, said, label)
+        filled[rows] = resize(teacher[rows].float(), (label.shape[1], label.shape[2])).argmax(1)
+    return torch.where(unlabeled, filled, label)
 
 
 def _always(step: int) -> float:

@@ -40,7 +40,8 @@ class GradientShares(nn.Module):
 
     the sums over the first `length` steps at which the method counts. In those steps it is measured and does not train;
     then the factor is frozen, and part of the run's state. A term that does not reach the last map, such as one on
-    earlier stages, is compared at the last of those that it reaches. One that reaches none keeps the factor 1.
+    earlier stages, is compared at the last of those that it reaches. One that reaches none, such as a discriminator's own
+    loss, counts as it is throughout; so do all terms where there are no labels and thus no task loss.
 
     Args:
         shares: Of each method; None leaves its terms as they are.
@@ -83,7 +84,7 @@ class GradientShares(nn.Module):
             method.began = step if method.began < 0 else method.began
             if torch.is_grad_enabled():
                 self._measure(method, terms, task, output)
-            return {name: 0 * value for name, value in terms.items()}
+            return {name: 0 * value if name in method.terms else value for name, value in terms.items()}
         factors = self.factors(number)
         return {name: factors.get(name, 1.0) * value for name, value in terms.items()}
 
