@@ -40,8 +40,8 @@ class GradientShares(nn.Module):
 
     the sums over the first `length` steps at which the method counts. In those steps it is measured and does not train;
     then the factor is frozen, and part of the run's state. A term that does not reach the last map, such as one on
-    earlier stages, is compared at the last of those that it reaches. One that reaches none, such as a discriminator's own
-    loss, counts as it is throughout; so do all terms where there are no labels and thus no task loss.
+    earlier stages, is compared at the last of those that it reaches. One that reaches none, such as a
+    discriminator's loss, counts as it is throughout; so do all terms where there are no labels, thus no task loss.
 
     Args:
         shares: Of each method; None leaves its terms as they are.
