@@ -23,9 +23,8 @@ from segdistill.models.spec import NetworkSpec
 from segdistill.recipe.composition import fragments
 from segdistill.recipe.published_rows import published_rows
 from segdistill.recipe.recipe import Recipe, load_recipe
-from segdistill.training.plan import make_distilled, teacher_network
+from segdistill.training.plan import resolve
 from segdistill.training.schedule import make_optimizer, own_optimizers, set_rate
-from segdistill.training.task import make_task, open_splits
 
 ROWS = published_rows()
 CLASSES = {"cityscapes": 19, "ade20k": 150, "pascal_context": 59, "voc": 21, "camvid": 11}
@@ -157,14 +156,9 @@ def _kinds() -> list[str]:
 @pytest.mark.parametrize("name", _kinds())
 def test_a_step_trains_and_its_protocol_scores(name: str, roots: dict[str, Path]) -> None:
     data = recipe(name).data.name
-    made = load_recipe(name, *SMALL, f"data.root={roots[data]}", "batch_size=2", "teacher.train.batch_size=2")
-    splits = open_splits(made)
-    if made.method:
-        teacher = make_task(made, "teacher", splits=splits)
-        task = make_distilled(made, teacher, splits)
-        task.distiller.set_teacher(teacher_network(teacher))
-    else:
-        task = make_task(made, made.role, splits=splits)
+    small = (*SMALL, f"data.root={roots[data]}", "batch_size=2", "teacher.train.batch_size=2")
+    made = load_recipe(name, *small, "baseline=none", "out=run")
+    task = resolve(made, distills=bool(made.method)).task_with_teacher()
     own = own_optimizers(task.distiller.methods)
     optimizer = make_optimizer(task.config.optimizer, task.network, task.distiller.methods, own)
     set_rate(optimizer, task.config.schedule.factor(0, task.config.steps))

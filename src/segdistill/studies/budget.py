@@ -7,8 +7,7 @@ from pathlib import Path
 
 from segdistill.studies.plan import Job, Plan
 from segdistill.training.dry_run import dry_run
-from segdistill.training.plan import resolve, teacher_network
-from segdistill.training.task import make_task
+from segdistill.training.plan import resolve
 
 _STEPS = 8
 
@@ -32,12 +31,7 @@ def measured_steps(
     assert plan.budget.minutes is not None
     for label in labels:
         recipe = plan.recipe_of(Job(label, plan.seeds[0]), folder)
-        if recipe.method:
-            distillation = resolve(recipe)
-            task = distillation.student
-            task.distiller.set_teacher(teacher_network(distillation.teacher))
-        else:
-            task = make_task(recipe, "student")
+        task = resolve(recipe, distills=bool(recipe.method)).task_with_teacher()
         seconds = dry_run(label, task, recipe.augment, steps=_STEPS, images=recipe.batch_size).step_seconds
         steps = max(1, round(60 * plan.budget.minutes / seconds))
         say(f"{label}: {seconds:.2f} s a step, so {steps} steps in {plan.budget}")
