@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from example_studies import CLASSES, METHOD, gain, study
 from playwright.sync_api import sync_playwright
-from studies import CLASSES, METHOD, gain, study
 
 from segdistill import report
 from segdistill.studies.result import ALONE

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from example_studies import CLASSES, FILE, HOSTILE, METHOD, gain, own_data, study
 from PIL import Image
-from studies import CLASSES, FILE, HOSTILE, METHOD, gain, own_data, study
 
 import segdistill
 from segdistill import distill, report, train

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from studies import gain, outcome, study
+from example_studies import gain, outcome, study
 
 from segdistill.reporting.answer import answer
 from segdistill.studies.result import ALONE, Failure
@@ -39,6 +39,18 @@ def test_a_method_that_lost_is_said_to_have_lost() -> None:
     assert found.headline.startswith("kd lost 4.0 mIoU [95 % CI 3.2 to 4.8, 3 seeds] over the same student alone")
     assert "gap" not in found.headline
     assert "loss is to be expected" in found.confidence[0]
+
+
+@pytest.mark.parametrize("mean", [-0.03, 0.0, 0.04])
+def test_a_change_that_rounds_to_nothing_is_no_gain_and_no_loss(mean: float) -> None:
+    result = answer(study({"kd": gain(mean, seeds=1), "at": gain(mean, seeds=1)}))
+    assert result.headline == (
+        "kd made no difference: 0.0 mIoU [one seed, no interval] over the same student alone at 1.10 times its time a "
+        "step."
+    )
+    assert result.others[0].startswith("at made no difference in its one seed: 0.0 mIoU")
+    with_seeds = answer(study({"kd": gain(mean, (-0.4, 0.5))})).headline
+    assert "no difference: 0.0 mIoU [95 % CI \N{MINUS SIGN}0.4 to 0.5, 3 seeds] over" in with_seeds
 
 
 def test_the_others_are_named_with_what_became_of_them_and_the_best_of_several_is_put_in_doubt() -> None:

@@ -7,8 +7,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from example_studies import gain, study
 from rich.console import Console
-from studies import gain, study
 
 from segdistill.reporting.study_table import HEADINGS, cells, markdown, notes, terminal
 from segdistill.studies.result import NetworkCost, Study, load_study
