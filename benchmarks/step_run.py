@@ -123,8 +123,8 @@ def compiling(recipe: Recipe, distils: bool) -> dict[str, Any]:
     with short_validation():
         next(run, None)
     assert recipe.out is not None
-    found: dict[str, Any] = json.loads((recipe.out / "environment.json").read_text())["compile"]
-    return found
+    result: dict[str, Any] = json.loads((recipe.out / "environment.json").read_text())["compile"]
+    return result
 
 
 def loading(recipe: Recipe, distils: bool) -> dict[str, Any]:

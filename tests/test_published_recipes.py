@@ -70,8 +70,8 @@ def test_a_row_parses_and_says_where_it_comes_from(name: str) -> None:
     if row.role != "distilled":
         assert row.miou is not None
     for word in row.words:  # which networks and which role is the table itself
-        known = fragments()[word].startswith("# ") if word in fragments() else word in row.origins
-        assert known or word.startswith(("student=", "teacher.network=", "role=")), word
+        explained = fragments()[word].startswith("# ") if word in fragments() else word in row.origins
+        assert explained or word.startswith(("student=", "teacher.network=", "role=")), word
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if name.startswith("bpkd")])
@@ -148,8 +148,8 @@ def _kinds() -> list[str]:
     """A row for each table, data set and method, and for each that has words of its own there."""
     kinds = {}
     for name, row in ROWS.items():
-        own = [word for word in row.words if not word.startswith(("student", "teacher.network", "teacher.train"))]
-        kinds.setdefault((name.split("/")[0], *own), name)
+        words = [word for word in row.words if not word.startswith(("student", "teacher.network", "teacher.train"))]
+        kinds.setdefault((name.split("/")[0], *words), name)
     return list(kinds.values())
 
 
@@ -159,8 +159,8 @@ def test_a_step_trains_and_its_protocol_scores(name: str, roots: dict[str, Path]
     small = (*SMALL, f"data.root={roots[data]}", "batch_size=2", "teacher.train.batch_size=2")
     made = load_recipe(name, *small, "baseline=none", "out=run")
     task = resolve(made, distills=bool(made.method)).task_with_teacher()
-    own = own_optimizers(task.distiller.methods)
-    optimizer = make_optimizer(task.config.optimizer, task.network, task.distiller.methods, own)
+    method_optimizers = own_optimizers(task.distiller.methods)
+    optimizer = make_optimizer(task.config.optimizer, task.network, task.distiller.methods, method_optimizers)
     set_rate(optimizer, task.config.schedule.factor(0, task.config.steps))
     stream = Stream(task.data, made.augment, task.config.seed)
     (batch,) = training_batches(stream, Share(task.config.batch_size), start=0, stop=1, workers=0)
@@ -169,7 +169,7 @@ def test_a_step_trains_and_its_protocol_scores(name: str, roots: dict[str, Path]
     assert {term.partition("/")[0] for term in terms} == {"task", "auxiliary", *(each.name for each in made.method)}
     assert all(value.isfinite() for value in terms.values())
     torch.stack(list(terms.values())).sum().backward()
-    for each in (optimizer, *own):
+    for each in (optimizer, *method_optimizers):
         each.step()
     moved = [key for key, value in task.network.named_parameters() if not torch.equal(value, before[key])]
     assert len(moved) > 0.9 * len(before)

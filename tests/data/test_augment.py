@@ -103,10 +103,10 @@ def test_the_generator_alone_decides() -> None:
 def test_label_values_are_never_invented() -> None:
     """Neighbours such as 3 and 200 must not blend into a class between them."""
     sample = _noise(HEIGHT, WIDTH, (3, 7, 200, IGNORE_INDEX))
-    found: set[int] = set()
+    values: set[int] = set()
     for seed in range(60):
-        found |= set(Augment(crop=(32, 48))(sample, _seed(seed))[1].unique().tolist())
-    assert found == {3, 7, 200, IGNORE_INDEX}
+        values |= set(Augment(crop=(32, 48))(sample, _seed(seed))[1].unique().tolist())
+    assert values == {3, 7, 200, IGNORE_INDEX}
 
 
 # --- Geometry -------------------------------------------------------------------------------------------------------

@@ -111,14 +111,14 @@ def _region(mask: NDArray[np.bool_], code: Callable[[list[int]], object]) -> dic
     return {"size": list(mask.shape), "counts": code(encode(mask))}
 
 
-def test_json_of_something_else_is_told(tmp_path: Path) -> None:
+def test_json_of_something_else_is_named(tmp_path: Path) -> None:
     _context(tmp_path)
     _text(tmp_path / "trainval_merged.json", '{"images": [{"id": 1}]}')
     with pytest.raises(DataError, match=r"trainval_merged\.json is not the JSON of PASCAL in Detail"):
         prepare("pascal_context", root=tmp_path, quiet=True)
 
 
-def test_a_mat_file_of_something_else_is_told(tmp_path: Path) -> None:
+def test_a_mat_file_of_something_else_is_named(tmp_path: Path) -> None:
     _mat(tmp_path / "a.mat", LabelMap=np.zeros((2, 2, 3)))
     _mat(tmp_path / "b.mat", Other=np.zeros((2, 2)))
     _mat(tmp_path / "c.mat", LabelMap=np.full((2, 2), -1))
@@ -187,13 +187,13 @@ def test_polygons_cover_those_before(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"imgWidth": 8, "imgHeight": 6, "objects": [{"label": "road"}]}', "[1]"])
-def test_polygons_that_make_no_sense_are_told(tmp_path: Path, text: str) -> None:
+def test_polygons_that_make_no_sense_are_named(tmp_path: Path, text: str) -> None:
     _text(tmp_path / "a_polygons.json", text)
     with pytest.raises(DataError, match=r"a_polygons\.json"):
         draw_polygons(tmp_path / "a_polygons.json")
 
 
-def test_an_object_of_no_label_is_told(tmp_path: Path) -> None:
+def test_an_object_of_no_label_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'spaceship'"):
         draw_polygons(_polygons(tmp_path / "a.json", [_box("spaceship", 0, 0, 7, 5)]))
 
@@ -232,11 +232,11 @@ def test_painted_masks_become_indices(tmp_path: Path) -> None:
         mask_colors=True, void=[[0, 0, 9]], val_every=2,
     )  # fmt: skip
     assert done.converted == {"index masks": 3}
-    found = {name: _read(tmp_path / "index" / "masks" / f"{name}.png")[0][0] for name in ("a", "b", "sub/c")}
-    assert found == {"a": 0, "b": 1, "sub/c": 255}
+    values = {name: _read(tmp_path / "index" / "masks" / f"{name}.png")[0][0] for name in ("a", "b", "sub/c")}
+    assert values == {"a": 0, "b": 1, "sub/c": 255}
 
 
-def test_archives_are_unpacked_and_what_is_missing_is_said(tmp_path: Path, segdistill: Run) -> None:
+def test_archives_are_unpacked_and_what_is_missing_is_named(tmp_path: Path, segdistill: Run) -> None:
     (tmp_path / "downloads").mkdir()
     with zipfile.ZipFile(tmp_path / "downloads" / "ADEChallengeData2016.zip", "w") as archive:
         for folder, word, suffix in (("training", "train", "jpg"), ("validation", "val", "jpg")):
@@ -247,12 +247,16 @@ def test_archives_are_unpacked_and_what_is_missing_is_said(tmp_path: Path, segdi
             archive.write(mask, f"ADEChallengeData2016/annotations/{folder}/ADE_{word}_00000001.png")
     words = ("prepare", "ade20k", f"root={tmp_path / 'ade'}", f"archives={tmp_path / 'downloads'}")
     done = segdistill(*words, "--json")
-    told = json.loads(done.stdout)
+    report = json.loads(done.stdout)
     assert done.returncode == 1
-    assert told["unpacked"]["ADEChallengeData2016.zip"]["files"] == 4
-    assert (told["ready"], told["splits"]["train"]["images"], told["splits"]["train"]["expected"]) == (False, 1, 20210)
-    assert "1 of 20210 images" in told["splits"]["train"]["problem"]
-    assert "sceneparsing.csail.mit.edu" in told["source"]
+    assert report["unpacked"]["ADEChallengeData2016.zip"]["files"] == 4
+    assert (report["ready"], report["splits"]["train"]["images"], report["splits"]["train"]["expected"]) == (
+        False,
+        1,
+        20210,
+    )
+    assert "1 of 20210 images" in report["splits"]["train"]["problem"]
+    assert "sceneparsing.csail.mit.edu" in report["source"]
     plain = segdistill(*words, "partial=true")
     assert plain.returncode == 0, plain.stderr
     assert f"data.root={tmp_path / 'ade'} data.partial=true" in plain.stdout
@@ -280,7 +284,7 @@ def test_a_bad_mask_is_found(tmp_path: Path) -> None:
     assert "value 151;" in done.splits["val"].problem
 
 
-def test_what_can_not_be_prepared_is_told(tmp_path: Path) -> None:
+def test_what_can_not_be_prepared_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="Did you mean 'cityscapes'"):
         prepare("cityscape", root=tmp_path)
     with pytest.raises(RecipeError, match="streets"):

@@ -102,7 +102,7 @@ def _look_at_data(
             data[split] = opened
     for split, opened in data.items():
         indices = chosen(len(opened), images)
-        _say(f"{split}: reading {len(indices)} of {len(opened)} images", quiet)
+        _print(f"{split}: reading {len(indices)} of {len(opened)} images", quiet)
         reports, done.interrupted = scan(f"reading {split}", opened, indices, quiet=quiet)
         seen = [*reports.values()]
         evidence = add_up(split, opened, seen, None)
@@ -175,7 +175,7 @@ def _look_at_networks(
         return
     splits = Splits(data["train"], data["val"])
     for name, make in _plans(recipe, splits, pairing):
-        _say(f"{name}: a few steps", quiet)
+        _print(f"{name}: a few steps", quiet)
         try:
             run = dry_run(name, make().task_with_teacher(), recipe.augment)
         except (SegdistillError, torch.OutOfMemoryError) as error:
@@ -195,7 +195,7 @@ def _look_at_teacher(
     if not indices or not isinstance(pairing.model.network, Teacher):
         done.findings.append(Finding("note", "teacher", "No image can be read to compare the teacher with its label."))
         return
-    _say(f"the teacher on {len(indices)} images", quiet)
+    _print(f"the teacher on {len(indices)} images", quiet)
     try:
         done.teacher = agreement.agreement(pairing.model.network, data, indices)
     except NonFiniteScoresError as error:
@@ -216,6 +216,6 @@ def _plans(recipe: Recipe, splits: Splits, pairing: Pairing | None) -> Iterator[
         yield "distillation", lambda: plan_student(recipe, splits, pairing or teacher())
 
 
-def _say(text: str, quiet: bool) -> None:
+def _print(text: str, quiet: bool) -> None:
     if not quiet:
         console.print(text, soft_wrap=True, markup=False)

@@ -48,19 +48,19 @@ def _image(*size: int, n: int = 1) -> Tensor:
     return torch.rand(n, 3, *size, generator=torch.Generator().manual_seed(5))
 
 
-def _load(found: Any) -> SegmentationNetwork:
+def _load(model: Any) -> SegmentationNetwork:
     """The published network as it is; torchvision's would be downloaded, so it is filled with the module's weights."""
-    if not found.name.startswith("torchvision"):
-        return segdistill.load_model(found.name)
-    network = create_model(found.name, K)
-    network.module.load_state_dict(found.module.state_dict(), strict=False)  # type: ignore[union-attr]
+    if not model.name.startswith("torchvision"):
+        return segdistill.load_model(model.name)
+    network = create_model(model.name, K)
+    network.module.load_state_dict(model.module.state_dict(), strict=False)  # type: ignore[union-attr]
     return network.eval()
 
 
-def _at_home(found: Any, pixels: Tensor) -> Tensor:
+def _at_home(model: Any, pixels: Tensor) -> Tensor:
     """The class scores, as the library itself gives them."""
     with torch.no_grad():
-        output = found.module.eval()(pixels)
+        output = model.module.eval()(pixels)
     if hasattr(output, "masks_queries_logits"):
         shares = output.class_queries_logits.softmax(-1)[..., :-1]
         return torch.einsum("bqc,bqhw->bchw", shares, output.masks_queries_logits.sigmoid())
@@ -71,13 +71,13 @@ def _at_home(found: Any, pixels: Tensor) -> Tensor:
 
 @every
 def test_the_scores_are_those_of_the_library(name: str, published: Publish) -> None:
-    found = published(name)
-    network = _load(found)
+    model = published(name)
+    network = _load(model)
     size = (ONE_SIZE[name],) * 2 if name in ONE_SIZE else (64, 96)
     image = _image(*size, n=2)
     with torch.no_grad():
         output = network(image)
-    wanted = _at_home(found, network.normalize(image))
+    wanted = _at_home(model, network.normalize(image))
     if name in MASKS:
         torch.testing.assert_close(output.logits.softmax(1), wanted / wanted.sum(1, keepdim=True))
     else:
@@ -141,12 +141,12 @@ def _check_parts(network: SegmentationNetwork, *, auxiliary: bool, backbone: boo
 @light
 def test_a_run_folder_needs_nothing_else(name: str, published: Publish, tmp_path: Path) -> None:
     """Not the folder that the network came from either."""
-    found = published(name)
+    model = published(name)
     torch.manual_seed(3)
     original = tmp_path / "original"
-    spec_name = found.name
+    spec_name = model.name
     if not spec_name.startswith("torchvision"):
-        prefix, _, folder = found.name.partition(":")
+        prefix, _, folder = model.name.partition(":")
         shutil.copytree(folder, original)
         spec_name = f"{prefix}:{original}"
     spec = resolve_spec({"name": spec_name})
@@ -297,8 +297,8 @@ def test_a_config_that_was_meddled_with_is_named(tmp_path: Path) -> None:
         hidden_sizes=[4, 8, 8, 8], depths=[1] * 4, num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=12
     )
     hf.SegformerForSemanticSegmentation(config).save_pretrained(tmp_path)
-    told = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**told, "mlp_ratios": [4]}))
+    written = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**written, "mlp_ratios": [4]}))
     with pytest.raises(CheckpointError, match=f"Can't load 'hf:{tmp_path}'"):
         segdistill.load_model(f"hf:{tmp_path}")
 

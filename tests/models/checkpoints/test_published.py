@@ -51,11 +51,11 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "layout"), CASES)
-def test_a_file_is_told_by_its_tensors(name: str, layout: str, tmp_path: Path) -> None:
+def test_a_file_is_recognized_by_its_tensors(name: str, layout: str, tmp_path: Path) -> None:
     path, network = _file_of(name, layout, tmp_path)
-    found = segdistill.inspect(path)
-    assert (found.layout, found.network, found.num_classes, found.faults) == (layout, name, 19, ())
-    assert found.parameters == sum(parameter.numel() for parameter in network.parameters())
+    inspection = segdistill.inspect(path)
+    assert (inspection.layout, inspection.network, inspection.num_classes, inspection.faults) == (layout, name, 19, ())
+    assert inspection.parameters == sum(parameter.numel() for parameter in network.parameters())
     loaded = segdistill.load_model(path)
     assert torch.equal(loaded(IMAGE).logits, network(IMAGE).logits)
 
@@ -133,11 +133,11 @@ def test_cirkd_networks_see_bgr_pixels_without_their_mean(tmp_path: Path) -> Non
     torch.testing.assert_close(network.normalize(pixels), want, rtol=0, atol=1e-3)
 
 
-def test_a_vanilla_stem_is_told_from_a_deep_one(tmp_path: Path) -> None:
+def test_a_vanilla_stem_is_distinguished_from_a_deep_one(tmp_path: Path) -> None:
     network = create_model("deeplabv3_r18_cirkd", 19, backbone="resnet18_vanilla")
-    found = segdistill.inspect(_written(tmp_path, as_layout(network, "cirkd")))  # type: ignore[arg-type]
-    assert found.made_of["backbone"] == "resnet18_vanilla"
-    assert found.faults == ()
+    inspection = segdistill.inspect(_written(tmp_path, as_layout(network, "cirkd")))  # type: ignore[arg-type]
+    assert inspection.made_of["backbone"] == "resnet18_vanilla"
+    assert inspection.faults == ()
 
 
 @pytest.mark.parametrize("generation", ["deeplabv3_r18_cirkd", "deeplabv3_r18_cirkd2"])
@@ -208,8 +208,8 @@ def test_nvlabs_files_may_carry_their_idle_classifier(tmp_path: Path) -> None:
     state = as_layout(network, "nvlabs")  # type: ignore[arg-type]
     assert tuple(state["decode_head.linear_c1.proj.weight"].shape) == (256, 32)
     idle = {"decode_head.conv_seg.weight": torch.zeros(19, 128, 1, 1), "decode_head.conv_seg.bias": torch.zeros(19)}
-    found = segdistill.inspect(_written(tmp_path, {"state_dict": state | idle}))
-    assert (found.layout, found.faults) == ("nvlabs", ())
+    inspection = segdistill.inspect(_written(tmp_path, {"state_dict": state | idle}))
+    assert (inspection.layout, inspection.faults) == ("nvlabs", ())
 
 
 def test_a_hugging_face_segformer_gives_its_own_outputs(tmp_path: Path) -> None:
