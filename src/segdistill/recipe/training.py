@@ -83,6 +83,8 @@ class TrainingConfig(BaseModel):
     loader processes.
     task_loss: how the cross-entropy is taken. class_balance: exponent b of its class weights, share^-b; 0 is plain
     cross-entropy, 0.5 helps thin and rare classes.
+    ema: decay of the moving average of the weights, which is then validated and handed over; null for the last weights.
+    0.998 looks back over some 500 steps.
     on_nonfinite: what a loss or gradient that is not finite does: "stop" the run, "skip" the step, or "back_off": skip
     it and halve the learning rate for the rest of the run. nonfinite_limit: steps that may be skipped in all; one more
     stops. on_unreadable: what a training sample that can't be read does: "stop" the run, or "skip": another one takes
@@ -103,6 +105,7 @@ class TrainingConfig(BaseModel):
     task_loss: TaskLossConfig = TaskLossConfig()
     class_balance: float = Field(0.0, ge=0, le=1)
     clip_grad: float | None = Field(None, gt=0)
+    ema: float | None = Field(None, gt=0, lt=1)
     precision: Precision = "fp32"
     channels_last: bool = True
     compile: Literal["auto", True, False] = False

@@ -23,6 +23,7 @@ from segdistill.runtime.allocator import keep_freed_memory
 from segdistill.runtime.display import Display
 from segdistill.runtime.interruption import Interrupted, StopNow, StopRequest
 from segdistill.runtime.processes import agree, start_accelerator
+from segdistill.training.averaging import MovingAverage
 from segdistill.training.compiling import compile_networks
 from segdistill.training.distiller import Distiller
 from segdistill.training.faults.nonfinite import Faults, Snapshot
@@ -77,7 +78,10 @@ class Trainer:
         runs_teacher = stream.targets is None  # else all its logits are cached
         self._place_networks(runs_teacher)
         self.update = Update(distiller, config, self.accelerator.device)
+        self.average = None if config.ema is None else MovingAverage(distiller.student, config.ema)
         self.states: dict[str, Any] = {"distiller": distiller, **self.update.states()}
+        if self.average is not None:
+            self.states["average"] = self.average
         self.progress, self._restored = folder.restore(self.states)
         self._saved = self.progress.step  # of the newest state
         self._check_progress()
@@ -87,7 +91,7 @@ class Trainer:
         self.model = self.accelerator.prepare_model(distiller)
         self.unreadable = Unreadable(config, len(stream.data), self.accelerator.num_processes)
         self.validation = Validation(
-            folder, distiller.student, validation,
+            folder, distiller.student if self.average is None else self.average.module, validation,
             inference=inference, metrics=metrics, workers=config.workers, accelerator=self.accelerator,
         )  # fmt: skip
         self.stop = StopRequest()
@@ -117,6 +121,8 @@ class Trainer:
                     continue
                 reading, rate = step(batches, progress)
                 display.step(progress.step, reading.joint)
+                if self.average is not None and not reading.faults:
+                    self.average.update_parameters(self.distiller.student)
                 if not reading.faults and self._is_due(self.config.log_every):
                     journal.write("train", progress.step, {**reading.joint, "lr": rate, "seconds": progress.seconds})
                 progress.validating = self._is_due(self.config.validate_every)
@@ -126,6 +132,8 @@ class Trainer:
                     raise StopNow
             if progress.unreadable:
                 display.log(f"{len(progress.unreadable)} training samples could not be read; others took their place")
+        if self.average is not None:
+            self.average.copy_to(self.distiller.student)
         return progress
 
     def _place_networks(self, runs_teacher: bool) -> None:
