@@ -37,8 +37,14 @@ SHORT = ("steps=2", "validate_every=2", "data.count=6", "baseline=none")
 
 def save_teacher(folder: Path, names: tuple[str, ...], **options: Any) -> Path:
     """A network of random weights that knows `names`, with a grid, a width and a normalisation unlike the student's."""
-    own = {"backbone": "mobilenetv2_050", "head": "fcn", "channels": 12, "output_stride": 8, "auxiliary_channels": 8}
-    spec = resolve_spec({**own, "mean": (0.5, 0.4, 0.3), "std": (0.5, 0.5, 0.5), "bgr": True, **options})
+    student = {
+        "backbone": "mobilenetv2_050",
+        "head": "fcn",
+        "channels": 12,
+        "output_stride": 8,
+        "auxiliary_channels": 8,
+    }
+    spec = resolve_spec({**student, "mean": (0.5, 0.4, 0.3), "std": (0.5, 0.5, 0.5), "bgr": True, **options})
     torch.manual_seed(3)
     save_model(folder, "teacher", build(spec, len(names)), spec, Classes(names, distinct_colors(len(names))), {})
     return folder

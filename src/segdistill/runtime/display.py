@@ -51,7 +51,7 @@ class Display:
             left = (now - self._began) / max(1, done - self._start) * (self._steps - done)
             console.print(f"{self._title}: step {done}/{self._steps}, {left / 60:.1f} min left, {text}", soft_wrap=True)
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         if not self._quiet:
             console.print(f"{self._title}: {text}", soft_wrap=True, markup=False)
 

@@ -87,7 +87,7 @@ class Trainer:
         self._check_progress()
         quiet = quiet or not self.accelerator.is_main_process
         self.display = Display(title, start=self.progress.step, steps=config.steps, quiet=quiet)
-        compile_networks(distiller, config, folder, stream.augment.crop, self.display.say, compile_teacher=runs_teacher)
+        compile_networks(distiller, config, folder, stream.augment.crop, self.display.log, compile_teacher=runs_teacher)
         self.model = self.accelerator.prepare_model(distiller)
         self.unreadable = Unreadable(config, len(stream.data), self.accelerator.num_processes)
         self.validation = Validation(
@@ -114,7 +114,7 @@ class Trainer:
         ):
             step = self._stepper(journal)
             if self._restored:
-                display.say(self._restored)
+                display.log(self._restored)
             while progress.step < self.until or progress.validating:
                 if progress.validating:
                     self._validate(journal)
@@ -133,7 +133,7 @@ class Trainer:
                 if agree(self.stop.received, self.accelerator):
                     raise StopNow
             if progress.unreadable:
-                display.say(f"{len(progress.unreadable)} training samples could not be read; others took their place")
+                display.log(f"{len(progress.unreadable)} training samples could not be read; others took their place")
         if self.average is not None:
             self.average.copy_to(self.distiller.student)
         return progress
@@ -177,7 +177,7 @@ class Trainer:
             faults=Faults(
                 self.folder.path, self.distiller, config, accelerator.process_index, accelerator.num_processes
             ),
-            unreadable=self.unreadable, say=self.display.say, write=journal.write,
+            unreadable=self.unreadable, log=self.display.log, write=journal.write,
         )  # fmt: skip
 
     def _is_due(self, every: int | None) -> bool:
@@ -200,7 +200,7 @@ class Trainer:
             scores = self.validation(progress, self.stop)
         except NonFiniteScoresError as error:
             raise self._saved_unvalidated(error) from error
-        self.display.say(f"step {progress.step}: mIoU {scores.miou:.2f} on validation")
+        self.display.log(f"step {progress.step}: mIoU {scores.miou:.2f} on validation")
         journal.write("validation", progress.step, scores.as_dict())
         progress.validating = False
 
