@@ -14,17 +14,23 @@ Radius = Annotated[int, Field(ge=1, le=255)]
 class InferenceConfig(BaseModel):
     """From an image to scores at its size; the same for validation, `evaluate` and `predict`.
 
-    fit: (a, b), the image is first brought, its shape kept, to the largest size whose longer side is at most max(a, b)
-    and whose shorter side is at most min(a, b); null: it keeps its size. scales: each view is that many times as
-    large; flip: and mirrored as well. mode: a view goes through the network "whole", or in windows ("slide") of crop
-    (H,W) every stride (H,W) pixels (default two thirds of the crop), the last ones moved inwards; a view smaller than
-    the crop is one window. Where windows overlap their logits are averaged. average: whether views meet as "logits" or
-    as "probabilities". align_corners: of the scores' bilinear resizing, align_images: of the images'. upsample: logits
-    go to the image's size "direct", or "stepwise" to the view's size and then to the image's.
-
-    batch: windows a pass. store: where the sums of windows are kept, on the network's "device" or on the "cpu".
-    max_elements: most scores (images x classes x H x W) at image size that are held at once, and most logits of windows
-    unless a row of four windows has more.
+    Attributes:
+        mode: a view goes through the network "whole", or in windows ("slide"). Where windows overlap their logits are
+            averaged.
+        crop: (H,W) of a window; a view smaller than that is one window.
+        stride: (H,W) pixels from one window to the next, the last ones moved inwards; default two thirds of the crop.
+        fit: (a, b), the image is first brought, its shape kept, to the largest size whose longer side is at most max(a,
+            b) and whose shorter side is at most min(a, b); null: it keeps its size.
+        scales: each view is that many times as large.
+        flip: whether each view is seen mirrored as well.
+        average: whether views meet as "logits" or as "probabilities".
+        align_corners: of the scores' bilinear resizing.
+        align_images: of the images' bilinear resizing.
+        upsample: logits go to the image's size "direct", or "stepwise" to the view's size and then to the image's.
+        batch: windows a pass.
+        store: where the sums of windows are kept, on the network's "device" or on the "cpu".
+        max_elements: most scores (images x classes x H x W) at image size that are held at once, and most logits of
+            windows unless a row of four windows has more.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,12 +69,17 @@ class InferenceConfig(BaseModel):
 class MetricsConfig(BaseModel):
     """What `evaluate` measures beyond the confusion matrix, and how.
 
-    absent: a class that is neither labelled nor predicted is left out of the means ("nan"), or counts in them as
-    "zero". boundary: boundary IoU, boundary F-score, trimaps, edge and body. trimap_radii: r of the (2r+1)^2 windows
-    that make a pixel part of a trimap; edge_radius: of the one that parts edge from body. boundary_ratio: width of
-    boundary IoU's bands as a share of the image's diagonal. tolerance: of the boundary F-score, in pixels, or below 1
-    as a share of the diagonal. calibration: expected calibration error over `bins` equal bins of confidence.
-    agreement: with the run's teacher (or `teacher.weights`), which then runs on every image as well.
+    Attributes:
+        absent: a class that is neither labelled nor predicted is left out of the means ("nan"), or counts in them as
+            "zero".
+        boundary: whether boundary IoU, boundary F-score, trimaps, edge and body are measured.
+        trimap_radii: r of the (2r+1)^2 windows that make a pixel part of a trimap.
+        edge_radius: r of the window that parts edge from body.
+        boundary_ratio: width of boundary IoU's bands as a share of the image's diagonal.
+        tolerance: of the boundary F-score, in pixels, or below 1 as a share of the diagonal.
+        calibration: whether the expected calibration error is measured.
+        bins: equal bins of confidence that it is measured by.
+        agreement: with the run's teacher (or `teacher.weights`), which then runs on every image as well.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

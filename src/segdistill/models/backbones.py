@@ -76,7 +76,14 @@ def _create_timm(name: str, timm_name: str, arguments: dict[str, Any], *, pretra
 
 
 def describe_backbone(backbone: Any) -> tuple[list[int], tuple[float, ...], tuple[float, ...]]:
-    """Channels of the stages, finest first; mean and std of the RGB images in [0,1] that its weights expect."""
+    """What a head and a network need to know of a backbone.
+
+    Args:
+        backbone: What `create_backbone` made.
+
+    Returns:
+        Channels of the stages, finest first; mean and std of the RGB images in [0,1] that its weights expect.
+    """
     config = backbone.pretrained_cfg
     return list(backbone.feature_info.channels()), tuple(config["mean"]), tuple(config["std"])
 

@@ -59,6 +59,9 @@ class ExactFusion(nn.Module):
 
     Coarser maps are upsampled bilinearly by their factor, then brought to the finer map's exact size; timm
     upsamples by the nearest neighbour and needs sizes that are multiples of 32. Parameter names are timm's.
+
+    Args:
+        module: timm's, whose layers it takes over.
     """
 
     def __init__(self, module: HighResolutionModule) -> None:
@@ -109,9 +112,14 @@ def _any_size(backbone: nn.Module) -> None:
 
 
 def set_norm_eps(backbone: nn.Module, blocks: float, patches: float) -> None:
-    """Epsilon of a MiT's layer norms: those of blocks and stages, and those of patch embedding and reduction.
+    """Set the epsilon of a MiT's layer norms.
 
-    NVlabs and CIRKD (1e-6, 1e-5); OpenMMLab (1e-6, 1e-6); Hugging Face (1e-5, 1e-5).
+    NVlabs and CIRKD have (1e-6, 1e-5); OpenMMLab (1e-6, 1e-6); Hugging Face (1e-5, 1e-5).
+
+    Args:
+        backbone: The MiT.
+        blocks: Of the norms of blocks and stages.
+        patches: Of those of patch embedding and attention's reduction.
     """
     for name, module in backbone.named_modules():
         if isinstance(module, nn.LayerNorm):
