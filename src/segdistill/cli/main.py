@@ -58,13 +58,16 @@ def train_command(parts: Parts, resume: Resume = False, nproc: Processes = None,
     done = train(*parts, resume=resume, quiet=as_json)
     if as_json:
         print_json({**asdict(done), "folder": str(done.folder), "scores": done.scores.as_dict()})
-    else:
-        results.print(
-            f"The {done.role} in {done.folder} reaches mIoU {done.scores.miou:.2f}, mAcc {done.scores.macc:.2f}, "
-            f"aAcc {done.scores.aacc:.2f} on validation (best {done.best_miou:.2f} at step {done.best_step}); "
-            f"{done.seconds / 60:.1f} min of training.",
-            soft_wrap=True,
-        )
+        return
+    minutes = f"{done.seconds / 60:.1f} min of training."
+    if done.best_miou is None:
+        results.print(f"The {done.role} is in {done.folder}; no validation gave an mIoU. {minutes}", soft_wrap=True)
+        return
+    results.print(
+        f"The {done.role} in {done.folder} reaches mIoU {done.scores.miou:.2f}, mAcc {done.scores.macc:.2f}, "
+        f"aAcc {done.scores.aacc:.2f} on validation (best {done.best_miou:.2f} at step {done.best_step}); {minutes}",
+        soft_wrap=True,
+    )
 
 
 @app.command("distill")

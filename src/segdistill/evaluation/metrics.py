@@ -92,6 +92,8 @@ def scores_of(matrix: Tensor, absent: Absent = "nan") -> Scores:
     """
     counts = matrix.double()
     hit, labelled, predicted = counts.diag(), counts.sum(1), counts.sum(0)
+    if not labelled.any():  # nothing was measured, so that no mean is 0
+        absent = "nan"
     iou = iou_of(hit, labelled, predicted)
     dice = 2 * hit / (labelled + predicted)
     accuracy = hit / labelled
