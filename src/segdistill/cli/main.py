@@ -110,7 +110,7 @@ def evaluate_command(
         print_json(done.as_dict())
         return
     title = f"{done.weights} on {done.images} images ({done.split})"
-    results.print(score_table(title, done.classes, done.quality))
+    results.print(score_table(title, done.classes, done.quality, done.ignored))
     for line in score_lines(done.quality, done.metrics):
         results.print(line, soft_wrap=True)
 

@@ -103,6 +103,7 @@ def make_task(
     # A run that has begun ends with its last weights, see `fit`: its recipe can't be changed any more.
     if recipe.out is None or not RunFolder(recipe.out).states():
         require_choosable(config, splits.val)
+    recipe.metrics.ignored(splits.val.classes)
     num_classes = len(splits.train.classes)
     # A student of a seed starts the same with and without methods: they draw their numbers after it.
     torch.manual_seed(mix(config.seed))
