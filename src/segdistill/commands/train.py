@@ -17,12 +17,15 @@ from segdistill.training.plan import resolve
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished `train`. scores: of the network it hands over; the best validation and its step stand beside them."""
+    """A finished `train`. scores: of the network it hands over; the best validation and its step stand beside them.
+
+    best_miou: None if no validation image has a label.
+    """
 
     folder: Path
     role: Role
     scores: Scores
-    best_miou: float
+    best_miou: float | None
     best_step: int
     seconds: float
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
+from segdistill.core.classes import Classes
+from segdistill.core.errors import RecipeError, nearest
 from segdistill.core.numbers import Count
 
 Radius = Annotated[int, Field(ge=1, le=255)]
@@ -66,12 +76,19 @@ class InferenceConfig(BaseModel):
         return self.stride or (-(-2 * self.crop[0] // 3), -(-2 * self.crop[1] // 3))
 
 
+def _one_or_more(value: Any) -> Any:
+    """A single class as a list of one."""
+    return [value] if isinstance(value, str | int) else value
+
+
 class MetricsConfig(BaseModel):
     """What `evaluate` measures beyond the confusion matrix, and how.
 
     Attributes:
         absent: a class that is neither labelled nor predicted is left out of the means ("nan"), or counts in them as
             "zero".
+        ignore: classes, by name or index, that are no part of any mean, such as [background]; they keep their rows,
+            and their pixels count as errors of the others as ever.
         boundary: whether boundary IoU, boundary F-score, trimaps, edge and body are measured.
         trimap_radii: r of the (2r+1)^2 windows that make a pixel part of a trimap.
         edge_radius: r of the window that parts edge from body.
@@ -85,6 +102,7 @@ class MetricsConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     absent: Literal["nan", "zero"] = "nan"
+    ignore: Annotated[tuple[str | int, ...], BeforeValidator(_one_or_more)] = ()
     boundary: bool = True
     trimap_radii: tuple[Radius, ...] = Field((1, 3, 5, 10), min_length=1)
     edge_radius: Radius = 3
@@ -96,4 +114,34 @@ class MetricsConfig(BaseModel):
 
     def confusion_only(self) -> MetricsConfig:
         """Only what the confusion matrix gives, which costs next to nothing: for validation and tables."""
-        return MetricsConfig(absent=self.absent, boundary=False, calibration=False)
+        return MetricsConfig(absent=self.absent, ignore=self.ignore, boundary=False, calibration=False)
+
+    def ignored(self, classes: Classes) -> tuple[int, ...]:
+        """The indices of the classes that are no part of the means.
+
+        Args:
+            classes: of the data set.
+
+        Raises:
+            RecipeError: one is not there, or none is left.
+        """
+        indices = tuple(_index(key, classes) for key in self.ignore)
+        if len(set(indices)) == len(classes):
+            raise RecipeError("Key 'metrics.ignore' leaves out every class, so that there is no mean. Keep some.")
+        return indices
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        if not self.ignore:  # recipes of runs that ignore none stay the same
+            written.pop("ignore")
+        return written
+
+
+def _index(key: str | int, classes: Classes) -> int:
+    """The index of the class that `key` names, or is."""
+    if key in classes.names:
+        return classes.names.index(str(key))
+    if str(key).isdecimal() and int(key) < len(classes):
+        return int(key)
+    raise RecipeError(f"Key 'metrics.ignore': the data set has no class {key!r}.{nearest(str(key), classes.names)}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from segdistill.core.numbers import NonNegative
 from segdistill.core.precision import Precision
@@ -30,7 +30,9 @@ class OptimizerConfig(BaseModel):
 class ScheduleConfig(BaseModel):
     """Poly: lr * (1 - step/steps)^power, not below min_lr * lr; cosine: the half wave between the same ends.
 
-    warmup: steps of linear rise from lr / warmup.
+    warmup: steps of linear rise from lr / warmup, after which the curve begins. warmup_ratio: null for that; a number
+    is OpenMMLab's warm-up: the curve begins at step 0, and its first `warmup` steps are multiplied with
+    1 - (1 - step/warmup) (1 - warmup_ratio), as mmcv's SegFormer configs have it (1500 steps from 1e-6).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,13 +40,27 @@ class ScheduleConfig(BaseModel):
     name: Literal["poly", "cosine", "constant"] = "poly"
     power: NonNegative = 0.9
     warmup: int = Field(0, ge=0)
+    warmup_ratio: float | None = Field(None, ge=0, le=1)
     min_lr: float = Field(0.0, ge=0, le=1)
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        if self.warmup_ratio is None:  # recipes of runs that know no ratio stay the same
+            written.pop("warmup_ratio")
+        return written
 
     def factor(self, step: int, steps: int) -> float:
         """What the base rate is multiplied with at the 0-based `step` of `steps`."""
+        if self.warmup_ratio is not None:
+            rest = max(0.0, 1 - step / self.warmup) if self.warmup else 0.0
+            return self._curve(step / steps) * (1 - rest * (1 - self.warmup_ratio))
         if step < self.warmup:
             return (step + 1) / self.warmup
-        progress = (step - self.warmup) / max(1, steps - self.warmup)
+        return self._curve((step - self.warmup) / max(1, steps - self.warmup))
+
+    def _curve(self, progress: float) -> float:
+        """The factor at `progress` in [0,1] of the curve, without warm-up."""
         if self.name == "poly":
             shape = math.pow(1 - progress, self.power)
         elif self.name == "cosine":
