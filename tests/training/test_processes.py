@@ -146,7 +146,7 @@ def _all(rank: int, words: list[str]) -> dict[str, Any]:
 WORDS = (
     "streets", "data.size=[32,48]", "data.count=12", "augment.crop=[32,48]", "augment.scale=[0.5,1.5]",
     "student={name: 'module:normless:Normless'}", "steps=5", "batch_size=8", "workers=0", "validate_every=5",
-    "optimizer.lr=0.05", "log_every=1",
+    "optimizer.lr=0.05", "log_every=1", "ema=0.9",
 )  # fmt: skip
 """Shrunk images are filled with void, more in one part of a batch than in the other."""
 

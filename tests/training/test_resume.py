@@ -15,7 +15,7 @@ from forked import Forked
 Start = Callable[..., Forked]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-LONG = ("steps=14", "teacher.train.steps=4", "validate_every=7", "checkpoint_every=3")
+LONG = ("steps=14", "ema=0.9", "teacher.train.steps=4", "validate_every=7", "checkpoint_every=3")
 
 
 def wait_for_step(process: Forked, metrics: Path, step: int) -> None:
