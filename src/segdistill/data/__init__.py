@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import ConfigDict, model_validator
 
 from segdistill.core.classes import IGNORE_INDEX, Classes
 from segdistill.core.discovery import check_options, classes_in, pick
 from segdistill.core.errors import DataError
+from segdistill.core.typed_settings import TypedSettings
 from segdistill.data.base import Sample, SegmentationDataset
 
 __all__ = [
@@ -31,12 +32,13 @@ def dataset_names() -> dict[str, type[SegmentationDataset]]:
     return classes_in(DATASETS, SegmentationDataset)
 
 
-class DatasetConfig(BaseModel):
+class DatasetConfig(TypedSettings):
     """A data set by name; its other keys are the options of the data set's class."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
 
     name: str
+    """Which data set it is: one of `segdistill list datasets`."""
 
     @model_validator(mode="after")
     def _known(self) -> DatasetConfig:
