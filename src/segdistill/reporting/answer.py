@@ -13,7 +13,7 @@ from segdistill.studies.verdict import verdict
 class Fact:
     """A number that stands out.
 
-    Args:
+    Attributes:
         value: The number as text.
         what: What it is.
         description: What stands beside it.
@@ -28,7 +28,7 @@ class Fact:
 class Answer:
     """What a study says, in sentences.
 
-    Args:
+    Attributes:
         headline: What the best method was worth.
         confidence: How sure that is.
         others: What the other methods were worth.
@@ -48,7 +48,14 @@ class Answer:
 
 
 def answer(study: Study) -> Answer:
-    """What the study says about its best method, in plain words."""
+    """What a study says about its best method, in plain words.
+
+    Args:
+        study: What was found.
+
+    Returns:
+        The sentences and the numbers that stand out.
+    """
     methods = study.methods()
     best = methods[0] if methods else None
     return Answer(
@@ -61,14 +68,28 @@ def answer(study: Study) -> Answer:
 
 
 def interval(gain: Gain) -> str:
-    """As "95 % CI 5.4 to 14.2, 3 seeds"; a single seed has none."""
+    """The confidence interval of a gain, as text.
+
+    Args:
+        gain: Over seeds.
+
+    Returns:
+        As "95 % CI 5.4 to 14.2, 3 seeds"; that there is none for a single seed.
+    """
     if gain.low is None or gain.high is None:
         return "one seed, no interval"
     return f"95 % CI {ends(gain)}, {plural(len(gain.values), 'seed')}"
 
 
 def ends(gain: Gain) -> str:
-    """As "5.4 to 14.2"."""
+    """The ends of a gain's confidence interval, as text.
+
+    Args:
+        gain: Over seeds.
+
+    Returns:
+        As "5.4 to 14.2"; a dash for a single seed.
+    """
     return UNKNOWN if gain.low is None or gain.high is None else f"{points(gain.low)} to {points(gain.high)}"
 
 
