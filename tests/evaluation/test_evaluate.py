@@ -59,9 +59,11 @@ def test_agreement_is_with_the_teacher_of_the_run(finished: Path) -> None:
     assert done.quality.agreement is not None
     assert done.quality.agreement.pixels == pytest.approx(matrix.scores().aacc, abs=0.05)
     assert done.quality.agreement.miou == pytest.approx(matrix.scores().miou, abs=0.1)
-    own = library.evaluate(finished, "teacher.weights=" + str(finished), agreement=True, quiet=True).quality.agreement
-    assert own is not None
-    assert own.pixels == 100
+    with_itself = library.evaluate(
+        finished, "teacher.weights=" + str(finished), agreement=True, quiet=True
+    ).quality.agreement
+    assert with_itself is not None
+    assert with_itself.pixels == 100
 
 
 def test_agreement_without_a_teacher_says_what_to_set(finished: Path) -> None:

@@ -52,8 +52,8 @@ def maps(name: str) -> tuple[np.ndarray, np.ndarray, int]:
 def test_scores_equal_a_plain_count_and_torchmetrics(name: str) -> None:
     predicted, label, classes = maps(name)
     matrix = ConfusionMatrix(classes)
-    for said, known in zip(predicted, label, strict=True):  # in pieces, as images come
-        matrix.update(torch.from_numpy(said), torch.from_numpy(known))
+    for guess, truth in zip(predicted, label, strict=True):  # in pieces, as images come
+        matrix.update(torch.from_numpy(guess), torch.from_numpy(truth))
     scores = matrix.scores()
     expected = plain_scores(predicted, label, classes)
     for key, mean in (("iou", scores.miou), ("accuracy", scores.macc), ("dice", scores.mdice)):

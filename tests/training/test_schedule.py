@@ -60,5 +60,5 @@ def test_a_step_is_that_of_the_plain_optimiser_however_weights_lie_in_memory(nam
                 each.grad = None if gradient is None else gradient.clone()
             optimizer.step()
         stepped.append(twin)
-    for (key, own), plain in zip(stepped[0].named_parameters(), stepped[1].parameters(), strict=True):
-        torch.testing.assert_close(own, plain, rtol=1e-5, atol=1e-6, msg=key)
+    for (key, tried), plain in zip(stepped[0].named_parameters(), stepped[1].parameters(), strict=True):
+        torch.testing.assert_close(tried, plain, rtol=1e-5, atol=1e-6, msg=key)

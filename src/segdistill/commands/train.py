@@ -12,7 +12,7 @@ from segdistill.evaluation.metrics import Scores
 from segdistill.models.files import read_description
 from segdistill.models.spec import Role
 from segdistill.recipe.recipe import load_recipe
-from segdistill.training import run as runs
+from segdistill.training.plan import resolve
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def train(*parts: str | Path, resume: bool = False, quiet: bool = False, **overr
     """
     recipe = with_warning(load_recipe(*parts, **overrides), quiet)
     recipe = with_folder(recipe, recipe.role)
-    run = runs.train(recipe, resume=resume, quiet=quiet)
+    run = resolve(recipe, distills=False).run(resume=resume, quiet=quiet)
     done = evaluate(run.folder.path, quiet=quiet, boundary=False, calibration=False, agreement=False)
     trained = read_description(done.weights).trained
     return Trained(

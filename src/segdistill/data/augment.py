@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Generator, Tensor
 
-from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.classes import IGNORE_INDEX, UNLABELED
 from segdistill.core.numbers import Count
 from segdistill.core.typed_settings import TypedSettings
 from segdistill.data.base import Sample
@@ -138,7 +138,7 @@ class Augment(TypedSettings):
         Returns:
             False if the crop is to be drawn again.
         """
-        counts = cv2.calcHist([np.ascontiguousarray(window)], [0], None, [256], [0, 256]).reshape(-1)[:IGNORE_INDEX]
+        counts = cv2.calcHist([np.ascontiguousarray(window)], [0], None, [256], [0, 256]).reshape(-1)[:UNLABELED]
         return bool((counts > 0).sum() > 1 and counts.max() < self.max_class_share * counts.sum())
 
     def _padded(self, picture: Picture, label: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:

@@ -22,11 +22,13 @@ class Sample:
         image: uint8 (3,H,W), RGB.
         label: uint8 (H,W), class index or `IGNORE_INDEX`.
         name: the file's stem.
+        labeled: False for an image without a mask, whose label is all void.
     """
 
     image: Tensor
     label: Tensor
     name: str
+    labeled: bool = True
 
 
 class SegmentationDataset(ABC):

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from segdistill.core.classes import UNLABELED
 from segdistill.core.errors import DataError, SegdistillError
 from segdistill.core.seeds import mix
 from segdistill.data.augment import Augment
 from segdistill.data.base import Sample, SegmentationDataset
+from segdistill.data.unlabeled import Mixed
 from segdistill.data.views import View
 
 _ATTEMPTS = 20  # samples that are tried for a position
@@ -73,6 +75,8 @@ def _order(seed: int, epoch: int, count: int) -> tuple[int, ...]:
 class Stream(Dataset[AugmentedSample]):
     """The endless augmented training sequence: position p gives sample p mod n of epoch p div n, shuffled by epoch.
 
+    A `Mixed` data set is gone through as two, in a fixed ratio. Labels of images without a mask are `UNLABELED`.
+
     Args:
         data: n samples.
         augment: what is done to each.
@@ -98,8 +102,17 @@ class Stream(Dataset[AugmentedSample]):
         """
         if attempt:
             return mix(self.seed, position, attempt) % len(self.data)
-        epoch, offset = divmod(position, len(self.data))
-        return _order(self.seed, epoch, len(self.data))[offset]
+        if not isinstance(self.data, Mixed):
+            return self._shuffled(position, len(self.data))
+        # Of the positions below p, floor(p * share) are unlabelled: with a share of 1/4 the last of every four.
+        before, after = int(position * self.data.share), int((position + 1) * self.data.share)
+        if after > before:
+            return len(self.data.labeled) + self._shuffled(before, len(self.data.unlabeled))
+        return self._shuffled(position - before, len(self.data.labeled))
+
+    def _shuffled(self, position: int, count: int) -> int:
+        epoch, offset = divmod(position, count)
+        return _order(self.seed, epoch, count)[offset]
 
     def taking(self, index: int, position: int) -> AugmentedSample:
         """A sample, augmented as a position asks for.
@@ -115,6 +128,8 @@ class Stream(Dataset[AugmentedSample]):
             DataError: it can't be read.
         """
         sample = self.data[index]
+        if not sample.labeled:
+            sample = replace(sample, label=torch.full_like(sample.label, UNLABELED))
         generator = torch.Generator().manual_seed(mix(self.seed, position))
         image, label, view = self.augment.viewed(sample, generator)
         target = None if self.targets is None else self.targets(index, sample, view)

@@ -75,7 +75,7 @@ class FilePairs(SegmentationDataset):
         image = read_image(image_path)
         size = (image.shape[1], image.shape[2])
         if mask_path is None:
-            return Sample(image, torch.full(size, IGNORE_INDEX, dtype=torch.uint8), image_path.stem)
+            return Sample(image, torch.full(size, IGNORE_INDEX, dtype=torch.uint8), image_path.stem, labeled=False)
         raw = read_mask(mask_path, deep=self.values.deep, colors=self.values.colors)
         check_size(raw, size, mask_path)
         return Sample(image, torch.from_numpy(self.values(raw, mask_path)), image_path.stem)

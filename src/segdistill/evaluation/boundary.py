@@ -21,17 +21,25 @@ _GATHERED = 1 << 20  # bytes at a time, of pixels whose windows hold many classe
 
 @dataclass(frozen=True)
 class BoundaryScores:
-    """In percent, over a split. Void pixels count in none of these, and a border with void is no boundary.
+    """How well a prediction follows boundaries, over a split. Void pixels count in none, and a border with void is no
+    boundary.
 
-    A window of radius r is (2r+1)^2 pixels. The band of class c of a map: its pixels of class c whose window of radius
-    d holds another class or reaches over the image's border; d = max(1, round(0.02 * diagonal)).
-    boundary_iou: of each class, pixels in its bands of label and prediction alike / pixels in either, both summed over
-    all images (Cheng et al., arXiv 2103.16562, where each object has one); boundary_miou is the mean over classes.
-    boundary_f1: of each class, 2PR / (P + R); its contour is its pixels beside another class, P the share of the
-    prediction's contour that has the label's contour of that class in its window of radius `tolerance`, R the share of
-    the label's that has the prediction's; boundary_mf1 is the mean over classes.
-    trimap_miou: for each radius r, the mIoU over pixels whose window in the label holds several classes. edge_miou:
-    the same for `edge_radius`, BPKD's edge; body_miou: over all other pixels.
+    A window of radius r is (2r+1)^2 pixels. The band of class c of a map: its pixels of class c whose window of
+    radius d holds another class or reaches over the image's border; d = max(1, round(boundary_ratio * diagonal)). The
+    contour of class c: its pixels beside another class. All numbers are percent; a mean is over classes.
+
+    Attributes:
+        boundary_miou: the mean of `boundary_iou`.
+        boundary_mf1: the mean of `boundary_f1`.
+        edge_miou: the mIoU over pixels whose window of radius `edge_radius` in the label holds several classes: BPKD's
+            edge.
+        body_miou: the mIoU over all other pixels.
+        trimap_miou: for each radius r, the mIoU over pixels whose window in the label holds several classes.
+        boundary_iou: of each class, pixels in its bands of label and prediction alike / pixels in either, both summed
+            over all images (Cheng et al., arXiv 2103.16562, where each object has one).
+        boundary_f1: of each class, 2PR / (P + R); P is the share of the prediction's contour that has the label's
+            contour of that class in its window of radius `tolerance`, R the share of the label's that has the
+            prediction's.
     """
 
     boundary_miou: float
@@ -148,7 +156,15 @@ class BoundaryCounts:
 
 
 def edge_region(label: Tensor, radius: int) -> Tensor:
-    """Where a window of that radius holds more than one class; label (N,H,W) uint8 -> bool."""
+    """Where a window holds more than one class; void counts for none.
+
+    Args:
+        label: class indices or void (N,H,W), uint8.
+        radius: of the window of (2 radius + 1)^2 pixels.
+
+    Returns:
+        Bool (N,H,W).
+    """
     return _Neighbourhood(label, radius).mixed(radius).bool()
 
 

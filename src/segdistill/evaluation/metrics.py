@@ -134,17 +134,32 @@ def mean(values: Tensor, absent: Absent = "nan") -> float:
 
 
 def percent(values: Tensor) -> tuple[float, ...]:
-    """Shares (K,) in percent."""
+    """Shares in percent.
+
+    Args:
+        values: (K,).
+
+    Returns:
+        K numbers.
+    """
     return tuple(100 * value for value in values.tolist())
 
 
 @dataclass(frozen=True)
 class Scores:
-    """In percent, over all non-void pixels of a split; per class hit, labelled and predicted pixels make
+    """Scores over all non-void pixels of a split, in percent; of each class hit, labelled and predicted pixels count.
 
-    iou = hit / (labelled + predicted - hit), accuracy = hit / labelled, dice = 2 hit / (labelled + predicted);
-    miou, macc and mdice are their means over classes, aacc is the share of pixels that are right. A class without
-    pixels to divide by is NaN and no part of a mean; with absent="zero" it counts as 0 in the means, as CIRKD does.
+    A class without pixels to divide by is NaN and no part of a mean; with absent="zero" it counts as 0 in the means, as
+    CIRKD does.
+
+    Attributes:
+        miou: the mean of `iou`.
+        macc: the mean of `accuracy`.
+        aacc: the share of pixels that are right.
+        mdice: the mean of `dice`.
+        iou: of each class, hit / (labelled + predicted - hit).
+        accuracy: of each class, hit / labelled.
+        dice: of each class, 2 hit / (labelled + predicted).
     """
 
     miou: float
@@ -161,7 +176,14 @@ class Scores:
 
 
 def plain(value: Any) -> Any:
-    """Numbers rounded to 4 digits, tuples as lists, NaN as None, all the way down."""
+    """Values as JSON has them, all the way down.
+
+    Args:
+        value: any; numbers are rounded to 4 digits, tuples become lists, NaN becomes None.
+
+    Returns:
+        The plain value.
+    """
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):

@@ -22,8 +22,12 @@ from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 
 @dataclass(frozen=True)
 class Agreement:
-    """With another network, in percent: pixels: share of non-void pixels of equal class; miou: against its classes as
-    labels."""
+    """How far a network agrees with another, in percent.
+
+    Attributes:
+        pixels: share of non-void pixels of equal class.
+        miou: against the other's classes as labels.
+    """
 
     pixels: float
     miou: float
@@ -31,7 +35,14 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Quality:
-    """Everything that was measured. calibration_error: expected, in percent. None: not asked for."""
+    """Everything that was measured; None is what was not asked for.
+
+    Attributes:
+        scores: of the confusion matrix.
+        boundary: near and away from boundaries.
+        calibration_error: expected, in percent.
+        agreement: with the teacher.
+    """
 
     scores: Scores
     boundary: BoundaryScores | None
@@ -86,7 +97,14 @@ class Counts:
             self.agreement.update(predicted, torch.where(label == IGNORE_INDEX, label, other.to(label.dtype)))
 
     def sum_over(self, processes: Callable[[Tensor], Tensor]) -> Counts:
-        """Replace every count by what `processes` makes of it: the sum over all of them."""
+        """Replace every count by its sum over processes.
+
+        Args:
+            processes: makes a tensor of one process the sum over all.
+
+        Returns:
+            Itself.
+        """
         for part in (self.confusion, self.calibration, self.agreement):
             if part is not None:
                 part.counts = processes(part.counts)

@@ -37,7 +37,10 @@ _NORMALISATIONS = {
 class Agreement:
     """How well a teacher agrees with the labels.
 
-    images: looked at. miou: of the teacher with the labels, percent. others: what was tried -> mIoU, percent.
+    Attributes:
+        images: how many were looked at.
+        miou: of the teacher with the labels, in percent.
+        others: what was tried -> mIoU in percent.
     """
 
     images: int

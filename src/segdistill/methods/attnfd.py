@@ -22,12 +22,16 @@ class AttnFD(Method):
     mean and maximum over channels). Both learn from L alone. Void positions are 0 in x and y, and enter neither the
     attention nor the batch norm. All void gives 0. Grids that differ meet on the finer one. Classes may differ.
 
-    source: "features" (the last backbone stage) or "embedding"; the authors sum over several stages. attention: with
-    false, refine does nothing. weight: of the term. as_published: one length for the whole batch, whose square is then
-    divided by N, so that the value shrinks with the batch (it is about N times smaller), and void counts.
     Default: weight 2 of the authors' code. Source: Mansourian et al., "Attention-guided feature distillation for
     semantic segmentation", arXiv 2403.05451; attention after Woo et al., arXiv 1807.06521.
-    Typical on CamVid (mobile_pair): at step 10 attnfd 1.8 to 7.3; at step 300 attnfd 0.36 to 1.5.
+
+    Args:
+        source: the maps f: "features" (the last backbone stage) or "embedding" (the decoder's); the authors sum over
+            several stages.
+        attention: whether maps are refined; false: they are compared as they are.
+        weight: of the term.
+        as_published: one length for the whole batch, whose square is then divided by N, so that the value shrinks with
+            the batch (it is about N times smaller), and void counts.
     """
 
     def __init__(

@@ -31,17 +31,25 @@ class CIRKD(Method):
     enter neither pools nor the head's batch norm. Grids that differ meet on the finer one. Over several ranks the
     batch is the joint one: pairs, queues, counts and batch norm. Combine it with `kd`, as the paper does.
 
-    pool: average over windows of this size before `minibatch`; None: 4 if h and w are at least 256, else 1.
-    across_ranks: `minibatch` pairs images of different ranks too (cost grows with the ranks). pixel_queue,
-    region_queue: rows a class; pixels_per_image: of a class that are filed; pixel_keys, region_keys: of all classes
-    together, each class gives total // K + 1. queue_precision: of the stored rows (4 K P C bytes in fp32).
-    as_published: pixels of any class are filed as a class's (a bug of the code; the paper's numbers were made with
-    it), void enters `minibatch` and batch norm, and `minibatch` does not leave its rank.
     Defaults: CIRKD's scripts (V1 used pixel_weight = region_weight = 0.01 for VOC, and pool = 2 for SegFormer).
     Source: Yang et al., arXiv 2204.06986, CVPR 2022.
-    Typical on CamVid (mobile_pair, pool = 2): at step 10 cirkd/minibatch 0.52 to 2.1, cirkd/pixel 0.15 to 0.61,
-    cirkd/region 0.14 to 0.58; at step 300 cirkd/minibatch 0.21 to 0.86, cirkd/pixel 0.022 to 0.09, cirkd/region
-    0.017 to 0.069.
+
+    Args:
+        minibatch_weight: of the first term.
+        pixel_weight: of the second.
+        region_weight: of the third; where both are 0 there are no queues and no head.
+        tau: divisor of the similarities.
+        temperature: T > 0 of the queues' terms.
+        pool: average over windows of this size before `minibatch`; null: 4 if h and w are at least 256, else 1.
+        across_ranks: whether `minibatch` pairs images of different ranks too; its cost grows with the ranks.
+        pixel_queue: rows of a class in the pixel queues.
+        region_queue: rows of a class in the region queues.
+        pixels_per_image: pixels of a class that an image files.
+        pixel_keys: keys of the pixel term, of all classes together; each class gives pixel_keys // K + 1.
+        region_keys: the same of the region term.
+        queue_precision: of the stored rows: "fp32" (4 K P C bytes for P rows a class), "bf16" or "fp16" (half of that).
+        as_published: pixels of any class are filed as a class's (a bug of the code; the paper's numbers were made with
+            it), void enters `minibatch` and batch norm, and `minibatch` does not leave its rank.
     """
 
     needs: frozenset[str] = frozenset({"embedding", "label"})
@@ -157,14 +165,29 @@ class CIRKD(Method):
 
 
 def unit_pixels(x: Tensor) -> Tensor:
-    """Maps (N,C,h,w) as unit vectors of the pixels (N,hw,C)."""
+    """The pixels of maps as unit vectors.
+
+    Args:
+        x: (N,C,h,w).
+
+    Returns:
+        (N,hw,C), contiguous.
+    """
     # Laid out by pixel once, as every product and the queues take them.
     return F.normalize(x.flatten(2), dim=1).transpose(1, 2).contiguous()
 
 
 def pooled(x: Tensor, valid: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Maps (N,C,h,w) averaged over windows of size x size (cut off at the border), positions not `valid` (N,1,h,w) left
-    out; and which windows held a valid position."""
+    """Maps averaged over windows, which are cut off at the border; positions that do not count are left out.
+
+    Args:
+        x: (N,C,h,w).
+        valid: bool (N,1,h,w), the positions that count.
+        size: side of a window; 1 leaves maps as they are.
+
+    Returns:
+        Means (N,C,ceil(h/size),ceil(w/size)), 0 where no position counts; and bool (N,1,..), where one does.
+    """
     if size == 1:
         return x, valid
     share = F.avg_pool2d(valid.to(x.dtype), size, ceil_mode=True)

@@ -24,18 +24,21 @@ class DSD(Method):
     Of the logits, averaged over 2 x 2 positions and z of shape (N,K,h/2,w/2) then:
       P = softmax over positions of z / T;  M = P P^T (N,K,K);  csd = csd_weight * mean (M_s - M_t)^2
     There is nothing to learn, channels may differ, and attention maps of other grids are raised to the finest one. The
-    auxiliary logits count if both networks give them, the teacher with `auxiliary`. Void positions are left out of the
-    attention, the mean, the averages and the softmax.
+    auxiliary logits count if both networks give them. Void positions are left out of the attention, the mean, the
+    averages and the softmax.
 
-    temperature: T > 0. auxiliary: whether a teacher that has an auxiliary head uses it, as in CIRKD. as_published: void
-    positions count; and a student without auxiliary logits whose teacher gives them repeats its logits in their place,
-    as the code does for its mobile students. That pair of equal maps is constant here; in the code its gradient, of
-    order 1e20 and more, cancels and takes smaller ones with it.
-    csd is of the order 1/(h w)^2, some 1e-8: at its published weight it hardly acts.
+    csd is of the order 1/(h w)^2: at its published weight it hardly acts.
     Defaults: weights 1000 and 10, T = 4 of CIRKD's scripts, which use no `kd` beside it.
     Source: Feng et al., "Double Similarity Distillation for Semantic Image Segmentation", TIP 2021.
-    Typical on CamVid (mobile_pair): at step 10 dsd/psd 0.3 to 1.3, dsd/csd 2.4e-06 to 9.9e-06; at step 300 dsd/psd
-    0.15 to 0.63, dsd/csd 1.8e-06 to 7.3e-06.
+
+    Args:
+        psd_weight: of the pixels' similarity.
+        csd_weight: of the classes' similarity.
+        temperature: T > 0 of the classes' softmax.
+        auxiliary: whether a teacher that has an auxiliary head uses it, as in CIRKD.
+        as_published: void positions count; and a student without auxiliary logits whose teacher gives them repeats its
+            logits in their place, as the code does for its mobile students. That pair of equal maps is constant here;
+            in the code it has a huge gradient that cancels and takes smaller ones with it.
     """
 
     needs: frozenset[str] = frozenset({"logits", "embedding"})

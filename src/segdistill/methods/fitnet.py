@@ -20,12 +20,14 @@ class FitNet(Method):
     there even if C_s = C_t, where it starts as the identity. Void positions are left out of the mean; all void gives 0.
     Grids that differ meet on the finer one. Classes may differ.
 
-    source: "embedding" or "features" (the last stage). weight: of the term. as_published: void positions count as
-    well and the connector always starts random.
+    The value scales with the teacher's feature magnitude, which differs between networks; `canonical` has that removed.
     Defaults: embedding and weight 10 of CIRKD's scripts, which train it jointly, with kd (the paper trains the hint
-    first). The value scales with the teacher's feature magnitude, which differs between networks; `canonical` has
-    that removed. Source: Romero et al., arXiv 1412.6550.
-    Typical on CamVid (mobile_pair): at step 10 fitnet 4.8 to 20; at step 300 fitnet 1.3 to 5.6.
+    first). Source: Romero et al., arXiv 1412.6550.
+
+    Args:
+        source: the maps f: "embedding" (the decoder's) or "features" (the last backbone stage).
+        weight: of the term.
+        as_published: void positions count as well, and the connector always starts random.
     """
 
     def __init__(

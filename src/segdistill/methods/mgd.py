@@ -21,11 +21,14 @@ class MGD(Method):
     as much computation as a decoder: the costly part). Void positions are hidden from the generator and left out of the
     sum. Grids that differ meet on the finer one. Classes may differ.
 
-    source: "features" (the last backbone stage) or "embedding". masked: share of positions hidden. weight: of the term;
-    a sum over C_t, h and w, so it grows with all three. as_published: void positions count as well.
     Defaults: the last stage, 0.75 and 2e-5 of the published code, which trains it with cwd on the logits (T = 4, weight
     3): name both methods for that. Source: Yang et al., arXiv 2205.01529.
-    Typical on CamVid (mobile_pair): at step 10 mgd 3.6 to 15; at step 300 mgd 1.5 to 6.4.
+
+    Args:
+        source: the maps f: "features" (the last backbone stage) or "embedding" (the decoder's).
+        masked: share of positions that are hidden.
+        weight: of the term; a sum over C_t, h and w, so it grows with all three.
+        as_published: void positions count as well.
     """
 
     def __init__(

@@ -56,7 +56,14 @@ class ClassMap:
         return torch.cat(merged, dim=1)
 
     def sources(self, target: int) -> list[int]:
-        """The teacher classes that map to the data set's class `target`."""
+        """The teacher classes that map to a class of the data set.
+
+        Args:
+            target: Its index.
+
+        Returns:
+            Their indices, ascending.
+        """
         return [source for source, mapped in enumerate(self.targets) if mapped == target]
 
     @property
@@ -102,6 +109,9 @@ def class_map(source: Any, teacher: Sequence[str], student: Sequence[str]) -> Cl
         teacher: The names of the teacher's classes.
         student: The names of the data set's classes.
 
+    Returns:
+        The map.
+
     Raises:
         RecipeError: The source can't be read, names a class that is not there or fits several, or maps none.
     """
@@ -121,7 +131,18 @@ def class_map(source: Any, teacher: Sequence[str], student: Sequence[str]) -> Cl
 
 
 def check_mapping(source: Mapping[Any, Any], where: str) -> dict[Key, Key | None]:
-    """`source` if its keys are names or indices and its values names, indices or null; `where` is named if not."""
+    """A mapping of classes, its keys and values of the right types.
+
+    Args:
+        source: Teacher class -> class of the data set.
+        where: The key or file it stands in, for errors.
+
+    Returns:
+        It, as a dictionary.
+
+    Raises:
+        RecipeError: A key is neither a name nor an index, or a value neither of these nor null.
+    """
     for key, value in source.items():
         for entry, allowed in ((key, (str, int)), (value, (str, int, type(None)))):
             if not isinstance(entry, allowed) or isinstance(entry, bool):
@@ -134,22 +155,52 @@ def check_mapping(source: Mapping[Any, Any], where: str) -> dict[Key, Key | None
 
 
 def same_names(teacher: Sequence[str], student: Sequence[str]) -> bool:
-    """Whether both have the same classes in the same order, however they are spelt."""
+    """Whether two lists have the same classes in the same order, however they are spelt.
+
+    Args:
+        teacher: Names.
+        student: Names.
+
+    Returns:
+        Whether they do.
+    """
     return [_plain(name) for name in teacher] == [_plain(name) for name in student]
 
 
 def same_set(teacher: Sequence[str], student: Sequence[str]) -> bool:
-    """Whether both have the same classes in any order."""
+    """Whether two lists have the same classes in any order, however they are spelt.
+
+    Args:
+        teacher: Names.
+        student: Names.
+
+    Returns:
+        Whether they do.
+    """
     return sorted(map(_plain, teacher)) == sorted(map(_plain, student))
 
 
 def unnamed(names: Sequence[str]) -> bool:
-    """Whether the names are only numbers: "class 0", "LABEL_0" and the like, as files without names give."""
+    """Whether names are only numbers: "class 0", "LABEL_0" and the like, as files without names give.
+
+    Args:
+        names: Of all classes, in order.
+
+    Returns:
+        Whether each is the number of its place.
+    """
     return all(re.fullmatch(rf"(class|label)?0*{index}", _plain(name)) for index, name in enumerate(names))
 
 
 def abbreviate(names: Sequence[str]) -> str:
-    """The names, or the first of them and how many there are."""
+    """Names for a message.
+
+    Args:
+        names: All of them.
+
+    Returns:
+        The first twelve, and how many there are if that is more.
+    """
     more = f", ... ({len(names)} in all)" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 

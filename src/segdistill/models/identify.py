@@ -16,12 +16,15 @@ Source = OwnRun | Published | Adapted
 
 
 def identify(source: str | Path | NetworkSpec, *, role: Role = "student") -> Source:
-    """What `source` stands for.
+    """What a path, name or spec of a network stands for.
 
     Args:
         source: A run folder or weight file of this library, a published file, or the name or spec of a trained network
             of another library. A run folder gives its student, or its teacher if it holds no student.
         role: Which network of a published distillation run's file, which may hold two.
+
+    Returns:
+        What can load it; of our own runs nothing is read yet.
 
     Raises:
         CheckpointError: There is no such file, or it holds no network that this library knows.

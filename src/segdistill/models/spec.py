@@ -61,5 +61,12 @@ class NetworkSpec(TypedSettings):
 
 
 def is_adapted(name: str | Path | None) -> bool:
-    """Whether `name` is `<prefix>:<source>`, a network of another library (and not a drive of Windows)."""
+    """Whether a name is `<prefix>:<source>`, a network of another library (and not a drive of Windows).
+
+    Args:
+        name: A name or path.
+
+    Returns:
+        Whether it is.
+    """
     return name is not None and re.match(r"[A-Za-z]\w+:", str(name)) is not None

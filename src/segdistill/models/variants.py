@@ -59,6 +59,9 @@ class ExactFusion(nn.Module):
 
     Coarser maps are upsampled bilinearly by their factor, then brought to the finer map's exact size; timm
     upsamples by the nearest neighbour and needs sizes that are multiples of 32. Parameter names are timm's.
+
+    Args:
+        module: timm's, whose layers it takes over.
     """
 
     def __init__(self, module: HighResolutionModule) -> None:
@@ -109,14 +112,26 @@ def _any_size(backbone: nn.Module) -> None:
 
 
 def set_norm_eps(backbone: nn.Module, blocks: float, patches: float) -> None:
-    """Epsilon of a MiT's layer norms: those of blocks and stages, and those of patch embedding and reduction.
+    """Set the epsilon of a MiT's layer norms.
 
-    NVlabs and CIRKD (1e-6, 1e-5); OpenMMLab (1e-6, 1e-6); Hugging Face (1e-5, 1e-5).
+    NVlabs and CIRKD have (1e-6, 1e-5); OpenMMLab (1e-6, 1e-6); Hugging Face (1e-5, 1e-5).
+
+    Args:
+        backbone: The MiT.
+        blocks: Of the norms of blocks and stages.
+        patches: Of those of patch embedding and attention's reduction.
     """
     for name, module in backbone.named_modules():
         if isinstance(module, nn.LayerNorm):
             inner = name.endswith(("attn.norm", "downsample.norm", "patch_embed.norm"))
             module.eps = patches if inner else blocks
+
+
+def _without_last_stages(backbone: Any) -> None:
+    """Drop the blocks behind the last stage that is asked for, which timm keeps and runs."""
+    stages = [info["stage"] for info in backbone.feature_info.info]
+    last = backbone.feature_info.out_indices[-1]
+    backbone.blocks = backbone.blocks[: stages[last]]
 
 
 def _mit(dims: tuple[int, ...], depths: tuple[int, ...]) -> Variant:
@@ -165,6 +180,12 @@ VARIANTS: dict[str, Variant] = {
         "mobilenetv2_100", "OpenMMLab's MobileNetV2 at stride 8", _FOUR_STAGES, _first_block_dilation, stride=8
     ),
     "mobilenetv2_os8": Variant("mobilenetv2_100", "CIRKD's MobileNetV2 at stride 8", _FOUR_STAGES, stride=8),
+    "mobilenetv2_short": Variant(
+        "mobilenetv2_100",
+        "MobileNetV2 without its last two stages, at stride 16",
+        {"out_indices": (0, 1, 2, 3)},
+        _without_last_stages,
+    ),
     "hrnet_w18s": Variant(
         "hrnet_w18_small_v2", "HRNetV2p-W18-Small", {"feature_location": "", **_FOUR_STAGES}, _exact_fusion
     ),

@@ -20,6 +20,7 @@ from segdistill.recipe.published_rows import FOLDER, published_rows, row_words
 from segdistill.recipe.renamed import new_word
 
 _RATE = "optimizer.lr"
+_PRESET = "preset="
 
 
 @dataclass
@@ -106,10 +107,10 @@ def compose(*parts: str | Path, **overrides: Any) -> tuple[dict[str, Any], Origi
     for given in map(str, parts):
         rate = origin.sources.get(_RATE)
         for part in row_words(given) or (given,):
-            if is_assignment(part):
+            if is_assignment(part) and not part.startswith(_PRESET):
                 _assign(merged, part, origin)
             else:
-                tree, source = _fragment(part)
+                tree, source = _fragment(_preset(part) if part.startswith(_PRESET) else part)
                 origin.read.append(source)
                 joined = [*_list(merged.get("method")), *_list(tree.get("method"))]
                 _merge(merged, tree, "", source, origin)
@@ -180,6 +181,16 @@ def _fragment(name: str) -> tuple[dict[str, Any], str]:
         raise RecipeError(f"The fragment '{name}' is called '{new}' now.")
     words = {*known_fragments, *method_names(), *dataset_names()}
     raise RecipeError(f"No recipe fragment, method or data set is called '{name}'.{nearest(name, words)}")
+
+
+def _preset(word: str) -> str:
+    """The fragment that `preset=medium` stands for."""
+    name = word.removeprefix(_PRESET)
+    folder = resources.files("segdistill.recipe") / "library" / "presets"
+    presets = [file.name.removesuffix(".yaml") for file in folder.iterdir()]
+    if name not in presets:
+        raise RecipeError(f"'{word}': no preset is called '{name}'; there are {', '.join(sorted(presets))}.")
+    return name
 
 
 def _read(path: Path, name: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -15,6 +15,7 @@ from pydantic import (
 
 from segdistill.core.discovery import check_options, validated
 from segdistill.core.errors import RecipeError
+from segdistill.core.numbers import NonNegative
 from segdistill.core.typed_settings import TypedSettings
 from segdistill.data import DatasetConfig
 from segdistill.data.augment import Augment
@@ -35,13 +36,30 @@ class MethodSpec(TypedSettings):
     """A distillation method, its options, which its own signature checks, and when it counts and how much."""
 
     model_config = ConfigDict(extra="allow")
-    written_if_set: ClassVar[tuple[str, ...]] = ("schedule",)
+    written_if_set: ClassVar[tuple[str, ...]] = ("schedule", "share")
 
     name: str
     """Which method it is: one of `segdistill list methods`."""
 
     schedule: MethodSchedule = MethodSchedule()
     """When the method counts and how much; the default is in full from the first step to the last."""
+
+    share: NonNegative | Literal["auto"] | None = "auto"
+    """The size of the gradient of all the method's terms as a share of the task loss's (`training/gradient_shares.py`);
+    null leaves the terms at their weights, and "auto" takes the method's own share unless one of its weights is set."""
+
+    def share_of(self, default: float | None) -> float | None:
+        """How loud its terms are in all beside the task loss (see `training.gradient_shares`), or None for its weights.
+
+        Args:
+            default: The method's own share, which counts where the recipe sets neither a share nor a weight.
+
+        Returns:
+            The share, or None.
+        """
+        if self.share != "auto":
+            return self.share
+        return None if any(key.endswith("weight") for key in self.options) else default
 
     @property
     def options(self) -> dict[str, Any]:

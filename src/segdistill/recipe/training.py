@@ -123,6 +123,10 @@ class TrainingConfig(TypedSettings):
     clip_grad: float | None = Field(None, gt=0)
     """The largest norm that the gradient of a step may have; longer ones are scaled down, null sets no limit."""
 
+    ema: float | None = Field(None, gt=0, lt=1)
+    """The decay a step of the moving average of the weights, which is then validated and handed over, as 0.998, which
+    looks back over some 500 steps; null hands over the weights themselves."""
+
     precision: Precision = "fp32"
     """What networks compute in while they train: "fp32", "bf16" or "fp16" (with a loss scaler); weights stay fp32."""
 

@@ -8,6 +8,8 @@ from segdistill.reporting.numbers import UNKNOWN, plural, points, ratio, share, 
 from segdistill.studies.result import ALONE, Gain, Study, Summary
 from segdistill.studies.verdict import verdict
 
+NO_DIFFERENCE = "made no difference"
+
 
 @dataclass(frozen=True)
 class Fact:
@@ -107,19 +109,27 @@ def _headline(study: Study, best: Summary | None) -> str:
             f"{best.label} reaches {points(best.miou.mean)} mIoU; {which} is beside it, so what distillation was worth "
             "is not known."
         )
-    verb = "gained" if best.gain.mean >= 0 else "lost"
-    gained = f"{best.label} {verb} {points(abs(best.gain.mean))} mIoU [{_interval_of_size(best.gain)}]"
+    change = _change(best.gain)
+    size = f"{points(abs(best.gain.mean))} mIoU [{_interval_of_size(best.gain)}]"
+    gained = f"{best.label} {change}{':' if change == NO_DIFFERENCE else ''} {size}"
     sentence = f"{gained} over the same student alone{_at_what_cost(best)}"
-    if verdict(best.gain) == "unclear":
+    if change != NO_DIFFERENCE and verdict(best.gain) == "unclear":
         return f"{sentence}, which is not distinguishable from no gain."
-    if best.gap_closed is not None and best.gain.mean > 0:
+    if best.gap_closed is not None and change == "gained":
         sentence += f" and closed {share(best.gap_closed)} of the gap to the teacher"
     return f"{sentence}."
 
 
+def _change(gain: Gain) -> str:
+    """What became of the mIoU in a word or two; a change that is written as 0.0 is none."""
+    if points(abs(gain.mean)) == points(0):
+        return NO_DIFFERENCE
+    return "gained" if gain.mean > 0 else "lost"
+
+
 def _interval_of_size(gain: Gain) -> str:
     """The interval of the loss, where "lost" is already said."""
-    if gain.mean >= 0 or gain.low is None or gain.high is None:
+    if _change(gain) != "lost" or gain.low is None or gain.high is None:
         return interval(gain)
     turned = Gain(-gain.mean, gain.std, gain.values, -gain.high, -gain.low)
     return interval(turned)
@@ -161,10 +171,10 @@ def _other(row: Summary) -> str:
     moved = f"{signed(row.gain.mean)} mIoU [{interval(row.gain)}]"
     cost = "" if row.cost is None else f", at {ratio(row.cost)} times the time a step"
     outcome = {
-        "gain": "gained",
-        "loss": "lost",
+        "gain": _change(row.gain),
+        "loss": _change(row.gain),
         "unclear": "is not distinguishable from no gain",
-        "one seed": "gained in its one seed" if row.gain.mean > 0 else "lost in its one seed",
+        "one seed": f"{_change(row.gain)} in its one seed",
     }[verdict(row.gain)]
     return f"{row.label} {outcome}: {moved}{cost}."
 
@@ -184,7 +194,7 @@ def _facts(study: Study, best: Summary) -> list[Fact]:
     facts = []
     if best.gain is not None:
         facts.append(Fact(signed(best.gain.mean), "mIoU points over the student alone", interval(best.gain)))
-    helped = best.gain is not None and best.gain.mean > 0 and verdict(best.gain) != "unclear"
+    helped = best.gain is not None and _change(best.gain) == "gained" and verdict(best.gain) != "unclear"
     if helped and best.gap_closed is not None and study.teacher is not None:
         description = f"the teacher has {points(study.teacher.miou)} mIoU, {best.label} {points(best.miou.mean)}"
         facts.append(Fact(share(best.gap_closed), "of the gap to the teacher closed", description))

@@ -57,7 +57,7 @@ class Display:
             left = (now - self._began) / max(1, done - self._start) * (self._steps - done)
             console.print(f"{self._title}: step {done}/{self._steps}, {left / 60:.1f} min left, {text}", soft_wrap=True)
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Print a line above the bar, unless the display is quiet.
 
         Args:

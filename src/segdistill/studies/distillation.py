@@ -51,7 +51,7 @@ def measure_distillation(
     Args:
         recipe: Of the distillation.
         folder: Its run folder.
-        teacher: As it taught. One that knows other classes is only timed.
+        teacher: As the methods saw it. One that knows other classes is only timed.
         alone: The student alone: trained beside the student, or any network that the recipe's `baseline` names.
         student: The distilled one.
         data: The validation images.

@@ -12,8 +12,8 @@ from segdistill.runs.folder import RunFolder
 from segdistill.studies.measurement import measure, scores_file
 from segdistill.studies.plan import Job, Plan
 from segdistill.studies.result import TEACHER
-from segdistill.training import run as runs
 from segdistill.training.pairing import Pairing, pair
+from segdistill.training.plan import resolve
 
 
 def finished(folder: Path, job: Job) -> bool:
@@ -54,7 +54,7 @@ def do(plan: Plan, folder: Path, job: Job, *, quiet: bool = False) -> None:
 
 def _do(plan: Plan, folder: Path, job: Job, quiet: bool) -> None:
     recipe = plan.recipe_of(job, folder)
-    (runs.distill if recipe.method else runs.train)(recipe, resume=True, quiet=quiet)
+    resolve(recipe, distills=bool(recipe.method)).run(resume=True, quiet=quiet)
     if job.label != TEACHER:
         run = folder / job.name
         measure(scores_file(run), open_model(run), recipe, create_dataset(recipe.data, "val"), quiet=quiet)

@@ -194,12 +194,15 @@ def outcome_of(
         The outcome.
 
     Raises:
-        DataError: A score is missing.
+        DataError: A score is missing, or no validation image has a label to score by.
     """
+    if scores.get("miou", 0.0) is None:
+        raise DataError(
+            f"{file}: no validation image has a labelled pixel, so '{label}' has no mIoU to compare. Check the masks "
+            f"with segdistill doctor, or validate on labelled images; then delete {file} to measure again."
+        )
     boundary = scores.get("boundary") or {}  # there is none with metrics.boundary=false
     try:
-        if scores["miou"] is None:
-            raise ValueError("no validation image has a labelled pixel")
         return Outcome(
             label=label,
             seed=trained["seed"],

@@ -10,7 +10,7 @@ import torch
 from segdistill.core.errors import RecipeError
 from segdistill.core.outputs import SegOutput
 from segdistill.core.seeds import mix
-from segdistill.data import SegmentationDataset, create_dataset
+from segdistill.data import SegmentationDataset, create_dataset, with_extra
 from segdistill.methods import Method, create_method
 from segdistill.models.build import build, probe
 from segdistill.models.network import SegmentationNetwork
@@ -19,6 +19,7 @@ from segdistill.recipe.recipe import Recipe
 from segdistill.recipe.training import TrainingConfig
 from segdistill.runs.folder import RunFolder
 from segdistill.training.distiller import Distiller
+from segdistill.training.gradient_shares import GradientShares
 from segdistill.training.pairing import require_readable
 from segdistill.training.teacher_cache import require_logits_only
 
@@ -105,8 +106,14 @@ def make_task(
     network = build(spec, num_classes)
     methods = [] if teacher is None else _methods(recipe, network, teacher, num_classes)
     factors = [partial(method.schedule.factor, steps=config.steps) for method in recipe.method] if methods else []
-    distiller = Distiller(network, methods, factors=factors, task=config.task_loss)
-    return Task(recipe, role, spec, config, splits.train, splits.val, distiller)
+    shares = [spec.share_of(method.share) for spec, method in zip(recipe.method, methods, strict=bool(methods))]
+    measured = min(50, max(1, config.steps // 50))
+    distiller = Distiller(
+        network, methods, factors=factors, shares=GradientShares(shares, measured), task=config.task_loss
+    )
+    # A teacher speaks of unlabelled images, too; a network that is trained alone can learn nothing from them.
+    data = splits.train if teacher is None else with_extra(splits.train, recipe.data)
+    return Task(recipe, role, spec, config, data, splits.val, distiller)
 
 
 def run_folder(recipe: Recipe) -> RunFolder:

@@ -24,7 +24,12 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Traced:
-    """What one image cost: its multiply-adds and its live activations, by stage."""
+    """What one image cost, by stage.
+
+    Attributes:
+        macs: its multiply-adds.
+        live: its live activations.
+    """
 
     macs: MacCounter
     live: LiveBytes

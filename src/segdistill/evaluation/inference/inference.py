@@ -61,7 +61,12 @@ def predict_classes(network: nn.Module, image: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Predicted:
-    """classes: (N,H,W) indices, uint8 if they fit. confidence: (N,H,W), the probability of that class, if asked for."""
+    """What a network says about N images.
+
+    Attributes:
+        classes: indices (N,H,W), uint8 if they fit.
+        confidence: (N,H,W), the probability of that class; None if not asked for.
+    """
 
     classes: Tensor
     confidence: Tensor | None

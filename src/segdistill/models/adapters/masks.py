@@ -78,7 +78,15 @@ class MaskNetwork(SegmentationNetwork):
 
 
 def per_pixel(classes: Tensor, masks: Tensor) -> Tensor:
-    """Class logits (N,Q,K+1), the last "no object", and mask logits (N,Q,h,w) -> log scores (N,K,h,w), float32."""
+    """Scores of classes pixel by pixel: log of sum_q softmax(classes)_qk sigmoid(masks)_q.
+
+    Args:
+        classes: Class logits (N,Q,K+1) of Q queries, the last "no object".
+        masks: Mask logits (N,Q,h,w).
+
+    Returns:
+        Log scores (N,K,h,w), float32, finite.
+    """
     with torch.autocast(classes.device.type, enabled=False):
         probability = classes.float().softmax(-1)[..., :-1]
         scores = torch.einsum("nqk,nqhw->nkhw", probability, masks.float().sigmoid())

@@ -29,6 +29,9 @@ def make_adapter(name: str | Path, options: dict[str, Any], where: str) -> Adapt
         options: Of the adapter, which are checked.
         where: What to call the options in errors.
 
+    Returns:
+        The adapter.
+
     Raises:
         RecipeError: No adapter has that prefix, nothing follows it, or an option is wrong.
     """
@@ -43,7 +46,15 @@ def make_adapter(name: str | Path, options: dict[str, Any], where: str) -> Adapt
 
 
 def check_adapted(spec: NetworkSpec, where: str) -> None:
-    """Refuse a `spec` whose name or options are wrong, or that sets what only our own networks have."""
+    """Check the spec of a network of another library; no file is read.
+
+    Args:
+        spec: The spec.
+        where: The recipe's key, for errors.
+
+    Raises:
+        RecipeError: Its name or an option is wrong, or it sets what only our own networks have.
+    """
     if spec.name is None:
         raise RecipeError(f"Key '{where}' names no network.")
     make_adapter(spec.name, spec.options, f"{where}.options")
@@ -55,7 +66,19 @@ def check_adapted(spec: NetworkSpec, where: str) -> None:
 
 
 def build_adapted(spec: NetworkSpec, num_classes: int | None) -> SegmentationNetwork:
-    """The network of `spec` for K = `num_classes` classes; for None as it was published, trained and with its K."""
+    """A network of another library, normalized as the spec says; parameters that its scores don't depend on are frozen.
+
+    Args:
+        spec: Its name and options.
+        num_classes: K; None for the network as it was published, trained and with its K.
+
+    Returns:
+        The network.
+
+    Raises:
+        RecipeError: A name or option is wrong.
+        CheckpointError: A file is not there or does not fit.
+    """
     network = _adapter(spec).build(num_classes, spec.backbone_weights)
     for values, buffer in ((spec.mean, network.mean), (spec.std, network.std)):
         if values is not None:
@@ -67,7 +90,11 @@ def build_adapted(spec: NetworkSpec, num_classes: int | None) -> SegmentationNet
 
 @dataclass(frozen=True)
 class Adapted:
-    """A trained network of another library, taken as it is, with its own classes; `spec` names it."""
+    """A trained network of another library, taken as it is, with its own classes.
+
+    Attributes:
+        spec: Its name and options.
+    """
 
     spec: NetworkSpec
 
@@ -79,7 +106,15 @@ class Adapted:
 
 
 def portable_spec(spec: NetworkSpec, network: SegmentationNetwork) -> NetworkSpec:
-    """What builds the empty `network` again without the files that `spec` may have loaded it from."""
+    """What builds the empty network again without the files that it was loaded from.
+
+    Args:
+        spec: What it was built from.
+        network: It.
+
+    Returns:
+        A spec with its name, normalization and options.
+    """
     fields = {
         "name": spec.name,
         "mean": tuple(network.mean.flatten().tolist()),

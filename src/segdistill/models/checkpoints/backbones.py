@@ -10,7 +10,20 @@ BOTTLENECK_DEPTHS = {"50": (3, 4, 6, 3), "101": (3, 4, 23, 3), "152": (3, 8, 36,
 
 
 def mit_by_shape(state: State, patch: str, blocks: str, first: int = 0) -> str:
-    """The MiT with these widths and depths; `patch` and `blocks` are names with braces for the stage."""
+    """The MiT whose widths and depths a file has.
+
+    Args:
+        state: The tensors of the file.
+        patch: Name of a stage's patch embedding, with braces for the stage.
+        blocks: Beginning of the names of a stage's blocks, with braces for the stage.
+        first: What the first stage is numbered with.
+
+    Returns:
+        Its name in `VARIANTS`.
+
+    Raises:
+        CheckpointError: There is none, or a tensor is missing.
+    """
     stages = range(first, first + 4)
     candidates = {
         name: (tuple(variant.options["embed_dims"]), tuple(variant.options["depths"]))

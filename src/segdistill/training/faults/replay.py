@@ -29,7 +29,7 @@ from segdistill.training.faults.saved_step import load_saved_step
 from segdistill.training.faults.tracing import Spot, Trace, traced
 from segdistill.training.loop import Trainer
 from segdistill.training.pairing import run_teacher
-from segdistill.training.plan import make_distilled, teacher_network
+from segdistill.training.plan import plan_student
 from segdistill.training.stepper import forward_backward
 from segdistill.training.task import Task, make_task, open_splits
 from segdistill.training.teacher_cache import cached_logits
@@ -94,8 +94,7 @@ def _restore_task(recipe: Recipe, folder: RunFolder, saved: dict[str, Any]) -> T
         teacher = run_teacher(recipe, folder.path, splits.train.classes)
         if teacher is None:
             raise RecipeError(f"The teacher of {folder.path} is gone; name it with teacher.weights=FOLDER.")
-        task = make_distilled(recipe, teacher, splits)
-        task.distiller.set_teacher(teacher_network(teacher))
+        task = plan_student(recipe, splits, teacher).task_with_teacher()
     else:
         task = make_task(recipe, recipe.role, splits=splits)
     task.distiller.class_weights = saved["class_weights"]
