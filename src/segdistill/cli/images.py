@@ -78,7 +78,7 @@ def check_zip_command(
     images: Annotated[list[Path] | None, typer.Argument(help="The test images or folders, to compare with.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """PairReport for what a test server would refuse in a zip."""
+    """Look for what a test server would refuse in a zip."""
     problems = check_zip(file, server, *(images or ()))
     print_result(problems, as_json, *([f"- {problem}" for problem in problems] or [f"{file} is good."]))
     if problems:

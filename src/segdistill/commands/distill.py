@@ -23,7 +23,7 @@ from segdistill.training.plan import resolve
 class Distilled:
     """A finished `distill`.
 
-    Args:
+    Attributes:
         folder: Its run folder.
         study: What it was worth, as a study of one seed.
     """
@@ -44,10 +44,10 @@ def distill(*parts: str | Path, resume: bool = False, quiet: bool = False, **ove
     `teacher.weights` names one) and of the student alone (unless `baseline` is "none" or names one).
 
     Args:
-        parts: Those of `load_recipe`.
+        *parts: Those of `load_recipe`.
         resume: Go on with the run that the folder holds; a finished one is measured again.
         quiet: Show no progress.
-        overrides: Those of `load_recipe`.
+        **overrides: Those of `load_recipe`.
 
     Returns:
         The run folder and the study.

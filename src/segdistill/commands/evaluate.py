@@ -22,7 +22,17 @@ from segdistill.training.pairing import comparable_teacher, require_same_classes
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Scores of a network on a split, with the class names in the order of the per-class scores, and how it was run."""
+    """Scores of a network on a split, and how it was run.
+
+    Attributes:
+        weights: the file of the network.
+        split: that was scored.
+        images: how many.
+        classes: names, in the order of the per-class scores.
+        quality: the scores.
+        inference: how images were run through the network.
+        metrics: what was measured.
+    """
 
     weights: Path
     split: str
@@ -73,10 +83,10 @@ def evaluate(
 
     Args:
         weights: a run folder or a weight file.
-        parts: recipe files, fragments and "key=value" over the run's own recipe.
+        *parts: recipe files, fragments and "key=value" over the run's own recipe.
         split: of the data set; not every one has labels for "test".
         quiet: show no progress.
-        overrides: keys of the recipe or of `metrics`.
+        **overrides: keys of the recipe or of `metrics`.
 
     Returns:
         The scores, and how they were made.

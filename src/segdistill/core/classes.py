@@ -17,7 +17,12 @@ what they are. Void is known not to matter; this is not known. Data sets themsel
 
 @dataclass(frozen=True)
 class Classes:
-    """Names and RGB colors of the K classes, in index order."""
+    """The K classes of a data set or a network, in index order.
+
+    Attributes:
+        names: K names.
+        colors: K times (red, green, blue), 0 to 255.
+    """
 
     names: tuple[str, ...]
     colors: tuple[tuple[int, int, int], ...]

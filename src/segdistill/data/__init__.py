@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import ConfigDict, field_validator, model_validator
 
 from segdistill.core.classes import IGNORE_INDEX, Classes
 from segdistill.core.discovery import check_options, classes_in, pick
 from segdistill.core.errors import DataError
+from segdistill.core.typed_settings import TypedSettings
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.unlabeled import ExtraConfig, Mixed, Unlabeled
 
@@ -40,28 +34,22 @@ def dataset_names() -> dict[str, type[SegmentationDataset]]:
     return classes_in(DATASETS, SegmentationDataset)
 
 
-class DatasetConfig(BaseModel):
-    """A data set by name; its other keys are the options of the data set's class.
+class DatasetConfig(TypedSettings):
+    """A data set by name; its other keys are the options of the data set's class."""
 
-    extra: unlabelled images that a student learns from as well, from its teacher alone.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
+    written_if_set: ClassVar[tuple[str, ...]] = ("extra",)
 
     name: str
+    """Which data set it is: one of `segdistill list datasets`."""
+
     extra: ExtraConfig | None = None
+    """Unlabelled images that a student learns from as well, from its teacher alone; null for none."""
 
     @field_validator("extra", mode="before")
     @classmethod
     def _folders(cls, value: Any) -> Any:
         return {"images": value} if isinstance(value, str | list | tuple) else value
-
-    @model_serializer(mode="wrap")
-    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        written: dict[str, Any] = handler(self)
-        if self.extra is None:  # recipes of runs that know none stay the same
-            written.pop("extra", None)
-        return written
 
     @model_validator(mode="after")
     def _known(self) -> DatasetConfig:

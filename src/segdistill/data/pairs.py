@@ -60,6 +60,14 @@ class FilePairs(SegmentationDataset):
         return len(self.pairs)
 
     def name(self, index: int) -> str:
+        """The stem of an image's file, which is not read.
+
+        Args:
+            index: from 0 to len - 1.
+
+        Returns:
+            The stem.
+        """
         return self.pairs[index][0].stem
 
     def __getitem__(self, index: int) -> Sample:

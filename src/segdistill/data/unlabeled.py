@@ -6,19 +6,18 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from segdistill.core.classes import IGNORE_INDEX, Classes
 from segdistill.core.errors import DataError
+from segdistill.core.typed_settings import TypedSettings
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.own_folder.templates import find_files
 from segdistill.data.reading import read_image
 
 
-class ExtraConfig(BaseModel):
+class ExtraConfig(TypedSettings):
     """Unlabelled images that are mixed into the distillation, as `data.extra` describes them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     images: Annotated[
         tuple[Path, ...], BeforeValidator(lambda value: [value] if isinstance(value, str | Path) else value)

@@ -42,7 +42,17 @@ _TIMED = 5  # images that are read once more for the time it takes
 
 @dataclass
 class Diagnosis:
-    """What was found. splits: "train", "val" -> evidence. interrupted: whether Ctrl-C ended it before all was seen."""
+    """What was found.
+
+    Attributes:
+        dataset: name of the data set.
+        machine: what the machine has.
+        splits: "train", "val" -> what its masks hold.
+        teacher: how far it agrees with the labels; None if that was not measured.
+        runs: what each run will take.
+        findings: problems first, then warnings, then notes.
+        interrupted: whether Ctrl-C ended it before all was seen.
+    """
 
     dataset: str
     machine: Machine
@@ -72,9 +82,15 @@ class Diagnosis:
 
 
 def diagnose(recipe: Recipe, *, images: int | None = 500, quiet: bool = False) -> Diagnosis:
-    """PairReport at the recipe's data, at most `images` of each split (None: all), then at its networks if it has some.
+    """Look at a recipe's data, then at its networks if it has some. Ctrl-C ends it.
 
-    Ctrl-C ends it; what was found so far is handed over.
+    Args:
+        recipe: of a run.
+        images: of each split that are read, evenly spread; None for all.
+        quiet: show no progress.
+
+    Returns:
+        What was found; after Ctrl-C what was found so far.
     """
     done = Diagnosis(recipe.data.name, describe_machine(recipe.out))
     try:

@@ -15,7 +15,7 @@ NO_DIFFERENCE = "made no difference"
 class Fact:
     """A number that stands out.
 
-    Args:
+    Attributes:
         value: The number as text.
         what: What it is.
         description: What stands beside it.
@@ -30,7 +30,7 @@ class Fact:
 class Answer:
     """What a study says, in sentences.
 
-    Args:
+    Attributes:
         headline: What the best method was worth.
         confidence: How sure that is.
         others: What the other methods were worth.
@@ -50,7 +50,14 @@ class Answer:
 
 
 def answer(study: Study) -> Answer:
-    """What the study says about its best method, in plain words."""
+    """What a study says about its best method, in plain words.
+
+    Args:
+        study: What was found.
+
+    Returns:
+        The sentences and the numbers that stand out.
+    """
     methods = study.methods()
     best = methods[0] if methods else None
     return Answer(
@@ -63,14 +70,28 @@ def answer(study: Study) -> Answer:
 
 
 def interval(gain: Gain) -> str:
-    """As "95 % CI 5.4 to 14.2, 3 seeds"; a single seed has none."""
+    """The confidence interval of a gain, as text.
+
+    Args:
+        gain: Over seeds.
+
+    Returns:
+        As "95 % CI 5.4 to 14.2, 3 seeds"; that there is none for a single seed.
+    """
     if gain.low is None or gain.high is None:
         return "one seed, no interval"
     return f"95 % CI {ends(gain)}, {plural(len(gain.values), 'seed')}"
 
 
 def ends(gain: Gain) -> str:
-    """As "5.4 to 14.2"."""
+    """The ends of a gain's confidence interval, as text.
+
+    Args:
+        gain: Over seeds.
+
+    Returns:
+        As "5.4 to 14.2"; a dash for a single seed.
+    """
     return UNKNOWN if gain.low is None or gain.high is None else f"{points(gain.low)} to {points(gain.high)}"
 
 

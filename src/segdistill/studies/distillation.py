@@ -25,7 +25,14 @@ SCORES_FILES = {TEACHER: "teacher-scores.json", ALONE: "alone-scores.json"}
 
 
 def method_label(recipe: Recipe) -> str:
-    """What a distillation's student is called in its study: the methods' names, as "kd+cwd"."""
+    """What a distillation's student is called in its study.
+
+    Args:
+        recipe: Of the distillation.
+
+    Returns:
+        The methods' names, as "kd+cwd".
+    """
     return "+".join(method.name for method in recipe.with_method().method)
 
 

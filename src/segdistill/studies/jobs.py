@@ -17,7 +17,15 @@ from segdistill.training.plan import resolve
 
 
 def finished(folder: Path, job: Job) -> bool:
-    """Whether the run is trained and measured."""
+    """Whether a run is trained and measured; the teacher's is not measured here.
+
+    Args:
+        folder: Of the study.
+        job: The run.
+
+    Returns:
+        False also for files that are cut short.
+    """
     run = folder / job.name
     if job.label == TEACHER:
         return RunFolder(run).finished("teacher")
@@ -64,7 +72,19 @@ def _put_aside(run: Path) -> bool:
 
 
 def teacher_of(plan: Plan, folder: Path) -> Pairing:
-    """The one teacher of all runs, as it teaches."""
+    """The one teacher of all runs, as it teaches.
+
+    Args:
+        plan: Of the study.
+        folder: Of the study, in which it may have been trained.
+
+    Returns:
+        The teacher with its classes mapped to the data set's.
+
+    Raises:
+        CheckpointError: It can't be loaded.
+        RecipeError: `teacher.class_map` does not fit.
+    """
     classes = create_dataset(plan.recipe.data, "val").classes
     return pair(open_model(plan.teacher(folder)), plan.recipe.teacher, classes)
 

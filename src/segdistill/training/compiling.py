@@ -28,7 +28,13 @@ _WORTH = 0.95  # of the time as it is; less of a gain is within what two timings
 
 @dataclass(frozen=True)
 class Compiled:
-    """Which networks run compiled. reasons: why, for people."""
+    """Which networks run compiled.
+
+    Attributes:
+        student: Whether it does.
+        teacher: Whether it does.
+        reasons: Why, for people.
+    """
 
     student: bool = False
     teacher: bool = False

@@ -46,9 +46,12 @@ def replay_step(recipe: Recipe, folder: RunFolder, file: Path) -> Replay:
         folder: Of the run; nothing in it is changed.
         file: The saved step.
 
+    Returns:
+        What the trials showed.
+
     Raises:
-        CheckpointError: If the saved step can't be read.
-        RecipeError: If the run's teacher is gone.
+        CheckpointError: The saved step can't be read.
+        RecipeError: The run's teacher is gone.
     """
     saved = load_saved_step(file)
     task = _restore_task(recipe, folder, saved)
