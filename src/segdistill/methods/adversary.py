@@ -11,7 +11,7 @@ from torch.func import functional_call
 
 from segdistill.core.numbers import Count, NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer, resize
-from segdistill.methods.base import Method, labelled
+from segdistill.methods.base import Method
 from segdistill.methods.parts import ranks
 
 _SMALLEST = 64  # positions an axis that the discriminator can read: 4 halvings and a 4x4 window
@@ -81,8 +81,8 @@ class Adversary(Method):
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         z_s, z_t = finer(student.logits, teacher.logits)
         share = torch.ones_like(z_s[:, 0, 0, 0])
-        if label is not None and not self.as_published:
-            valid = labelled(label, z_s)
+        valid = self.counted(label, z_s)
+        if valid is not None:
             z_s, z_t = z_s * valid, z_t * valid
             share = valid.flatten(1).any(1).to(z_s.dtype)
         share = share / ranks.mean_count(share.sum())  # of each image in a mean

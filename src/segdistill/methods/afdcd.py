@@ -9,7 +9,7 @@ from torch import Tensor
 from segdistill.core.errors import RecipeError
 from segdistill.core.numbers import Count, NonNegative, Positive, Share
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, labelled, mean_where
+from segdistill.methods.base import Method, mean_where
 from segdistill.methods.parts.connectors import Source, maps_of
 from segdistill.methods.parts.generation import Mask, MaskedGenerator
 from segdistill.methods.parts.squared import squared_distance
@@ -88,7 +88,7 @@ class AfDCD(Method):
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         f_s, f_t = finer(maps_of(student, self.source), maps_of(teacher, self.source))
-        valid = None if self.as_published or label is None else labelled(label, f_s)
+        valid = self.counted(label, f_s)
         generated = self.generate(f_s, valid)
         return {
             "afdcd/generation": self.generation_weight / len(f_s) * squared_distance(generated, f_t, valid),

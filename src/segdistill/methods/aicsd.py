@@ -7,7 +7,7 @@ from torch import Tensor
 
 from segdistill.core.numbers import NonNegative
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, labelled
+from segdistill.methods.base import Method
 from segdistill.methods.kd import KD
 
 
@@ -48,8 +48,8 @@ class AICSD(Method):
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         z_s, z_t = finer(student.logits, teacher.logits)
-        if label is not None and not self.as_published:
-            valid = labelled(label, z_s)
+        valid = self.counted(label, z_s)
+        if valid is not None:
             z_s, z_t = z_s * valid, z_t * valid
         gap = (similarity(z_s) - similarity(z_t)).square().sum() / (z_s.shape[0] * z_s.shape[1])
         return {

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from segdistill.core.numbers import NonNegative
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, labelled
+from segdistill.methods.base import Method
 from segdistill.methods.parts import ranks
 from segdistill.methods.parts.connectors import Source, maps_of
 
@@ -46,9 +46,9 @@ class AT(Method):
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         e_s, e_t = finer(*(energy(maps_of(output, self.source)) for output in (student, teacher)))
-        if self.as_published or label is None:
+        valid = self.counted(label, e_s)
+        if valid is None:
             return {"at": self.weight * (_unit(e_s) - _unit(e_t)).square().mean()}
-        valid = labelled(label, e_s)
         gap = _unit(e_s * valid) - _unit(e_t * valid)
         return {"at": self.weight * gap.square().sum() / ranks.mean_count(valid.sum())}
 

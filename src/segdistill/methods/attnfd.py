@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from segdistill.core.numbers import NonNegative
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, labelled, mean_where
+from segdistill.methods.base import Method, mean_where
 from segdistill.methods.parts.attention import Attention
 from segdistill.methods.parts.connectors import Source, maps_of
 from segdistill.methods.parts.projection import KnownBatchNorm
@@ -56,9 +56,9 @@ class AttnFD(Method):
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         f_s, f_t = finer(maps_of(student, self.source), maps_of(teacher, self.source))
-        valid = torch.ones_like(f_s[:, :1], dtype=torch.bool)
-        if label is not None and not self.as_published:
-            valid = labelled(label, f_s)
+        valid = self.counted(label, f_s)
+        if valid is None:
+            valid = torch.ones_like(f_s[:, :1], dtype=torch.bool)
         conv, norm = self.connector
         x = norm(conv(self.refine_student(f_s, valid)), valid)
         y = self.refine_teacher(f_t, valid)

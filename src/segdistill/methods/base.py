@@ -40,6 +40,8 @@ class Method(nn.Module, ABC):
     needs: frozenset[str] = frozenset({"logits"})
     """Which of "logits", "embedding", "features" and "label" the method reads; with "auxiliary" the teacher gives its
     auxiliary logits as well, if it has a head for them."""
+    as_published: bool = False
+    """Whether the method computes what the published code does, which lets void positions count."""
 
     share: float | None = 1.0
     """How loud its terms' gradients are in all, as a share of the task loss's, where a recipe sets neither a share nor
@@ -50,6 +52,7 @@ class Method(nn.Module, ABC):
     ) -> None:
         """needs: what this instance reads, where its options decide it."""
         super().__init__()
+        self.num_classes = num_classes
         if needs is not None:
             self.needs = needs
         if "logits" not in self.needs:
@@ -91,6 +94,18 @@ class Method(nn.Module, ABC):
         """
         return None
 
+    def counted(self, label: Tensor | None, like: Tensor) -> Tensor | None:
+        """Which positions of a map's grid carry a signal.
+
+        Args:
+            label: integers (N,H,W), 255 is void; None: there is none.
+            like: maps (N,*,h,w).
+
+        Returns:
+            Bool (N,1,h,w); None: all do, as there are no labels, or void counts `as_published`.
+        """
+        return None if self.as_published or label is None else labelled(label, like)
+
     @abstractmethod
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         """What `forward` returns, from the same arguments; void pixels carry no signal.
@@ -130,9 +145,6 @@ def method_class(name: str) -> type[Method]:
 
     Args:
         name: of its module.
-
-    Returns:
-        The class.
 
     Raises:
         RecipeError: there is no such method.

@@ -12,7 +12,7 @@ from torch import Tensor
 from segdistill.core.numbers import Count, NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer
 from segdistill.core.windows import inner_window
-from segdistill.methods.base import Method, divergence, labelled
+from segdistill.methods.base import Method, divergence
 from segdistill.methods.cwd import spatial_divergence
 from segdistill.methods.parts import ranks
 
@@ -75,7 +75,6 @@ class BPKD(Method):
         as_published: bool = False,
     ) -> None:
         super().__init__(student, teacher, num_classes)
-        self.num_classes = num_classes
         self.body_weight = body_weight
         self.edge_weight = edge_weight
         self.alpha = alpha
@@ -96,7 +95,7 @@ class BPKD(Method):
         z_s, z_t = finer(student.logits, teacher.logits)
         grid = (z_s.shape[-2], z_s.shape[-1])
         edge = soft_edges(label, self.num_classes, self.edge_radius, grid, void_edges=self.void_edges, dtype=z_s.dtype)
-        valid = None if self.as_published else labelled(label, z_s)
+        valid = self.counted(label, z_s)
         return {
             "bpkd/body": self.body_weight * self._body(z_s, z_t, edge, valid),
             "bpkd/edge": self.edge_weight * self._edge(z_s, z_t, edge, valid),

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from segdistill.core.numbers import NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, labelled
+from segdistill.methods.base import Method
 from segdistill.methods.kd import KD
 from segdistill.methods.parts.connectors import identity_connector
 from segdistill.methods.pkd import standardised_gap
@@ -64,8 +64,7 @@ class Canonical(Method):
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         f_s, f_t = finer(self.connector(student.embedding), teacher.embedding)
-        valid = None if label is None else labelled(label, f_s)
-        feature = standardised_gap(f_s, f_t, valid, (2, 3), eps=_EPS)
+        feature = standardised_gap(f_s, f_t, self.counted(label, f_s), (2, 3), eps=_EPS)
         return {
             "canonical/feature": self.feature_weight * feature,
             "canonical/logit": self.kd.terms(student, teacher, label)["kd"],

@@ -13,7 +13,7 @@ from segdistill.core.precision import Precision
 from segdistill.methods.base import Method, on_grid
 from segdistill.methods.parts import ranks
 from segdistill.methods.parts.projection import ProjectionHead
-from segdistill.methods.parts.queue import ClassMemory, Queue
+from segdistill.methods.parts.queue import ClassMemory
 from segdistill.methods.parts.relation import relation_divergence
 
 
@@ -35,11 +35,11 @@ class CIRKD(Method):
     Source: Yang et al., arXiv 2204.06986, CVPR 2022.
 
     Args:
-        minibatch_weight: of the first term.
-        pixel_weight: of the second.
-        region_weight: of the third; where both are 0 there are no queues and no head.
-        tau: divisor of the similarities.
-        temperature: T > 0 of the queues' terms.
+        minibatch_weight: of `minibatch`.
+        pixel_weight: of `pixel`.
+        region_weight: of `region`; where it and pixel_weight are 0 there are no queues and no head.
+        tau: divisor of all similarities.
+        temperature: T > 0, of `pixel` and `region`.
         pool: average over windows of this size before `minibatch`; null: 4 if h and w are at least 256, else 1.
         across_ranks: whether `minibatch` pairs images of different ranks too; its cost grows with the ranks.
         pixel_queue: rows of a class in the pixel queues.
@@ -123,23 +123,25 @@ class CIRKD(Method):
         nonvoid = (label != IGNORE_INDEX).flatten().to(a_s.dtype)
         weight = nonvoid / ranks.mean_count(nonvoid.sum())
 
-        def term(queue: Queue, count: int, wanted: float) -> Tensor:
-            assert self.memory is not None
-            keys = queue.sample(self.memory.chance.choice(queue.rows.shape[1], count), a_t)[None]
-            if not wanted:
-                return zero
-            return self.temperature**2 * relation_divergence(
-                a_s.flatten(0, 1),
-                keys,
-                a_t.flatten(0, 1),
-                keys,
-                tau=self.tau * self.temperature,
-                row_weight=weight,
-                group_weight=weight.new_ones(1),
-            )
+        rows_s, rows_t = a_s.flatten(0, 1), a_t.flatten(0, 1)
+        # Keys are drawn for a term without weight, too: whether one counts changes nothing in the other's draws.
+        pixels = self.memory.draw(self.memory.pixels, self.keys[0], a_t)
+        regions = self.memory.draw(self.memory.regions, self.keys[1], a_t)
+        pixel = self._to_keys(rows_s, rows_t, pixels, weight) if self.pixel_weight else zero
+        return pixel, self._to_keys(rows_s, rows_t, regions, weight) if self.region_weight else zero
 
-        pixel = term(self.memory.pixels, self.keys[0], self.pixel_weight)
-        return pixel, term(self.memory.regions, self.keys[1], self.region_weight)
+    def _to_keys(self, rows_s: Tensor, rows_t: Tensor, keys: Tensor, row_weight: Tensor) -> Tensor:
+        """T^2 times the sum over rows (A,C), by their weights (A,), of D(row, keys of a queue (m,C))."""
+        keys = keys[None]
+        return self.temperature**2 * relation_divergence(
+            rows_s,
+            keys,
+            rows_t,
+            keys,
+            tau=self.tau * self.temperature,
+            row_weight=row_weight,
+            group_weight=row_weight.new_ones(1),
+        )
 
     def _minibatch(self, f_s: Tensor, f_t: Tensor, valid: Tensor) -> Tensor:
         if not self.minibatch_weight:

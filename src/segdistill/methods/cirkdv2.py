@@ -9,12 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.errors import RecipeError
 from segdistill.core.numbers import Count, NonNegative
 from segdistill.core.outputs import SegOutput, finer
 from segdistill.core.precision import Precision
-from segdistill.methods.base import on_grid
+from segdistill.methods.base import labelled
 from segdistill.methods.cirkd import CIRKD, pooled
 from segdistill.methods.parts import ranks
 from segdistill.methods.parts.projection import ConvNorm, ProjectionHead
@@ -88,7 +87,7 @@ class CIRKDv2(CIRKD):
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         assert label is not None  # Method.forward has refused None: the class needs it
         f_s, f_t = finer(student.embedding, teacher.embedding)
-        nonvoid = (on_grid(label, f_s) != IGNORE_INDEX)[:, None]
+        nonvoid = labelled(label, f_s)
         counted = torch.ones_like(nonvoid) if self.as_published else nonvoid
         if self.context is not None:
             f_s = self.context(f_s, counted)
@@ -114,7 +113,7 @@ class CIRKDv2(CIRKD):
         labelled_images = valid.flatten(1).any(1).to(x_s.dtype)  # (N,): images that are not all void
         share = labelled_images / ranks.mean_count(labelled_images.sum())
         # Channels of an image that is all void are filed by nobody, so they are offered last.
-        keys = self.channels(x_t, labelled_images, file=self.training)[None]
+        keys = self.channels(x_t, labelled_images, file=self.training)
         row_weight = (share / x_s.shape[1]).repeat_interleave(x_s.shape[1])
         rows_s, rows_t = x_s.flatten(0, 1), x_t.flatten(0, 1)
         others = [ranks.gather(x) if self.across_ranks else x for x in (x_s, x_t, labelled_images)]
@@ -131,16 +130,7 @@ class CIRKDv2(CIRKD):
             )
             if self.weights["channel_minibatch"]
             else zero,
-            "channel_memory": self.temperature**2
-            * relation_divergence(
-                rows_s,
-                keys,
-                rows_t,
-                keys,
-                tau=self.tau * self.temperature,
-                row_weight=row_weight,
-                group_weight=row_weight.new_ones(1),
-            )
+            "channel_memory": self._to_keys(rows_s, rows_t, keys, row_weight)
             if self.weights["channel_memory"]
             else zero,
             "channel": (((x_s - x_t) ** 2).mean((1, 2)) * share).sum(),

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from segdistill.core.numbers import NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, divergence, labelled
+from segdistill.methods.base import Method, divergence
 from segdistill.methods.parts.connectors import connector
 
 
@@ -52,8 +52,7 @@ class CWD(Method):
         x_s: Tensor = getattr(student, self.source)
         divisor = x_s.shape[1]
         x_s, x_t = finer(self.connector(x_s), getattr(teacher, self.source))
-        valid = None if self.as_published or label is None else labelled(label, x_s)
-        per_channel = spatial_divergence(x_t, x_s, valid, self.temperature)
+        per_channel = spatial_divergence(x_t, x_s, self.counted(label, x_s), self.temperature)
         if not self.as_published:
             divisor = x_s.shape[1]
         return {"cwd": self.weight * self.temperature**2 * per_channel.sum() / (x_s.shape[0] * divisor)}

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from segdistill.core.numbers import NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, labelled
+from segdistill.methods.base import Method
 from segdistill.methods.parts import ranks
 
 _EPS = 1e-8
@@ -57,10 +57,8 @@ class DIST(Method):
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         z_s, z_t = finer(student.logits, teacher.logits)
         p_s, p_t = (z_s / self.temperature).softmax(1), (z_t / self.temperature).softmax(1)
-        if self.as_published or label is None:
-            valid = torch.ones_like(p_s[:, :1])
-        else:
-            valid = labelled(label, p_s).to(p_s.dtype)
+        counted = self.counted(label, p_s)
+        valid = torch.ones_like(p_s[:, :1]) if counted is None else counted.to(p_s.dtype)
         scale = self.temperature**2
         return {
             "dist/inter": self.inter_weight * scale * _inter(p_s, p_t, valid),

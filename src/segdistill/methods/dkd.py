@@ -43,7 +43,6 @@ class DKD(Method):
         temperature: Positive = 1.0,
     ) -> None:
         super().__init__(student, teacher, num_classes)
-        self.num_classes = num_classes
         self.target_weight = target_weight
         self.others_weight = others_weight
         self.temperature = temperature

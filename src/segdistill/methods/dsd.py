@@ -11,7 +11,7 @@ from torch import Tensor
 from segdistill.core.numbers import NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer, resize
 from segdistill.methods.at import energy
-from segdistill.methods.base import Method, labelled
+from segdistill.methods.base import Method
 from segdistill.methods.parts import ranks
 
 
@@ -62,7 +62,6 @@ class DSD(Method):
         self.as_published = as_published
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
-        label = None if self.as_published else label
         return {
             "dsd/psd": self.psd_weight * self._layers(student, teacher, label),
             "dsd/csd": self.csd_weight * self._classes(student.logits, teacher.logits, label),
@@ -75,7 +74,9 @@ class DSD(Method):
             maps_t.insert(0, teacher.auxiliary)
         height, width = (max(x.shape[axis] for x in maps_s + maps_t) for axis in (-2, -1))
         finest = maps_s[0].new_empty(1, 1, height, width)
-        valid = torch.ones_like(finest, dtype=torch.bool) if label is None else labelled(label, finest)
+        valid = self.counted(label, finest)
+        if valid is None:
+            valid = torch.ones_like(finest, dtype=torch.bool)
         attention_s, attention_t = ([_attention(x, valid) for x in maps] for maps in (maps_s, maps_t))
         total = maps_s[0].new_zeros(())
         pairs = list(combinations(range(len(maps_s)), 2))
@@ -89,9 +90,8 @@ class DSD(Method):
 
     def _classes(self, z_s: Tensor, z_t: Tensor, label: Tensor | None) -> Tensor:
         z_s, z_t = finer(z_s, z_t)
-        valid = None if label is None else labelled(label, z_s)
-        shared = [self._overlap(z, valid) for z in (z_s, z_t)]
-        return (shared[0] - shared[1]).square().mean()
+        valid = self.counted(label, z_s)
+        return (self._overlap(z_s, valid) - self._overlap(z_t, valid)).square().mean()
 
     def _overlap(self, z: Tensor, valid: Tensor | None) -> Tensor:
         """(N,K,K): inner products of the classes' spatial distributions; 0 for an image that is all void."""

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from segdistill.core.numbers import NonNegative
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, labelled
+from segdistill.methods.base import Method
 from segdistill.methods.parts import ranks
 from segdistill.methods.parts.connectors import Source, identity_connector, maps_of
 from segdistill.methods.parts.squared import squared_distance
@@ -52,6 +52,6 @@ class FitNet(Method):
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         f_s, f_t = finer(self.connector(maps_of(student, self.source)), maps_of(teacher, self.source))
-        valid = labelled(label, f_s) if label is not None and not self.as_published else None
+        valid = self.counted(label, f_s)
         count = f_s[:, 0].numel() if valid is None else ranks.mean_count(valid.sum())
         return {"fitnet": self.weight * squared_distance(f_s, f_t, valid) / (count * f_s.shape[1])}

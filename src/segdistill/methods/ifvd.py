@@ -46,7 +46,6 @@ class IFVD(Method):
         as_published: bool = False,
     ) -> None:
         super().__init__(student, teacher, num_classes)
-        self.num_classes = num_classes
         self.weight = weight
         self.as_published = as_published
 

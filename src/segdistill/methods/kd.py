@@ -8,7 +8,7 @@ from torch import Tensor
 
 from segdistill.core.numbers import NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, divergence, labelled, mean_where, on_grid
+from segdistill.methods.base import Method, divergence, mean_where, on_grid
 from segdistill.methods.parts import ranks
 
 
@@ -51,7 +51,6 @@ class KD(Method):
         self.standardize = standardize
         self.class_balance = class_balance
         self.as_published = as_published
-        self.num_classes = num_classes
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         z_s, z_t = finer(student.logits, teacher.logits)
@@ -61,10 +60,10 @@ class KD(Method):
         if self.class_balance and label is not None:
             weight = balanced(on_grid(label, z_s), self.num_classes, self.class_balance).to(pixels.dtype)
             mean = (pixels * weight).sum() / ranks.mean(weight.sum()).clamp_min(1e-12)
-        elif self.as_published or label is None:
+        elif (valid := self.counted(label, z_s)) is None:
             mean = pixels.mean()
         else:
-            mean = mean_where(pixels, labelled(label, z_s)[:, 0])
+            mean = mean_where(pixels, valid[:, 0])
         return {"kd": self.weight * self.temperature**2 * mean}
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from segdistill.core.numbers import NonNegative, Share
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, labelled
+from segdistill.methods.base import Method
 from segdistill.methods.parts.connectors import Source, maps_of
 from segdistill.methods.parts.generation import MaskedGenerator
 from segdistill.methods.parts.squared import squared_distance
@@ -51,5 +51,5 @@ class MGD(Method):
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         # Resizing a map and mixing its channels commute, and the aligned map may be the wider one.
         f_s, f_t = finer(maps_of(student, self.source), maps_of(teacher, self.source))
-        valid = None if self.as_published or label is None else labelled(label, f_s)
+        valid = self.counted(label, f_s)
         return {"mgd": self.weight / len(f_s) * squared_distance(self.generate(f_s, valid), f_t, valid)}

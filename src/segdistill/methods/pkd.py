@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from segdistill.core.numbers import NonNegative
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, labelled
+from segdistill.methods.base import Method
 from segdistill.methods.parts import ranks
 from segdistill.methods.parts.connectors import Source, connector, maps_of
 
@@ -51,7 +51,7 @@ class PKD(Method):
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         f_s, f_t = finer(self.connector(maps_of(student, self.source)), maps_of(teacher, self.source))
-        valid = None if self.as_published or label is None else labelled(label, f_s)
+        valid = self.counted(label, f_s)
         return {"pkd": self.weight / 2 * standardised_gap(f_s, f_t, valid, (0, 2, 3), eps=1e-6)}
 
 

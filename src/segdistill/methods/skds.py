@@ -11,7 +11,7 @@ from torch import Tensor
 
 from segdistill.core.numbers import Count, NonNegative
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, labelled
+from segdistill.methods.base import Method
 from segdistill.methods.kd import KD
 
 
@@ -77,7 +77,7 @@ class SKDS(Method):
 
     def _pair(self, f_s: Tensor, f_t: Tensor, label: Tensor | None) -> Tensor:
         f_s, f_t = finer(f_s, f_t)
-        valid = None if self.as_published or label is None else labelled(label, f_s)
+        valid = self.counted(label, f_s)
         window = (self.pool, self.pool)
         if self.places == "regions":
             window = max(1, int(f_s.shape[-2] * self.region)), max(1, int(f_s.shape[-1] * self.region))

@@ -175,6 +175,19 @@ class ClassMemory(nn.Module):
             self.pixels.push(new, present.clamp_max(self.per_image))
             self.regions.push(centre[:, None], present.clamp_max(1))
 
+    def draw(self, queue: Queue, count: int, like: Tensor) -> Tensor:
+        """Different rows of every class, at random.
+
+        Args:
+            queue: that of pixels or that of regions.
+            count: rows a class.
+            like: a tensor of the precision to give them in.
+
+        Returns:
+            (K count,C).
+        """
+        return queue.sample(self.chance.choice(queue.rows.shape[1], count), like)
+
 
 def by_group(group: Tensor, priority: Tensor, groups: int) -> tuple[Tensor, Tensor]:
     """A batch's M pixels by group, then by priority.
