@@ -21,7 +21,8 @@ from clock import PARTS, timed
 
 import segdistill
 from segdistill.data import create_dataset
-from segdistill.data.loading import Share, Stream, training_batches
+from segdistill.data.loading import Share, training_batches
+from segdistill.data.stream import Stream
 from segdistill.recipe.recipe import Recipe
 from segdistill.runs.folder import RunFolder
 from segdistill.runtime.display import Display

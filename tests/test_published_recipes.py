@@ -13,7 +13,8 @@ from layouts import SMALL
 from shapes import Shapes
 
 from segdistill.core.outputs import SegOutput
-from segdistill.data.loading import Share, Stream, training_batches
+from segdistill.data.loading import Share, training_batches
+from segdistill.data.stream import Stream
 from segdistill.evaluation.scoring import count
 from segdistill.methods import create_method
 from segdistill.models.build import outline, probe

@@ -16,7 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 import segdistill
 from segdistill.data import create_dataset
-from segdistill.data.loading import Stream, training_batches
+from segdistill.data.loading import training_batches
+from segdistill.data.stream import Stream
 from segdistill.methods import create_method
 from segdistill.models.build import build, probe
 from segdistill.models.open import create_model

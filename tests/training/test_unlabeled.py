@@ -15,7 +15,8 @@ from segdistill.core.classes import IGNORE_INDEX, UNLABELED
 from segdistill.core.errors import DataError
 from segdistill.data import DatasetConfig, create_dataset, with_extra
 from segdistill.data.augment import Augment
-from segdistill.data.loading import Share, Stream, training_batches
+from segdistill.data.loading import Share, training_batches
+from segdistill.data.stream import Stream
 from segdistill.methods import create_method, method_names
 from segdistill.models.build import build, probe
 from segdistill.models.spec import NetworkSpec

@@ -14,7 +14,8 @@ from torch import Tensor
 from segdistill.core.errors import SegdistillError
 from segdistill.core.precision import computing_in
 from segdistill.data.augment import Augment
-from segdistill.data.loading import Batch, Stream, collate
+from segdistill.data.loading import Batch, collate
+from segdistill.data.stream import Stream
 from segdistill.evaluation.cost.cost import wait
 from segdistill.evaluation.cost.memory import LiveBytes
 from segdistill.evaluation.cost.stages import Stages

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from segdistill.core.errors import CheckpointError
 from segdistill.data.balance import class_weights
-from segdistill.data.loading import Stream, Targets
+from segdistill.data.stream import Stream, Targets
 from segdistill.models.files import read_weights, save_model
 from segdistill.models.network import SegmentationNetwork
 from segdistill.runs.checkpoint import Progress

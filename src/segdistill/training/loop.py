@@ -12,7 +12,8 @@ from accelerate import Accelerator
 
 from segdistill.core.errors import CheckpointError, TrainingError
 from segdistill.data.base import SegmentationDataset
-from segdistill.data.loading import Batch, Stream, training_batches
+from segdistill.data.loading import Batch, training_batches
+from segdistill.data.stream import Stream
 from segdistill.evaluation.finite import NonFiniteScoresError, first_not_finite
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.recipe.training import TrainingConfig

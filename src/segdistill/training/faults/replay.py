@@ -14,7 +14,8 @@ from torch import Tensor
 from segdistill.core.errors import RecipeError, TrainingError
 from segdistill.core.outputs import SegOutput
 from segdistill.core.seeds import mix
-from segdistill.data.loading import Batch, Stream
+from segdistill.data.loading import Batch
+from segdistill.data.stream import Stream
 from segdistill.evaluation.finite import first_not_finite
 from segdistill.methods.base import on_grid
 from segdistill.models.teacher import Teacher
