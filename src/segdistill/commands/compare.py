@@ -131,7 +131,7 @@ def _plan(
             raise RecipeError("Name the methods of a study with --methods, not among the recipe's parts.")
         if recipe.teacher.weights is None and recipe.teacher.network is None:
             raise RecipeError("A study needs a teacher: a pair, such as mobile_pair, or teacher.weights=FOLDER.")
-        if not isinstance(recipe.teacher.weights, str | None):
+        if not isinstance(recipe.teacher.weights, str | tuple | None):
             raise RecipeError("In a study teacher.weights is a folder, a file or a name such as hf:FOLDER.")
         folder = recipe.out or Path("runs") / f"compare-{recipe.data.name}"
         read = read_methods(methods)

@@ -28,12 +28,11 @@ from segdistill.diagnosis.scan import scan
 from segdistill.evaluation import teacher_check as agreement
 from segdistill.evaluation.finite import NonFiniteScoresError
 from segdistill.evaluation.teacher_check import Agreement
-from segdistill.models.open import open_model
 from segdistill.models.teacher import Teacher
 from segdistill.recipe.recipe import Recipe
 from segdistill.runtime.display import console
 from segdistill.training.dry_run import DryRun, dry_run
-from segdistill.training.pairing import Pairing, pair
+from segdistill.training.pairing import Pairing, open_pairing
 from segdistill.training.plan import Plan, plan_alone, plan_student
 from segdistill.training.task import Splits, require_choosable
 
@@ -180,7 +179,7 @@ def _look_at_networks(
     pairing: Pairing | None = None
     if recipe.teacher.weights is not None:
         try:
-            pairing = pair(open_model(recipe.teacher.weights), recipe.teacher, data["train"].classes)
+            pairing = open_pairing(recipe.teacher.weights, recipe.teacher, data["train"].classes)
         except SegdistillError as error:
             done.findings.append(Finding("problem", "teacher", str(error)))
             return

@@ -36,6 +36,13 @@ def _published(value: Any) -> Any:
     return resolve_spec(value, "teacher.weights") if isinstance(value, dict) else value
 
 
+def _weights(value: Any) -> Any:
+    """One trained network, or several, each by itself or as a mapping with what is its own."""
+    if isinstance(value, list | tuple):
+        return [each if isinstance(each, dict) and "weights" in each else {"weights": each} for each in value]
+    return _published(value)
+
+
 def _class_map(value: Any) -> Any:
     """ "names", a file or a mapping; said in one line where pydantic would have one for each."""
     if isinstance(value, dict):
@@ -55,6 +62,21 @@ def _off(value: Any) -> Any:
     return "off" if value is False else value
 
 
+class TeacherMember(TypedSettings):
+    """One of several trained teachers, whose mean of probabilities is what is distilled."""
+
+    written_if_set: ClassVar[tuple[str, ...]] = ("class_map", "input_scale")
+
+    weights: Annotated[str | NetworkSpec, BeforeValidator(_published)]
+    """The trained teacher: a run folder, a weight file, or the name of a trained network of another library."""
+
+    class_map: ClassMapSource = None
+    """How its classes are read if they are not the data set's, as `teacher.class_map`."""
+
+    input_scale: float = Field(1.0, ge=0.125, le=8)
+    """How many times the student's image size it sees the image at."""
+
+
 class TeacherConfig(TypedSettings):
     """The teacher: trained here (`network`), or taken as it is (`weights`)."""
 
@@ -64,9 +86,12 @@ class TeacherConfig(TypedSettings):
     """What the teacher is made of, to train it here: a name of the zoo or of another library, or a mapping with one or
     with a backbone; not needed where `weights` is set."""
 
-    weights: Annotated[str | NetworkSpec | None, BeforeValidator(_published)] = None
+    weights: Annotated[
+        str | NetworkSpec | Annotated[tuple[TeacherMember, ...], Field(min_length=1)] | None, BeforeValidator(_weights)
+    ] = None
     """The trained teacher to take: a run folder, a weight file, or the name of a trained network of another library, as
-    hf:FOLDER, with its own classes; null trains `network`."""
+    hf:FOLDER, with its own classes; null trains `network`. Of a list [a, b, ...] the mean of the probabilities teaches;
+    an entry may be {weights: .., class_map: .., input_scale: ..}."""
 
     train: dict[str, Any] = Field({})
     """Training keys (steps, optimizer, ...) that differ from the recipe's own while the teacher is trained here."""
@@ -102,6 +127,15 @@ class TeacherConfig(TypedSettings):
             raise ValueError(
                 "class_map is for a teacher that teacher.weights names; one that is trained here learns the data set's "
                 "own classes. Set teacher.weights, or leave class_map out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _of_each_by_itself(self) -> TeacherConfig:
+        if isinstance(self.weights, tuple) and (self.class_map is not None or self.input_scale != 1 or self.shard):
+            raise ValueError(
+                "of several teachers each has its own class_map and input_scale, and none is sharded. Write them as "
+                "weights: [{weights: .., class_map: .., input_scale: ..}, ..]"
             )
         return self
 

@@ -12,7 +12,7 @@ from segdistill.runs.folder import RunFolder
 from segdistill.studies.measurement import measure, scores_file
 from segdistill.studies.plan import Job, Plan
 from segdistill.studies.result import TEACHER
-from segdistill.training.pairing import Pairing, pair
+from segdistill.training.pairing import Pairing, open_pairing
 from segdistill.training.plan import resolve
 
 
@@ -86,7 +86,7 @@ def teacher_of(plan: Plan, folder: Path) -> Pairing:
         RecipeError: `teacher.class_map` does not fit.
     """
     classes = create_dataset(plan.recipe.data, "val").classes
-    return pair(open_model(plan.teacher(folder)), plan.recipe.teacher, classes)
+    return open_pairing(plan.teacher(folder), plan.recipe.teacher, classes)
 
 
 def find(plan: Plan, name: str) -> Job:

@@ -18,6 +18,7 @@ from segdistill.core.storage import write_yaml
 from segdistill.core.typed_settings import TypedSettings
 from segdistill.recipe.composition import compose
 from segdistill.recipe.recipe import MethodSpec, Recipe
+from segdistill.recipe.teacher import TeacherMember
 from segdistill.runs.folder import changed_keys
 from segdistill.studies.result import ALONE, TEACHER
 
@@ -112,7 +113,7 @@ class Plan(TypedSettings):
         """All runs but the teacher's, seed by seed, so that a study that is stopped early has whole seeds."""
         return [Job(label, seed) for seed in self.seeds for label in (ALONE, *self.methods)]
 
-    def teacher(self, folder: Path) -> str:
+    def teacher(self, folder: Path) -> str | tuple[TeacherMember, ...]:
         """Where the one teacher of all runs is.
 
         Args:
@@ -122,7 +123,7 @@ class Plan(TypedSettings):
             `teacher.weights` of the recipe, or the folder of the run that trains the teacher.
         """
         given = self.recipe.teacher.weights
-        return given if isinstance(given, str) else str(folder / TEACHER)
+        return given if isinstance(given, str | tuple) else str(folder / TEACHER)
 
     def trains_teacher(self) -> bool:
         """Whether the study makes its teacher."""

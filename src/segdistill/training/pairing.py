@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from segdistill.core.classes import Classes
 from segdistill.core.errors import RecipeError
@@ -12,12 +13,19 @@ from segdistill.data import SegmentationDataset
 from segdistill.evaluation.teacher_check import require_better_than_chance
 from segdistill.methods import Method
 from segdistill.models.class_map import ClassMap, abbreviate, class_map, same_names, same_set, unnamed
+from segdistill.models.ensemble import Ensemble
 from segdistill.models.loaded import LoadedModel
 from segdistill.models.open import open_model
+from segdistill.models.spec import NetworkSpec
 from segdistill.models.teacher import Teacher
 from segdistill.recipe.recipe import Recipe
-from segdistill.recipe.teacher import TeacherConfig
+from segdistill.recipe.teacher import TeacherConfig, TeacherMember
 from segdistill.runtime.processes import own_device
+
+TeacherSource = str | Path | NetworkSpec | tuple[TeacherMember, ...]
+"""Where a trained teacher is, or where several are."""
+
+Configured = TypeVar("Configured", TeacherConfig, TeacherMember)
 
 
 @dataclass(frozen=True)
@@ -30,12 +38,14 @@ class Pairing:
         class_map: None if the classes are the same, or if nothing says how they correspond.
         note: For people, what is done or assumed, or nothing.
         incompatibility: Why methods can't read its logits, or nothing.
+        members: The teachers whose mean it is, if there are several.
     """
 
     model: LoadedModel
     class_map: ClassMap | None
     note: str
     incompatibility: str
+    members: tuple[Pairing, ...] = ()
 
 
 def pair(model: LoadedModel, config: TeacherConfig, data: Classes) -> Pairing:
@@ -81,6 +91,37 @@ def pair(model: LoadedModel, config: TeacherConfig, data: Classes) -> Pairing:
     return Pairing(mapped_model, mapping, "; ".join(notes), incompatibility)
 
 
+def open_pairing(source: TeacherSource, config: TeacherConfig, data: Classes) -> Pairing:
+    """A trained network, or the mean of several, as the teacher that a recipe describes.
+
+    Args:
+        source: Where it is, or where they are.
+        config: The recipe's section `teacher`.
+        data: The classes that students learn.
+
+    Returns:
+        The teacher, see `pair`.
+
+    Raises:
+        CheckpointError: One can't be opened.
+        RecipeError: A class map does not fit, or one of several scores other classes.
+    """
+    if not isinstance(source, tuple):
+        return pair(open_model(source), config, data)
+    members = []
+    for each in source:
+        own = {"weights": each.weights, "class_map": each.class_map, "input_scale": each.input_scale}
+        member = pair(open_model(each.weights), config.model_copy(update=own), data)
+        if member.incompatibility:
+            raise RecipeError(f"'teacher.weights': {member.incompatibility}. A mean needs the same classes of all.")
+        members.append(member)
+    network = Ensemble([member.model.network for member in members]).eval()
+    notes = [f"the mean of {len(members)} networks"]
+    notes += [f"{member.model.path}: {member.note}" for member in members if member.note]
+    model = LoadedModel(network, data, Path(" + ".join(str(member.model.path) for member in members)))
+    return Pairing(model, None, "; ".join(notes), "", tuple(members))
+
+
 def check_teacher(recipe: Recipe, teacher: Pairing, validation: SegmentationDataset) -> None:
     """Refuse a trained teacher that does no better than guessing, unless the recipe says not to look.
 
@@ -93,9 +134,10 @@ def check_teacher(recipe: Recipe, teacher: Pairing, validation: SegmentationData
         NonFiniteScoresError: A score is not finite.
         TrainingError: It only guesses.
     """
-    network = teacher.model.network
-    if recipe.teacher.check and not teacher.incompatibility and isinstance(network, Teacher):
-        require_better_than_chance(str(teacher.model.path), network.to(own_device()), validation)
+    for each in teacher.members or (teacher,):
+        network = each.model.network
+        if recipe.teacher.check and not each.incompatibility and isinstance(network, Teacher):
+            require_better_than_chance(str(each.model.path), network.to(own_device()), validation)
 
 
 def run_teacher(recipe: Recipe, run: Path, data: Classes) -> Pairing | None:
@@ -115,7 +157,7 @@ def run_teacher(recipe: Recipe, run: Path, data: Classes) -> Pairing | None:
     """
     trained = run / "teacher"
     source = recipe.teacher.weights or (str(trained) if trained.is_dir() else None)
-    return None if source is None else pair(open_model(source), recipe.teacher, data)
+    return None if source is None else open_pairing(source, recipe.teacher, data)
 
 
 def comparable_teacher(recipe: Recipe, run: Path, data: Classes, needed_by: str) -> LoadedModel:
@@ -174,10 +216,19 @@ def recorded(recipe: Recipe, pairing: Pairing | None) -> Recipe:
     Returns:
         The recipe to write.
     """
-    if pairing is None or pairing.class_map is None:
-        return recipe
-    teacher = recipe.teacher.model_copy(update={"class_map": pairing.class_map.mapping()})
+    teacher = recipe.teacher
+    if pairing is not None and isinstance(teacher.weights, tuple):
+        members = zip(teacher.weights, pairing.members, strict=True)
+        teacher = teacher.model_copy(update={"weights": tuple(_mapped(each, member) for each, member in members)})
+    elif pairing is not None:
+        teacher = _mapped(teacher, pairing)
     return recipe.model_copy(update={"teacher": teacher})
+
+
+def _mapped(config: Configured, pairing: Pairing) -> Configured:
+    """The keys of a teacher with its class map in the place of the map's file."""
+    mapping = pairing.class_map
+    return config if mapping is None else config.model_copy(update={"class_map": mapping.mapping()})
 
 
 def require_same_classes(model: LoadedModel, data: Classes) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from segdistill.core.classes import Classes
 from segdistill.models.build import probe
 from segdistill.models.loaded import LoadedModel
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.open import open_model
-from segdistill.models.spec import NetworkSpec, Role
+from segdistill.models.spec import Role
 from segdistill.models.teacher import Teacher
 from segdistill.recipe.recipe import Recipe
 from segdistill.recipe.teacher import TeacherConfig
@@ -18,7 +17,14 @@ from segdistill.runs.folder import RunFolder
 from segdistill.runtime.display import console
 from segdistill.runtime.processes import is_main
 from segdistill.training.fit import fit
-from segdistill.training.pairing import Pairing, check_teacher, pair, recorded, require_same_classes
+from segdistill.training.pairing import (
+    Pairing,
+    TeacherSource,
+    check_teacher,
+    open_pairing,
+    recorded,
+    require_same_classes,
+)
 from segdistill.training.sharding import require_several, shard
 from segdistill.training.shares import require_possible
 from segdistill.training.task import Splits, Task, TeacherOutline, make_task, open_splits, run_folder
@@ -86,7 +92,7 @@ class Plan:
         if self.teacher is not None and recipe.teacher.shard:  # from here on each process uses it by itself
             source = self.teacher.model.path if given is None else recipe.teacher.weights
             assert source is not None
-            self.teacher = pair(open_model(source), recipe.teacher, task.data.classes)
+            self.teacher = open_pairing(source, recipe.teacher, task.data.classes)
         return Run(folder, self.teacher, self.alone)
 
     def task_with_teacher(self) -> Task:
@@ -157,13 +163,13 @@ def plan_student(recipe: Recipe, splits: Splits, teacher: Plan | Pairing) -> Pla
     return Plan(make_task(recipe.with_method(), "student", splits=splits, teacher=outline), teacher)
 
 
-def open_teacher(source: str | Path | NetworkSpec, recipe: Recipe, classes: Classes) -> Pairing:
+def open_teacher(source: TeacherSource, recipe: Recipe, classes: Classes) -> Pairing:
     """The trained teacher; where the recipe shards it, every process keeps a part of it.
 
     Raises:
         CheckpointError: If it can't be opened.
     """
-    pairing = pair(open_model(source), recipe.teacher, classes)
+    pairing = open_pairing(source, recipe.teacher, classes)
     if recipe.teacher.shard:
         shard(pairing.model.network)
     return pairing

@@ -152,10 +152,15 @@ def _methods(recipe: Recipe, student: SegmentationNetwork, teacher: TeacherOutli
     if teacher.incompatibility:  # what a method reads is known once it is made, so it is made for logits that would do
         logits = output.logits
         output = replace(output, logits=logits.new_zeros(len(logits), num_classes, *logits.shape[2:]))
-    example = {"student": probe(student), "teacher": output, "num_classes": num_classes}
+    student_output, several = probe(student), not output.embedding.shape[1]
+    if several:  # likewise
+        output = replace(output, embedding=student_output.embedding, features=student_output.features)
+    example = {"student": student_output, "teacher": output, "num_classes": num_classes}
     methods = [create_method(method.name, **example, **method.options) for method in recipe.method]
     names = [method.name for method in recipe.method]
     require_readable(methods, names, teacher.incompatibility)
     if recipe.teacher.cache != "off":
-        require_logits_only(methods, names)
+        require_logits_only(methods, names, "'teacher.cache': only the teacher's logits are cached")
+    if several:
+        require_logits_only(methods, names, "'teacher.weights': of several teachers only the logits have a mean")
     return methods
