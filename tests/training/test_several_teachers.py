@@ -11,7 +11,7 @@ import yaml
 import segdistill
 from segdistill.core.errors import RecipeError
 from segdistill.models.build import build
-from segdistill.models.ensemble import Ensemble
+from segdistill.models.ensemble import Ensemble, Views
 from segdistill.models.spec import NetworkSpec
 
 SMALL = {"backbone": "test_resnet", "head": "fcn", "channels": 8}
@@ -59,3 +59,29 @@ def test_one_map_for_all_is_refused(tiny: tuple[str, ...], teachers: list[str], 
         _distil(tiny, tmp_path / "run", teachers, "kd", "teacher.class_map=names")
     with pytest.raises(RecipeError, match=r"teacher\.weights"):
         _distil(tiny, tmp_path / "run", [], "kd")
+
+
+def test_views_are_averaged_on_the_grid_of_the_image() -> None:
+    network = build(NetworkSpec(**SMALL, output_stride=8), 4).eval()
+    image = torch.rand(1, 3, 64, 96)
+    large = torch.nn.functional.interpolate(image, (128, 192), mode="bilinear", align_corners=False)
+    with torch.no_grad():
+        logits = Views(network, (1.0, 2.0), flip=True)(image).logits
+        parts = [network(each).logits for each in (image, large)] + [
+            network(each.flip(3)).logits.flip(3) for each in (image, large)
+        ]
+    parts = [torch.nn.functional.interpolate(each, (8, 12), mode="bilinear").softmax(1) for each in parts]
+    torch.testing.assert_close(logits.exp(), torch.stack(parts).mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_cached_may_be_a_mean_over_views(tiny: tuple[str, ...], teachers: list[str], tmp_path: Path) -> None:
+    stored = {}
+    for name, words in (("plain", ()), ("views", ("teacher.cache_scales=[0.5,1]", "teacher.cache_flip=true"))):
+        folder = f"teacher.cache_folder={tmp_path / name}"
+        _distil(tiny, tmp_path / f"run_{name}", teachers[0], "kd", "teacher.cache=logits", folder, *words)
+        (file,) = (tmp_path / name).rglob("logits.bin")
+        stored[name] = file.read_bytes()
+    assert len(stored["plain"]) == len(stored["views"])
+    assert stored["plain"] != stored["views"]
+    with pytest.raises(RecipeError, match="cache is off"):
+        _distil(tiny, tmp_path / "off", teachers[0], "kd", "teacher.cache_flip=true")

@@ -1,4 +1,4 @@
-"""Several networks that are one teacher."""
+"""A better answer than that of one network to one picture: the mean over several networks, or over several views."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from segdistill.core.outputs import SegOutput, resize
 from segdistill.models.network import SegmentationNetwork
+from segdistill.models.teacher import rescale
 
 
 class Ensemble(SegmentationNetwork):
@@ -33,6 +34,41 @@ class Ensemble(SegmentationNetwork):
     def forward(self, image: Tensor) -> SegOutput:
         scores = [network(image).logits.float() for network in self.networks]
         height, width = (max(each.shape[axis] for each in scores) for axis in (-2, -1))
-        logs = [resize(each, (height, width)).log_softmax(1) for each in scores]
-        logits = torch.stack(logs).logsumexp(0) - math.log(len(logs))
-        return SegOutput(logits=logits, embedding=logits[:, :0], features=())
+        return _mean([resize(each, (height, width)) for each in scores])
+
+
+class Views(SegmentationNetwork):
+    """The mean of a network's probabilities over an image at several scales, and over its mirror image.
+
+    As `Ensemble`, on the grid that the network's logits of the image itself have.
+
+    Args:
+        network: Is asked once a view.
+        scales: Of the image's sides.
+        flip: Whether each is also seen mirrored.
+    """
+
+    def __init__(self, network: SegmentationNetwork, scales: Sequence[float], *, flip: bool) -> None:
+        mean, std = (values.flatten().tolist() for values in (network.mean, network.std))
+        super().__init__(num_classes=network.num_classes, mean=mean, std=std)
+        self.network, self.scales, self.flip = network, tuple(scales), flip
+        self.keeps_tensors = network.keeps_tensors
+
+    def extra_repr(self) -> str:
+        return f"scales={self.scales}, flip={self.flip}"
+
+    def forward(self, image: Tensor) -> SegOutput:
+        scores = []
+        for scale in self.scales:
+            scaled = rescale(image, scale)
+            scores.append(self.network(scaled).logits.float())
+            if self.flip:
+                scores.append(self.network(scaled.flip(3)).logits.float().flip(3))
+        whole = scores[self.scales.index(1.0) * (1 + self.flip)] if 1.0 in self.scales else self.network(image).logits
+        return _mean([resize(each, (whole.shape[-2], whole.shape[-1])) for each in scores])
+
+
+def _mean(scores: Sequence[Tensor]) -> SegOutput:
+    """Logits (N,K,h,w), the logarithm of the mean of the probabilities, and nothing else."""
+    logits = torch.stack([each.log_softmax(1) for each in scores]).logsumexp(0) - math.log(len(scores))
+    return SegOutput(logits=logits, embedding=logits[:, :0], features=())

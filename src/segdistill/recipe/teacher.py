@@ -80,7 +80,9 @@ class TeacherMember(TypedSettings):
 class TeacherConfig(TypedSettings):
     """The teacher: trained here (`network`), or taken as it is (`weights`)."""
 
-    written_if_set: ClassVar[tuple[str, ...]] = ("check", "precision", "shard", "cache", "cache_folder")
+    written_if_set: ClassVar[tuple[str, ...]] = (
+        "check", "precision", "shard", "cache", "cache_scales", "cache_flip", "cache_folder",
+    )  # fmt: skip
 
     network: Network | None = None
     """What the teacher is made of, to train it here: a name of the zoo or of another library, or a mapping with one or
@@ -118,6 +120,12 @@ class TeacherConfig(TypedSettings):
     """Whether the teacher is asked in every step ("off") or once for each whole training image ("logits"), from which
     the student's crop is cut: an approximation that saves the teacher's part of a step (docs/speed.md)."""
 
+    cache_scales: Annotated[tuple[Annotated[float, Field(ge=0.125, le=8)], ...], Field(min_length=1)] = (1.0,)
+    """The scales of the image whose probabilities are averaged in what `cache` keeps; paid once, not in every step."""
+
+    cache_flip: bool = False
+    """Whether `cache` also averages over the mirror image."""
+
     cache_folder: Path | None = None
     """The folder that keeps the logits of `cache` for several runs to share; null keeps them in the run folder."""
 
@@ -137,6 +145,12 @@ class TeacherConfig(TypedSettings):
                 "of several teachers each has its own class_map and input_scale, and none is sharded. Write them as "
                 "weights: [{weights: .., class_map: .., input_scale: ..}, ..]"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _of_the_cache(self) -> TeacherConfig:
+        if self.cache == "off" and (self.cache_scales != (1.0,) or self.cache_flip):
+            raise ValueError("cache_scales and cache_flip say what is cached, and cache is off. Set cache: logits")
         return self
 
     @model_validator(mode="after")

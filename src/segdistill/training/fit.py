@@ -15,7 +15,7 @@ from segdistill.runtime.processes import is_main, wait_for_all
 from segdistill.training.loop import Trainer
 from segdistill.training.out_of_memory import advice
 from segdistill.training.task import Task
-from segdistill.training.teacher_cache import cache_logits
+from segdistill.training.teacher_cache import cache_logits, cached_view
 
 
 def fit(task: Task, folder: RunFolder, *, quiet: bool = False) -> None:
@@ -104,4 +104,5 @@ def _targets(task: Task, folder: RunFolder, *, quiet: bool) -> Targets | None:
     config, teacher = task.recipe.teacher, task.distiller.teacher
     if config.cache == "off" or not isinstance(teacher, SegmentationNetwork):
         return None
+    teacher = cached_view(teacher, config)
     return cache_logits(teacher, task.data, task.config, config.cache_folder or folder.teacher_logits, quiet=quiet)

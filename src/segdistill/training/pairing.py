@@ -110,8 +110,8 @@ def open_pairing(source: TeacherSource, config: TeacherConfig, data: Classes) ->
         return pair(open_model(source), config, data)
     members = []
     for each in source:
-        own = {"weights": each.weights, "class_map": each.class_map, "input_scale": each.input_scale}
-        member = pair(open_model(each.weights), config.model_copy(update=own), data)
+        keys = {"weights": each.weights, "class_map": each.class_map, "input_scale": each.input_scale}
+        member = pair(open_model(each.weights), config.model_copy(update=keys), data)
         if member.incompatibility:
             raise RecipeError(f"'teacher.weights': {member.incompatibility}. A mean needs the same classes of all.")
         members.append(member)

@@ -31,8 +31,10 @@ from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.views import View
 from segdistill.evaluation.scoring import sample_loader
 from segdistill.methods import Method
+from segdistill.models.ensemble import Views
 from segdistill.models.network import SegmentationNetwork, as_input
 from segdistill.models.teacher import Teacher
+from segdistill.recipe.teacher import TeacherConfig
 from segdistill.recipe.training import TrainingConfig
 from segdistill.runtime.allocator import keep_freed_memory
 from segdistill.runtime.display import console, counting
@@ -120,6 +122,18 @@ def cache_logits(
     if made is None:
         raise TrainingError(f"The teacher's logits in {folder} can't be read. Delete that folder, and --resume.")
     return made
+
+
+def cached_view(teacher: SegmentationNetwork, config: TeacherConfig) -> SegmentationNetwork:
+    """The network whose logits are cached: the teacher, or its mean over the scales and the mirror image of a recipe.
+
+    Args:
+        teacher: As it teaches.
+        config: The recipe's section `teacher`.
+    """
+    if config.cache_scales == (1.0,) and not config.cache_flip:
+        return teacher
+    return Views(teacher, config.cache_scales, flip=config.cache_flip).eval()
 
 
 def cached_logits(

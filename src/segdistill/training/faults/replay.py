@@ -33,7 +33,7 @@ from segdistill.training.pairing import run_teacher
 from segdistill.training.plan import plan_student
 from segdistill.training.stepper import forward_backward
 from segdistill.training.task import Task, make_task, open_splits
-from segdistill.training.teacher_cache import cached_logits
+from segdistill.training.teacher_cache import cached_logits, cached_view
 
 _FAR = 200  # steps since the last checkpoint that are run again at most
 _LOWER = 0.25
@@ -141,7 +141,7 @@ def _repeat_from_checkpoint(
     config, targets = task.config, None
     if recipe.teacher.cache != "off" and isinstance(teacher := task.distiller.teacher, Teacher):
         cache = recipe.teacher.cache_folder or folder.teacher_logits
-        targets = cached_logits(teacher, task.data, config, cache)
+        targets = cached_logits(cached_view(teacher, recipe.teacher), task.data, config, cache)
         if targets is None:
             return [], [f"A lower learning rate was not tried: the teacher's cached logits are gone from {cache}."]
     task.distiller.zero_grad(set_to_none=True)  # what the trials before left
