@@ -81,13 +81,13 @@ def _markdown(text: str) -> str:
 
 
 def _runs_of(lines: list[str]) -> list[tuple[bool, list[str]]]:
-    found: list[tuple[bool, list[str]]] = []
+    runs: list[tuple[bool, list[str]]] = []
     for line in lines:
         indented = line.startswith("  ") or bool(re.match(r"L = ", line))
-        if not found or found[-1][0] != indented:
-            found.append((indented, []))
-        found[-1][1].append(line)
-    return found
+        if not runs or runs[-1][0] != indented:
+            runs.append((indented, []))
+        runs[-1][1].append(line)
+    return runs
 
 
 def _escaped(text: str) -> str:
@@ -105,10 +105,10 @@ def _plain(value: Any) -> str:
 
 
 def _costs() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    costs: dict[str, dict[str, Any]] = {}
     for row in json.loads((RESULTS / "methods.json").read_text(encoding="utf-8"))["rows"]:
-        found.setdefault(row["row"], {})[row["size"]] = row
-    return found
+        costs.setdefault(row["row"], {})[row["size"]] = row
+    return costs
 
 
 def _runs() -> dict[str, Any]:

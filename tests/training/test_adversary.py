@@ -29,15 +29,15 @@ def test_each_parameter_has_one_optimiser_and_its_own_gradient() -> None:
     example = {"student": probe(student), "teacher": probe(teacher), "num_classes": 8}
     adversary = create_method("adversary", **example, width=4, weight=1)
     distiller = Distiller(student, [create_method("kd", **example), adversary], teacher)
-    own = own_optimizers(distiller.methods)
-    optimizer = make_optimizer(OptimizerConfig(lr=1e-3), student, distiller.methods, own)
-    assert set(parameters_of(own)) == set(adversary.parameters())
+    method_optimizers = own_optimizers(distiller.methods)
+    optimizer = make_optimizer(OptimizerConfig(lr=1e-3), student, distiller.methods, method_optimizers)
+    assert set(parameters_of(method_optimizers)) == set(adversary.parameters())
     assert set(parameters_of([optimizer])) == set(student.parameters())
 
     image = torch.randint(0, 255, (2, 3, 64, 64), dtype=torch.uint8)
     label = torch.randint(0, 8, (2, 64, 64), dtype=torch.uint8)
     distiller.train()
-    judged = []
+    losses = []
     for _ in range(3):
         before = [parameter.clone() for parameter in adversary.parameters()]
         terms = distiller(image, label)
@@ -48,12 +48,12 @@ def test_each_parameter_has_one_optimiser_and_its_own_gradient() -> None:
         terms["adversary/discriminator"].backward()
         for parameter, gradient in zip(student.parameters(), sent, strict=True):
             assert gradient is None or torch.equal(parameter.grad, gradient)
-        for each in (optimizer, *own):
+        for each in (optimizer, *method_optimizers):
             each.step()
             each.zero_grad()
         assert any(not torch.equal(a, b) for a, b in zip(before, adversary.parameters(), strict=True))
-        judged.append(terms["adversary/discriminator"].item())
-    assert judged[-1] != judged[0]
+        losses.append(terms["adversary/discriminator"].item())
+    assert losses[-1] != losses[0]
 
 
 @pytest.mark.parametrize("loss", ["hinge", "wgan-gp"])
@@ -82,9 +82,9 @@ def test_a_killed_run_with_an_adversary_resumes_bit_identically(
     assert last.returncode == 0, last.stderr
     assert (folder / "student.safetensors").read_bytes() == (tmp_path / "whole" / "student.safetensors").read_bytes()
 
-    def judged(run: str) -> list[float]:
+    def losses(run: str) -> list[float]:
         lines = [json.loads(line) for line in (tmp_path / run / "metrics.jsonl").read_text().splitlines()]
         return [line["adversary/discriminator"] for line in lines if line["kind"] == "train"]
 
-    assert len(judged("whole")) == 9
-    assert judged("killed") == judged("whole")
+    assert len(losses("whole")) == 9
+    assert losses("killed") == losses("whole")

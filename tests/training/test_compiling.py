@@ -29,8 +29,8 @@ def test_without_a_compiler_the_run_goes_on_as_it_is_and_says_so(
     recorded = json.loads((tmp_path / "tried" / "environment.json").read_text())["compile"]
     assert recorded["student"] is False
     segdistill.train(*words, out=tmp_path / "plain", quiet=True)
-    own, plain = ((tmp_path / name / "student.safetensors").read_bytes() for name in ("tried", "plain"))
-    assert own == plain, "the trial left something behind"
+    tried, plain = ((tmp_path / name / "student.safetensors").read_bytes() for name in ("tried", "plain"))
+    assert tried == plain, "the trial left something behind"
     with pytest.raises(segdistill.SegdistillError, match="compile"):
         segdistill.train(*words, "compile=true", out=tmp_path / "plain", resume=True)
 

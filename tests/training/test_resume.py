@@ -15,7 +15,7 @@ from forked import Forked
 Start = Callable[..., Forked]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-LONG = ("steps=14", "teacher.train.steps=4", "validate_every=7", "checkpoint_every=3")
+LONG = ("steps=14", "ema=0.9", "teacher.train.steps=4", "validate_every=7", "checkpoint_every=3")
 
 
 def wait_for_step(process: Forked, metrics: Path, step: int) -> None:
@@ -112,11 +112,11 @@ def test_a_signal_while_validating_saves_before_it_is_done(
 
     done = segdistill("train", *recipe, f"out={tmp_path / 'run'}", "--resume")
     assert done.returncode == 0, done.stderr
-    own, other = (
+    resumed, other = (
         [(line["kind"], line["step"], line.get("miou")) for line in map(json.loads, file.read_text().splitlines())]
         for file in (metrics, tmp_path / "whole" / "metrics.jsonl")
     )
-    assert own == other
+    assert resumed == other
     same = [(tmp_path / name / "student.safetensors").read_bytes() for name in ("run", "whole")]
     assert same[0] == same[1]
 

@@ -108,8 +108,8 @@ def test_a_state_of_an_earlier_version_resumes(stopped: RunFolder, whole: Path, 
     stopped.previous.unlink()
     torch.save(content, stopped.last)
     segdistill.train(*tiny, *EVERY, out=stopped.path, resume=True, quiet=True)
-    own, other = (segdistill.load_model(folder).state_dict() for folder in (stopped.path, whole))
-    assert all(torch.equal(own[key], other[key]) for key in other)
+    resumed, other = (segdistill.load_model(folder).state_dict() for folder in (stopped.path, whole))
+    assert all(torch.equal(resumed[key], other[key]) for key in other)
 
 
 @pytest.mark.parametrize("lost", ["student.yaml", "student.safetensors", "cut", "flip"])
@@ -127,7 +127,7 @@ def test_half_of_a_finished_network_is_not_taken_for_it(
     assert (folder / "student.safetensors").read_bytes() == (whole / "student.safetensors").read_bytes()
 
 
-def test_the_best_weights_that_are_damaged_are_told(stopped: RunFolder, tiny: tuple[str, ...]) -> None:
+def test_the_best_weights_that_are_damaged_are_named(stopped: RunFolder, tiny: tuple[str, ...]) -> None:
     progress, states = load_state(stopped.last)
     progress.validating = False  # or they would be written again
     save_state(stopped.last, progress, states)
@@ -145,7 +145,7 @@ def test_what_is_saved_can_be_read_by_those_who_may(tmp_path: Path) -> None:
     assert (tmp_path / "w.safetensors").stat().st_mode & 0o777 == 0o640
 
 
-def test_the_state_of_another_network_is_told(stopped: RunFolder, tiny: tuple[str, ...]) -> None:
+def test_the_state_of_another_network_is_named(stopped: RunFolder, tiny: tuple[str, ...]) -> None:
     save_state(stopped.last, Progress(step=4), STATES)
     with pytest.raises(TrainingError, match=r"last\.pt holds the state of another network"):
         segdistill.train(*tiny, *EVERY, out=stopped.path, resume=True, quiet=True)
@@ -201,7 +201,7 @@ def test_a_state_of_a_step_that_the_run_does_not_have_is_refused(
 def test_any_damaged_bit_is_found_or_does_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     save_state(path, Progress(step=3), STATES)
-    content, found = path.read_bytes(), 0
+    content, count = path.read_bytes(), 0
     random.seed(0)
     for place in range(0, len(content), 11):
         damaged = bytearray(content)
@@ -210,12 +210,12 @@ def test_any_damaged_bit_is_found_or_does_no_harm(tmp_path: Path) -> None:
         try:
             progress, states = load_state(path)
         except CheckpointError:
-            found += 1
+            count += 1
         else:
             assert progress == Progress(step=3)
             assert torch.equal(states["net"]["weight"], STATES["net"]["weight"])  # type: ignore[arg-type]
             assert states["optimizer"] == STATES["optimizer"]
-    assert found > len(range(0, len(content), 11)) / 2
+    assert count > len(range(0, len(content), 11)) / 2
 
 
 class _Attack:

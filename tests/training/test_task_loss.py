@@ -85,13 +85,13 @@ def test_wide_scores_give_what_narrow_ones_give(
     size: tuple[int, int], label_size: tuple[int, int], align_corners: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logits, label = scene(2, 5, size, label_size)
-    said = []
+    results = []
     for narrow in (1000, 0):
         monkeypatch.setattr(module, "_NARROW", narrow)
         z = logits.clone().requires_grad_()
         value = task_loss(z, label, align_corners=align_corners)
-        said.append((value, *torch.autograd.grad(value, z)))
-    torch.testing.assert_close(*said, rtol=1e-12, atol=1e-14)
+        results.append((value, *torch.autograd.grad(value, z)))
+    torch.testing.assert_close(*results, rtol=1e-12, atol=1e-14)
 
 
 def _cases() -> list[dict[str, str]]:

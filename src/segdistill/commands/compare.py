@@ -41,7 +41,7 @@ def compare(
     join.
 
     Args:
-        parts: Recipe parts, or the folder of a study to go on with. Budget, executor and processes may stand among
+        *parts: Recipe parts, or the folder of a study to go on with. Budget, executor and processes may stand among
             them as key=value.
         methods: As "kd,cwd,bpkd_light,kd+at", or a mapping of labels to recipe entries.
         seeds: As "0,1,2", which is the default.
@@ -50,7 +50,7 @@ def compare(
         executor: "local" (default), "ray" or "slurm".
         processes: How many runs go on at a time; default one a CUDA device.
         quiet: Show no progress.
-        overrides: Recipe keys over the parts.
+        **overrides: Recipe keys over the parts.
 
     Returns:
         What is finished, failures and what is pending among it.

@@ -79,6 +79,9 @@ def inspect(path: str | Path, *, part: Role = "student") -> Inspected:
         path: A published file, a Hugging Face SegFormer folder, or a run folder or file of this library.
         part: Which network of a distillation run's file.
 
+    Returns:
+        What it is.
+
     Raises:
         CheckpointError: There is no such file, or it is in no layout that this library knows.
     """
@@ -108,6 +111,9 @@ def convert(
             a published one ("openmmlab", "cirkd", "nvlabs", ..) writes a file for the tools that read it.
         part: Which network of a distillation run's file is read.
         role: What the network is called in the folder that is written.
+
+    Returns:
+        What was written.
 
     Raises:
         CheckpointError: The network can't be read, the layout can't express it, or `out` is there already.

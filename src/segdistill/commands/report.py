@@ -18,7 +18,7 @@ from segdistill.reporting.page.view import page_model
 class Report:
     """A written page.
 
-    Args:
+    Attributes:
         file: The HTML file.
         megabytes: Its size.
         answer: Its first sentence.
@@ -48,7 +48,7 @@ def report(
 
     Args:
         folder: Of a `compare` or a `distill`.
-        parts: Recipe parts over the runs' own, as data.root=... where the images have moved; without images the page
+        *parts: Recipe parts over the runs' own, as data.root=... where the images have moved; without images the page
             is written without pictures and says so.
         out: The file; default `<folder>/report.html`.
         images: Names or numbers of the validation images to show; default those that the best method improved most and

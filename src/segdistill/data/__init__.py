@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import ConfigDict, field_validator, model_validator
 
 from segdistill.core.classes import IGNORE_INDEX, Classes
 from segdistill.core.discovery import check_options, classes_in, pick
 from segdistill.core.errors import DataError
+from segdistill.core.typed_settings import TypedSettings
 from segdistill.data.base import Sample, SegmentationDataset
+from segdistill.data.unlabeled import ExtraConfig, Mixed, Unlabeled
 
 __all__ = [
     "IGNORE_INDEX",
@@ -19,6 +21,7 @@ __all__ = [
     "SegmentationDataset",
     "create_dataset",
     "dataset_names",
+    "with_extra",
 ]
 
 
@@ -31,12 +34,22 @@ def dataset_names() -> dict[str, type[SegmentationDataset]]:
     return classes_in(DATASETS, SegmentationDataset)
 
 
-class DatasetConfig(BaseModel):
+class DatasetConfig(TypedSettings):
     """A data set by name; its other keys are the options of the data set's class."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
+    written_if_set: ClassVar[tuple[str, ...]] = ("extra",)
 
     name: str
+    """Which data set it is: one of `segdistill list datasets`."""
+
+    extra: ExtraConfig | None = None
+    """Unlabelled images that a student learns from as well, from its teacher alone; null for none."""
+
+    @field_validator("extra", mode="before")
+    @classmethod
+    def _folders(cls, value: Any) -> Any:
+        return {"images": value} if isinstance(value, str | list | tuple) else value
 
     @model_validator(mode="after")
     def _known(self) -> DatasetConfig:
@@ -63,3 +76,18 @@ def create_dataset(config: DatasetConfig, split: Literal["train", "val", "test"]
         raise DataError(f"Data set '{config.name}' has no labelled test images; it can be scored on train and val.")
     options: dict[str, Any] = {**(config.model_extra or {}), "split": split}
     return cls(**check_options(cls, options, "data"))
+
+
+def with_extra(data: SegmentationDataset, config: DatasetConfig) -> SegmentationDataset:
+    """The training images of a distillation: with the unlabelled ones that `data.extra` names, if it does.
+
+    Args:
+        data: The labelled training images.
+        config: Of the data set.
+
+    Raises:
+        DataError: If a folder of `data.extra` is missing or holds no image.
+    """
+    if config.extra is None:
+        return data
+    return Mixed(data, Unlabeled(config.extra.images, data.classes), config.extra.share)

@@ -48,6 +48,8 @@ class Adversary(Method):
         as_published: void positions count, too.
     """
 
+    share = None  # its weights are small on purpose: as loud as the task, the game would drown it
+
     def __init__(
         self,
         student: SegOutput,

@@ -43,6 +43,10 @@ class Method(nn.Module, ABC):
     as_published: bool = False
     """Whether the method computes what the published code does, which lets void positions count."""
 
+    share: float | None = 1.0
+    """How loud its terms' gradients are in all, as a share of the task loss's, where a recipe sets neither a share nor
+    weights; None for the weights as they are."""
+
     def __init__(
         self, student: SegOutput, teacher: SegOutput, num_classes: int, needs: frozenset[str] | None = None
     ) -> None:

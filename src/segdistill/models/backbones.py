@@ -94,13 +94,16 @@ def load_backbone_weights(backbone: nn.Module, name: str, path: Path) -> None:
     Args:
         backbone: The network to fill.
         name: What it is called, for the file in a folder and for errors.
-        path: A .safetensors file with timm's names, a folder that holds `<name>.safetensors`, or a published torch file
+        path: A .safetensors file with timm's names, a folder that holds `<name>.safetensors` (of a variant
+            also timm's own, such as mobilenetv2_100.safetensors for mobilenetv2_short), or a published torch file
             (.pth) of the backbone with the names of OpenMMLab, CIRKD or NVlabs.
 
     Raises:
         CheckpointError: There is no such file, or it is of another backbone.
     """
     file = path / f"{name}.safetensors" if path.is_dir() else path
+    if not file.is_file() and name in VARIANTS:  # a variant starts from timm's own weights
+        file = path / f"{VARIANTS[name].timm}.safetensors"
     if not file.is_file():
         raise CheckpointError(f"No backbone weights {file}. Set backbone_weights to a file with weights of '{name}'.")
     tensors = read_file(file).state

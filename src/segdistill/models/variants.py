@@ -125,6 +125,13 @@ def set_norm_eps(backbone: nn.Module, blocks: float, patches: float) -> None:
             module.eps = patches if inner else blocks
 
 
+def _without_last_stages(backbone: Any) -> None:
+    """Drop the blocks behind the last stage that is asked for, which timm keeps and runs."""
+    stages = [info["stage"] for info in backbone.feature_info.info]
+    last = backbone.feature_info.out_indices[-1]
+    backbone.blocks = backbone.blocks[: stages[last]]
+
+
 def _mit(dims: tuple[int, ...], depths: tuple[int, ...]) -> Variant:
     options = {
         "embed_dims": dims,
@@ -159,6 +166,7 @@ VARIANTS: dict[str, Variant] = {
     **_resnets("vanilla", None),  # CIRKD, with a 7x7 stem
     "mobilenetv2_d8": Variant("mobilenetv2_100", _FOUR_STAGES, _first_block_dilation, stride=8),  # OpenMMLab
     "mobilenetv2_os8": Variant("mobilenetv2_100", _FOUR_STAGES, stride=8),  # CIRKD
+    "mobilenetv2_short": Variant("mobilenetv2_100", {"out_indices": (0, 1, 2, 3)}, _without_last_stages),
     "hrnet_w18s": _hrnet("hrnet_w18_small_v2"),
     "hrnet_w18": _hrnet("hrnet_w18"),
     "hrnet_w48": _hrnet("hrnet_w48"),

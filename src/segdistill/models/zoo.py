@@ -20,6 +20,17 @@ ZOO: dict[str, dict[str, Any]] = {
         "channels": 128,
         "output_stride": 16,
     },
+    "mobilenetv2_deeplabv3plus": {
+        "backbone": "mobilenetv2_100",
+        "head": "deeplabv3plus",
+        "channels": 64,
+        "output_stride": 16,
+    },
+    "mobilenetv2_short_deeplabv3plus": {
+        "backbone": "mobilenetv2_short",
+        "head": "deeplabv3plus",
+        "channels": 64,
+    },
     "lite2_deeplabv3plus": {
         "backbone": "tf_efficientnet_lite2",
         "head": "deeplabv3plus",

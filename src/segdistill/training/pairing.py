@@ -40,10 +40,18 @@ class Pairing:
 
 
 def pair(model: LoadedModel, config: TeacherConfig, data: Classes) -> Pairing:
-    """`model` as the teacher that `config` describes, of students that learn the classes of `data`.
+    """A trained network as the teacher that a recipe describes.
+
+    Args:
+        model: The network and its classes.
+        config: The recipe's section `teacher`.
+        data: The classes that students learn.
+
+    Returns:
+        The teacher with its classes mapped to the data set's, and what stands in the way of that.
 
     Raises:
-        RecipeError: If `config.class_map` does not fit the two class sets.
+        RecipeError: `config.class_map` does not fit the two class sets.
     """
     names, targets = model.classes.names, data.names
     mapping: ClassMap | None = None
@@ -77,8 +85,14 @@ def pair(model: LoadedModel, config: TeacherConfig, data: Classes) -> Pairing:
 def check_teacher(recipe: Recipe, teacher: Pairing, validation: SegmentationDataset) -> None:
     """Refuse a trained teacher that does no better than guessing, unless the recipe says not to look.
 
+    Args:
+        recipe: Whose `teacher.check` says whether to look.
+        teacher: The teacher; it is left on this process's device.
+        validation: The images that it is tried on.
+
     Raises:
-        TrainingError: If it only guesses.
+        NonFiniteScoresError: A score is not finite.
+        TrainingError: It only guesses.
     """
     network = teacher.model.network
     if recipe.teacher.check and not teacher.incompatibility and isinstance(network, Teacher):
@@ -86,17 +100,40 @@ def check_teacher(recipe: Recipe, teacher: Pairing, validation: SegmentationData
 
 
 def run_teacher(recipe: Recipe, run: Path, data: Classes) -> Pairing | None:
-    """The teacher that `recipe.teacher.weights` names, or that the distillation in the folder `run` has trained."""
+    """The teacher of a finished run.
+
+    Args:
+        recipe: Whose `teacher.weights` names it; null for the one that the run itself has trained.
+        run: The run folder.
+        data: The classes that students learn.
+
+    Returns:
+        The teacher; None if there is none.
+
+    Raises:
+        CheckpointError: It can't be loaded.
+        RecipeError: `teacher.class_map` does not fit.
+    """
     trained = run / "teacher"
     source = recipe.teacher.weights or (str(trained) if trained.is_dir() else None)
     return None if source is None else pair(open_model(source), recipe.teacher, data)
 
 
 def comparable_teacher(recipe: Recipe, run: Path, data: Classes, needed_by: str) -> LoadedModel:
-    """That teacher, speaking of the classes `data`; if there is none, an error that names what it is `needed_by`.
+    """The teacher of a finished run, for what needs its scores.
+
+    Args:
+        recipe: As of `run_teacher`.
+        run: The run folder.
+        data: The classes that students learn.
+        needed_by: The key that needs it, for errors.
+
+    Returns:
+        The teacher, which speaks of the data set's classes.
 
     Raises:
-        RecipeError: If there is no teacher, or its classes can't be compared with the data set's.
+        CheckpointError: It can't be loaded.
+        RecipeError: There is no teacher, or its classes can't be compared with the data set's.
     """
     pairing = run_teacher(recipe, run, data)
     if pairing is None:
@@ -110,10 +147,15 @@ def comparable_teacher(recipe: Recipe, run: Path, data: Classes, needed_by: str)
 
 
 def require_readable(methods: Sequence[Method], names: Sequence[str], incompatibility: str) -> None:
-    """Refuse the methods (called `names`) that read logits where an incompatibility makes the teacher's unreadable.
+    """Refuse methods that read logits where an incompatibility makes the teacher's unreadable.
+
+    Args:
+        methods: Of the run.
+        names: What they are called.
+        incompatibility: Why the teacher's logits can't be read; "" if they can.
 
     Raises:
-        RecipeError: If there is an incompatibility and one of them reads logits.
+        RecipeError: There is an incompatibility and one of them reads logits.
     """
     readers = [name for method, name in zip(methods, names, strict=True) if "logits" in method.needs]
     if incompatibility and readers:
@@ -124,7 +166,15 @@ def require_readable(methods: Sequence[Method], names: Sequence[str], incompatib
 
 
 def recorded(recipe: Recipe, pairing: Pairing | None) -> Recipe:
-    """The recipe with the class map itself in the place of its file, so that a run folder says all it depends on."""
+    """The recipe with the class map itself in the place of its file, so that a run folder says all it depends on.
+
+    Args:
+        recipe: Of the run.
+        pairing: Its teacher, if it has one.
+
+    Returns:
+        The recipe to write.
+    """
     if pairing is None or pairing.class_map is None:
         return recipe
     teacher = recipe.teacher.model_copy(update={"class_map": pairing.class_map.mapping()})
@@ -134,8 +184,12 @@ def recorded(recipe: Recipe, pairing: Pairing | None) -> Recipe:
 def require_same_classes(model: LoadedModel, data: Classes) -> None:
     """Refuse a network that predicts other classes than the data set's; without names their number has to do.
 
+    Args:
+        model: The network and its classes.
+        data: The data set's classes.
+
     Raises:
-        RecipeError: If the classes differ.
+        RecipeError: The classes differ.
     """
     unknown = unnamed(model.classes.names) and len(model.classes) == len(data)
     if not unknown and not same_names(model.classes.names, data.names):

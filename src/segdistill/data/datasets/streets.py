@@ -32,7 +32,17 @@ _SMALL = 20_000  # pixels
 
 
 class Streets(SegmentationDataset):
-    """`count` street scenes of `size` (H,W); scene i depends on nothing but seed, split, i and size."""
+    """Street scenes; scene i depends on nothing but seed, split, i and size.
+
+    Args:
+        split: "train" or "val".
+        size: (H,W) in pixels, 32 at least.
+        count: The number of scenes; null is 600 for training and 100 for validation.
+        seed: What the scenes are drawn from.
+
+    Raises:
+        DataError: An argument is wrong.
+    """
 
     classes = label_table("streets").classes
 

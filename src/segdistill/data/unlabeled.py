@@ -1,0 +1,89 @@
+"""Images without labels, which only a teacher can say something about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from pydantic import BeforeValidator, Field
+
+from segdistill.core.classes import IGNORE_INDEX, Classes
+from segdistill.core.errors import DataError
+from segdistill.core.typed_settings import TypedSettings
+from segdistill.data.base import Sample, SegmentationDataset
+from segdistill.data.own_folder.templates import find_files
+from segdistill.data.reading import read_image
+
+
+class ExtraConfig(TypedSettings):
+    """Unlabelled images that are mixed into the distillation, as `data.extra` describes them."""
+
+    images: Annotated[
+        tuple[Path, ...], BeforeValidator(lambda value: [value] if isinstance(value, str | Path) else value)
+    ]
+    """A folder of images, or several; sub-folders are gone through."""
+
+    share: float = Field(0.5, gt=0, lt=1)
+    """The share of every batch that is taken from them; the rest has labels."""
+
+
+class Unlabeled(SegmentationDataset):
+    """The images of folders, without labels.
+
+    Args:
+        folders: Where they are, in sub-folders as well.
+        classes: Of the data set that they are mixed into.
+
+    Raises:
+        DataError: If a folder is missing or holds no image.
+    """
+
+    def __init__(self, folders: tuple[Path, ...], classes: Classes) -> None:
+        self.classes = classes
+        self.paths: list[Path] = []
+        for folder in folders:
+            images = find_files(folder, "{name}", "", hint="data.extra.images names folders of images without labels.")
+            if not images:
+                raise DataError(f"data.extra.images: {folder} holds no images.")
+            self.paths += images.values()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def name(self, index: int) -> str:
+        return self.paths[index].stem
+
+    def __getitem__(self, index: int) -> Sample:
+        image = read_image(self.paths[index])
+        label = torch.full(image.shape[1:], IGNORE_INDEX, dtype=torch.uint8)
+        return Sample(image, label, self.paths[index].stem, labeled=False)
+
+
+class Mixed(SegmentationDataset):
+    """A labelled data set, then unlabelled images: position p of a training sequence takes them in a fixed ratio.
+
+    Args:
+        labeled: Comes first.
+        unlabeled: Follows.
+        share: Of the sequence that is unlabelled, in (0, 1).
+    """
+
+    def __init__(self, labeled: SegmentationDataset, unlabeled: SegmentationDataset, share: float) -> None:
+        self.labeled, self.unlabeled, self.share = labeled, unlabeled, share
+        self.classes = labeled.classes
+
+    def __len__(self) -> int:
+        return len(self.labeled) + len(self.unlabeled)
+
+    def __getitem__(self, index: int) -> Sample:
+        part, index = self._part(index)
+        return part[index]
+
+    def name(self, index: int) -> str:
+        part, index = self._part(index)
+        return part.name(index)
+
+    def _part(self, index: int) -> tuple[SegmentationDataset, int]:
+        first = len(self.labeled)
+        return (self.labeled, index) if index < first else (self.unlabeled, index - first)
