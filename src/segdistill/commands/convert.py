@@ -14,7 +14,7 @@ from segdistill.core.storage import write_aside
 from segdistill.models.adapters.registry import Adapted
 from segdistill.models.build import outline
 from segdistill.models.checkpoints.published import LAYOUTS, Published, as_layout, same_network
-from segdistill.models.class_map import unnamed
+from segdistill.models.class_names import unnamed
 from segdistill.models.files import OwnRun, save_model, save_weights
 from segdistill.models.identify import identify
 from segdistill.models.segmenter import Segmenter

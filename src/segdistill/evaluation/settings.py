@@ -127,6 +127,9 @@ class MetricsConfig(TypedSettings):
         Args:
             classes: of the data set.
 
+        Returns:
+            Indices, in the order of `ignore`.
+
         Raises:
             RecipeError: one is not there, or none is left.
         """

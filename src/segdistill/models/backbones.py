@@ -38,7 +38,7 @@ def create_backbone(
         RecipeError: There is no such network, or it can't give features at that stride.
         CheckpointError: The weights can't be downloaded, are missing or do not fit.
     """
-    variant = VARIANTS.get(name, Variant(name, ""))
+    variant = VARIANTS.get(name, Variant(name))
     if not timm.is_model(variant.timm):
         raise RecipeError(f"No backbone is called '{name}'.{nearest(name, [*VARIANTS, *timm.list_models()])}")
     output_stride = output_stride or variant.stride

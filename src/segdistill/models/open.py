@@ -36,12 +36,11 @@ def load_model(path: str | Path, **options: Any) -> SegmentationNetwork:
     return open_model(source).network
 
 
-def open_model(source: str | Path | NetworkSpec, *, role: Role = "student") -> LoadedModel:
+def open_model(source: str | Path | NetworkSpec) -> LoadedModel:
     """As `load_model`, with the classes, the file and the record of training.
 
     Args:
         source: A path, name or spec, as for `identify`.
-        role: Which network of a published distillation run's file.
 
     Returns:
         The network with all that is known of it.
@@ -50,7 +49,7 @@ def open_model(source: str | Path | NetworkSpec, *, role: Role = "student") -> L
         CheckpointError: There is no such file, or it holds no network that this library knows.
         RecipeError: No adapter is called so, or a spec names a network of ours, which has no weights of its own.
     """
-    return identify(source, role=role).load()
+    return identify(source).load()
 
 
 def load_checkpoint(model: nn.Module, path: str | Path, *, part: Role = "student") -> LoadedCheckpoint:

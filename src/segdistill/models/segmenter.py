@@ -90,9 +90,6 @@ def auxiliary_given(network: nn.Module) -> Iterator[None]:
 
     Args:
         network: The network, or a module around it.
-
-    Yields:
-        Nothing, while it does.
     """
     segmenters = [module for module in network.modules() if isinstance(module, Segmenter)]
     for each in segmenters:

@@ -65,8 +65,5 @@ def is_adapted(name: str | Path | None) -> bool:
 
     Args:
         name: A name or path.
-
-    Returns:
-        Whether it is.
     """
     return name is not None and re.match(r"[A-Za-z]\w+:", str(name)) is not None

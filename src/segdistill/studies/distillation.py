@@ -9,7 +9,7 @@ from typing import Any
 
 from segdistill.core.storage import write_json
 from segdistill.data.base import SegmentationDataset
-from segdistill.models.class_map import same_names
+from segdistill.models.class_names import same_names
 from segdistill.models.loaded import LoadedModel
 from segdistill.recipe.recipe import Recipe
 from segdistill.runs.folder import RunFolder

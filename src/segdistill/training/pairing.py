@@ -12,7 +12,8 @@ from segdistill.core.errors import RecipeError
 from segdistill.data import SegmentationDataset
 from segdistill.evaluation.teacher_check import require_better_than_chance
 from segdistill.methods import Method
-from segdistill.models.class_map import ClassMap, abbreviate, class_map, same_names, same_set, unnamed
+from segdistill.models.class_map import ClassMap, class_map
+from segdistill.models.class_names import abbreviate, same_names, same_set, unnamed
 from segdistill.models.ensemble import Ensemble
 from segdistill.models.loaded import LoadedModel
 from segdistill.models.open import open_model

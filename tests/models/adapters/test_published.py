@@ -21,7 +21,7 @@ from segdistill.core.errors import CheckpointError
 from segdistill.data.tables import label_table
 from segdistill.evaluation.cost.cost import parameters
 from segdistill.models.build import build, probe
-from segdistill.models.class_map import unnamed
+from segdistill.models.class_names import unnamed
 from segdistill.models.files import save_model
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.open import create_model, open_model

@@ -179,7 +179,7 @@ def _time(network: nn.Module, size: Size, runs: int, batch: int, device: torch.d
     noise = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (batch, 3, *size), dtype=torch.uint8, generator=noise).to(device)
     (whole,) = milliseconds([network], image, rounds=runs)
-    times = stage_milliseconds(network, image, rounds=runs)
+    times = stage_milliseconds(network, image, runs)
     cuda_bytes = None
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

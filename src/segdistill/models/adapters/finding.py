@@ -167,9 +167,6 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
     Args:
         module: The network.
-
-    Yields:
-        Nothing, while it is in evaluation mode.
     """
     modes = [(inner, inner.training) for inner in module.modules()]
     module.eval()

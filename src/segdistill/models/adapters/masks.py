@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from segdistill.core.outputs import SegOutput
 from segdistill.models.adapters.module import fit
-from segdistill.models.adapters.taps import maps_in, tap
+from segdistill.models.adapters.taps import Tap, maps_in, submodule
 from segdistill.models.network import Section, SegmentationNetwork
 
 _LEAST = 1e-8
@@ -54,8 +54,8 @@ class MaskNetwork(SegmentationNetwork):
         self.module = module
         self.size = size
         self._backbone = backbone
-        self._decoder_tap = tap(module, decoder)
-        self._backbone_tap = tap(module, backbone) if backbone is not None else None
+        self._decoder_tap = Tap(submodule(module, decoder))
+        self._backbone_tap = Tap(submodule(module, backbone)) if backbone is not None else None
         tokens = torch.tensor([task], dtype=torch.long) if task is not None else None
         self.register_buffer("task", tokens, persistent=False)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from segdistill.core.outputs import SegOutput
 from segdistill.models.adapters.finding import evaluating, locate_scores
-from segdistill.models.adapters.taps import Tap, as_map, maps_in, scores_in, submodule, tap
+from segdistill.models.adapters.taps import Tap, as_map, maps_in, scores_in, submodule
 from segdistill.models.network import Section, SegmentationNetwork
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -85,7 +85,7 @@ class ModuleNetwork(SegmentationNetwork):
         paths = {
             path.removesuffix(_INPUT) for path in (location.scores, location.embedding, auxiliary, *features) if path
         }
-        self._taps: dict[str, Tap] = {path: tap(module, path) for path in sorted(paths)}
+        self._taps: dict[str, Tap] = {path: Tap(submodule(module, path)) for path in sorted(paths)}
 
     def forward(self, image: Tensor) -> SegOutput:
         pixels = fit(self.normalize(image), divisor=self.location.divisor, size=self.size)

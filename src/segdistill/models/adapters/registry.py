@@ -29,9 +29,6 @@ def make_adapter(name: str | Path, options: dict[str, Any], where: str) -> Adapt
         options: Of the adapter, which are checked.
         where: What to call the options in errors.
 
-    Returns:
-        The adapter.
-
     Raises:
         RecipeError: No adapter has that prefix, nothing follows it, or an option is wrong.
     """
@@ -59,14 +56,14 @@ def check_adapted(spec: NetworkSpec, where: str) -> None:
         raise RecipeError(f"Key '{where}' names no network.")
     make_adapter(spec.name, spec.options, f"{where}.options")
     for key in sorted(spec.model_fields_set - _FIELDS):
-        if getattr(spec, key) != type(spec).model_fields[key].default:
+        if getattr(spec, key) != NetworkSpec.model_fields[key].default:
             raise RecipeError(
                 f"Key '{where}.{key}' has no meaning for '{spec.name}'; its options go into {where}.options."
             )
 
 
 def build_adapted(spec: NetworkSpec, num_classes: int | None) -> SegmentationNetwork:
-    """A network of another library, normalized as the spec says; parameters that its scores don't depend on are frozen.
+    """A network of another library, normalized as the spec says; parameters that no output depends on are frozen.
 
     Args:
         spec: Its name and options.
@@ -115,14 +112,13 @@ def portable_spec(spec: NetworkSpec, network: SegmentationNetwork) -> NetworkSpe
     Returns:
         A spec with its name, normalization and options.
     """
-    fields = {
-        "name": spec.name,
-        "mean": tuple(network.mean.flatten().tolist()),
-        "std": tuple(network.std.flatten().tolist()),
-        "bgr": network.bgr,
-        "options": _adapter(spec).portable(network),
-    }
-    return type(spec)(**fields)
+    return NetworkSpec(
+        name=spec.name,
+        mean=tuple(network.mean.flatten().tolist()),
+        std=tuple(network.std.flatten().tolist()),
+        bgr=network.bgr,
+        options=_adapter(spec).portable(network),
+    )
 
 
 def _adapter(spec: NetworkSpec) -> Adapter:

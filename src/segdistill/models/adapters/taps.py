@@ -34,31 +34,12 @@ class Tap:
         self.input = self.output = None
 
 
-def tap(module: nn.Module, path: str) -> Tap:
-    """A tap inside a network.
-
-    Args:
-        module: The network.
-        path: Of the submodule that it is put on.
-
-    Returns:
-        The tap.
-
-    Raises:
-        RecipeError: There is no such submodule.
-    """
-    return Tap(submodule(module, path))
-
-
 def submodule(module: nn.Module, path: str) -> nn.Module:
     """A part of a network.
 
     Args:
         module: The network.
         path: As in `named_modules`.
-
-    Returns:
-        The submodule.
 
     Raises:
         RecipeError: There is none; the message suggests the nearest path.

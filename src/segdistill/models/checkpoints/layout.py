@@ -55,9 +55,6 @@ class Layout(ABC):
 
         Args:
             names: Of its tensors.
-
-        Returns:
-            Whether it is.
         """
 
     @abstractmethod
@@ -134,9 +131,6 @@ def shape(state: State, key: str) -> tuple[int, ...]:
     Args:
         state: The tensors of the file.
         key: Its name there.
-
-    Returns:
-        The shape.
 
     Raises:
         CheckpointError: The file has no such tensor.

@@ -216,9 +216,6 @@ def same_network(a: NetworkSpec, b: NetworkSpec) -> bool:
     Args:
         a: What one is made of.
         b: What the other is made of.
-
-    Returns:
-        Whether they are.
     """
     return _fields(a) == _fields(b)
 

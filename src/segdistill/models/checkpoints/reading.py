@@ -81,9 +81,6 @@ def names_in(path: Path) -> list[str]:
     Args:
         path: Of the file.
 
-    Returns:
-        The names.
-
     Raises:
         CheckpointError: It can't be read.
     """
