@@ -92,6 +92,23 @@ def test_a_misspelt_metric_is_named_with_the_nearest(finished: Path) -> None:
         library.evaluate(finished, "boundry=true", quiet=True)
 
 
+def test_ignored_classes_are_in_the_table_and_not_in_the_means(finished: Path, segdistill: Run) -> None:
+    full = library.evaluate(finished, quiet=True)
+    kept = library.evaluate(finished, "metrics.ignore=[sky, 3]", quiet=True)
+    rest = [value for k, value in enumerate(full.scores.iou) if k not in (0, 3)]
+    assert full.classes[0] == "sky"
+    assert kept.scores.miou == pytest.approx(float(np.nanmean(rest)))
+    assert kept.as_dict()["iou"] == full.as_dict()["iou"]
+    assert kept.quality.boundary is not None
+    edges = [value for k, value in enumerate(kept.quality.boundary.boundary_iou) if k not in (0, 3)]
+    assert kept.quality.boundary.boundary_miou == pytest.approx(float(np.nanmean(edges)))
+    assert "sky (not in the means)" in segdistill("evaluate", finished, "ignore=sky", "boundary=false").stdout
+    with pytest.raises(RecipeError, match=r"'metrics.ignore': the data set has no class 'ssky'. Did you mean 'sky'"):
+        library.evaluate(finished, "metrics.ignore=[ssky]", quiet=True)
+    with pytest.raises(RecipeError, match="every class"):
+        library.evaluate(finished, f"metrics.ignore={list(range(8))}", quiet=True)
+
+
 def test_the_test_split_of_a_data_set_that_has_one(finished: Path, tmp_path: Path) -> None:
     data = tmp_path / "CamVid"
     draw = np.random.default_rng(0)

@@ -72,7 +72,7 @@ def test_factors_are_of_all_measured_steps_and_then_fixed() -> None:
     expected = (squares["task"] / squares["kd"]) ** 0.5
     for step in (2, 7):
         factor = distiller(*_batch(step), step)["kd"] / plain(*_batch(step), step)["kd"]
-        assert float(factor) == pytest.approx(expected, rel=1e-2)  # of random networks KL is tiny: float32 rounds it
+        assert factor.item() == pytest.approx(expected, rel=1e-2)  # of random networks KL is tiny: float32 rounds it
 
 
 class Early(Method):

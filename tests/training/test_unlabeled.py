@@ -93,7 +93,7 @@ def _terms(method: str, label: torch.Tensor) -> tuple[dict[str, torch.Tensor], D
 
 @pytest.mark.parametrize("method", sorted(method_names()))
 def test_the_teacher_speaks_of_unlabelled_images_and_not_of_void(method: str) -> None:
-    found = {}
+    sums = {}
     for value in (UNLABELED, IGNORE_INDEX):
         terms, distiller = _terms(method, torch.full((2, 64, 64), value, dtype=torch.uint8))
         assert terms.pop("task") == 0
@@ -101,9 +101,9 @@ def test_the_teacher_speaks_of_unlabelled_images_and_not_of_void(method: str) ->
         torch.stack(list(terms.values())).sum().backward()
         norms = [parameter.grad.norm() for parameter in distiller.student.parameters() if parameter.grad is not None]
         assert all(value.isfinite() for value in terms.values())
-        found[value] = float(torch.stack(norms).sum()) if norms else 0.0
-    assert found[UNLABELED] > 0
-    assert found[IGNORE_INDEX] == pytest.approx(0, abs=1e-5)
+        sums[value] = float(torch.stack(norms).sum()) if norms else 0.0
+    assert sums[UNLABELED] > 0
+    assert sums[IGNORE_INDEX] == pytest.approx(0, abs=1e-5)
 
 
 def test_a_labelled_image_beside_an_unlabelled_one_is_learned_as_alone() -> None:

@@ -56,12 +56,17 @@ def train_command(parts: Parts, resume: Resume = False, nproc: Processes = None,
     if launch(nproc, parts):
         return
     done = train(*parts, resume=resume, quiet=as_json)
+    minutes = f"{done.seconds / 60:.1f} min of training."
+    scores = (
+        f"The {done.role} is in {done.folder}; no validation gave an mIoU. {minutes}"
+        if done.best_miou is None
+        else f"The {done.role} in {done.folder} reaches mIoU {done.scores.miou:.2f}, mAcc {done.scores.macc:.2f}, "
+        f"aAcc {done.scores.aacc:.2f} on validation (best {done.best_miou:.2f} at step {done.best_step}); {minutes}"
+    )
     print_result(
         {**asdict(done), "folder": str(done.folder), "scores": done.scores.as_dict()},
         as_json,
-        f"The {done.role} in {done.folder} reaches mIoU {done.scores.miou:.2f}, mAcc {done.scores.macc:.2f}, "
-        f"aAcc {done.scores.aacc:.2f} on validation (best {done.best_miou:.2f} at step {done.best_step}); "
-        f"{done.seconds / 60:.1f} min of training.",
+        scores,
     )
 
 
@@ -98,7 +103,8 @@ def evaluate_command(
     if launch(nproc):
         return
     done = evaluate(weights, *(parts or ()), split=split, quiet=as_json)
-    table = score_table(f"{done.weights} on {done.images} images ({done.split})", done.classes, done.quality)
+    title = f"{done.weights} on {done.images} images ({done.split})"
+    table = score_table(title, done.classes, done.quality, done.ignored)
     print_result(done.as_dict(), as_json, table, *score_lines(done.quality, done.metrics))
 
 

@@ -41,6 +41,8 @@ class Evaluated:
     quality: Quality
     inference: InferenceConfig
     metrics: MetricsConfig
+    ignored: tuple[str, ...] = ()
+    """Names of the classes that are no part of the means."""
 
     @property
     def scores(self) -> Scores:
@@ -116,7 +118,9 @@ def evaluate(
             on_images=done,
         )
     quality = counts.sum_over(total).quality()
-    return Evaluated(model.path, split, len(dataset), dataset.classes.names, quality, recipe.inference, recipe.metrics)
+    names = dataset.classes.names
+    ignored = tuple(names[index] for index in recipe.metrics.ignored(dataset.classes))
+    return Evaluated(model.path, split, len(dataset), names, quality, recipe.inference, recipe.metrics, ignored)
 
 
 def _recipe_of(folder: RunFolder, parts: tuple[str | Path, ...], overrides: dict[str, Any]) -> Recipe:

@@ -23,7 +23,7 @@ class Trained:
         folder: Of the run.
         role: Of the network.
         scores: Of the network that it hands over, on validation.
-        best_miou: Of the best validation on the way, in percent.
+        best_miou: Of the best validation on the way, in percent; None if no validation image has a label.
         best_step: The step it was made at.
         seconds: Of training.
     """
@@ -31,7 +31,7 @@ class Trained:
     folder: Path
     role: Role
     scores: Scores
-    best_miou: float
+    best_miou: float | None
     best_step: int
     seconds: float
 

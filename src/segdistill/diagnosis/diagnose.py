@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import statistics
 import time
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from segdistill.core.errors import SegdistillError
+from segdistill.core.errors import DataError, RecipeError, SegdistillError
 from segdistill.core.findings import Finding, shortened
 from segdistill.data import SegmentationDataset
 from segdistill.data.pairs import FilePairs
@@ -34,7 +35,7 @@ from segdistill.runtime.display import console
 from segdistill.training.dry_run import DryRun, dry_run
 from segdistill.training.pairing import Pairing, pair
 from segdistill.training.plan import Plan, plan_alone, plan_student
-from segdistill.training.task import Splits
+from segdistill.training.task import Splits, require_choosable
 
 _TIMED = 5  # images that are read once more for the time it takes
 
@@ -184,6 +185,7 @@ def _look_at_networks(
             done.findings.append(Finding("problem", "teacher", str(error)))
             return
         _look_at_teacher(pairing, done, data["val"], healthy["val"], quiet)
+    done.findings += _choosing(recipe, data["val"])
     if any(finding.where in SPLITS for finding in done.problems):
         if recipe.student is None and recipe.teacher.network is None:
             return
@@ -199,6 +201,17 @@ def _look_at_networks(
             continue
         done.runs.append(run)
         done.findings += check_capacity(run, done.machine)
+
+
+def _choosing(recipe: Recipe, validation: SegmentationDataset) -> Iterator[Finding]:
+    """keep=best where nothing can be chosen by; said whatever else is wrong with the data."""
+    networks = (recipe.training(), recipe.student), (recipe.teacher_training(), recipe.teacher.network)
+    try:
+        with contextlib.suppress(DataError):  # a file that can't be read is found by the scan
+            for config in (config for config, network in networks if network is not None):
+                require_choosable(config, validation)
+    except RecipeError as error:
+        yield Finding("problem", "val", str(error))
 
 
 def _look_at_teacher(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -123,11 +123,12 @@ class BoundaryCounts:
         _count(self.by_label, label, inside, zone, hit, bands, bands & preds_bands & hit, contour, recalled)
         _count(self.by_prediction, prediction, inside, zone, preds_bands, preds_contour, precise)
 
-    def scores(self, absent: Absent = "nan") -> BoundaryScores:
+    def scores(self, absent: Absent = "nan", ignore: Sequence[int] = ()) -> BoundaryScores:
         """The metrics of everything counted so far.
 
         Args:
             absent: what a class counts for in the means that occurs nowhere: "nan" leaves it out, "zero" counts 0.
+            ignore: indices of classes that are no part of the means.
 
         Returns:
             Scores in percent.
@@ -137,7 +138,9 @@ class BoundaryCounts:
         # By class, of each trimap without those of smaller radius, and of the rest; the first bit of a label is a hit.
         zones = torch.stack([self.by_label[..., 1::2].sum(2), self.by_label.sum(2), self.by_prediction.sum(2)]).double()
         trimaps = zones.cumsum(2).unbind(2)
-        miou = {radius: mean(iou_of(*counts), absent) for radius, counts in zip(self.radii, trimaps, strict=False)}
+        miou = {
+            radius: mean(iou_of(*counts), absent, ignore) for radius, counts in zip(self.radii, trimaps, strict=False)
+        }
         body = trimaps[-1] - trimaps[self.radii.index(self.config.edge_radius)]
         iou = both / (bands + preds_bands - both)
         # 2PR / (P + R), P = precise / preds_contour, R = recalled / contour: 0 / 0 where neither map has the contour
@@ -145,10 +148,10 @@ class BoundaryCounts:
         f1 = 2 * precision * recall / (precision + recall)
         f1 = torch.where((contour + preds_contour > 0) & f1.isnan(), 0.0, f1)
         return BoundaryScores(
-            boundary_miou=mean(iou, absent),
-            boundary_mf1=mean(f1, absent),
+            boundary_miou=mean(iou, absent, ignore),
+            boundary_mf1=mean(f1, absent, ignore),
             edge_miou=miou[self.config.edge_radius],
-            body_miou=mean(iou_of(*body), absent),
+            body_miou=mean(iou_of(*body), absent, ignore),
             trimap_miou={radius: miou[radius] for radius in sorted(set(self.config.trimap_radii))},
             boundary_iou=percent(iou),
             boundary_f1=percent(f1),

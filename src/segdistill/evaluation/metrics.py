@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -42,16 +43,17 @@ class ConfusionMatrix:
         for preds, target in zip(predicted.flatten().split(_PIXELS), label.flatten().split(_PIXELS), strict=True):
             self.counts += pair_counts(target, preds, self.num_classes)
 
-    def scores(self, absent: Absent = "nan") -> Scores:
+    def scores(self, absent: Absent = "nan", ignore: Sequence[int] = ()) -> Scores:
         """The metrics of everything counted so far.
 
         Args:
             absent: what a class counts for in the means that is neither labelled nor predicted, see `Scores`.
+            ignore: indices of classes that are no part of the means.
 
         Returns:
             Scores in percent.
         """
-        return scores_of(self.counts, absent)
+        return scores_of(self.counts, absent, ignore)
 
 
 def pair_counts(label: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
@@ -80,26 +82,29 @@ def pair_counts(label: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
     return counts[:cells].view(num_classes, num_classes)
 
 
-def scores_of(matrix: Tensor, absent: Absent = "nan") -> Scores:
+def scores_of(matrix: Tensor, absent: Absent = "nan", ignore: Sequence[int] = ()) -> Scores:
     """The scores of a confusion matrix.
 
     Args:
         matrix: counts (K,K), labels in rows, predictions in columns.
         absent: see `Scores`.
+        ignore: indices of classes that are no part of the means; aacc and the scores of classes are those of all.
 
     Returns:
         Scores in percent.
     """
     counts = matrix.double()
     hit, labelled, predicted = counts.diag(), counts.sum(1), counts.sum(0)
+    if not labelled.any():  # nothing was measured, so that no mean is 0
+        absent = "nan"
     iou = iou_of(hit, labelled, predicted)
     dice = 2 * hit / (labelled + predicted)
     accuracy = hit / labelled
     return Scores(
-        miou=mean(iou, absent),
-        macc=mean(accuracy, absent),
+        miou=mean(iou, absent, ignore),
+        macc=mean(accuracy, absent, ignore),
         aacc=100 * float(hit.sum() / labelled.sum()),
-        mdice=mean(dice, absent),
+        mdice=mean(dice, absent, ignore),
         iou=percent(iou),
         accuracy=percent(accuracy),
         dice=percent(dice),
@@ -120,16 +125,21 @@ def iou_of(hit: Tensor, labelled: Tensor, predicted: Tensor) -> Tensor:
     return hit / (labelled + predicted - hit)
 
 
-def mean(values: Tensor, absent: Absent = "nan") -> float:
+def mean(values: Tensor, absent: Absent = "nan", ignore: Sequence[int] = ()) -> float:
     """The mean over classes in percent.
 
     Args:
         values: shares (K,) in [0,1], NaN for classes that don't occur.
         absent: "nan" leaves those out, "zero" counts them as 0.
+        ignore: indices of classes that are left out in any case.
 
     Returns:
         Percent; NaN if no class occurs.
     """
+    if ignore:
+        kept = torch.ones_like(values, dtype=torch.bool)
+        kept[list(ignore)] = False
+        values = values[kept]
     return 100 * float(values.nan_to_num(0).mean() if absent == "zero" else values.nanmean())
 
 

@@ -66,10 +66,17 @@ class Counts:
         num_classes: K.
         metrics: what is counted.
         device: where the counts are.
+        ignore: indices of the classes that are no part of the means.
     """
 
-    def __init__(self, num_classes: int, metrics: MetricsConfig, device: torch.device | str = "cpu") -> None:
-        self.metrics = metrics
+    def __init__(
+        self,
+        num_classes: int,
+        metrics: MetricsConfig,
+        device: torch.device | str = "cpu",
+        ignore: Sequence[int] = (),
+    ) -> None:
+        self.metrics, self.ignore = metrics, ignore
         self.confusion = ConfusionMatrix(num_classes, device)
         self.boundary = BoundaryCounts(num_classes, metrics, device) if metrics.boundary else None
         self.calibration = Calibration(metrics.bins, device) if metrics.calibration else None
@@ -115,11 +122,11 @@ class Counts:
 
     def quality(self) -> Quality:
         """The scores of everything counted so far."""
-        absent = self.metrics.absent
-        agreed = None if self.agreement is None else self.agreement.scores(absent)
+        counting = self.metrics.absent, self.ignore
+        agreed = None if self.agreement is None else self.agreement.scores(*counting)
         return Quality(
-            scores=self.confusion.scores(absent),
-            boundary=None if self.boundary is None else self.boundary.scores(absent),
+            scores=self.confusion.scores(*counting),
+            boundary=None if self.boundary is None else self.boundary.scores(*counting),
             calibration_error=None if self.calibration is None else self.calibration.error(),
             agreement=None if agreed is None else Agreement(pixels=agreed.aacc, miou=agreed.miou),
         )
@@ -158,9 +165,10 @@ def count(
     Raises:
         NonFiniteScoresError: scores of an image are NaN or infinite.
         DataError: an image or mask can't be read, or holds classes beyond the network's.
+        RecipeError: `metrics.ignore` names a class that is not there.
     """
     device = next(network.parameters()).device
-    counts = Counts(len(data.classes), metrics, device)
+    counts = Counts(len(data.classes), metrics, device, metrics.ignored(data.classes))
     if loader is None:
         loader = sample_loader(data, indices, workers)
     for batch in _batches(loader, batch_size, inference.max_elements // len(data.classes)):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from segdistill.core.classes import Classes
+from segdistill.core.errors import RecipeError, nearest
 from segdistill.core.numbers import Count
 from segdistill.core.typed_settings import TypedSettings
 
@@ -74,11 +76,22 @@ class InferenceConfig(TypedSettings):
         return self.stride or (-(-2 * self.crop[0] // 3), -(-2 * self.crop[1] // 3))
 
 
+def _one_or_more(value: Any) -> Any:
+    """A single class as a list of one."""
+    return [value] if isinstance(value, str | int) else value
+
+
 class MetricsConfig(TypedSettings):
     """What `evaluate` measures beyond the confusion matrix, and how."""
 
+    written_if_set: ClassVar[tuple[str, ...]] = ("ignore",)
+
     absent: Literal["nan", "zero"] = "nan"
     """Whether a class that is neither labelled nor predicted is left out of the means ("nan"), or counts as "zero"."""
+
+    ignore: Annotated[tuple[str | int, ...], BeforeValidator(_one_or_more)] = ()
+    """Classes, by name or index, that are no part of any mean, such as [background]; they keep their rows, and their
+    pixels count as errors of the others as ever. The default leaves none out."""
 
     boundary: bool = True
     """Whether boundary IoU, boundary F-score, trimaps, edge and body are measured."""
@@ -106,4 +119,27 @@ class MetricsConfig(TypedSettings):
 
     def confusion_only(self) -> MetricsConfig:
         """Only what the confusion matrix gives, which costs next to nothing: for validation and tables."""
-        return MetricsConfig(absent=self.absent, boundary=False, calibration=False)
+        return MetricsConfig(absent=self.absent, ignore=self.ignore, boundary=False, calibration=False)
+
+    def ignored(self, classes: Classes) -> tuple[int, ...]:
+        """The indices of the classes that are no part of the means.
+
+        Args:
+            classes: of the data set.
+
+        Raises:
+            RecipeError: one is not there, or none is left.
+        """
+        indices = tuple(_index(key, classes) for key in self.ignore)
+        if len(set(indices)) == len(classes):
+            raise RecipeError("Key 'metrics.ignore' leaves out every class, so that there is no mean. Keep some.")
+        return indices
+
+
+def _index(key: str | int, classes: Classes) -> int:
+    """The index of the class that `key` names, or is."""
+    if key in classes.names:
+        return classes.names.index(str(key))
+    if str(key).isdecimal() and int(key) < len(classes):
+        return int(key)
+    raise RecipeError(f"Key 'metrics.ignore': the data set has no class {key!r}.{nearest(str(key), classes.names)}")

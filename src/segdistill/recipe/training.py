@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -39,7 +39,11 @@ class ScheduleConfig(TypedSettings):
 
     factor(step) = min_lr + (1 - min_lr) * shape, with p = (step - warmup) / (steps - warmup) and
       shape = (1 - p)^power ("poly"), (1 + cos(pi p)) / 2 ("cosine") or 1 ("constant")
+    With `warmup_ratio` the curve begins at step 0, p = step / steps, and the first `warmup` steps are multiplied with
+      1 - (1 - step/warmup) (1 - warmup_ratio), as mmcv's SegFormer configs have it (1500 steps from 1e-6)
     """
+
+    written_if_set: ClassVar[tuple[str, ...]] = ("warmup_ratio",)
 
     name: Literal["poly", "cosine", "constant"] = "poly"
     """The shape of the fall after the warm-up: "poly" (by `power`), "cosine" (half a wave) or "constant" (none)."""
@@ -48,7 +52,11 @@ class ScheduleConfig(TypedSettings):
     """The exponent of "poly"; the others do not use it."""
 
     warmup: int = Field(0, ge=0)
-    """Optimizer steps in which the rate rises linearly, from lr / warmup; 0 starts at the full rate."""
+    """Optimizer steps in which the rate rises linearly, from lr / warmup or as `warmup_ratio` says; 0: full at once."""
+
+    warmup_ratio: float | None = Field(None, ge=0, le=1)
+    """The factor that OpenMMLab's kind of warm-up begins with, during which the curve falls already; null is the other
+    kind, after which the curve begins."""
 
     min_lr: float = Field(0.0, ge=0, le=1)
     """Where the fall ends, as a share of the full rate; 0 falls to nothing."""
@@ -63,9 +71,15 @@ class ScheduleConfig(TypedSettings):
         Returns:
             The factor, from `min_lr` to 1 after the warm-up.
         """
+        if self.warmup_ratio is not None:
+            rest = max(0.0, 1 - step / self.warmup) if self.warmup else 0.0
+            return self._curve(step / steps) * (1 - rest * (1 - self.warmup_ratio))
         if step < self.warmup:
             return (step + 1) / self.warmup
-        progress = (step - self.warmup) / max(1, steps - self.warmup)
+        return self._curve((step - self.warmup) / max(1, steps - self.warmup))
+
+    def _curve(self, progress: float) -> float:
+        """The factor at `progress` in [0,1] of the curve, without warm-up."""
         if self.name == "poly":
             shape = math.pow(1 - progress, self.power)
         elif self.name == "cosine":

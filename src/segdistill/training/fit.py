@@ -9,6 +9,7 @@ from segdistill.models.files import read_weights, save_model
 from segdistill.models.network import SegmentationNetwork
 from segdistill.runs.checkpoint import Progress
 from segdistill.runs.folder import RunFolder
+from segdistill.runtime.display import console
 from segdistill.runtime.failures import OutOfMemoryError, explained
 from segdistill.runtime.processes import is_main, wait_for_all
 from segdistill.training.loop import Trainer
@@ -28,7 +29,9 @@ def fit(task: Task, folder: RunFolder, *, quiet: bool = False) -> None:
         return
     task.distiller.class_weights = class_weights(task.data, task.config.class_balance)
     progress = _train(task, folder, quiet=quiet)
-    if task.config.keep == "best":
+    if task.config.keep == "best" and not progress.best_step:
+        _say_that_the_last_are_kept(task, quiet)
+    elif task.config.keep == "best":
         try:
             task.network.load_state_dict(read_weights(folder.best))
         except CheckpointError as error:
@@ -42,6 +45,15 @@ def fit(task: Task, folder: RunFolder, *, quiet: bool = False) -> None:
     wait_for_all()
 
 
+def _say_that_the_last_are_kept(task: Task, quiet: bool) -> None:
+    if not quiet and is_main():
+        console.print(
+            f"{task.title}: keep=best could choose no weights, as no validation gave an mIoU; the last ones are kept.",
+            soft_wrap=True,
+            markup=False,
+        )
+
+
 def _record(task: Task, progress: Progress) -> dict[str, object]:
     """How the network was trained, for the description beside its weights."""
     return {
@@ -51,8 +63,8 @@ def _record(task: Task, progress: Progress) -> dict[str, object]:
         "steps": progress.step,
         "batch_size": task.config.batch_size,
         "seconds": round(progress.seconds, 1),
-        "keep": task.config.keep,
-        "best_miou": round(progress.best_miou, 4),
+        "keep": task.config.keep if progress.best_step else "last",
+        "best_miou": round(progress.best_miou, 4) if progress.best_step else None,
         "best_step": progress.best_step,
         **({"skipped": progress.skipped} if progress.skipped else {}),
         **({"unreadable": len(progress.unreadable)} if progress.unreadable else {}),

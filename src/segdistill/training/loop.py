@@ -190,7 +190,7 @@ class Trainer:
         factors = self.distiller.shares.factors(number)
         if factors:
             listed = ", ".join(f"{name} {factor:.3g}" for name, factor in factors.items())
-            self.display.say(f"measured beside the task loss, these terms count times: {listed}")
+            self.display.log(f"measured beside the task loss, these terms count times: {listed}")
             journal.write("shares", self.progress.step, {"factors": factors})
 
     def _validate(self, journal: Journal) -> None:

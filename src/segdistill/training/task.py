@@ -11,6 +11,7 @@ from segdistill.core.errors import RecipeError
 from segdistill.core.outputs import SegOutput
 from segdistill.core.seeds import mix
 from segdistill.data import SegmentationDataset, create_dataset, with_extra
+from segdistill.data.labelled import has_labels
 from segdistill.methods import Method, create_method
 from segdistill.models.build import build, probe
 from segdistill.models.network import SegmentationNetwork
@@ -92,7 +93,7 @@ def make_task(
             `Distiller.set_teacher`). Without it the network is trained alone.
 
     Raises:
-        RecipeError: If the recipe has no such network, or its methods can't distil the pair.
+        RecipeError: If the recipe has no such network, its methods can't distil the pair, or no weights can be chosen.
     """
     spec = recipe.student if role == "student" else recipe.teacher.network
     config = recipe.training() if role == "student" else recipe.teacher_training()
@@ -100,6 +101,10 @@ def make_task(
         key = "student" if role == "student" else "teacher.network"
         raise RecipeError(f"The recipe has no {role}. Name a pair, such as mobile_pair, or set {key}.")
     splits = splits or open_splits(recipe)
+    # A run that has begun ends with its last weights, see `fit`: its recipe can't be changed any more.
+    if recipe.out is None or not RunFolder(recipe.out).states():
+        require_choosable(config, splits.val)
+    recipe.metrics.ignored(splits.val.classes)
     num_classes = len(splits.train.classes)
     # A student of a seed starts the same with and without methods: they draw their numbers after it.
     torch.manual_seed(mix(config.seed))
@@ -114,6 +119,20 @@ def make_task(
     # A teacher speaks of unlabelled images, too; a network that is trained alone can learn nothing from them.
     data = splits.train if teacher is None else with_extra(splits.train, recipe.data)
     return Task(recipe, role, spec, config, data, splits.val, distiller)
+
+
+def require_choosable(config: TrainingConfig, validation: SegmentationDataset) -> None:
+    """Refuse keep=best where no validation pixel has a label: every mIoU would be NaN, and none the best.
+
+    Raises:
+        RecipeError: If it is so.
+    """
+    if config.keep == "best" and not has_labels(validation):
+        raise RecipeError(
+            f"keep=best chooses the weights by their mIoU on validation, but none of the {len(validation)} validation "
+            "images has a labelled pixel (there are no masks, or all they hold is void). Set keep=last, or give "
+            "validation images with labels."
+        )
 
 
 def run_folder(recipe: Recipe) -> RunFolder:

@@ -37,7 +37,8 @@ class KnownBatchNorm(nn.BatchNorm2d):
         centered = (input - mean) * keep
         var = ranks.sum_over(centered.square(), _ALL_BUT_CHANNELS) / count.clamp_min(1)
         with torch.no_grad():
-            momentum = (self.momentum * (count > 0)).flatten().to(self.running_mean)
+            # A product of a number and a bool is float32, in which a momentum of 0.1 has 8 digits.
+            momentum = self.momentum * (count > 0).flatten().to(self.running_mean)
             unbiased = var * count / (count - 1).clamp_min(1)
             self.running_mean.lerp_(mean.flatten().to(self.running_mean), momentum)
             self.running_var.lerp_(unbiased.flatten().to(self.running_var), momentum)

@@ -1,0 +1,20 @@
+"""Whether a data set has labels at all."""
+
+from __future__ import annotations
+
+from segdistill.core.classes import IGNORE_INDEX
+from segdistill.data.base import SegmentationDataset
+from segdistill.data.pairs import FilePairs
+
+
+def has_labels(data: SegmentationDataset) -> bool:
+    """Whether any pixel of `data` has a label; it is read up to the first image that has one.
+
+    Args:
+        data: any split.
+
+    Raises:
+        DataError: an image or mask on the way can't be read.
+    """
+    masks = [mask for _, mask in data.pairs] if isinstance(data, FilePairs) else [True] * len(data)
+    return any(bool((data[index].label != IGNORE_INDEX).any()) for index, mask in enumerate(masks) if mask)
