@@ -12,11 +12,16 @@ from pydantic import BaseModel
 from segdistill.commands.profile import ProfileSettings
 from segdistill.core.discovery import classes_in, options_of
 from segdistill.data import dataset_names
+from segdistill.methods.base import method_names
 from segdistill.models.heads import Head
 from segdistill.recipe.recipe import Recipe
 from segdistill.studies.plan import Plan
 
-OPTIONS = {**dataset_names(), **classes_in("segdistill.models.heads", Head)}
+OPTIONS: dict[str, type] = {
+    **{f"data set {name}": cls for name, cls in dataset_names().items()},
+    **{f"head {name}": cls for name, cls in classes_in("segdistill.models.heads", Head).items()},
+    **{f"method {name}": cls for name, cls in method_names().items()},
+}
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -42,7 +47,7 @@ def test_every_key_of_a_recipe_is_described_in_whole_sentences() -> None:
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_every_option_of_a_data_set_or_head_is_described(name: str) -> None:
+def test_every_option_of_a_data_set_head_or_method_is_described(name: str) -> None:
     assert [key for key, field in options_of(OPTIONS[name]).model_fields.items() if not field.description] == []
 
 

@@ -91,7 +91,7 @@ class MetricsConfig(TypedSettings):
 
     ignore: Annotated[tuple[str | int, ...], BeforeValidator(_one_or_more)] = ()
     """Classes, by name or index, that are no part of any mean, such as [background]; they keep their rows, and their
-    pixels count as errors of the others as ever."""
+    pixels count as errors of the others as ever. The default leaves none out."""
 
     boundary: bool = True
     """Whether boundary IoU, boundary F-score, trimaps, edge and body are measured."""
@@ -126,9 +126,6 @@ class MetricsConfig(TypedSettings):
 
         Args:
             classes: of the data set.
-
-        Returns:
-            Indices, in the order of `ignore`.
 
         Raises:
             RecipeError: one is not there, or none is left.

@@ -39,6 +39,8 @@ class ScheduleConfig(TypedSettings):
 
     factor(step) = min_lr + (1 - min_lr) * shape, with p = (step - warmup) / (steps - warmup) and
       shape = (1 - p)^power ("poly"), (1 + cos(pi p)) / 2 ("cosine") or 1 ("constant")
+    With `warmup_ratio` the curve begins at step 0, p = step / steps, and the first `warmup` steps are multiplied with
+      1 - (1 - step/warmup) (1 - warmup_ratio), as mmcv's SegFormer configs have it (1500 steps from 1e-6)
     """
 
     written_if_set: ClassVar[tuple[str, ...]] = ("warmup_ratio",)
@@ -50,12 +52,11 @@ class ScheduleConfig(TypedSettings):
     """The exponent of "poly"; the others do not use it."""
 
     warmup: int = Field(0, ge=0)
-    """Optimizer steps in which the rate rises linearly, from lr / warmup; 0 starts at the full rate."""
+    """Optimizer steps in which the rate rises linearly, from lr / warmup or as `warmup_ratio` says; 0: full at once."""
 
     warmup_ratio: float | None = Field(None, ge=0, le=1)
-    """OpenMMLab's warm-up: the fall begins at step 0, and its first `warmup` steps are multiplied with
-    1 - (1 - step/warmup) (1 - warmup_ratio), as in mmcv's SegFormer configs (1500 steps from 1e-6);
-    null for the plain rise."""
+    """The factor that OpenMMLab's kind of warm-up begins with, during which the curve falls already; null is the other
+    kind, after which the curve begins."""
 
     min_lr: float = Field(0.0, ge=0, le=1)
     """Where the fall ends, as a share of the full rate; 0 falls to nothing."""
