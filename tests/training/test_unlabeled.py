@@ -13,14 +13,17 @@ from PIL import Image
 import segdistill
 from segdistill.core.classes import IGNORE_INDEX, UNLABELED
 from segdistill.core.errors import DataError
-from segdistill.data import DatasetConfig, create_dataset, with_extra
+from segdistill.data import DatasetConfig, create_dataset, labeled_part, with_extra
 from segdistill.data.augment import Augment
+from segdistill.data.balance import class_weights
 from segdistill.data.loading import Share, training_batches
 from segdistill.data.stream import Stream
 from segdistill.methods import create_method, method_names
 from segdistill.models.build import build, probe
 from segdistill.models.spec import NetworkSpec
+from segdistill.recipe.recipe import load_recipe
 from segdistill.training.distiller import Distiller
+from segdistill.training.task import TeacherOutline, make_task
 
 SMALL = {"backbone": "test_resnet", "head": "fcn", "channels": 8, "output_stride": 16, "dropout": 0.0}
 
@@ -120,3 +123,19 @@ def test_distil_with_extra_images(tiny: tuple[str, ...], folder: Path, tmp_path:
     segdistill.distill(*words, quiet=True)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert all(line["kd"] > 0 for line in lines if line["kind"] == "train" and line["step"] > 1)
+
+
+def test_a_network_alone_is_trained_on_the_labelled_part(tiny: tuple[str, ...]) -> None:
+    recipe = load_recipe(*tiny, "kd", "data.labeled=5", "class_balance=0.5")
+    alone = make_task(recipe, "student")
+    assert len(alone.data) == 5
+    assert all(alone.data[index].labeled for index in range(5))
+    everything = create_dataset(recipe.data, "train")
+    assert len(everything) == 12
+    distilled = make_task(recipe, "student", teacher=TeacherOutline(probe(alone.network)))
+    assert len(distilled.data) == 12
+    assert len(make_task(load_recipe(*tiny, "data.labeled=0"), "student").data) == 12
+    # Both weigh the classes by the labels that there are.
+    weights = [class_weights(labeled_part(data), 0.5) for data in (alone.data, distilled.data)]
+    assert weights[0] is not None
+    assert torch.equal(*weights)

@@ -11,7 +11,7 @@ from segdistill.core.discovery import check_options, classes_in, pick
 from segdistill.core.errors import DataError
 from segdistill.core.typed_settings import TypedSettings
 from segdistill.data.base import Sample, SegmentationDataset
-from segdistill.data.unlabeled import ExtraConfig, Mixed, Unlabeled
+from segdistill.data.unlabeled import ExtraConfig, Labeled, Mixed, Unlabeled
 
 __all__ = [
     "IGNORE_INDEX",
@@ -21,6 +21,7 @@ __all__ = [
     "SegmentationDataset",
     "create_dataset",
     "dataset_names",
+    "labeled_part",
     "with_extra",
 ]
 
@@ -76,6 +77,16 @@ def create_dataset(config: DatasetConfig, split: Literal["train", "val", "test"]
         raise DataError(f"Data set '{config.name}' has no labelled test images; it can be scored on train and val.")
     options: dict[str, Any] = {**(config.model_extra or {}), "split": split}
     return cls(**check_options(cls, options, "data"))
+
+
+def labeled_part(data: SegmentationDataset) -> SegmentationDataset:
+    """The training images that a network without a teacher can learn from: those with a mask; all of them if none has.
+
+    Args:
+        data: The training images.
+    """
+    labeled = [index for index in range(len(data)) if data.is_labeled(index)]
+    return Labeled(data, labeled) if 0 < len(labeled) < len(data) else data
 
 
 def with_extra(data: SegmentationDataset, config: DatasetConfig) -> SegmentationDataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -51,6 +52,9 @@ class Unlabeled(SegmentationDataset):
     def __len__(self) -> int:
         return len(self.paths)
 
+    def is_labeled(self, index: int) -> bool:
+        return False
+
     def name(self, index: int) -> str:
         return self.paths[index].stem
 
@@ -58,6 +62,27 @@ class Unlabeled(SegmentationDataset):
         image = read_image(self.paths[index])
         label = torch.full(image.shape[1:], IGNORE_INDEX, dtype=torch.uint8)
         return Sample(image, label, self.paths[index].stem, labeled=False)
+
+
+class Labeled(SegmentationDataset):
+    """The samples of a data set that have a mask.
+
+    Args:
+        data: All of them.
+        indices: Of those that have one.
+    """
+
+    def __init__(self, data: SegmentationDataset, indices: Sequence[int]) -> None:
+        self.data, self.indices, self.classes = data, list(indices), data.classes
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.data[self.indices[index]]
+
+    def name(self, index: int) -> str:
+        return self.data.name(self.indices[index])
 
 
 class Mixed(SegmentationDataset):
@@ -79,6 +104,10 @@ class Mixed(SegmentationDataset):
     def __getitem__(self, index: int) -> Sample:
         part, index = self._part(index)
         return part[index]
+
+    def is_labeled(self, index: int) -> bool:
+        part, index = self._part(index)
+        return part.is_labeled(index)
 
     def name(self, index: int) -> str:
         part, index = self._part(index)
