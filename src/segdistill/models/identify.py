@@ -33,7 +33,8 @@ def identify(source: str | Path | NetworkSpec, *, role: Role = "student") -> Sou
 
     Args:
         source: A run folder or weight file of this library, a published file, the name of a network that comes with the
-            library, or the name or spec of a trained network of another library. A run folder gives its student, or its teacher if it holds no student.
+            library, or the name or spec of a trained network of another one. A run folder gives its student, or its
+            teacher if it holds no student.
         role: Which network of a published distillation run's file, which may hold two.
 
     Returns:
