@@ -33,7 +33,7 @@ TINY = (
 pytest_plugins = ["needs"]
 
 # What torch reads when it is imported, here and in every process that tests start: a network that a test compiles is
-# tiny, and precompiled headers, vector units and a pool of compilers would each cost it more seconds than the network.
+# too small for precompiled headers, vector units and a pool of compilers, which cost seconds of their own.
 for _name, _value in {
     "TORCHINDUCTOR_COMPILE_THREADS": "1",
     "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS": "0",
