@@ -70,7 +70,7 @@ def test_the_state_before_is_taken_where_the_newest_does_not_verify(
 ) -> None:
     damage(stopped.last)
     segdistill.train(*tiny, *EVERY, out=stopped.path, resume=True)
-    told = " ".join(capsys.readouterr().err.split())
+    said = " ".join(capsys.readouterr().err.split())
     assert "goes on after step 8" in told
     assert "previous.pt" in told
     assert ("passed over" in told) == (damage is not Path.unlink)
