@@ -70,10 +70,10 @@ def test_the_state_before_is_taken_where_the_newest_does_not_verify(
 ) -> None:
     damage(stopped.last)
     segdistill.train(*tiny, *EVERY, out=stopped.path, resume=True)
-    said = " ".join(capsys.readouterr().err.split())
-    assert "goes on after step 8" in told
-    assert "previous.pt" in told
-    assert ("passed over" in told) == (damage is not Path.unlink)
+    messages = " ".join(capsys.readouterr().err.split())
+    assert "goes on after step 8" in messages
+    assert "previous.pt" in messages
+    assert ("passed over" in messages) == (damage is not Path.unlink)
     assert (stopped.path / "student.safetensors").read_bytes() == (whole / "student.safetensors").read_bytes()
     assert _steps(stopped) == _steps(RunFolder(whole))
     assert [load_state(path)[0].step for path in stopped.states()] == [12, 8]
