@@ -85,8 +85,11 @@ def with_extra(data: SegmentationDataset, config: DatasetConfig) -> Segmentation
         data: The labelled training images.
         config: Of the data set.
 
+    Returns:
+        `data` itself, or both in the ratio of `data.extra.share`.
+
     Raises:
-        DataError: If a folder of `data.extra` is missing or holds no image.
+        DataError: A folder of `data.extra` is missing or holds no image.
     """
     if config.extra is None:
         return data
