@@ -99,8 +99,11 @@ def with_unlabeled(data: SegmentationDataset, config: DatasetConfig) -> Segmenta
     Returns:
         The data set itself where all images have masks, or where none has and no folder is named.
 
+    Returns:
+        `data` itself, or both in the ratio of `data.extra.share`.
+
     Raises:
-        DataError: If a folder of `data.extra` is missing or holds no image.
+        DataError: A folder of `data.extra` is missing or holds no image.
     """
     extra = config.extra or ExtraConfig()
     labeled = labeled_part(data)

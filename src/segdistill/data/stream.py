@@ -20,8 +20,15 @@ from segdistill.data.views import View
 
 
 class AugmentedSample(NamedTuple):
-    """One augmented sample: image uint8 (3,H,W), label uint8 (H,W), name; its target (K,h,w) if the stream has such,
-    and the samples it took the place of, by index, and why."""
+    """One augmented sample.
+
+    Attributes:
+        image: uint8 (3,H,W), RGB.
+        label: uint8 (H,W), 255 is void.
+        name: the file's stem.
+        target: what `Targets` gives for it, (K,h,w), if the stream has such.
+        failed: samples that it took the place of, by their index in the data set, and why.
+    """
 
     image: Tensor
     label: Tensor
