@@ -21,7 +21,7 @@ $(VENV)/installed: pyproject.toml
 	@touch $@
 
 demo: install
-	$(BIN)/segdistill distill streets tiny_pair bpkd_light out=$(RUN) $(ARGS)
+	$(BIN)/segdistill distill demo out=$(RUN) $(ARGS)
 
 test: install  # types are checked, by one process, beside the tests
 	@$(MAKE) --no-print-directory --jobs 2 lint types unit
