@@ -21,8 +21,9 @@ from forked import Forked
 
 from segdistill import compare
 from segdistill.core.errors import RecipeError, TrainingError
+from segdistill.reporting.answer import answer
 from segdistill.runs.folder import RunFolder
-from segdistill.studies.result import Study, load_study
+from segdistill.studies.result import ALONE, LONGER, Study, load_study
 
 Start = Callable[..., Forked]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -162,10 +163,26 @@ def test_minutes_become_steps_once(tiny: tuple[str, ...], tmp_path: Path, study:
     assert later == {**steps, "kd": more.of("kd").steps}
 
 
+def test_the_student_alone_at_equal_minutes_stands_in_the_table(
+    tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study]
+) -> None:
+    words = [*tiny, *SHORT, f"teacher.weights={study[0] / 'teacher'}", f"out={tmp_path / 'longer'}"]
+    done = compare(*words, methods="longer,cwd", seeds="0", quiet=True)
+    longer, alone = done.of(LONGER), done.of(ALONE)
+    assert longer is not None
+    assert alone is not None
+    assert longer.steps >= alone.steps  # cwd also runs the teacher
+    assert [row.label for row in done.methods()] == ["cwd"]  # training on is no method
+    assert any(f"the student alone makes {longer.steps} steps" in line for line in answer(done).lines())
+    assert compare(tmp_path / "longer", quiet=True).of(LONGER) == longer
+    with pytest.raises(RecipeError, match="equal minutes"):
+        compare(*words, methods="longer,kd", budget="minutes:1", out=tmp_path / "other", quiet=True)
+
+
 def test_several_at_a_time_reach_the_same(tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study]) -> None:
     words = [*tiny, *SHORT, f"teacher.weights={study[0] / 'teacher'}", "processes=2"]
-    done = compare(*words, methods="kd,cwd", seeds="0", out=tmp_path / "s", quiet=True)
-    assert scores(done) == [each for each in scores(study[1]) if each[1] == 0]
+    done = compare(*words, methods="kd", seeds="0", out=tmp_path / "s", quiet=True)
+    assert scores(done) == [each for each in scores(study[1]) if each[:2] in [("student alone", 0), ("kd", 0)]]
 
 
 def test_ray_reaches_the_same(

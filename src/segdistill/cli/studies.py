@@ -25,7 +25,7 @@ def compare_command(
         ),
     ],
     methods: Annotated[
-        str, typer.Option(help="As none,kd,cwd,bpkd_light,kd+at or 'kd4={name: kd, temperature: 4}'.")
+        str, typer.Option(help="As none,longer,kd,cwd,bpkd_light,kd+at or 'kd4={name: kd, temperature: 4}'.")
     ] = "",
     seeds: Annotated[str, typer.Option(help="As 0,1,2, which is the default.")] = "",
     job: Annotated[str | None, typer.Option(help="Only this run of the study, as kd-0; for executors.")] = None,

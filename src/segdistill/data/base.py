@@ -49,6 +49,14 @@ class SegmentationDataset(ABC):
     @abstractmethod
     def __getitem__(self, index: int) -> Sample: ...
 
+    def is_labeled(self, index: int) -> bool:
+        """Whether a sample has a mask, without reading it; see `Sample.labeled`.
+
+        Args:
+            index: From 0 to len - 1.
+        """
+        return True
+
     def name(self, index: int) -> str:
         """The name of a sample, without reading it where the data set can.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.data.base import SegmentationDataset
-from segdistill.data.pairs import FilePairs
 
 
 def has_labels(data: SegmentationDataset) -> bool:
@@ -19,5 +18,5 @@ def has_labels(data: SegmentationDataset) -> bool:
     Raises:
         DataError: an image or mask on the way can't be read.
     """
-    masks = [mask for _, mask in data.pairs] if isinstance(data, FilePairs) else [True] * len(data)
-    return any(bool((data[index].label != IGNORE_INDEX).any()) for index, mask in enumerate(masks) if mask)
+    labeled = filter(data.is_labeled, range(len(data)))
+    return any(bool((data[index].label != IGNORE_INDEX).any()) for index in labeled)

@@ -59,6 +59,9 @@ class FilePairs(SegmentationDataset):
     def __len__(self) -> int:
         return len(self.pairs)
 
+    def is_labeled(self, index: int) -> bool:
+        return self.pairs[index][1] is not None
+
     def name(self, index: int) -> str:
         """The stem of an image's file, which is not read.
 

@@ -83,8 +83,8 @@ class Stream(Dataset[AugmentedSample]):
         # Of the positions below p, floor(p * share) are unlabelled: with a share of 1/4 the last of every four.
         before, after = int(position * self.data.share), int((position + 1) * self.data.share)
         if after > before:
-            return len(self.data.labeled) + self._shuffled(before, len(self.data.unlabeled))
-        return self._shuffled(position - before, len(self.data.labeled))
+            return self.data.labeled + self._shuffled(before, len(self.data) - self.data.labeled)
+        return self._shuffled(position - before, self.data.labeled)
 
     def _shuffled(self, position: int, count: int) -> int:
         epoch, offset = divmod(position, count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
 from segdistill.core.errors import RecipeError
@@ -15,12 +16,25 @@ Source = OwnRun | Published | Adapted
 """Where a trained network comes from. Each has `load()`; the two files have `fill(model)`, `layout` and `spec`, too."""
 
 
+def included(name: str) -> Path | None:
+    """The weight file of a trained network that comes with the library, as streets_teacher; None for any other name.
+
+    A file or folder of that name in the working folder goes first.
+
+    Args:
+        name: What a user wrote.
+    """
+    with resources.as_file(resources.files("segdistill.models") / "trained" / f"{name}.safetensors") as file:
+        return file if Path(name).name == name and file.is_file() and not Path(name).exists() else None
+
+
 def identify(source: str | Path | NetworkSpec, *, role: Role = "student") -> Source:
     """What a path, name or spec of a network stands for.
 
     Args:
-        source: A run folder or weight file of this library, a published file, or the name or spec of a trained network
-            of another library. A run folder gives its student, or its teacher if it holds no student.
+        source: A run folder or weight file of this library, a published file, the name of a network that comes with the
+            library, or the name or spec of a trained network of another one. A run folder gives its student, or its
+            teacher if it holds no student.
         role: Which network of a published distillation run's file, which may hold two.
 
     Returns:
@@ -38,5 +52,5 @@ def identify(source: str | Path | NetworkSpec, *, role: Role = "student") -> Sou
         )
     if spec is not None:
         return Adapted(spec)
-    path = Path(source)  # type: ignore[arg-type]
+    path = included(str(source)) or Path(source)  # type: ignore[arg-type]
     return read_published(path, role=role) if is_published(path) else OwnRun(weight_file(path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from segdistill.reporting.numbers import UNKNOWN, plural, points, ratio, share, signed
-from segdistill.studies.result import ALONE, Gain, Study, Summary
+from segdistill.studies.result import ALONE, LONGER, Gain, Study, Summary
 from segdistill.studies.verdict import verdict
 
 NO_DIFFERENCE = "made no difference"
@@ -63,7 +63,7 @@ def answer(study: Study) -> Answer:
     return Answer(
         headline=_headline(study, best),
         confidence=tuple(_confidence(best, len(methods))),
-        others=tuple(_other(row) for row in methods[1:]),
+        others=(*(_other(row) for row in methods[1:]), *_at_equal_minutes(study, best)),
         problems=tuple(_problems(study)),
         facts=() if best is None else tuple(_facts(study, best)),
     )
@@ -177,6 +177,20 @@ def _other(row: Summary) -> str:
         "one seed": f"{_change(row.gain)} in its one seed",
     }[verdict(row.gain)]
     return f"{row.label} {outcome}: {moved}{cost}."
+
+
+def _at_equal_minutes(study: Study, best: Summary | None) -> list[str]:
+    """Whether the student alone would have gained as much by training on, if the study asked for that."""
+    longer = study.of(LONGER)
+    if longer is None:
+        return []
+    alone = f"In as many minutes as the costliest method the student alone makes {longer.steps} steps"
+    sentence = f"{alone} and reaches {points(longer.miou.mean)} mIoU"
+    if longer.gain is not None:
+        sentence += f" ({signed(longer.gain.mean)})"
+    if best is not None:
+        sentence += f"; {best.label} has {signed(best.miou.mean - longer.miou.mean)} beside it"
+    return [f"{sentence}."]
 
 
 def _problems(study: Study) -> list[str]:

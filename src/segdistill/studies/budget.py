@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from segdistill.studies.plan import Job, Plan
+from segdistill.studies.result import ALONE, LONGER
 from segdistill.training.dry_run import dry_run
 from segdistill.training.plan import resolve
 
@@ -30,9 +31,32 @@ def measured_steps(
     """
     assert plan.budget.minutes is not None
     for label in labels:
-        recipe = plan.recipe_of(Job(label, plan.seeds[0]), folder)
-        task = resolve(recipe, distills=bool(recipe.method)).task_with_teacher()
-        seconds = dry_run(label, task, recipe.augment, steps=_STEPS, images=recipe.batch_size).step_seconds
+        seconds = _step_seconds(plan, folder, label)
         steps = max(1, round(60 * plan.budget.minutes / seconds))
         log(f"{label}: {seconds:.2f} s a step, so {steps} steps in {plan.budget}")
         yield label, steps
+
+
+def steps_of_equal_minutes(plan: Plan, folder: Path, log: Callable[[str], object]) -> int:
+    """How many steps the student alone makes in the time that the costliest method takes for the recipe's steps.
+
+    Args:
+        plan: Of the study; its budget is steps.
+        folder: Of the study, in which its teacher is.
+        log: Takes messages for people.
+
+    Returns:
+        At least the recipe's steps.
+    """
+    seconds = {label: _step_seconds(plan, folder, label) for label in (ALONE, *plan.methods) if label != LONGER}
+    costliest = max(seconds, key=lambda label: seconds[label])
+    ratio = seconds[costliest] / seconds[ALONE]
+    steps = round(plan.recipe.steps * ratio)
+    log(f"{LONGER}: a step of {costliest} takes {ratio:.2f} times its own, so it makes {steps} steps")
+    return steps
+
+
+def _step_seconds(plan: Plan, folder: Path, label: str) -> float:
+    recipe = plan.recipe_of(Job(label, plan.seeds[0]), folder)
+    task = resolve(recipe, distills=bool(recipe.method)).task_with_teacher()
+    return dry_run(label, task, recipe.augment, steps=_STEPS, images=recipe.batch_size).step_seconds

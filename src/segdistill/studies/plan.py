@@ -20,7 +20,9 @@ from segdistill.recipe.composition import compose
 from segdistill.recipe.recipe import MethodSpec, Recipe
 from segdistill.recipe.teacher import TeacherMember
 from segdistill.runs.folder import changed_keys
-from segdistill.studies.result import ALONE, TEACHER
+from segdistill.studies.result import ALONE, LONGER, TEACHER
+
+_LONGER_WORD = "longer"
 
 _OWN_KEYS = ("out", "seed", "steps", "method", "baseline")
 """Recipe keys that the study sets for every run."""
@@ -238,7 +240,8 @@ def read_methods(given: str | Sequence[str] | Mapping[str, Any]) -> dict[str, li
             LABEL={name: kd, temperature: 4} for one with options; or a mapping of labels to recipe entries.
 
     Returns:
-        Recipe entries by label; the student alone, "none", is in every study and needs no entry.
+        Recipe entries by label; the student alone, "none", is in every study and needs no entry. "longer" is the
+        student alone for as many minutes as the costliest method takes.
 
     Raises:
         RecipeError: There is no such method, or it can't be called so.
@@ -252,6 +255,9 @@ def read_methods(given: str | Sequence[str] | Mapping[str, Any]) -> dict[str, li
     for label, specs in entries.items():
         if label in ("none", ALONE):
             continue
+        if label in (_LONGER_WORD, LONGER):
+            methods[LONGER] = []
+            continue
         if not re.fullmatch(r"[\w.+-]+", label) or label in (TEACHER, "student-alone"):
             raise RecipeError(f"'{label}' can't label a method: its runs are called so. Use letters, digits, ._+-")
         methods[label] = [spec for value in specs for spec in _specs(label, value)]
@@ -261,7 +267,7 @@ def read_methods(given: str | Sequence[str] | Mapping[str, Any]) -> dict[str, li
 def _entry(word: str) -> tuple[str, list[Any]]:
     label, separator, text = word.partition("=")
     if not separator:
-        return word, [] if word == "none" else word.split("+")
+        return word, [] if word in ("none", _LONGER_WORD) else word.split("+")
     try:
         value = load_yaml(text)
     except yaml.YAMLError as error:

@@ -14,6 +14,8 @@ from segdistill.core.errors import DataError
 from segdistill.core.storage import write_json
 
 ALONE = "student alone"
+LONGER = "student alone longer"
+"""The student alone for the minutes of the costliest method, where a study asks for it."""
 TEACHER = "teacher"
 STUDY_FILE = "study.json"
 
@@ -247,7 +249,7 @@ class Study:
 
     def methods(self) -> Sequence[Summary]:
         """All but the student alone, the best first."""
-        rows = [row for row in self.summary if row.label != ALONE]
+        rows = [row for row in self.summary if row.label not in (ALONE, LONGER)]
         return sorted(rows, key=lambda row: -row.miou.mean)
 
     def as_dict(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from segdistill.core.errors import CheckpointError
+from segdistill.data import labeled_part
 from segdistill.data.balance import class_weights
 from segdistill.data.stream import Stream, Targets
 from segdistill.models.files import read_weights, save_model
@@ -27,7 +28,7 @@ def fit(task: Task, folder: RunFolder, *, quiet: bool = False) -> None:
     """
     if folder.finished(task.role):
         return
-    task.distiller.class_weights = class_weights(task.data, task.config.class_balance)
+    task.distiller.class_weights = class_weights(labeled_part(task.data), task.config.class_balance)
     progress = _train(task, folder, quiet=quiet)
     if task.config.keep == "best" and not progress.best_step:
         _say_that_the_last_are_kept(task, quiet)
