@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from segdistill.core.numbers import Count, Positive
 
@@ -31,6 +31,7 @@ class NetworkSpec(BaseModel):
         mean: Of RGB in [0,1], which the weights expect to be subtracted; default the backbone's.
         std: What they expect to be divided by then; default the backbone's.
         bgr: Whether they expect BGR.
+        sigmoid: Whether the two classes of a data set are one sigmoid score: the second class against the rest.
         options: Of a network of another library.
     """
 
@@ -48,7 +49,15 @@ class NetworkSpec(BaseModel):
     mean: tuple[float, float, float] | None = None
     std: tuple[Positive, Positive, Positive] | None = None
     bgr: bool = False
+    sigmoid: bool = False
     options: dict[str, Any] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        if not self.sigmoid:  # recipes and descriptions of others stay the same
+            written.pop("sigmoid", None)
+        return written
 
 
 def is_adapted(name: str | Path | None) -> bool:
