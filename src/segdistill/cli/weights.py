@@ -36,6 +36,8 @@ def inspect_command(
     )
     table.add_row("parameters", f"{inspected.parameters / 1e6:.2f} M with the auxiliary head")
     table.add_row("fits", "yes, every tensor" if not inspected.faults else "no: " + "; ".join(inspected.faults[:8]))
+    if inspected.averages:
+        table.add_row("not read", f"averages of the weights, below {', '.join(inspected.averages)}")
     print_result(inspected.as_dict(), as_json, table)
 
 

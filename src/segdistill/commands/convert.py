@@ -37,6 +37,7 @@ class Inspected:
         classes: Their names, None if the file has none.
         parameters: How many, with the auxiliary head.
         faults: The tensors that do not fit that network.
+        averages: Keys of the file below which averages of the weights (EMA) are, which are not read.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Inspected:
     classes: tuple[str, ...] | None
     parameters: int
     faults: tuple[str, ...]
+    averages: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values for JSON."""
@@ -96,6 +98,7 @@ def inspect(path: str | Path, *, part: Role = "student") -> Inspected:
         classes=source.classes.names if source.classes else None,
         parameters=parameters,
         faults=tuple(source.faults()),
+        averages=source.averages if isinstance(source, Published) else (),
     )
 
 

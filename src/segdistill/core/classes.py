@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,20 @@ def unnamed_classes(count: int) -> Classes:
         K names and distinct colors.
     """
     return Classes(tuple(f"LABEL_{index}" for index in range(count)), distinct_colors(count))
+
+
+def with_the_rest(names: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Names of the two classes of a network that scores one class against the rest.
+
+    Args:
+        names: Of the one class it scores.
+
+    Returns:
+        "background" and that name; None if the name says nothing, as LABEL_0.
+    """
+    if len(names) != 1 or re.fullmatch(r"(label|class)?[\s_-]*0", names[0].strip(), re.IGNORECASE):
+        return None
+    return ("background", names[0])
 
 
 def distinct_colors(count: int) -> tuple[tuple[int, int, int], ...]:

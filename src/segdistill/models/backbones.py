@@ -8,9 +8,11 @@ from typing import Any
 import timm
 from torch import nn
 
-from segdistill.core.errors import CheckpointError, RecipeError, nearest
+from segdistill.core.errors import CheckpointError, RecipeError, listed, nearest
 from segdistill.models.checkpoints.backbone_files import published_backbone
 from segdistill.models.checkpoints.reading import read_file
+from segdistill.models.checkpoints.wrapping import below, prefixes_of
+from segdistill.models.probing import with_any_size
 from segdistill.models.variants import VARIANTS, Variant, set_norm_eps
 
 PRETRAINED = "pretrained"
@@ -62,7 +64,11 @@ def create_backbone(
 def _create_timm(name: str, timm_name: str, arguments: dict[str, Any], *, pretrained: bool) -> nn.Module:
     """timm's network, its errors in words that name our backbone `name`."""
     try:
-        backbone: nn.Module = timm.create_model(timm_name, features_only=True, pretrained=pretrained, **arguments)
+        return with_any_size(
+            lambda further: timm.create_model(
+                timm_name, features_only=True, pretrained=pretrained, **{**further, **arguments}
+            )
+        )
     except OSError as error:  # the hub's connection and cache errors
         raise CheckpointError(
             f"Can't download the pretrained weights of '{name}': {error}. Without a connection, set backbone_weights "
@@ -72,7 +78,6 @@ def _create_timm(name: str, timm_name: str, arguments: dict[str, Any], *, pretra
         stride = arguments.get("output_stride")
         request = "features" if stride is None else f"features at output stride {stride}"
         raise RecipeError(f"Backbone '{name}' can't give {request} ({error or type(error).__name__}).") from error
-    return backbone
 
 
 def describe_backbone(backbone: Any) -> tuple[list[int], tuple[float, ...], tuple[float, ...]]:
@@ -110,19 +115,24 @@ def load_backbone_weights(backbone: nn.Module, name: str, path: Path) -> None:
     expected = backbone.state_dict()
     # As a stack of features, some timm networks write "stem.conv1" as "stem_conv1".
     spelling = {key.replace(".", "_"): key for key in expected}
-    renamed = {spelling.get(key.replace(".", "_"), key): value for key, value in tensors.items()}
-    missing = sorted(set(expected) - set(renamed))
-    misshapen = [
-        f"{key}: file {tuple(renamed[key].shape)}, network {tuple(expected[key].shape)}"
-        for key in expected
-        if key in renamed and renamed[key].shape != expected[key].shape
-    ]
-    if missing or misshapen:
-        published = published_backbone(tensors, name, expected)
-        if published is None:
-            raise CheckpointError(
-                f"Weights {file} are not those of backbone '{name}': {len(missing)} tensors missing "
-                f"(first {missing[:1]}), {len(misshapen)} of another shape (first {misshapen[:1]})."
-            )
-        renamed = published
-    backbone.load_state_dict({key: renamed[key] for key in expected})
+    faults: list[str] = []
+    for prefix in prefixes_of(tensors):
+        inside = below(tensors, prefix)
+        if 2 * len(inside) < len(expected):
+            continue
+        renamed = {spelling.get(key.replace(".", "_"), key): value for key, value in inside.items()}
+        misfits = [f"{key} is missing" for key in sorted(set(expected) - set(renamed))]
+        misfits += [
+            f"{key} is {tuple(renamed[key].shape)} in the file and {tuple(expected[key].shape)} in the network"
+            for key in expected
+            if key in renamed and renamed[key].shape != expected[key].shape
+        ]
+        weights = published_backbone(inside, name, expected) if misfits else renamed
+        if weights is not None:
+            backbone.load_state_dict({key: weights[key] for key in expected})
+            return
+        faults = misfits if not faults or len(misfits) < len(faults) else faults
+    faults = faults or [f"it has {len(tensors)} tensors, the backbone {len(expected)}"]
+    raise CheckpointError(
+        f"Weights {file} are not those of backbone '{name}' ({len(faults)} tensors do not fit):\n  {listed(faults, 4)}"
+    )

@@ -13,6 +13,7 @@ from segdistill.models.backbones import create_backbone, describe_backbone
 from segdistill.models.heads import Head
 from segdistill.models.heads.fcn import FCN
 from segdistill.models.network import SegmentationNetwork
+from segdistill.models.probing import probe_backbone
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.skip_init import skip_init
 from segdistill.models.spec import NetworkSpec, is_adapted
@@ -34,6 +35,7 @@ def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
     """
     if is_adapted(spec.name):
         return build_adapted(spec, num_classes)
+    _check_classes(spec, num_classes)
     backbone = create_backbone(
         spec.backbone, output_stride=spec.output_stride, weights=spec.backbone_weights, options=spec.backbone_options
     )
@@ -59,9 +61,24 @@ def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
         bgr=spec.bgr,
         auxiliary=auxiliary,
         dropout=spec.dropout,
+        sigmoid=spec.sigmoid,
     )
+    network.stage_fit = probe_backbone(backbone, spec.backbone)
     network.spec = spec
     return network
+
+
+def _check_classes(spec: NetworkSpec, num_classes: int) -> None:
+    """Refuse a network that would say its only class everywhere, and a sigmoid for other than two."""
+    if num_classes < 2:
+        raise RecipeError(
+            "A network that scores a single class says it everywhere. Make it for two, the class and the rest; "
+            "sigmoid=true makes one sigmoid score of the two."
+        )
+    if spec.sigmoid and num_classes != 2:
+        raise RecipeError(
+            f"Key 'sigmoid': one score makes two classes, one and the rest; there are {num_classes}. Set it to false."
+        )
 
 
 def outline(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:

@@ -96,7 +96,7 @@ class ClassMap:
         }
 
 
-def class_map(source: Any, teacher: Sequence[str], student: Sequence[str]) -> ClassMap:
+def class_map(source: Any, teacher: Sequence[str], student: Sequence[str], *, sigmoid: bool = False) -> ClassMap:
     """The map that a recipe's `teacher.class_map` asks for.
 
     Args:
@@ -105,6 +105,8 @@ def class_map(source: Any, teacher: Sequence[str], student: Sequence[str]) -> Cl
             without case, spaces, underscores and hyphens.
         teacher: The names of the teacher's classes.
         student: The names of the data set's classes.
+        sigmoid: Whether the teacher has one channel, the second of its two classes. One entry, as {0: crack}, is then
+            about that channel, and the rest is the data set's other class.
 
     Raises:
         RecipeError: The source can't be read, names a class that is not there or fits several, or maps none.
@@ -112,9 +114,9 @@ def class_map(source: Any, teacher: Sequence[str], student: Sequence[str]) -> Cl
     if source == "names":
         targets = _by_name(tuple(teacher), tuple(student))
     elif isinstance(source, Mapping):
-        targets = _by_mapping(check_mapping(source, _KEY), teacher, student, _KEY)
+        targets = _by_mapping(check_mapping(source, _KEY), teacher, student, _KEY, sigmoid=sigmoid)
     else:
-        targets = _by_mapping(_read(Path(source)), teacher, student, str(source))
+        targets = _by_mapping(_read(Path(source)), teacher, student, str(source), sigmoid=sigmoid)
     if all(target is None for target in targets):
         raise RecipeError(
             f"{_KEY}={source if not isinstance(source, Mapping) else '{..}'} maps no class of the teacher "
@@ -170,8 +172,10 @@ def _read(file: Path) -> dict[Key, Key | None]:
 
 
 def _by_mapping(
-    mapping: Mapping[Key, Key | None], teacher: Sequence[str], student: Sequence[str], where: str
+    mapping: Mapping[Key, Key | None], teacher: Sequence[str], student: Sequence[str], where: str, *, sigmoid: bool
 ) -> list[int | None]:
+    if sigmoid and len(mapping) == 1:
+        mapping = _with_the_rest(mapping, teacher, student, where)
     targets: list[int | None] = [None] * len(teacher)
     first: dict[int, Key] = {}
     for key, value in mapping.items():
@@ -184,6 +188,20 @@ def _by_mapping(
         first[source] = key
         targets[source] = None if value is None else _find(value, student, "the data set", where)
     return targets
+
+
+def _with_the_rest(
+    mapping: Mapping[Key, Key | None], teacher: Sequence[str], student: Sequence[str], where: str
+) -> dict[Key, Key | None]:
+    """The one entry of a map from a single channel as two entries, with the rest as the data set's other class.
+
+    The channel is the first and only one to whoever writes the map, and the second class to this library.
+    """
+    key, value = next(iter(mapping.items()))
+    rest = not unnamed(teacher) and _find(key, teacher, "the teacher", where) == 0 and not str(key).isdecimal()
+    target = None if value is None else _find(value, student, "the data set", where)
+    other = 1 - target if target is not None and len(student) == 2 else None
+    return {0: target, 1: other} if rest else {0: other, 1: target}
 
 
 def _find(key: Key, names: Sequence[str], whose: str, where: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,8 @@ from segdistill.core.safe_yaml import read_yaml
 from segdistill.core.storage import write_aside, write_yaml
 from segdistill.models.adapters.registry import portable_spec
 from segdistill.models.build import build
+from segdistill.models.checkpoints.foreign import reader_of
+from segdistill.models.checkpoints.reading import names_in
 from segdistill.models.filling import fill
 from segdistill.models.loaded import LoadedCheckpoint, LoadedModel
 from segdistill.models.network import SegmentationNetwork
@@ -147,7 +149,9 @@ def read_description(file: Path) -> Description:
         )
         return Description(spec, classes, dict(content.get("trained") or {}))
     except OSError as error:
-        raise CheckpointError(f"{file} has no {path.name} beside it, which says what network it is.") from error
+        raise CheckpointError(
+            f"{file} has no {path.name} beside it, which says what network it is. {_reader(file)}"
+        ) from error
     except (yaml.YAMLError, DataError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} does not describe a network of this library: {error}") from error
 
@@ -235,6 +239,11 @@ def weight_file(path: Path) -> Path:
         )
     if not path.is_file():
         raise CheckpointError(f"No weight file or run folder {path}.")
-    if path.suffix != ".safetensors":
-        raise CheckpointError(f"{path} is not a .safetensors file, a run folder of this library or a published .pth.")
     return path
+
+
+def _reader(file: Path) -> str:
+    """Who reads a weight file without a description, by the names of its tensors."""
+    with suppress(CheckpointError):
+        return reader_of(file, names_in(file))
+    return ""

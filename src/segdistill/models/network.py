@@ -32,6 +32,8 @@ class SegmentationNetwork(nn.Module, ABC):
     std: Tensor
     classes: Classes | None = None
     """Names and colors of the classes, once the network has been trained on some."""
+    sigmoid: bool = False
+    """Whether its two classes are one sigmoid score z, as logits (0, z): the second class against the rest."""
     keeps_tensors: bool = False
     """Whether a forward pass leaves tensors behind for later ones, as cached position embeddings."""
 

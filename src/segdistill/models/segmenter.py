@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from segdistill.core.outputs import SegOutput
 from segdistill.models.heads import Head
 from segdistill.models.network import SegmentationNetwork
+from segdistill.models.probing import StageFit
+from segdistill.models.sigmoid import make_classifier
 from segdistill.models.spec import NetworkSpec
 
 
@@ -25,10 +27,13 @@ class Segmenter(SegmentationNetwork):
         bgr: Whether it expects the channels the other way round.
         auxiliary: A second head, whose logits are returned while training, or where `auxiliary_given`.
         dropout: The share of whole channels that is dropped before the classifier, while training.
+        sigmoid: Whether one score makes the two classes, see `SegmentationNetwork.sigmoid`.
     """
 
     spec: NetworkSpec | None = None
     """What the network is made of, if it was made from such a description."""
+    stage_fit: StageFit = StageFit()
+    """How images go into the backbone and its stages come out, if it takes no image of any size or gives N,h,w,C."""
     auxiliary_wanted: bool = False
     """Whether the auxiliary logits are returned in evaluation mode, too; see `auxiliary_given`."""
 
@@ -43,20 +48,24 @@ class Segmenter(SegmentationNetwork):
         bgr: bool = False,
         auxiliary: Head | None = None,
         dropout: float = 0.1,
+        sigmoid: bool = False,
     ) -> None:
         super().__init__(num_classes=num_classes, mean=mean, std=std, bgr=bgr)
+        self.sigmoid = sigmoid
         self.backbone = backbone
         self.head = head
         self.auxiliary = auxiliary
         self.dropout = nn.Dropout2d(dropout)
-        self.classifier = nn.Conv2d(head.channels, num_classes, 1)
-        self.auxiliary_classifier = nn.Conv2d(auxiliary.channels, num_classes, 1) if auxiliary else None
+        self.classifier = make_classifier(head.channels, num_classes, sigmoid=sigmoid)
+        self.auxiliary_classifier = (
+            make_classifier(auxiliary.channels, num_classes, sigmoid=sigmoid) if auxiliary else None
+        )
         for module in (self.head, self.auxiliary, self.classifier, self.auxiliary_classifier):
             if module is not None:
                 module.apply(_initialize)
 
     def forward(self, image: Tensor) -> SegOutput:
-        features = tuple(self.backbone(self.normalize(image)))
+        features = self.stage_fit(self.backbone, self.normalize(image))
         embedding = self.head(features)
         auxiliary = None
         if (
@@ -81,6 +90,7 @@ class Segmenter(SegmentationNetwork):
         for name, module in other.named_children():
             setattr(self, name, module)
         self.mean, self.std, self.bgr, self.spec = other.mean, other.std, other.bgr, other.spec
+        self.stage_fit, self.sigmoid = other.stage_fit, other.sigmoid
         self.train(self.training)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,8 @@ Role = Literal["student", "teacher"]
 
 class NetworkSpec(TypedSettings):
     """What a network is made of; enough to build it again."""
+
+    written_if_set: ClassVar[tuple[str, ...]] = ("sigmoid",)
 
     name: str | None = None
     """A network of the zoo, whose keys the others override, or one of another library, such as "hf:FOLDER" or
@@ -55,6 +57,10 @@ class NetworkSpec(TypedSettings):
 
     bgr: bool = False
     """Whether the weights expect the channels as BGR."""
+
+    sigmoid: bool = False
+    """Whether the two classes of a data set are one sigmoid score, of the second class against the rest; false scores
+    each class."""
 
     options: dict[str, Any] = Field({})
     """Options of a network of another library (docs/adapters.md)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,9 @@ from segdistill.models.teacher import Teacher
 from segdistill.recipe.recipe import Recipe
 from segdistill.recipe.teacher import TeacherConfig, TeacherMember
 from segdistill.runtime.processes import own_device
+
+_REST = r"_?(back-?ground|bg|rest|other|none|nothing|negative|void|unlabell?ed)_?"
+"""Names of classes that no sigmoid is trained to find."""
 
 TeacherSource = str | Path | NetworkSpec | tuple[TeacherMember, ...]
 """Where a trained teacher is, or where several are."""
@@ -67,7 +71,7 @@ def pair(model: LoadedModel, config: TeacherConfig, data: Classes) -> Pairing:
     mapping: ClassMap | None = None
     notes, incompatibility = [], ""
     if config.class_map is not None:
-        mapping = class_map(config.class_map, names, targets)
+        mapping = class_map(config.class_map, names, targets, sigmoid=model.network.sigmoid)
         notes.append(mapping.describe())
         if mapping.uncovered:
             unused = f" (not used: {abbreviate(mapping.dropped)})" if mapping.dropped else ""
@@ -77,6 +81,10 @@ def pair(model: LoadedModel, config: TeacherConfig, data: Classes) -> Pairing:
             )
     elif same_names(names, targets):
         pass
+    elif model.network.sigmoid and unnamed(names):
+        incompatibility = _one_channel(model, targets)
+        if not incompatibility:
+            notes.append(f"its one channel is taken for {targets[1]}, the rest for {targets[0]}")
     elif len(names) == len(targets) and unnamed(names):
         notes.append(f"its classes have no names and are taken for the data set's {len(targets)}, in the same order")
     else:
@@ -248,6 +256,19 @@ def require_same_classes(model: LoadedModel, data: Classes) -> None:
             f"{model.path} knows other classes ({_few(model.classes)}) than the data set ({_few(data)}). "
             "Choose a network trained on this class set."
         )
+
+
+def _one_channel(model: LoadedModel, targets: Sequence[str]) -> str:
+    """Why the channel of a sigmoid, which has no name, can't be the data set's second class; nothing if it can."""
+    source = f"{model.path} scores one class without a name (a single sigmoid channel)"
+    if len(targets) != 2:
+        return f"{source}, the data set has {len(targets)}. Choose a teacher that tells them apart"
+    if re.fullmatch(_REST, targets[1].strip(), re.IGNORECASE):
+        return (
+            f"{source}, which would be taken for the data set's second class, {targets[1]}. Say which it is: "
+            f"teacher.class_map={{0: {targets[0]}}}"
+        )
+    return ""
 
 
 def _differ(model: LoadedModel, data: Classes) -> str:

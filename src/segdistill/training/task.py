@@ -15,6 +15,7 @@ from segdistill.data.labelled import has_labels
 from segdistill.methods import Method, create_method
 from segdistill.models.build import build, probe
 from segdistill.models.network import SegmentationNetwork
+from segdistill.models.probing import norm_of_one_value
 from segdistill.models.spec import NetworkSpec, Role
 from segdistill.recipe.recipe import Recipe
 from segdistill.recipe.training import TrainingConfig
@@ -22,7 +23,10 @@ from segdistill.runs.folder import RunFolder
 from segdistill.training.distiller import Distiller
 from segdistill.training.gradient_shares import GradientShares
 from segdistill.training.pairing import require_readable
+from segdistill.training.shares import own_batches
 from segdistill.training.teacher_cache import require_logits_only
+
+_SIDE = 128
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ def make_task(
     # A student of a seed starts the same with and without methods: they draw their numbers after it.
     torch.manual_seed(mix(config.seed))
     network = build(spec, num_classes)
+    require_enough_values(network, config, spec, recipe.augment.crop)
     methods = [] if teacher is None else _methods(recipe, network, teacher, num_classes)
     factors = [partial(method.schedule.factor, steps=config.steps) for method in recipe.method] if methods else []
     shares = [spec.share_of(method.share) for spec, method in zip(recipe.method, methods, strict=bool(methods))]
@@ -132,6 +137,32 @@ def require_choosable(config: TrainingConfig, validation: SegmentationDataset) -
             f"keep=best chooses the weights by their mIoU on validation, but none of the {len(validation)} validation "
             "images has a labelled pixel (there are no masks, or all they hold is void). Set keep=last, or give "
             "validation images with labels."
+        )
+
+
+def require_enough_values(
+    network: SegmentationNetwork, config: TrainingConfig, spec: NetworkSpec, crop: tuple[int, int]
+) -> None:
+    """Refuse a network whose batch norm can't be trained with micro-batches of one image.
+
+    Raises:
+        RecipeError: If it is so.
+    """
+    share = own_batches(config)
+    if share.micro > 1 or (share.world > 1 and config.sync_bn is not False):
+        return
+    # Larger crops pool to 1x1 as this one does.
+    norm = norm_of_one_value(network, (min(crop[0], _SIDE), min(crop[1], _SIDE)))
+    if norm is not None:
+        batch, parts = config.batch_size, config.grad_accumulation
+        fewer = next((count for count in range(batch // 2, 0, -1) if batch % count == 0), None)
+        what, remedy = ("batch_size=1", "batch_size=2") if fewer is None else (
+            f"batch_size={batch} in {share.world * parts} parts", f"grad_accumulation={fewer}"
+        )  # fmt: skip
+        raise RecipeError(
+            f"Network '{spec.name or spec.backbone}' can't be trained on one image at a time: its batch norm {norm}, "
+            f"would see one value a channel, which has no variance. {what} is one image a micro-batch; set {remedy}, "
+            "for two or more, or choose another network."
         )
 
 

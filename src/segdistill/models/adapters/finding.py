@@ -12,13 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.core.errors import RecipeError
-from segdistill.models.adapters.taps import as_map, scores_in, submodule
+from segdistill.models.adapters.taps import ScoreLayout, arrange, as_map, score_layout, scores_in, submodule
+from segdistill.models.probing import evaluating, try_images
 
 OUTPUT = "output"
 """As `classifier`: the scores that the network returns, also as its embedding."""
-
-_DIVISORS = (1, 2, 4, 8, 16, 32, 64)
-_LEAST = (69, 101)
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,8 @@ class ScoreLocation:
         embedding: Path of the module whose input is the embedding, None for the logits themselves.
         channels_last: Whether that module works on tokens (N,L,C) or maps (N,h,w,C).
         divisor: What the sides of an image must be multiples of.
+        layout: Of what the network returns.
+        sigmoid: Whether there is one channel, the score of a sigmoid, which is two classes.
     """
 
     num_classes: int
@@ -38,6 +38,8 @@ class ScoreLocation:
     embedding: str | None
     channels_last: bool
     divisor: int
+    layout: ScoreLayout = "N,K,H,W"
+    sigmoid: bool = False
 
 
 def locate_scores(
@@ -66,20 +68,41 @@ def locate_scores(
     explicit = None if classifier is None or _is_output(module, classifier) else classifier
     if explicit is not None:
         submodule(module, explicit)
-    with _recording(module, calls), evaluating(module):
-        image, output, divisor = _run(module, divisor, size, calls.clear)
-    scores = scores_in(output)
-    if scores.ndim != 4 or num_classes not in (None, scores.shape[1]):
+
+    def run(image: Tensor) -> Any:
+        calls.clear()
+        return module(image)
+
+    with _recording(module, calls), evaluating(module), torch.no_grad():
+        like = next(module.parameters(), torch.zeros(()))
+        tried = try_images(run, type(module).__name__, like, divisor=divisor, size=size)
+    image, divisor = tried.image, tried.divisor
+    returned = scores_in(tried.output, num_classes)
+    layout = score_layout(returned, num_classes, image)
+    if layout is None:
         raise RecipeError(
-            f"{type(module).__name__} returns scores of shape {tuple(scores.shape)}, expected "
+            f"{type(module).__name__} returns scores of shape {tuple(returned.shape)}, expected "
             f"N,{num_classes or 'K'},H,W. Make the network with the number of classes of the data set."
         )
-    count = scores.shape[1]
+    scores = arrange(returned, layout)
+    channels = scores.shape[1]
     if explicit is not None:
-        return _explicit(module, explicit, calls, count, divisor)
-    if classifier is not None:  # the network's output, asked for by name
-        return ScoreLocation(count, None, None, False, divisor)
-    maps = _score_maps(module, calls, image, count, exclude)
+        path, embedding, channels_last = _explicit(module, explicit, calls, channels)
+    elif classifier is not None:  # the network's output, asked for by name
+        path, embedding, channels_last = None, None, False
+    else:
+        path, embedding, channels_last = _search(module, scores, _score_maps(module, calls, image, channels, exclude))
+    if path is None and channels == 1 and float(scores.min()) >= 0 and float(scores.max()) <= 1:
+        raise RecipeError(
+            f"{type(module).__name__} returns one channel of numbers between 0 and 1, as after a sigmoid. Return the "
+            "scores before it, or name the module that gives them with classifier=PATH."
+        )
+    return ScoreLocation(max(2, channels), path, embedding, channels_last, divisor, layout, sigmoid=channels == 1)
+
+
+def _search(module: nn.Module, scores: Tensor, maps: dict[str, Tensor]) -> tuple[str | None, str, bool]:
+    """Where `scores` (N,K,H,W) come from, among the `maps` of submodules; the fields of `ScoreLocation`."""
+    count = scores.shape[1]
     candidates = [path for path in maps if _classifies(module.get_submodule(path), count)]
     if not candidates:
         raise RecipeError(
@@ -91,7 +114,7 @@ def locate_scores(
     embedding = alone or candidates[-1]
     # Several classifiers may be summed, as in LR-ASPP: the first module that holds the sum has it at its stride.
     source = alone or next((path for path, value in maps.items() if _gives(scores, value)), None)
-    return ScoreLocation(count, source, embedding, isinstance(module.get_submodule(embedding), nn.Linear), divisor)
+    return source, embedding, isinstance(module.get_submodule(embedding), nn.Linear)
 
 
 def _score_maps(
@@ -106,39 +129,13 @@ def _score_maps(
     return maps
 
 
-def _explicit(module: nn.Module, path: str, calls: dict[str, Tensor], count: int, divisor: int) -> ScoreLocation:
+def _explicit(module: nn.Module, path: str, calls: dict[str, Tensor], count: int) -> tuple[str, str, bool]:
+    """That the module at `path` gives scores of `count` classes; the fields of `ScoreLocation`."""
     value = calls.get(path)
     if value is None or not _holds(value, count):
         actual = "nothing (it did not run)" if value is None else f"{tuple(value.shape)}"
         raise RecipeError(f"Module '{path}' gives {actual}, expected scores of {count} classes. Name the classifier.")
-    return ScoreLocation(count, path, path, _on_tokens(module, path, value, count), divisor)
-
-
-def _run(
-    module: nn.Module, divisor: int | None, size: tuple[int, int] | None, again: Callable[[], None]
-) -> tuple[tuple[int, int], Any, int]:
-    """The first image that the network takes (its size), what it gave, and the divisor that made it fit."""
-    parameter = next(module.parameters(), torch.zeros(()))
-    failure: Exception | None = None
-    for multiple in (1,) if size else (divisor,) if divisor else _DIVISORS:
-        height, width = size or (_odd_multiple(_LEAST[0], multiple), _odd_multiple(_LEAST[1], multiple))
-        noise = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
-        again()
-        try:
-            with torch.no_grad():
-                return (height, width), module(noise.to(parameter)), multiple
-        except (RuntimeError, ValueError, AssertionError, IndexError) as error:
-            failure = failure or error
-    tried = f"{size[0]}x{size[1]}" if size else f"{_LEAST[0]}x{_LEAST[1]}, also padded to multiples of {_DIVISORS[-1]}"
-    raise RecipeError(
-        f"{type(module).__name__} does not take an image of {tried}: {failure}. If it takes one size only, set "
-        "size=[H,W]; if it needs multiples of something else, set divisor."
-    ) from failure
-
-
-def _odd_multiple(least: int, multiple: int) -> int:
-    """A size that is a multiple of `multiple` and of no higher power of two."""
-    return multiple * (-(-least // multiple) | 1)
+    return path, path, _on_tokens(module, path, value, count)
 
 
 @contextmanager
@@ -159,22 +156,6 @@ def _recording(module: nn.Module, calls: dict[str, Tensor]) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and afterwards every submodule's former mode again.
-
-    Args:
-        module: The network.
-    """
-    modes = [(inner, inner.training) for inner in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for inner, mode in modes:
-            inner.training = mode
 
 
 def _is_output(module: nn.Module, classifier: str) -> bool:
@@ -200,13 +181,13 @@ def _on_tokens(module: nn.Module, path: str, value: Tensor, count: int) -> bool:
 
 
 def _gives(scores: Tensor, value: Tensor) -> bool:
-    """Whether `scores` are `value`, as they are or resized, before or after a softmax."""
+    """Whether `scores` are `value`, as they are or resized, before or after a softmax, or of one channel a sigmoid."""
     size = (scores.shape[-2], scores.shape[-1])
-    return any(
-        _close(scores, form)
-        for resized in _resized(value, size)
-        for form in (resized, resized.log_softmax(1), resized.softmax(1))
-    )
+    return any(_close(scores, form) for resized in _resized(value, size) for form in _forms(resized))
+
+
+def _forms(maps: Tensor) -> tuple[Tensor, ...]:
+    return (maps, maps.sigmoid()) if maps.shape[1] == 1 else (maps, maps.log_softmax(1), maps.softmax(1))
 
 
 def _resized(value: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:

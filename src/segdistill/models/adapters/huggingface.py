@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from segdistill.core.classes import Classes, distinct_colors
+from segdistill.core.classes import Classes, distinct_colors, with_the_rest
 from segdistill.core.errors import CheckpointError, RecipeError
 from segdistill.models.adapters.base import Adapter
 from segdistill.models.adapters.masks import MaskNetwork
 from segdistill.models.adapters.module import IMAGENET_MEAN, IMAGENET_STD, ModuleNetwork
 from segdistill.models.network import SegmentationNetwork
+from segdistill.models.sigmoid import same_scores
 
 _ONE_SIZE = ("beit", "data2vec-vision", "dpt", "eomt", "eomt_dinov3")
 """Model types whose positions are learned for images of `config.image_size`."""
@@ -79,7 +80,7 @@ class HuggingFace(Adapter):
             )
         config = self._read_config(transformers)
         class_names = _class_names(config)
-        if num_classes is not None and num_classes != config.num_labels:
+        if num_classes is not None and not same_scores(num_classes, config.num_labels):
             config.num_labels = num_classes
         if hasattr(config, "is_training"):
             config.is_training = False  # OneFormer's text encoder, which its own loss alone needs
@@ -89,6 +90,8 @@ class HuggingFace(Adapter):
         )
         network = self._wrap(transformers, config, module)
         if class_names and len(class_names) == config.num_labels:
+            class_names = (with_the_rest(class_names) or ()) if network.sigmoid else class_names
+        if class_names and len(class_names) == network.num_classes:
             network.classes = Classes(class_names, distinct_colors(len(class_names)))
         return network
 
@@ -107,6 +110,11 @@ class HuggingFace(Adapter):
                 features=self.features if self.features is not None else _head_input(module),
                 backbone=_backbone(module),
                 size=size,
+            )
+        if config.num_labels == 1:
+            raise RecipeError(
+                f"'{self.name}' is a mask classifier of one label, which it gives to every pixel: what is in no mask "
+                "has no score of its own. Choose one that was trained with the background as a label, too."
             )
         if self.classifier is not None or self.features is not None:
             raise RecipeError(f"'{self.name}' is a mask classifier; options.classifier and features are not for it.")

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from segdistill.core.outputs import SegOutput
-from segdistill.models.adapters.module import fit
 from segdistill.models.adapters.taps import Tap, maps_in, submodule
 from segdistill.models.network import Section, SegmentationNetwork
+from segdistill.models.probing import fit
 
 _LEAST = 1e-8
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.core.outputs import SegOutput
-from segdistill.models.adapters.finding import evaluating, locate_scores
-from segdistill.models.adapters.taps import Tap, as_map, maps_in, scores_in, submodule
+from segdistill.models.adapters.finding import locate_scores
+from segdistill.models.adapters.taps import Tap, arrange, as_map, maps_in, scores_in, submodule
 from segdistill.models.network import Section, SegmentationNetwork
+from segdistill.models.probing import cut, evaluating, fit
+from segdistill.models.sigmoid import two_classes
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -23,7 +24,8 @@ _INPUT = ":input"
 class ModuleNetwork(SegmentationNetwork):
     """A wrapped module that maps normalized images (N,3,H,W) to class scores, called on RGB in [0,1] of any size.
 
-    The scores may be a tensor, the first of a tuple or list, 'out' or 'logits' of a mapping, or an object's .logits.
+    The scores may be a tensor (N,K,H,W or N,H,W,K), one of a tuple or list, 'out' or 'logits' of a mapping or its only
+    tensor, or an object's .logits. One channel is the score z of a sigmoid: two classes with the logits (0, z).
     The module runs once here, in evaluation mode, to find its classifier: the last convolution or linear layer with K
     outputs that gives the scores, as they are or resized. Its output is the logits and its input the embedding, at
     their stride, whatever the module does to the scores afterwards. Where no single layer gives the scores (a sum of
@@ -78,6 +80,7 @@ class ModuleNetwork(SegmentationNetwork):
         super().__init__(num_classes=location.num_classes, mean=mean, std=std, bgr=bgr)
         self.module = module
         self.location = location
+        self.sigmoid = location.sigmoid
         self.size = size
         self._auxiliary = auxiliary
         self._backbone = backbone
@@ -91,9 +94,13 @@ class ModuleNetwork(SegmentationNetwork):
         pixels = fit(self.normalize(image), divisor=self.location.divisor, size=self.size)
         returned = self.module(pixels)
         location = self.location
-        scores = scores_in(returned) if location.scores is None else self._taps[location.scores].output
-        on_tokens = location.channels_last and location.scores == location.embedding
-        logits = self._as_map(scores, image, pixels, channels_last=on_tokens or scores.ndim == 3)
+        if location.scores is None:
+            logits = self._cut(arrange(scores_in(returned, self.num_classes), location.layout), image, pixels)
+        else:
+            scores = self._taps[location.scores].output
+            on_tokens = location.channels_last and location.scores == location.embedding
+            logits = self._as_map(scores, image, pixels, channels_last=on_tokens or scores.ndim == 3)
+        logits = two_classes(logits) if self.sigmoid else logits
         embedding = logits
         if location.embedding is not None:
             value = self._taps[location.embedding].input
@@ -126,9 +133,11 @@ class ModuleNetwork(SegmentationNetwork):
     def _auxiliary_logits(self, image: Tensor, pixels: Tensor) -> Tensor | None:
         """The auxiliary head's scores; None if it did not run or gives something else."""
         output = self._taps[self._auxiliary].output if self._auxiliary is not None else None
-        if not isinstance(output, Tensor) or output.ndim != 4 or output.shape[1] != self.num_classes:
+        channels = 1 if self.sigmoid else self.num_classes
+        if not isinstance(output, Tensor) or output.ndim != 4 or output.shape[1] != channels:
             return None
-        return self._cut(output, image, pixels)
+        maps = self._cut(output, image, pixels)
+        return two_classes(maps) if self.sigmoid else maps
 
     def _as_map(self, value: Tensor, image: Tensor, pixels: Tensor, *, channels_last: bool) -> Tensor:
         size = (pixels.shape[-2], pixels.shape[-1])
@@ -157,44 +166,6 @@ def freeze_unused(network: SegmentationNetwork) -> None:
         return
     for each, gradient in zip(trained, torch.autograd.grad(total, trained, allow_unused=True), strict=True):
         each.requires_grad_(gradient is not None)
-
-
-def fit(pixels: Tensor, *, divisor: int = 1, size: tuple[int, int] | None = None) -> Tensor:
-    """Images of a size that a module takes: resized to `size`, or padded with their border at the bottom and right.
-
-    Args:
-        pixels: (N,3,H,W).
-        divisor: What the sides must be multiples of, without `size`.
-        size: (h,w), None for images of any size.
-
-    Returns:
-        (N,3,h,w).
-    """
-    height, width = pixels.shape[-2:]
-    if size is not None:
-        if (height, width) == tuple(size):
-            return pixels
-        return F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
-    bottom, right = -height % divisor, -width % divisor
-    return F.pad(pixels, (0, right, 0, bottom), mode="replicate") if bottom or right else pixels
-
-
-def cut(maps: Tensor, image: Tensor, padded: Tensor) -> Tensor:
-    """The inverse of padding for maps: the cells that cover the image; one that covers any of it stays.
-
-    Args:
-        maps: (N,C,h,w) of the padded image.
-        image: (N,3,H,W); only the shape counts.
-        padded: (N,3,H',W').
-
-    Returns:
-        (N,C,ceil(h H / H'),ceil(w W / W')).
-    """
-    if image.shape[-2:] == padded.shape[-2:]:
-        return maps
-    height = -(-maps.shape[-2] * image.shape[-2] // padded.shape[-2])
-    width = -(-maps.shape[-1] * image.shape[-1] // padded.shape[-1])
-    return maps[..., :height, :width]
 
 
 def wrap(

@@ -17,6 +17,7 @@ from segdistill.models.adapters.base import Adapter
 from segdistill.models.adapters.module import ModuleNetwork
 from segdistill.models.filling import fill
 from segdistill.models.network import SegmentationNetwork
+from segdistill.models.sigmoid import same_scores
 
 _PRIVATE = "_model_class"
 
@@ -58,7 +59,7 @@ class SMP(Adapter):
         if config is not None:
             module, encoder = self._from_config(smp, config, num_classes)
             if saved is not None:
-                _load(module, folder, strict=num_classes in (None, saved["classes"]))
+                _load(module, folder, strict=num_classes is None or same_scores(num_classes, saved["classes"]))
         else:
             if num_classes is None:
                 raise CheckpointError(
@@ -82,7 +83,9 @@ class SMP(Adapter):
 
     def _from_config(self, smp: Any, config: dict[str, Any], num_classes: int | None) -> tuple[nn.Module, str]:
         arguments = {key: value for key, value in config.items() if not key.startswith("_")} | self.arguments
-        arguments |= {"encoder_weights": None} | ({} if num_classes is None else {"classes": num_classes})
+        arguments["encoder_weights"] = None
+        if num_classes is not None and not same_scores(num_classes, arguments.get("classes")):
+            arguments["classes"] = num_classes
         classes = {cls.__name__: cls for cls in smp.MODEL_ARCHITECTURES_MAPPING.values()}
         name = str(config.get(_PRIVATE))
         if name not in classes:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from segdistill.core.errors import RecipeError, nearest
+
+ScoreLayout = Literal["N,K,H,W", "N,H,W,K", "N,H,W"]
+"""How a network lays out its scores; K = 1 for "N,H,W"."""
 
 
 class Tap:
@@ -53,12 +56,13 @@ def submodule(module: nn.Module, path: str) -> nn.Module:
     return inner
 
 
-def scores_in(output: Any) -> Tensor:
+def scores_in(output: Any, num_classes: int | None = None) -> Tensor:
     """The class scores in what a network returns.
 
     Args:
-        output: A tensor, an object with .logits, a mapping with 'out' or 'logits', or a list or tuple whose first is
-            the scores.
+        output: A tensor, an object with .logits, a mapping with the scores as 'out' or 'logits' or as its only tensor,
+            or a list or tuple whose first item, or whose only one with K channels, are the scores.
+        num_classes: K, None if it is not known.
 
     Returns:
         The scores, of whatever shape.
@@ -71,19 +75,68 @@ def scores_in(output: Any) -> Tensor:
     if isinstance(getattr(output, "logits", None), Tensor):
         return output.logits  # type: ignore[no-any-return]
     if isinstance(output, Mapping):
+        tensors = [value for value in output.values() if isinstance(value, Tensor)]
         for key in ("out", "logits"):
             if key in output:
-                return scores_in(output[key])
+                return scores_in(output[key], num_classes)
+        if len(tensors) == 1:
+            return tensors[0]
         raise RecipeError(
             f"The network returns a mapping with {', '.join(map(str, output))}; expected the scores as 'out' or "
             "'logits'. Wrap it in a module that returns the scores."
         )
     if isinstance(output, list | tuple) and output:
-        return scores_in(output[0])
+        fitting = [item for item in output if isinstance(item, Tensor) and _scores(item, num_classes)]
+        return fitting[0] if fitting else scores_in(output[0], num_classes)
     raise RecipeError(
         f"The network returns {type(output).__name__}; expected class scores: a tensor, a tuple or list whose first is "
         "the scores, a mapping with 'out' or 'logits', or an object with .logits."
     )
+
+
+def _scores(value: Tensor, num_classes: int | None) -> bool:
+    return num_classes is not None and value.ndim == 4 and num_classes in (value.shape[1], value.shape[3])
+
+
+def score_layout(scores: Tensor, num_classes: int | None, image: tuple[int, int]) -> ScoreLayout | None:
+    """How a network lays out its scores of one image of size `image` (H,W).
+
+    Args:
+        scores: What it returned.
+        num_classes: K, None if it is not known. One channel is two classes.
+        image: H,W.
+
+    Returns:
+        "N,K,H,W", "N,H,W,K" or "N,H,W"; None if K is known and there are not so many scores.
+    """
+    counts = (num_classes,) if num_classes is None or num_classes > 2 else (num_classes, 1)
+    if scores.ndim == 3 and tuple(scores.shape[1:]) == image and counts[-1] in (None, 1):
+        return "N,H,W"
+    if scores.ndim != 4:
+        return None
+    if num_classes is None:
+        return "N,H,W,K" if tuple(scores.shape[1:3]) == image else "N,K,H,W"
+    for count in counts:
+        if count == scores.shape[1]:
+            return "N,K,H,W"
+        if count == scores.shape[3]:
+            return "N,H,W,K"
+    return None
+
+
+def arrange(scores: Tensor, layout: ScoreLayout) -> Tensor:
+    """Scores of a layout as maps.
+
+    Args:
+        scores: What a network returned.
+        layout: How it lays them out.
+
+    Returns:
+        (N,K,H,W).
+    """
+    if layout == "N,H,W":
+        return scores[:, None]
+    return scores.permute(0, 3, 1, 2) if layout == "N,H,W,K" else scores
 
 
 def maps_in(value: Any) -> Iterator[Tensor]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from torch import Tensor, nn
 
-from segdistill.core.classes import Classes, distinct_colors, unnamed_classes
+from segdistill.core.classes import Classes, distinct_colors, unnamed_classes, with_the_rest
 from segdistill.core.discovery import options_of, pick
 from segdistill.core.errors import CheckpointError, listed
 from segdistill.models.build import build, outline
 from segdistill.models.checkpoints.cirkd import CIRKD
+from segdistill.models.checkpoints.foreign import reader_of
 from segdistill.models.checkpoints.layout import Layout, State, gather, scatter
 from segdistill.models.checkpoints.openmmlab import OpenMMLab
 from segdistill.models.checkpoints.reading import RawFile, names_in, read_file
 from segdistill.models.checkpoints.segformer import CIRKDSegFormer, HuggingFace, NVlabs
+from segdistill.models.checkpoints.wrapping import below, prefixes_of
 from segdistill.models.heads import Head
 from segdistill.models.loaded import LoadedCheckpoint, LoadedModel
 from segdistill.models.segmenter import Segmenter
@@ -32,11 +34,6 @@ LAYOUTS: dict[str, Layout] = {
     "cirkd": CIRKD(),
     "cirkd_segformer": CIRKDSegFormer(),
 }
-# Distillation runs keep two networks in one file (mmrazor 0.x and 1.x); data-parallel ones add "module.".
-_PREFIXES: dict[Role, tuple[str, ...]] = {
-    "student": ("", "module.", "architecture.model.", "architecture.", "student.", "model.", "network."),
-    "teacher": ("distiller.teacher.model.", "distiller.teacher.", "teacher.model.", "teacher."),
-}
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,7 @@ class Published:
         num_classes: K.
         classes: Names and colors of the classes, if the file names them.
         state: Its tensors by their published names.
+        averages: Keys of the file below which averages of the weights (EMA) are, which are not read.
     """
 
     path: Path
@@ -58,6 +56,7 @@ class Published:
     num_classes: int
     classes: Classes | None
     state: State
+    averages: tuple[str, ...] = ()
 
     def load(self) -> LoadedModel:
         """The network with the file's weights, in evaluation mode."""
@@ -143,14 +142,10 @@ def is_published(path: Path) -> bool:
     if path.is_dir():
         trained_here = any((path / f"{role}.safetensors").is_file() for role in get_args(Role))
         return (path / "config.json").is_file() and not trained_here
-    if path.suffix in (".pth", ".pt", ".bin", ".ckpt"):
-        return True
-    return (
-        path.suffix == ".safetensors"
-        and path.is_file()
-        and not path.with_suffix(".yaml").is_file()
-        and any(layout.matches(names_in(path)) for layout in LAYOUTS.values())
-    )
+    if path.suffix != ".safetensors":
+        return path.is_file() or path.suffix in (".pth", ".pt", ".bin", ".ckpt")
+    described = path.with_suffix(".yaml").is_file()
+    return path.is_file() and not described and _layout_of(names_in(path), "student") is not None
 
 
 def read_published(path: Path, *, role: Role = "student") -> Published:
@@ -166,14 +161,16 @@ def read_published(path: Path, *, role: Role = "student") -> Published:
     Raises:
         CheckpointError: The file can't be read, or is in no layout or of no network that this library knows.
     """
-    raw = read_file(path)
+    raw = read_file(path, role=role)
     layout, state = _recognize(raw, role)
     num_classes = LAYOUTS[layout].num_classes(state)
+    sigmoid = {"sigmoid": True} if num_classes == 1 else {}  # out_channels=1 and num_labels=1: one and the rest
+    num_classes = max(2, num_classes)
     try:
-        spec = name_in_zoo(resolve_spec(LAYOUTS[layout].network(state)))
+        spec = name_in_zoo(resolve_spec({**LAYOUTS[layout].network(state), **sigmoid}))
     except CheckpointError as error:
         raise CheckpointError(f"{raw.path}: {error}") from error
-    return Published(raw.path, layout, spec, num_classes, _classes(raw.meta, num_classes), state)
+    return Published(raw.path, layout, spec, num_classes, _classes(raw.meta, num_classes), state, raw.averages)
 
 
 def as_layout(network: Segmenter, layout: str) -> dict[str, Any]:
@@ -205,7 +202,7 @@ def name_in_zoo(spec: NetworkSpec) -> NetworkSpec:
     """
     for name in ZOO:
         candidate = resolve_spec({"name": name})
-        if same_network(candidate, spec):
+        if same_network(candidate.model_copy(update={"sigmoid": spec.sigmoid}), spec):
             return spec.model_copy(update={"name": name})
     return spec
 
@@ -266,16 +263,26 @@ def _rules(layout: str, spec: NetworkSpec) -> Sequence[Any]:
 
 
 def _recognize(raw: RawFile, role: Role) -> tuple[str, State]:
-    for prefix in _PREFIXES[role]:
-        state = {key.removeprefix(prefix): value for key, value in raw.state.items() if key.startswith(prefix)}
-        for name, layout in LAYOUTS.items():
-            if state and layout.matches(state):
-                return name, state
+    location = _layout_of(raw.state, role)
+    if location is not None:
+        layout, prefix = location
+        return layout, below(raw.state, prefix)
     raise CheckpointError(
-        f"{raw.path} is in none of the layouts this library reads "
-        f"({', '.join(layout.title for layout in LAYOUTS.values())}). Its {len(raw.state)} tensors begin with "
-        f"{', '.join(list(raw.state)[:4])}."
+        f"{raw.path} is in none of the layouts this library reads by itself. {reader_of(raw.path, raw.state)} Its "
+        f"{len(raw.state)} tensors begin with {', '.join(list(raw.state)[:4])}; the layouts are "
+        f"{', '.join(layout.title for layout in LAYOUTS.values())}."
     )
+
+
+def _layout_of(names: Iterable[str], role: Role) -> tuple[str, str] | None:
+    """The layout that tensors of these names are in, and the prefix they have there; None if it is none."""
+    names = list(names)
+    for prefix in prefixes_of(names, role):
+        inside = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
+        for layout in LAYOUTS:
+            if LAYOUTS[layout].matches(inside):
+                return layout, prefix
+    return None
 
 
 def _classes(meta: dict[str, Any], num_classes: int) -> Classes | None:
@@ -283,6 +290,8 @@ def _classes(meta: dict[str, Any], num_classes: int) -> Classes | None:
     described = meta.get("dataset_meta") if isinstance(meta.get("dataset_meta"), dict) else {}
     names = meta.get("CLASSES") or (described or {}).get("classes")
     palette = meta.get("PALETTE") or (described or {}).get("palette")
+    if isinstance(names, list | tuple) and len(names) == 1 and num_classes == 2:
+        names, palette = with_the_rest(tuple(map(str, names))), None
     if not isinstance(names, list | tuple) or len(names) != num_classes:
         return None
     if not isinstance(palette, list | tuple) or len(palette) != num_classes:

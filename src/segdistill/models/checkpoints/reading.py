@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 from collections.abc import Mapping
@@ -15,8 +16,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from segdistill.core.errors import CheckpointError
+from segdistill.models.checkpoints.foreign import other_tool
+from segdistill.models.checkpoints.wrapping import unwrap
+from segdistill.models.spec import Role
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
 _SCALAR = np.float64(0).__reduce__()[0]  # what numpy calls to make a number again
 # What old files keep beside the tensors and cannot do harm: numpy's numbers.
 _HARMLESS: list[Any] = [
@@ -35,18 +38,21 @@ class RawFile:
         path: The file or folder.
         state: Tensors by their published names.
         meta: The plain values kept beside them.
+        averages: Keys of the file below which averages of the weights (EMA) are, which are not read.
     """
 
     path: Path
     state: dict[str, Tensor]
     meta: dict[str, Any]
+    averages: tuple[str, ...] = ()
 
 
-def read_file(path: Path) -> RawFile:
+def read_file(path: Path, *, role: Role = "student") -> RawFile:
     """Read a weight file of another library; nothing in it is executed.
 
     Args:
         path: A .safetensors file, a torch file (.pth, .pt, .bin, ..) or a folder as Hugging Face writes it.
+        role: Which network of a file that has a key for each.
 
     Returns:
         What it holds.
@@ -59,20 +65,14 @@ def read_file(path: Path) -> RawFile:
     if not path.is_file():
         raise CheckpointError(f"No weight file {path}.")
     if path.suffix == ".safetensors":
-        return RawFile(path, _read_safetensors(path), {})
+        return RawFile(path, unwrap(_read_safetensors(path), str(path)).state, {})
+    explanation = other_tool(path)
+    if explanation is not None:
+        raise CheckpointError(explanation)
     content = _read_torch(path)
-    meta = content.get("meta") if isinstance(content.get("meta"), Mapping) else {}
-    for key in _WRAPPERS:
-        if isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    state = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-    if not state:
-        raise CheckpointError(
-            f"{path} holds no tensors by name; its top keys are {', '.join(map(str, list(content)[:6]))}. Expected a "
-            f"state dict, bare or under one of {', '.join(_WRAPPERS)}."
-        )
-    return RawFile(path, state, dict(meta or {}))
+    meta = content.get("meta") if isinstance(content, dict) else None
+    unwrapped = unwrap(content, str(path), role)
+    return RawFile(path, unwrapped.state, dict(meta) if isinstance(meta, Mapping) else {}, unwrapped.averages)
 
 
 def names_in(path: Path) -> list[str]:
@@ -99,23 +99,32 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"Can't read {path}: {error}. Expected a .safetensors file.") from error
 
 
-def _read_torch(path: Path) -> dict[Any, Any]:
+def _read_torch(path: Path) -> Any:
     try:
         with torch.serialization.safe_globals(_HARMLESS):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path} holds more than tensors and plain values; such a file can run code when it is opened, so it is "
-            f"refused. torch says: {str(error).splitlines()[0]} If you trust where it comes from, open it once in the "
-            "environment that wrote it and save it again with torch.save({'state_dict': file['state_dict']}, new_path)."
+            f"{path} holds more than tensors and plain values{_pickled(path)}; such a file can run code when it is "
+            "opened, so it is refused. If you trust where it comes from, open it once where it was written, with "
+            "file = torch.load(path, weights_only=False), and save the weights: torch.save(file.state_dict(), new) "
+            "if it is a whole network, else torch.save(file[KEY], new), KEY being where the weights are."
         ) from error
     except Exception as error:  # damaged pickles come to errors of any kind
         readable = str(error) and not isinstance(error, LookupError)  # pickle's LookupErrors are about its stack
         reason = str(error).splitlines()[0] if readable else "its bytes are not those of a torch file"
         raise CheckpointError(f"Can't read {path}: {reason}. Is it a whole torch file?") from error
-    if not isinstance(content, dict):
+    if not isinstance(content, dict | list | tuple) or not content:
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a state dict or a dict with one.")
     return content
+
+
+def _pickled(path: Path) -> str:
+    """The classes and functions that a pickle names, a few of them, in brackets."""
+    with contextlib.suppress(Exception):  # it is damaged, or of the old form, which torch does not list
+        names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+        return f" ({', '.join(names[:4])}{', ...' if len(names) > 4 else ''})" if names else ""
+    return ""
 
 
 def _read_folder(path: Path) -> RawFile:
