@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -141,7 +142,7 @@ def count(
         NonFiniteScoresError: scores of an image are NaN or infinite.
         DataError: an image or mask can't be read, or holds classes beyond the network's.
     """
-    device = next(network.parameters()).device
+    device = next(chain(network.parameters(), network.buffers())).device  # an exported file has no parameters
     counts = Counts(len(data.classes), metrics, device)
     if loader is None:
         loader = sample_loader(data, indices, workers)
