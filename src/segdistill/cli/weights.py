@@ -9,9 +9,11 @@ import typer
 from rich.table import Table
 
 from segdistill.cli.tables.cost import cost_notes, cost_table
+from segdistill.cli.tables.exporting import file_profile_line
 from segdistill.cli.terminal import AsJson, print_json, results
 from segdistill.commands.convert import convert, inspect
 from segdistill.commands.profile import profile
+from segdistill.exporting.profile import FileProfile
 from segdistill.recipe.composition import key_values
 
 PartOption = Annotated[
@@ -62,7 +64,7 @@ def convert_command(
 
 
 def profile_command(
-    network: Annotated[str, typer.Argument(help="A network of the zoo, a run folder or a .safetensors file.")],
+    network: Annotated[str, typer.Argument(help="Of the zoo, or a run folder, a weight file, an exported one.")],
     options: Annotated[
         list[str] | None,
         typer.Argument(
@@ -77,5 +79,8 @@ def profile_command(
     if as_json:
         print_json(done.as_dict())
     else:
+        if isinstance(done, FileProfile):
+            results.print(file_profile_line(done), soft_wrap=True, markup=False)
+            return
         results.print(cost_table(done))
         results.print(cost_notes(done), soft_wrap=True)
