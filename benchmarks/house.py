@@ -24,7 +24,7 @@ LEVELS = (
     ("runs", "serving"),
     ("recipe",),
     ("training",),
-    ("studies", "diagnosis", "export"),
+    ("studies", "diagnosis", "exporting"),
     ("reporting",),
     ("commands",),
     ("cli",),

@@ -9,11 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from segdistill.commands.benchmark import benchmark
     from segdistill.commands.compare import compare
     from segdistill.commands.convert import convert, inspect
     from segdistill.commands.distill import distill
     from segdistill.commands.doctor import doctor
     from segdistill.commands.evaluate import evaluate
+    from segdistill.commands.export import export
     from segdistill.commands.listing import available
     from segdistill.commands.predict import predict
     from segdistill.commands.prepare import prepare
@@ -37,6 +39,7 @@ __all__ = [
     "SegOutput",
     "SegdistillError",
     "available",
+    "benchmark",
     "compare",
     "convert",
     "create_method",
@@ -44,6 +47,7 @@ __all__ = [
     "distill",
     "doctor",
     "evaluate",
+    "export",
     "inspect",
     "load_checkpoint",
     "load_model",

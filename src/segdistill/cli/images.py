@@ -16,7 +16,7 @@ from segdistill.commands.submit import check_zip, submit
 How = Annotated[
     list[str] | None, typer.Option("--set", help="How images are run, as inference.flip=true; may come repeatedly.")
 ]
-Weights = Annotated[Path, typer.Argument(help="A run folder, a .safetensors file or a published .pth.")]
+Weights = Annotated[Path, typer.Argument(help="A run folder, a weight file, a published or an exported one.")]
 
 
 def predict_command(

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 from rich.table import Table
 
+from segdistill.cli.exporting import benchmark_command, export_command
 from segdistill.cli.images import Weights, check_zip_command, predict_command, show_command, submit_command
 from segdistill.cli.launching import ProcessFailedError, launch
 from segdistill.cli.studies import compare_command, report_command, reproduce_command
@@ -115,6 +116,8 @@ app.command("check-zip")(check_zip_command)
 app.command("inspect")(inspect_command)
 app.command("convert")(convert_command)
 app.command("profile")(profile_command)
+app.command("export")(export_command)
+app.command("benchmark")(benchmark_command)
 
 
 @app.command("prepare")

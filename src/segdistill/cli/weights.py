@@ -9,9 +9,11 @@ import typer
 from rich.table import Table
 
 from segdistill.cli.tables.cost import cost_notes, cost_table
+from segdistill.cli.tables.exporting import file_profile_line
 from segdistill.cli.terminal import AsJson, print_result
 from segdistill.commands.convert import convert, inspect
 from segdistill.commands.profile import profile
+from segdistill.exporting.profile import FileProfile
 from segdistill.recipe.composition import key_values
 
 PartOption = Annotated[
@@ -56,7 +58,7 @@ def convert_command(
 
 
 def profile_command(
-    network: Annotated[str, typer.Argument(help="A network of the zoo, a run folder or a .safetensors file.")],
+    network: Annotated[str, typer.Argument(help="Of the zoo, or a run folder, a weight file, an exported one.")],
     options: Annotated[
         list[str] | None,
         typer.Argument(
@@ -68,4 +70,7 @@ def profile_command(
 ) -> None:
     """Show parameters, multiply-adds, activation memory and latency, stage by stage."""
     done = profile(network, **key_values(options or ()))
-    print_result(done.as_dict(), as_json, cost_table(done), cost_notes(done))
+    if isinstance(done, FileProfile):
+        print_result(done.as_dict(), as_json, file_profile_line(done))
+    else:
+        print_result(done.as_dict(), as_json, cost_table(done), cost_notes(done))

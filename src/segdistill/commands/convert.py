@@ -15,6 +15,7 @@ from segdistill.models.adapters.registry import Adapted
 from segdistill.models.build import outline
 from segdistill.models.checkpoints.published import LAYOUTS, Published, as_layout, same_network
 from segdistill.models.class_names import unnamed
+from segdistill.models.exported.network import Exported
 from segdistill.models.files import OwnRun, save_model, save_weights
 from segdistill.models.identify import identify
 from segdistill.models.segmenter import Segmenter
@@ -144,7 +145,7 @@ def convert(
 def _identify_file(path: str | Path, part: Role) -> OwnRun | Published:
     """What file `path` is; a network of another library is refused, as it has no layout to read or write."""
     source = identify(path, role=part)
-    if isinstance(source, Adapted):
+    if isinstance(source, Adapted | Exported):
         raise _one_layout(path)
     return source
 

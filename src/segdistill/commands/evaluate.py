@@ -13,7 +13,7 @@ from segdistill.evaluation.scoring import Quality, count
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.models.open import open_model
 from segdistill.recipe.recipe import Recipe, load_recipe
-from segdistill.runs.folder import RunFolder
+from segdistill.runs.folder import RunFolder, run_of
 from segdistill.runtime.allocator import keep_freed_memory
 from segdistill.runtime.display import counting
 from segdistill.runtime.processes import is_main, own_device, own_share, total
@@ -95,7 +95,7 @@ def evaluate(
         SegdistillError: weights, recipe or data can't be read or don't fit together, or scores are not finite.
     """
     model = open_model(weights)
-    folder = RunFolder(model.path.parent)
+    folder = run_of(model.path)
     recipe = _recipe_of(folder, parts, overrides)
     dataset = create_dataset(recipe.data, split)
     require_same_classes(model, dataset.classes)

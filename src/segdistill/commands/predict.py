@@ -8,7 +8,7 @@ from pathlib import Path
 from segdistill.models.open import open_model
 from segdistill.recipe.recipe import load_inference
 from segdistill.reporting.prediction import Prediction, predict_files
-from segdistill.runs.folder import RunFolder
+from segdistill.runs.folder import run_of
 
 
 def predict(
@@ -38,7 +38,7 @@ def predict(
         SegdistillError: weights or an image can't be read, scores are not finite, or a file can't be written.
     """
     model = open_model(weights)
-    recipe_file = RunFolder(model.path.parent).recipe
+    recipe_file = run_of(model.path).recipe
     inference = load_inference(*([recipe_file] if recipe_file.is_file() else []), *parts)
     files = [Path(path) for path in inputs]
     return predict_files(model, files, Path(out), inference=inference, alpha=alpha, legend=legend)

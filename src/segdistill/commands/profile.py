@@ -16,6 +16,8 @@ from segdistill.core.numbers import Count
 from segdistill.core.typed_settings import TypedSettings
 from segdistill.evaluation.cost.macs import Convention
 from segdistill.evaluation.cost.profile import Profile, measure
+from segdistill.exporting.profile import FileProfile, profile_file
+from segdistill.models.exported.network import Exported, ExportedNetwork
 from segdistill.models.files import OwnRun
 from segdistill.models.identify import Source, identify
 from segdistill.models.network import SegmentationNetwork
@@ -23,7 +25,7 @@ from segdistill.models.open import create_model
 from segdistill.models.spec import NetworkSpec, is_adapted
 from segdistill.models.zoo import ZOO
 from segdistill.recipe.recipe import load_recipe
-from segdistill.runs.folder import RunFolder
+from segdistill.runs.folder import run_of
 from segdistill.runtime.environment import describe_environment
 
 _CLASSES = 19  # Cityscapes
@@ -86,7 +88,7 @@ def check_settings(settings: dict[str, Any], options: dict[str, Any]) -> Profile
 
 def profile_network(
     network: str | Path | SegmentationNetwork, settings: ProfileSettings, options: dict[str, Any]
-) -> Profile:
+) -> Profile | FileProfile:
     """Measure the network, which is built or loaded first if it is only named.
 
     Args:
@@ -102,6 +104,8 @@ def profile_network(
         RecipeError: There is no such network, or settings and options don't go with it.
     """
     module, name, default_size = _resolve(network, settings, options)
+    if isinstance(module, ExportedNetwork):
+        return profile_file(module, settings.size or default_size, settings.runs, describe_environment())
     return measure(
         module,
         name,
@@ -157,7 +161,7 @@ def _is_new(network: str, settings: ProfileSettings, options: dict[str, Any]) ->
 
 def _crop(source: Source) -> tuple[int, int]:
     """The crop that a run of this library was trained with; 512x512 for all else."""
-    recipe = RunFolder(source.path.parent).recipe if isinstance(source, OwnRun) else None
+    recipe = run_of(source.path).recipe if isinstance(source, OwnRun | Exported) else None
     return load_recipe(recipe).augment.crop if recipe is not None and recipe.is_file() else _SIZE
 
 
@@ -182,11 +186,13 @@ def profile(
     batch: int = 1,
     device: str | None = None,
     **options: Any,
-) -> Profile:
+) -> Profile | FileProfile:
     """Parameters, multiply-adds, activation memory and latency of a network, in all and by stage.
 
+    Of an exported file, in which there are no stages, the size on disk and the latency.
+
     Args:
-        network: A name of the zoo, a run folder or weight file, or a network itself.
+        network: A name of the zoo, a run folder, weight file or exported file, or a network itself.
         num_classes: Of a named network, default 19.
         size: Of the image, (H,W) or "HxW"; default 512x512, or the crop that a run was trained with.
         convention: What counts as an operation, see `evaluation.cost.macs`.

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from segdistill.core.storage import write_text
+from segdistill.models.exported.network import is_exported
 from segdistill.reporting.page.gallery import gallery
 from segdistill.reporting.page.render import render
 from segdistill.reporting.page.subject import open_subject
 from segdistill.reporting.page.view import page_model
+from segdistill.runs.folder import run_of
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def report(
     """Write what a study found into one HTML file that needs nothing else.
 
     Args:
-        folder: Of a `compare` or a `distill`.
+        folder: Of a `compare` or a `distill`, or an exported file of one. The table of `benchmark` is on the page.
         *parts: Recipe parts over the runs' own, as data.root=... where the images have moved; without images the page
             is written without pictures and says so.
         out: The file; default `<folder>/report.html`.
@@ -62,11 +64,13 @@ def report(
         DataError: There is not a study in the folder, or no image of that name.
         RecipeError: A part is wrong.
     """
-    subject = open_subject(folder)
+    path = Path(folder)
+    path = run_of(path).path if is_exported(path) else path
+    subject = open_subject(path)
     pictures = gallery(subject, parts, images, quiet=quiet)
     model = page_model(subject, pictures)
     page = render(model)
-    file = Path(out) if out is not None else Path(folder) / "report.html"
+    file = Path(out) if out is not None else path / "report.html"
     write_text(file, page)
     return Report(
         file=file,

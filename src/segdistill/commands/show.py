@@ -17,6 +17,7 @@ from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.colors import Pixels, colorise
 from segdistill.evaluation.boundary import edge_region
 from segdistill.evaluation.inference.inference import predict_scores
+from segdistill.models.exported.network import is_exported
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.open import open_model
 from segdistill.recipe.recipe import Recipe, load_recipe
@@ -26,7 +27,7 @@ from segdistill.reporting.curves import save_curves
 from segdistill.reporting.embeddings import pixels_of, project, save_embeddings
 from segdistill.reporting.panels import change_map, disagreement, error_map, heat, region_map
 from segdistill.reporting.pictures import save_panels
-from segdistill.runs.folder import RunFolder
+from segdistill.runs.folder import RunFolder, run_of
 from segdistill.runtime.processes import own_device
 from segdistill.training.pairing import run_teacher
 
@@ -45,7 +46,7 @@ def show(
     """Draw pictures of a run. It shows the networks it has; a teacher that knows other classes is left out.
 
     Args:
-        run: The run folder.
+        run: The run folder, or an exported file of it, which is then compared with its networks.
         *parts: Recipe parts over the run's own.
         what: "compare": for each image the label, what teacher, student alone and distilled student predict, edge and
             body, where each is wrong, what distillation changed, and where the student's probabilities differ from the
@@ -62,28 +63,30 @@ def show(
         DataError: There is no run in the folder, or no image or class of that name.
         RecipeError: A word of `what` or a part is wrong.
     """
-    folder = RunFolder(Path(run))
+    path = Path(run)
+    folder = run_of(path) if is_exported(path) else RunFolder(path)
     if not folder.recipe.is_file():
         raise DataError(f"{run} is not a run folder: there is no {folder.recipe.name} in it.")
     for kind in what:
         if kind not in get_args(What):
             raise RecipeError(f"'{kind}' is not a kind of picture.{nearest(kind, get_args(What))}")
     target = Path(out) if out is not None else folder.path / "pictures"
-    files: list[Path] = []
+    written: list[Path] = []
     if "curves" in what:
         save_curves(target / "curves.png", _runs(folder.path))
-        files.append(target / "curves.png")
+        written.append(target / "curves.png")
     if set(what) - {"curves"}:
         recipe = load_recipe(folder.recipe, *parts)
         data = create_dataset(recipe.data, "val")
         networks = _networks(recipe, folder.path, data)
+        files = {path.name: open_model(path).network} if is_exported(path) else {}
         indices = positions(images, data)
         if "embeddings" in what:
             many = indices if images else list(range(0, len(data), max(1, len(data) // 20)))
-            files.append(_embeddings(networks, data, many, target))
+            written.append(_embeddings(networks, data, many, target))
         for index in indices:
-            files += _pictures_of(data[index], networks, data, recipe, what, of_class, target)
-    return files
+            written += _pictures_of(data[index], networks, files, data, recipe, what, of_class, target)
+    return written
 
 
 def _embeddings(
@@ -100,16 +103,17 @@ def _embeddings(
 def _pictures_of(
     sample: Sample,
     networks: Mapping[str, SegmentationNetwork],
+    exported: Mapping[str, SegmentationNetwork],
     data: SegmentationDataset,
     recipe: Recipe,
     what: Sequence[What],
     of_class: str | None,
     target: Path,
 ) -> list[Path]:
-    """Those of one image, written into the folder `target`."""
+    """Those of one image, written into the folder `target`. Exported files have classes, and no activations."""
     files = []
     if "compare" in what:
-        panels = _comparison(sample, networks, data, recipe.metrics.edge_radius)
+        panels = _comparison(sample, {**networks, **exported}, data, recipe.metrics.edge_radius)
         files.append(target / f"{sample.name}.png")
         save_panels(files[-1], panels, data.classes, columns=min(len(panels), 6))
     if "activations" in what:

@@ -37,9 +37,23 @@ def resize(maps: Tensor, size: tuple[int, int], *, align_corners: bool = False) 
     Returns:
         (N,C,H,W); `maps` itself if they are of that size.
     """
-    if tuple(maps.shape[-2:]) == tuple(size):
+    if _same_size(maps, size):
         return maps
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=align_corners)
+
+
+def _same_size(maps: Tensor, size: tuple[int, int]) -> bool:
+    """Whether maps (N,C,h,w) are of that size; in an export whether they always are, whatever the image's size.
+
+    An export knows sizes as symbols. Asked whether two are equal, it would freeze the answer for the image it is traced
+    with, and the file would fail at other sizes.
+    """
+    pairs = zip(maps.shape[-2:], size, strict=True)
+    if torch.compiler.is_exporting():
+        from torch.fx.experimental.symbolic_shapes import statically_known_true  # slow to import, and seldom needed
+
+        return all(statically_known_true(have == want) for have, want in pairs)
+    return all(have == want for have, want in pairs)
 
 
 def finer(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

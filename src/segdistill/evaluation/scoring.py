@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -167,7 +168,7 @@ def count(
         DataError: an image or mask can't be read, or holds classes beyond the network's.
         RecipeError: `metrics.ignore` names a class that is not there.
     """
-    device = next(network.parameters()).device
+    device = next(chain(network.parameters(), network.buffers())).device  # an exported file has no parameters
     counts = Counts(len(data.classes), metrics, device, metrics.ignored(data.classes))
     if loader is None:
         loader = sample_loader(data, indices, workers)

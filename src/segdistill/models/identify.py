@@ -8,12 +8,13 @@ from pathlib import Path
 from segdistill.core.errors import RecipeError
 from segdistill.models.adapters.registry import Adapted
 from segdistill.models.checkpoints.published import Published, is_published, read_published
+from segdistill.models.exported.network import Exported, is_exported
 from segdistill.models.files import OwnRun, weight_file
 from segdistill.models.spec import NetworkSpec, Role, is_adapted
 from segdistill.models.zoo import adapted_spec
 
-Source = OwnRun | Published | Adapted
-"""Where a trained network comes from. Each has `load()`; the two files have `fill(model)`, `layout` and `spec`, too."""
+Source = OwnRun | Published | Adapted | Exported
+"""Where a trained network comes from. Each has `load()`; the first two have `fill(model)`, `layout` and `spec`, too."""
 
 
 def included(name: str) -> Path | None:
@@ -32,9 +33,9 @@ def identify(source: str | Path | NetworkSpec, *, role: Role = "student") -> Sou
     """What a path, name or spec of a network stands for.
 
     Args:
-        source: A run folder or weight file of this library, a published file, the name of a network that comes with the
-            library, or the name or spec of a trained network of another one. A run folder gives its student, or its
-            teacher if it holds no student.
+        source: A run folder or weight file of this library, an exported file (.onnx, .xml, .pt2), a published file, the
+            name of a network that comes with the library, or the name or spec of a trained network of another one. A
+            run folder gives its student, or its teacher if it holds no student.
         role: Which network of a published distillation run's file, which may hold two.
 
     Returns:
@@ -53,4 +54,6 @@ def identify(source: str | Path | NetworkSpec, *, role: Role = "student") -> Sou
     if spec is not None:
         return Adapted(spec)
     path = included(str(source)) or Path(source)  # type: ignore[arg-type]
+    if is_exported(path):
+        return Exported(path)
     return read_published(path, role=role) if is_published(path) else OwnRun(weight_file(path))

@@ -10,6 +10,7 @@ from torch import nn
 from segdistill.core.errors import CheckpointError
 from segdistill.models.adapters.registry import Adapted
 from segdistill.models.build import build
+from segdistill.models.exported.network import Exported
 from segdistill.models.identify import identify
 from segdistill.models.loaded import LoadedCheckpoint, LoadedModel
 from segdistill.models.network import SegmentationNetwork
@@ -21,8 +22,8 @@ def load_model(path: str | Path, **options: Any) -> SegmentationNetwork:
     """The network of a run folder, of a .safetensors file or of a published file, ready to predict.
 
     Args:
-        path: A run folder gives its student, or its teacher if it trained only that. A trained network of another
-            library is named as in "hf:FOLDER" (docs/adapters.md).
+        path: A run folder gives its student, or its teacher if it trained only that; an exported file runs where it is
+            (docs/export.md). A trained network of another library is named as in "hf:FOLDER" (docs/adapters.md).
         **options: Fields of `NetworkSpec` for a network of another library, as mean.
 
     Returns:
@@ -71,10 +72,10 @@ def load_checkpoint(model: nn.Module, path: str | Path, *, part: Role = "student
         CheckpointError: Tensors are missing, surplus or misshapen, which it lists, or the number of classes differs.
     """
     source = identify(path, role=part)
-    if isinstance(source, Adapted):
+    if isinstance(source, Adapted | Exported):
+        kind = "an exported file" if isinstance(source, Exported) else "a network of another library"
         raise CheckpointError(
-            f"'{path}' is a network of another library, not a file to fill one from. Load it whole with "
-            f"segdistill.load_model('{path}')."
+            f"'{path}' is {kind}, not a file to fill one from. Load it whole with segdistill.load_model('{path}')."
         )
     return source.fill(model)
 

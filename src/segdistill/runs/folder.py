@@ -193,6 +193,12 @@ class RunFolder:
             )
 
 
+def run_of(file: Path) -> RunFolder:
+    """The run that a file belongs to: the one whose folder it is in, or for an exported file the one above that."""
+    above = RunFolder(file.parent.parent)
+    return above if above.recipe.is_file() and not RunFolder(file.parent).recipe.is_file() else RunFolder(file.parent)
+
+
 def changed_keys(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What differs between two recipes of a run and touches its weights.
 

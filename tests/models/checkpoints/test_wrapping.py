@@ -187,7 +187,7 @@ def test_compiled_networks_and_files_of_other_tools_are_named(tmp_path: Path) ->
     assert "Keras" in _refusal(tmp_path / "weights.pt")
 
 
-def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     for name in ("none.pth", "none.safetensors", "none"):
         with pytest.raises(CheckpointError, match="No weight file"):
             identify(tmp_path / name)

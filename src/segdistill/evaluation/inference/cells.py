@@ -142,3 +142,17 @@ def _first_largest(scores: Tensor) -> Tensor:
         winner.masked_fill_(one > best, number)
         best = torch.maximum(best, one)
     return winner
+
+
+def first_zeros(below: Tensor) -> Tensor:
+    """The first k at which `below` (R,K,W), finite and negative elsewhere, is zero; (R,W). Overwrites it.
+
+    As integers the bits of a negative float are negative and those of zero are zero, so OR-ing numbers in leaves the
+    maximum to them: several times as fast as a search for the largest score, which keeps processors from their vectors.
+    Its plain twin: `below.argmax(1)`.
+    """
+    # Scores 2 7 7 of three classes are `below` -5 0 0, and the numbers are 2 1 0. OR-ed, as integers: -5.0's bits stay
+    # negative, 0 | 1 = 1, 0 | 0 = 0. The maximum 1 is the first class at the top, 2 - 1 = 1.
+    last = below.shape[1] - 1
+    numbers = torch.arange(last, -1, -1, dtype=torch.int32, device=below.device)[:, None]
+    return (last - below.view(torch.int32).bitwise_or_(numbers).amax(1)).clamp_(0, last)

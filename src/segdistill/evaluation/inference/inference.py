@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from segdistill.core.outputs import SegOutput, resize
 from segdistill.evaluation.finite import finite_scores
-from segdistill.evaluation.inference.cells import index_type, largest
+from segdistill.evaluation.inference.cells import first_zeros, index_type, largest
+from segdistill.evaluation.inference.exported import classes_of_file, gives_classes
 from segdistill.evaluation.inference.sliding import SlidingScores, panels
 from segdistill.evaluation.inference.taps import Taps, lift, taps
 from segdistill.evaluation.inference.views import Size, View, view_sizes
@@ -55,6 +56,8 @@ def predict_classes(network: nn.Module, image: Tensor) -> Tensor:
         Class indices (N,H,W), int64.
     """
     network.eval()
+    if gives_classes(network):
+        return network.classes_of(image).long()
     output: SegOutput = network(as_input(image))
     return resize(output.logits.float(), (image.shape[-2], image.shape[-1])).argmax(1)
 
@@ -105,19 +108,23 @@ def infer(
         NonFiniteScoresError: the network's scores of an image are NaN or infinite.
     """
     network.eval()
+    if gives_classes(network):
+        preds = classes_of_file(network, image, config, confidence)
+        on_pixels(preds.numel())
+        return Predicted(preds, None)
     n, _, height, width = image.shape
     classes, probabilities = None, None
     names = names or [f"number {i + 1}" for i in range(n)]
     for i, left, right, paths in _paths(network, image, config, names, source):
-        for top, preds, probability in _classes(paths, (height, right - left), config, confidence):
+        for top, rows, probability in _classes(paths, (height, right - left), config, confidence):
             if classes is None:
-                classes = torch.empty(n, height, width, dtype=preds.dtype, device=preds.device)
-                probabilities = torch.empty(n, height, width, device=preds.device) if confidence else None
-            region = i, slice(top, top + len(preds)), slice(left, right)
-            classes[region] = preds
+                classes = torch.empty(n, height, width, dtype=rows.dtype, device=rows.device)
+                probabilities = torch.empty(n, height, width, device=rows.device) if confidence else None
+            region = i, slice(top, top + len(rows)), slice(left, right)
+            classes[region] = rows
             if probabilities is not None and probability is not None:
                 probabilities[region] = probability
-            on_pixels(preds.numel())
+            on_pixels(rows.numel())
     assert classes is not None
     return Predicted(classes, probabilities)
 
@@ -141,21 +148,7 @@ def _classes(
         probability = None
         if confidence:  # softmax at its largest is 1 / sum of exp(x - max)
             probability = best if probable else 1 / below.exp().sum(1)
-        yield top, _zeros(below).to(index_type(below.shape[1])), probability
-
-
-def _zeros(below: Tensor) -> Tensor:
-    """The first k at which `below` (R,K,W), finite and negative elsewhere, is zero; (R,W). Overwrites it.
-
-    As integers the bits of a negative float are negative and those of zero are zero, so OR-ing numbers in leaves the
-    maximum to them: several times as fast as a search for the largest score, which keeps processors from their vectors.
-    Its plain twin: `below.argmax(1)`.
-    """
-    # Scores 2 7 7 of three classes are `below` -5 0 0, and the numbers are 2 1 0. OR-ed, as integers: -5.0's bits stay
-    # negative, 0 | 1 = 1, 0 | 0 = 0. The maximum 1 is the first class at the top, 2 - 1 = 1.
-    last = below.shape[1] - 1
-    numbers = torch.arange(last, -1, -1, dtype=torch.int32, device=below.device)[:, None]
-    return (last - below.view(torch.int32).bitwise_or_(numbers).amax(1)).clamp_(0, last)
+        yield top, first_zeros(below).to(index_type(below.shape[1])), probability
 
 
 class _View(Protocol):

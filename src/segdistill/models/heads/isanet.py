@@ -43,7 +43,7 @@ class ISANet(Head):
         x = self.input(features[-1])
         n, c, height, width = x.shape
         block = self.block
-        rows, columns = -(-height // block), -(-width // block)
+        rows, columns = (height + block - 1) // block, (width + block - 1) // block
         missing_h, missing_w = rows * block - height, columns * block - width
         top, left = missing_h // 2, missing_w // 2
         y = F.pad(x, (left, missing_w - left, top, missing_h - top))
@@ -75,7 +75,8 @@ class SelfAttention(nn.Module):
         self.project = ConvNormAct(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        query, key, value = (layer(x).flatten(2).mT for layer in (self.query, self.key, self.value))
-        y = F.scaled_dot_product_attention(query, key, value)
+        # One head, (N,1,h*w,d): ONNX exporters take attention of four dimensions only.
+        query, key, value = (layer(x).flatten(2).mT[:, None] for layer in (self.query, self.key, self.value))
+        y = F.scaled_dot_product_attention(query, key, value)[:, 0]
         projected: Tensor = self.project(y.mT.reshape(x.shape))
         return projected

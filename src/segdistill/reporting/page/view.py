@@ -13,6 +13,7 @@ from segdistill.reporting.answer import Answer, answer
 from segdistill.reporting.numbers import UNKNOWN, points
 from segdistill.reporting.page.bars import Bars, by_class, by_method, by_region, class_table
 from segdistill.reporting.page.curves import Panel, panels
+from segdistill.reporting.page.exports import exports
 from segdistill.reporting.page.gallery import Gallery
 from segdistill.reporting.page.scatter import Scatter, scatters
 from segdistill.reporting.page.subject import Subject
@@ -51,6 +52,7 @@ class PageModel:
         answer: The sentences at its beginning.
         scores: The study's table.
         costs: What an image costs each network.
+        exports: The exported files of a distillation, if they were benchmarked.
         by_method: Gains of the methods.
         by_region: Gains at edges and inside.
         by_class: Gains of the best method.
@@ -72,6 +74,7 @@ class PageModel:
     answer: Answer
     scores: Table
     costs: Table
+    exports: Table | None
     by_method: Bars | None
     by_region: tuple[Bars, ...]
     by_class: Bars | None
@@ -99,6 +102,7 @@ def page_model(subject: Subject, pictures: Gallery) -> PageModel:
         The page, not yet as HTML.
     """
     study = subject.study
+    files = exports(subject.folder)
     best = subject.best
     labels = subject.labels()
     height, width = study.size
@@ -115,6 +119,7 @@ def page_model(subject: Subject, pictures: Gallery) -> PageModel:
         answer=answer(study),
         scores=_scores(study),
         costs=_costs(study),
+        exports=Table("Exported files beside the networks of the run", files.headings, files.rows) if files else None,
         by_method=by_method(study),
         by_region=tuple(by_region(study)),
         by_class=None if best is None else by_class(study, best),
@@ -128,7 +133,7 @@ def page_model(subject: Subject, pictures: Gallery) -> PageModel:
         environment=tuple(_flat(environment)),
         command=" ".join(map(str, command)),
         budget=study.budget,
-        notes=_notes(study),
+        notes=(*_notes(study), *(files.notes if files else ())),
     )
 
 

@@ -1,0 +1,109 @@
+"""Every network of the zoo as ONNX: for any size or a fixed one, how far it is from torch, how large it is.
+
+    python benchmarks/exports.py [NETWORK ...] [--classes 19] [--out benchmarks/results/exports.json]
+
+Weights are random: what is looked at is the graph. A network that can't be exported for any size is tried at 128x192.
+The result is written after each network. Those that are there already are left out, so it can be stopped and goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segdistill.core.classes import unnamed_classes
+from segdistill.core.errors import SegdistillError
+from segdistill.exporting.export import export_model
+from segdistill.exporting.settings import ExportSettings
+from segdistill.models.build import build
+from segdistill.models.loaded import LoadedModel
+from segdistill.models.zoo import ZOO, resolve_spec
+from segdistill.runtime.environment import describe_environment
+
+FIXED = (128, 192)
+
+
+def measure(name: str, classes: int) -> dict[str, Any]:
+    """Export one network; what was found, in plain values."""
+    torch.manual_seed(0)
+    model = LoadedModel(build(resolve_spec({"name": name}), classes).eval(), unnamed_classes(classes), Path(name))
+    faults = []
+    for size in (None, FIXED):
+        start = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                done = export_model(model, ExportSettings(size=size), None, Path(folder), quiet=True)
+            except SegdistillError as error:
+                faults.append(str(error))
+                continue
+        (file,) = done.files
+        assert file.parity is not None
+        scale = max(check.scale for check in file.parity.checks)
+        return {
+            "network": name,
+            "size": "any" if size is None else list(size),
+            "least": done.description.least,
+            "difference": file.parity.difference,
+            "scale": scale,
+            "pixels": file.parity.pixels,
+            "megabytes": file.megabytes,
+            "seconds": time.perf_counter() - start,
+            "faults": faults,
+        }
+    return {"network": name, "size": None, "faults": faults}
+
+
+def markdown(rows: list[dict[str, Any]], environment: dict[str, Any]) -> str:
+    """The table."""
+    lines = [
+        "# The networks of the zoo as ONNX",
+        "",
+        "Made by `python benchmarks/exports.py`: random weights, opset 18, `outputs=classes`, compared with torch at 1 "
+        "image of 128x192, 2 of 97x129, 1 of 161x96 and 2 of 65x97. difference: the largest of two logits, and the "
+        "largest logit beside it; pixels: the share whose class differs; least: the smallest side that the "
+        "trace vouches for.",
+        "",
+        "| network | size | least | difference | of | pixels % | MB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        if row["size"] is None:
+            lines.append(f"| {row['network']} | none: {row['faults'][-1].splitlines()[0]} |  |  |  |  |  |")
+            continue
+        size = row["size"] if row["size"] == "any" else "x".join(map(str, row["size"]))
+        lines.append(
+            f"| {row['network']} | {size} | {row['least']} | {row['difference']:.1e} | {row['scale']:.2g} | "
+            f"{100 * row['pixels']:.3g} | {row['megabytes']:.1f} |"
+        )
+    made = f"{environment['machine']}; torch {environment['packages']['torch']}; commit {environment['commit']}."
+    return "\n".join([*lines, "", made, ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", default=list(ZOO))
+    parser.add_argument("--classes", type=int, default=19)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "exports.json")
+    arguments = parser.parse_args()
+    rows = json.loads(arguments.out.read_text())["networks"] if arguments.out.is_file() else []
+    for name in arguments.networks:
+        if name in {row["network"] for row in rows}:
+            continue
+        rows.append(measure(name, arguments.classes))
+        rows.sort(key=lambda row: list(ZOO).index(row["network"]))
+        environment = describe_environment()
+        arguments.out.write_text(json.dumps({"networks": rows, "environment": environment}, indent=2) + "\n")
+        arguments.out.with_suffix(".md").write_text(markdown(rows, environment))
+        print(json.dumps(next(row for row in rows if row["network"] == name)), flush=True)
+        gc.collect()
+
+
+if __name__ == "__main__":
+    main()

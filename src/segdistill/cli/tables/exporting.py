@@ -1,0 +1,82 @@
+"""What `segdistill export` and `segdistill benchmark` print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from segdistill.exporting.benchmark_result import Benchmark
+from segdistill.exporting.profile import FileProfile
+from segdistill.exporting.result import Export, ExportedFile, Int8Report
+
+
+def export_lines(done: Export) -> Iterator[str]:
+    """The files, how they compare with the network, and what INT8 costs.
+
+    Args:
+        done: What `export` wrote.
+
+    Yields:
+        A line for each.
+    """
+    about = done.description
+    size = "images of any size" if about.size is None else f"images of {about.size[0]}x{about.size[1]}"
+    takes = "RGB (N,3,H,W) in [0,1]" if about.input == "float" else "RGB uint8 (N,H,W,3)"
+    for each in done.files:
+        yield f"{each.path} ({each.megabytes:.2f} MB, {each.precision}): {_parity(each)}"
+    yield f"It takes {takes}, {size}, any number of them, and gives {about.outputs}; normalization is inside."
+    if done.int8 is not None:
+        yield from int8_lines(done.int8)
+
+
+def _parity(file: ExportedFile) -> str:
+    if file.parity is None:
+        return "its scores are below"
+    checks = ", ".join(f"{check.images} of {check.height}x{check.width}" for check in file.parity.checks)
+    difference = file.parity.difference
+    largest = "" if difference is None else f"logits differ by {difference:.2g} at most, "
+    return f"{largest}{100 * file.parity.pixels:.3g} % of pixels differ ({file.parity.images}: {checks})"
+
+
+def int8_lines(report: Int8Report) -> Iterator[str]:
+    """What 8 bits cost and bring, and whether that was allowed."""
+    verdict = "within" if report.passed else "MORE than"
+    yield (
+        f"INT8 ({report.method}, {report.images} training images, seed {report.seed}): mIoU {report.int8_miou:.2f} "
+        f"after {report.float_miou:.2f} on {report.validation} validation images, a drop of {report.drop:.2f}, "
+        f"{verdict} max_drop={report.max_drop:g}."
+    )
+    slow, quick = report.float_latency.median, report.int8_latency.median
+    size = "x".join(map(str, report.size))
+    change = f"{slow / quick:.1f} times as fast" if quick < slow else "smaller but SLOWER here"
+    yield f"An image of {size} on {report.threads} thread(s): {quick:.1f} ms after {slow:.1f} ms, {change}."
+
+
+def benchmark_table(done: Benchmark) -> Table:
+    """A row for each network and file."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for index, heading in enumerate(done.headings()):
+        table.add_column(heading, justify="right" if index else "left", no_wrap=index > 0, overflow="fold")
+    for row in done.cells():
+        table.add_row(*row)
+    return table
+
+
+def benchmark_notes(done: Benchmark) -> Iterator[str]:
+    """How the numbers were made."""
+    yield done.notes()
+    yield from done.warnings
+
+
+def file_profile_line(profile: FileProfile) -> str:
+    """What an exported file costs."""
+    height, width = profile.size
+    latency = profile.latency
+    return (
+        f"{profile.file}: {profile.megabytes:.2f} MB, {profile.precision}, {profile.num_classes} classes. An image of "
+        f"{height}x{width} from pixels to classes: {latency.median:.1f} ms ({latency.low:.1f} to {latency.high:.1f}, "
+        f"median and quartiles of {profile.runs} runs) with {profile.runtime} on {profile.threads} thread(s), "
+        f"{profile.environment['machine']}."
+    )

@@ -1,0 +1,53 @@
+"""`export`: a trained network as a file that runs without this library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from segdistill.core.errors import RecipeError
+from segdistill.exporting.export import export_model
+from segdistill.exporting.result import Export
+from segdistill.exporting.settings import ExportSettings, check_settings
+from segdistill.models.adapters.registry import Adapted
+from segdistill.models.exported.network import Exported
+from segdistill.models.identify import identify
+from segdistill.recipe.recipe import Recipe, load_recipe
+from segdistill.runs.folder import run_of
+
+
+def export(run: str | Path, *parts: str | Path, quiet: bool = False, **settings: Any) -> Export:
+    """Write the network of a run as a file that runs without this library, and check it against the network.
+
+    Args:
+        run: A run folder, a weight file, or the name of a trained network of another library.
+        parts: Settings as "key=value", and recipe parts over the run's own, as "data.root=...".
+        quiet: Show no progress.
+        **settings: Fields of `ExportSettings`: format, size, outputs, input, fp16, int8, images, seed, calibration,
+            max_drop, license, out.
+
+    Returns:
+        The files, how they compare with the network, and what INT8 costs.
+
+    Raises:
+        RecipeError: A setting is wrong, or a package is not installed.
+        CheckpointError: The run is not finished, or is not one.
+        SegdistillError: The network can't be exported, a file differs from it, or the folder can't be written to.
+    """
+    checked, words = check_settings(ExportSettings, parts, settings)
+    source = identify(run)
+    if isinstance(source, Exported):
+        raise RecipeError(f"{run} is an exported file already. Name the run, as runs/mine.")
+    if isinstance(source, Adapted) and checked.out is None:
+        raise RecipeError(f"'{run}' is not a folder to write beside. Choose one: out=FOLDER.")
+    model = source.load()
+    recipe = recipe_of(model.path, words)
+    return export_model(model, checked, recipe, checked.out or model.path.parent / "export", quiet=quiet)
+
+
+def recipe_of(file: Path, words: list[str]) -> Recipe | None:
+    """The recipe of the run that a weight file belongs to, with words over it; None if there is none at all."""
+    recorded = run_of(file).recipe
+    if not recorded.is_file() and not words:
+        return None
+    return load_recipe(*([recorded] if recorded.is_file() else []), *words)

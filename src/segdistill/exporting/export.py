@@ -1,0 +1,219 @@
+"""From a trained network to checked files in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from segdistill.core.errors import SegdistillError
+from segdistill.data import SegmentationDataset, create_dataset
+from segdistill.evaluation.settings import InferenceConfig
+from segdistill.exporting.folder import add_description, assembled, copy_runner, sha256
+from segdistill.exporting.formats import write_openvino, write_program
+from segdistill.exporting.graph import ExportGraph, Traced, trace
+from segdistill.exporting.measuring import latencies, score, timing_image
+from segdistill.exporting.onnx_file import OPSET, halve, write_onnx
+from segdistill.exporting.parity import check_parity
+from segdistill.exporting.quantize import calibration_batches, quantize_onnx, quantize_openvino
+from segdistill.exporting.result import Export, ExportedFile, Int8Report
+from segdistill.exporting.settings import SUFFIX, ExportSettings, Format
+from segdistill.models.exported.description import ExportDescription, Precision
+from segdistill.models.exported.network import Exported, ExportedNetwork
+from segdistill.models.loaded import LoadedModel
+from segdistill.models.segmenter import Segmenter
+from segdistill.recipe.recipe import Recipe
+
+_MARK: dict[Precision, str] = {"float32": "", "float16": ".fp16", "int8": ".int8"}
+
+
+class Exporter:
+    """Writes the files of one network into a folder. The network is traced once, whatever the number of files.
+
+    Args:
+        model: The network.
+        settings: What is asked for.
+        recipe: Of its run, if it has one.
+        folder: Where files are written.
+        name: Of the files, without suffix.
+    """
+
+    def __init__(
+        self, model: LoadedModel, settings: ExportSettings, recipe: Recipe | None, folder: Path, name: str
+    ) -> None:
+        self.settings, self.recipe, self.folder, self.name = settings, recipe, folder, name
+        align_corners = recipe is not None and recipe.inference.align_corners
+        self.graph = ExportGraph(
+            model.network.cpu().eval(), input=settings.input, outputs=settings.outputs, align_corners=align_corners
+        )
+        self.traced: Traced = trace(self.graph, settings.size)
+        self.description = ExportDescription(
+            classes=model.classes,
+            input=settings.input,
+            outputs=settings.outputs,
+            size=settings.size,
+            least=self.traced.least,
+            align_corners=align_corners,
+            origin=_origin(model, settings, recipe),
+        )
+        self._writers: dict[tuple[Format, Precision], Callable[[Path, ExportDescription], None]] = {
+            ("onnx", "float32"): lambda path, text: write_onnx(self.traced.program, path, text),
+            ("onnx", "float16"): lambda path, text: halve(self._onnx(), path, text),
+            ("onnx", "int8"): lambda path, text: quantize_onnx(
+                self._onnx(), path, calibration_batches(self.data("train"), settings, text), settings, text
+            ),
+            ("openvino", "float32"): lambda path, text: write_openvino(self._onnx(), path, text),
+            ("openvino", "float16"): lambda path, text: write_openvino(self._onnx(), path, text),
+            ("openvino", "int8"): lambda path, text: quantize_openvino(
+                self._onnx(), path, calibration_batches(self.data("train"), settings, text), text
+            ),
+            ("torch", "float32"): lambda path, text: write_program(self.traced.program, path, text),
+        }
+
+    def write(self, format: Format, precision: Precision) -> ExportedFile:
+        """Write a file, open it and compare it with the network.
+
+        Raises:
+            SegdistillError: It can't be written, opened or run, or differs from the network.
+        """
+        path = self.folder / f"{self.name}{_MARK[precision]}{SUFFIX[format]}"
+        if not path.exists():  # the ONNX file may have been made for another one
+            self._writers[format, precision](path, replace(self.description, precision=precision))
+        backend = Exported(path).open()
+        parity = None if precision == "int8" else check_parity(self.graph, backend, self.recipe)
+        return ExportedFile(path, backend.bytes / 1e6, precision, parity)
+
+    def _onnx(self) -> Path:
+        """The float ONNX file, which the others are made from."""
+        path = self.folder / f"{self.name}.onnx"
+        if not path.exists():
+            write_onnx(self.traced.program, path, self.description)
+        return path
+
+    def data(self, split: str) -> SegmentationDataset:
+        """A split of the run's data."""
+        if self.recipe is None:
+            raise SegdistillError(
+                "INT8 is calibrated with training images and scored on validation, and this network has no run that "
+                "names its data. Name them: a data set and data.root=FOLDER."
+            )
+        return create_dataset(self.recipe.data, split)  # type: ignore[arg-type]
+
+    def int8_report(self, float_file: Path, int8_file: Path, *, quiet: bool) -> Int8Report:
+        """Score both files on validation and time them."""
+        data, recipe = self.data("val"), self.recipe
+        assert recipe is not None
+        networks = [ExportedNetwork(Exported(path).open()) for path in (float_file, int8_file)]
+        whole = whole_images(recipe)
+        scores = [
+            score(network, data, whole, path.name, quiet=quiet).scores.miou
+            for network, path in zip(networks, (float_file, int8_file), strict=True)
+        ]
+        size = self.settings.size or (data[0].image.shape[-2], data[0].image.shape[-1])
+        times = latencies(networks, timing_image(size), runs=15)
+        return Int8Report(
+            images=min(self.settings.images, len(self.data("train"))),
+            seed=self.settings.seed,
+            method=self.settings.calibration if int8_file.suffix == ".onnx" else "nncf",
+            validation=len(data),
+            float_miou=scores[0],
+            int8_miou=scores[1],
+            max_drop=self.settings.max_drop,
+            float_latency=times[0],
+            int8_latency=times[1],
+            size=size,
+            threads=networks[0].backend.threads,
+        )
+
+
+def export_model(
+    model: LoadedModel, settings: ExportSettings, recipe: Recipe | None, out: Path, *, quiet: bool = False
+) -> Export:
+    """Write a network as the settings say, checked against it; after an error `out` is as it was.
+
+    Args:
+        model: The network.
+        settings: What is asked for.
+        recipe: Of its run, if it has one: says what its data are and how its scores are resized.
+        out: The folder.
+        quiet: Show no progress.
+
+    Raises:
+        SegdistillError: The network can't be traced, written or quantized, a file differs from it, or the folder can't
+            be written to.
+    """
+    with assembled(out) as aside:
+        exporter = Exporter(model, settings, recipe, aside, file_name(model))
+        files = [exporter.write(settings.format, settings.precision)]
+        report = None
+        if settings.int8:
+            files.append(exporter.write(settings.format, "int8"))
+            report = exporter.int8_report(files[0].path, files[1].path, quiet=quiet)
+        finish(exporter, out, files, report)
+    files = [replace(each, path=out / each.path.name) for each in files]
+    return Export(out, tuple(files), exporter.description, report)
+
+
+def finish(exporter: Exporter, out: Path, files: list[ExportedFile], report: Int8Report | None) -> None:
+    """Remove what files were only made from, and write `export.json` and the runner beside them."""
+    aside = exporter.folder
+    wanted = {each.path.with_suffix(suffix) for each in files for suffix in (each.path.suffix, ".bin")}
+    for path in aside.iterdir():
+        if path not in wanted:
+            path.unlink()
+    described = {
+        each.path.name: {
+            "precision": each.precision,
+            "megabytes": each.megabytes,
+            "sha256": sha256(each.path),
+            "opset": OPSET if each.path.suffix == ".onnx" else None,
+            "parity": each.parity and each.parity.as_dict(),
+            "int8": report.as_dict() if report and each.precision == "int8" else None,
+        }
+        for each in files
+    }
+    common = {key: value for key, value in exporter.description.as_dict().items() if key != "precision"}
+    add_description(out, aside, common, described)
+    if any(each.path.suffix == ".onnx" for each in files):
+        copy_runner(aside)
+
+
+def file_name(model: LoadedModel) -> str:
+    """What the files of a network are called, without suffix: its role."""
+    return model.path.stem if model.path.stem in ("student", "teacher") else "network"
+
+
+def whole_images(recipe: Recipe) -> Recipe:
+    """The recipe with images run whole, once, as an exported file does."""
+    inference = InferenceConfig(align_corners=recipe.inference.align_corners)
+    return recipe.model_copy(update={"inference": inference})
+
+
+def _origin(model: LoadedModel, settings: ExportSettings, recipe: Recipe | None) -> dict[str, Any]:
+    """Where a file comes from, for people and for the record; no paths of this machine."""
+    network = model.network
+    spec = network.spec if isinstance(network, Segmenter) else None
+    record: dict[str, Any] = {
+        "network": (spec.name or f"{spec.backbone}, {spec.head}") if spec else type(network).__name__,
+        "normalization": {
+            "inside": True,
+            "mean": network.mean.flatten().tolist(),
+            "std": network.std.flatten().tolist(),
+            "bgr": network.bgr,
+        },
+        "license": settings.license,
+        "weights_sha256": sha256(model.path) if model.path.is_file() else None,
+        "version": version("segdistill"),
+        "torch": version("torch"),
+    }
+    if recipe is not None:
+        record["recipe"] = {
+            "data": recipe.data.name,
+            "method": [method.name for method in recipe.method],
+            "steps": recipe.steps,
+            "batch_size": recipe.batch_size,
+            "seed": recipe.seed,
+        }
+    return record

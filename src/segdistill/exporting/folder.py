@@ -1,0 +1,74 @@
+"""The folder of an export: written aside, checked, and only then brought in."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from segdistill.core.errors import SegdistillError
+from segdistill.core.storage import cannot_save, write_json
+
+DESCRIPTION = "export.json"
+RUNNER = "run_onnx.py"
+
+
+@contextlib.contextmanager
+def assembled(out: Path) -> Iterator[Path]:
+    """A folder to write into; what it holds at the end is brought into `out`, and nothing if there is an error.
+
+    Args:
+        out: The folder; made if it is not there, and gone again if nothing came into it.
+
+    Raises:
+        SegdistillError: The folder can't be written to.
+    """
+    aside = out / f".export.{os.getpid()}.part"
+    made = [parent for parent in (out, *out.parents) if not parent.exists()]
+    try:
+        try:
+            aside.mkdir(parents=True)
+        except OSError as error:
+            raise SegdistillError(
+                f"Can't write to the folder {out}: {error}. Choose another, as out=FOLDER."
+            ) from error
+        yield aside
+        try:
+            for file in sorted(aside.iterdir()):
+                file.replace(out / file.name)
+        except OSError as error:
+            raise cannot_save(out, error) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        for folder in made:
+            with contextlib.suppress(OSError):  # it is not empty: the export went well
+                folder.rmdir()
+
+
+def add_description(out: Path, aside: Path, common: dict[str, Any], files: dict[str, dict[str, Any]]) -> None:
+    """Write `export.json` into `aside`: what all files share, and of each file what is its own.
+
+    Files that `out` holds from an earlier export of the same weights keep their entries.
+    """
+    before: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError):
+        before = json.loads((out / DESCRIPTION).read_text(encoding="utf-8"))
+    same = isinstance(before, dict) and before.get("weights_sha256") == common.get("weights_sha256")
+    kept = {name: each for name, each in before.get("files", {}).items() if (out / name).is_file()} if same else {}
+    write_json(aside / DESCRIPTION, {**common, "files": {**kept, **files}})
+
+
+def sha256(path: Path) -> str:
+    """Of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy_runner(aside: Path) -> None:
+    """Put the runner, which needs numpy, Pillow and onnxruntime alone, beside the file."""
+    shutil.copyfile(Path(__file__).with_name(RUNNER), aside / RUNNER)

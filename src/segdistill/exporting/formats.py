@@ -1,0 +1,63 @@
+"""From a traced network to the other formats: OpenVINO and torch."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from segdistill.core.errors import SegdistillError
+from segdistill.models.exported.backends import first_line, require_package
+from segdistill.models.exported.description import KEY, ExportDescription
+
+
+def write_openvino(source: Path, target: Path, description: ExportDescription) -> None:
+    """Write an ONNX file as OpenVINO's .xml and .bin.
+
+    Args:
+        source: The ONNX file.
+        target: The .xml file; the weights stand beside it.
+        description: For the metadata. Weights are float16 if it says so.
+
+    Raises:
+        RecipeError: OpenVINO is not installed.
+    """
+    openvino = require_package("openvino", "writes .xml files")
+    save_openvino(openvino.Core().read_model(source), target, description)
+
+
+def save_openvino(model: object, target: Path, description: ExportDescription) -> None:
+    """Write an openvino.Model with its description."""
+    openvino = require_package("openvino", "writes .xml files")
+    model.set_rt_info(description.as_json(), KEY)  # type: ignore[attr-defined]
+    openvino.save_model(model, target, compress_to_fp16=description.precision == "float16")
+
+
+def write_program(program: torch.export.ExportedProgram, path: Path, description: ExportDescription) -> None:
+    """Write a traced network as an ExportedProgram (.pt2), from which Core ML, LiteRT and ExecuTorch start.
+
+    Raises:
+        SegdistillError: torch can't write an operation on sizes, as the ceil of timm's "same" padding.
+    """
+    program._example_inputs = None  # they would be pickled
+    try:
+        with _silence():
+            torch.export.save(program, path, extra_files={KEY: description.as_json()})
+    except Exception as error:  # torch's writer has several
+        hint = "" if description.size else " Give a size, as size=512x1024, so that sizes are numbers."
+        raise SegdistillError(f"torch can't write the traced network as .pt2: {first_line(error)}.{hint}") from error
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """While entered, torch does not log the whole graph of a network that it can't write."""
+    logger = logging.getLogger("torch._export")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

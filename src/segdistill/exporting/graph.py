@@ -1,0 +1,98 @@
+"""The network as a file has it: image in, classes or logits out, and no Python in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from segdistill.core.errors import SegdistillError
+from segdistill.core.outputs import resize
+from segdistill.models.exported.backends import first_line
+from segdistill.models.exported.description import Input, Outputs
+from segdistill.models.network import SegmentationNetwork
+
+ODD = (97, 129)
+"""(H,W) that a network for any size is traced at: no stride divides it, so no two maps agree by chance."""
+
+
+class ExportGraph(nn.Module):
+    """What is traced: the network between the input and the outputs that were asked for.
+
+    Args:
+        network: In evaluation mode, on the processor.
+        input: What `forward` takes.
+        outputs: What it gives.
+        align_corners: Of the bilinear resizing of logits to the image's size.
+    """
+
+    def __init__(self, network: SegmentationNetwork, *, input: Input, outputs: Outputs, align_corners: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.input, self.outputs, self.align_corners = input, outputs, align_corners
+
+    def scores(self, image: Tensor) -> Tensor:
+        """RGB as `input` says -> logits, (N,K,H,W), or (N,K,h,w) for outputs=small."""
+        pixels = image.permute(0, 3, 1, 2).float() / 255 if self.input == "uint8" else image
+        logits: Tensor = self.network(pixels).logits.float()
+        if self.outputs == "small":
+            return logits
+        return resize(logits, (pixels.shape[-2], pixels.shape[-1]), align_corners=self.align_corners)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """RGB as `input` says -> what `outputs` says; classes as uint8, or int32 if there are more than 256."""
+        scores = self.scores(image)
+        if self.outputs != "classes":
+            return scores
+        return scores.argmax(1).to(torch.uint8 if self.network.num_classes <= 256 else torch.int32)
+
+    def example(self, batch: int, size: tuple[int, int]) -> Tensor:
+        """Images without meaning, as `input` says."""
+        if self.input == "uint8":
+            return torch.zeros(batch, *size, 3, dtype=torch.uint8)
+        return torch.zeros(batch, 3, *size)
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A traced network. least: the smallest height and width that the trace holds for."""
+
+    program: torch.export.ExportedProgram
+    least: int
+
+
+def trace(graph: ExportGraph, size: tuple[int, int] | None) -> Traced:
+    """Trace the graph, for batches of any number of images.
+
+    Args:
+        graph: The network between its input and outputs.
+        size: (H,W) of the images, or None for any.
+
+    Raises:
+        SegdistillError: The network does something that a file can't express.
+    """
+    image = graph.example(2, size or ODD)
+    sides = (1, 2) if graph.input == "uint8" else (2, 3)
+    free = (0,) if size else (0, *sides)
+    shapes = dict.fromkeys(free, torch.export.Dim.DYNAMIC)
+    try:
+        with torch.no_grad():
+            program = torch.export.export(graph.eval(), (image,), dynamic_shapes=(shapes,), strict=False)
+    except Exception as error:  # torch has an exception for every stage of tracing
+        what = "x".join(map(str, size)) if size else "any size"
+        hint = "Only networks that torch.export can trace can be exported" if size else "Give a size, as size=512x1024"
+        raise SegdistillError(
+            f"The network can't be traced for images of {what}: {first_line(error)}. {hint}."
+        ) from error
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of this machine, which go into the file
+    return Traced(program, 1 if size else max(_least(program, side) for side in sides))
+
+
+def _least(program: torch.export.ExportedProgram, axis: int) -> int:
+    """The smallest value of an axis of the input for which the trace holds."""
+    image = [node for node in program.graph.nodes if node.op == "placeholder"][-1].meta["val"]
+    side = image.shape[axis]
+    bounds = program.range_constraints.get(side.node.expr) if isinstance(side, torch.SymInt) else None
+    return 1 if bounds is None else int(bounds.lower)

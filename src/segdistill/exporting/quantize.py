@@ -1,0 +1,129 @@
+"""INT8: static quantization with training images, by onnxruntime for ONNX and by NNCF for OpenVINO, never crossed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import random
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from segdistill.core.errors import SegdistillError
+from segdistill.data import SegmentationDataset
+from segdistill.exporting.formats import save_openvino
+from segdistill.exporting.onnx_file import describe
+from segdistill.exporting.settings import ExportSettings
+from segdistill.models.exported.backends import Array, first_line, require_package
+from segdistill.models.exported.description import ExportDescription
+from segdistill.models.exported.network import as_batch
+
+_METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
+
+
+def calibration_batches(
+    data: SegmentationDataset, settings: ExportSettings, description: ExportDescription
+) -> list[Array]:
+    """The training images that ranges are calibrated with, one a batch, drawn by the seed; whole, as images are run."""
+    count = min(settings.images, len(data))
+    drawn = sorted(random.Random(settings.seed).sample(range(len(data)), count))
+    return [as_batch(data[index].image[None], description) for index in drawn]
+
+
+def quantize_onnx(
+    source: Path, target: Path, batches: Iterable[Array], settings: ExportSettings, description: ExportDescription
+) -> None:
+    """Write an ONNX file with 8-bit weights, a scale a channel, and 8-bit activations (QDQ).
+
+    The file goes through onnxruntime's pre-processing first: without it, operations are not fused, and the quantized
+    file is slower than the float one. The last resizing and the argmax stay in float: they hold class scores.
+
+    Args:
+        source: The float file.
+        target: The file to write.
+        batches: What ranges are calibrated with.
+        settings: The method.
+        description: For the metadata.
+
+    Raises:
+        RecipeError: onnx or onnxruntime is not installed.
+        SegdistillError: The quantizer can't quantize the network.
+    """
+    onnx = require_package("onnx", "writes .onnx files")
+    tools = require_package("onnxruntime.quantization", "quantizes .onnx files")
+    prepare = require_package("onnxruntime.quantization.shape_inference", "quantizes .onnx files")
+    prepared = target.with_name(f"{target.stem}.prepared.onnx")
+    with _explained("onnxruntime"):
+        prepare.quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        tools.quantize_static(
+            str(prepared),
+            str(target),
+            _reader(tools, batches),
+            quant_format=tools.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=tools.QuantType.QUInt8,
+            weight_type=tools.QuantType.QInt8,
+            calibrate_method=tools.CalibrationMethod[_METHODS[settings.calibration]],
+            nodes_to_exclude=_last_nodes(onnx.load(prepared)),
+        )
+    prepared.unlink()
+    model = onnx.load(target)
+    describe(model, description)
+    onnx.save_model(model, target)
+
+
+def _reader(tools: Any, batches: Iterable[Array]) -> Any:
+    """The batches as onnxruntime's quantizer asks for them."""
+    waiting = iter(batches)
+
+    class Reader(tools.CalibrationDataReader):  # type: ignore[misc]
+        """One batch at a time, then None."""
+
+        def get_next(self) -> dict[str, Array] | None:
+            batch = next(waiting, None)
+            return None if batch is None else {"image": batch}
+
+    return Reader()
+
+
+def _last_nodes(model: Any) -> list[str]:
+    """The names of the nodes behind the classifier: from the output back to the first operation with weights."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    names = []
+    node = makers.get(model.graph.output[0].name)
+    while node is not None and node.op_type in ("Cast", "ArgMax", "Resize"):
+        names.append(node.name)
+        node = makers.get(node.input[0])
+    return names
+
+
+def quantize_openvino(source: Path, target: Path, batches: list[Array], description: ExportDescription) -> None:
+    """Write an OpenVINO file in 8 bits by NNCF, from a float ONNX file; arguments as for `quantize_onnx`."""
+    openvino = require_package("openvino", "writes .xml files")
+    nncf = require_package("nncf", "quantizes .xml files")
+    with _explained("NNCF"):
+        model = openvino.Core().read_model(source)
+        quantized = nncf.quantize(model, nncf.Dataset(batches), subset_size=len(batches))
+        save_openvino(quantized, target, description)
+
+
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """While entered, a tool says nothing, and what it raises becomes an error for people."""
+    loggers = [logging.getLogger(each) for each in ("root", "nncf", "onnxruntime")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:
+        raise SegdistillError(
+            f"{name} can't quantize the network: {first_line(error)}. Nothing was written. Export it without int8."
+        ) from error
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

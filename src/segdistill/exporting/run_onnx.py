@@ -1,0 +1,80 @@
+"""Run an exported segmentation network on images: python run_onnx.py student.onnx photo.jpg [more.jpg ...]
+
+Needs numpy, Pillow and onnxruntime, and nothing else. Writes <photo>_mask.png, a palette PNG of class indices, and
+<photo>_overlay.png beside each image, and prints the classes that it sees. What the file takes and gives stands in its
+metadata. This script may be copied and changed freely.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+Array = np.ndarray[Any, Any]
+
+
+def prepare(picture: Image.Image, about: dict[str, Any]) -> Array:
+    """An RGB picture as the file takes it: (1,3,H,W) in [0,1], or uint8 (1,H,W,3); resized if its size is fixed."""
+    if about["size"] != "any":
+        height, width = about["size"]
+        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+    pixels = np.asarray(picture)[None]
+    if about["input"] == "uint8":
+        return pixels
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32) / 255
+
+
+def taps(source: int, target: int, align_corners: bool) -> tuple[Array, Array, Array]:
+    """Of each of `target` positions the two of `source` it lies between, and the weight of the second."""
+    if align_corners:
+        position = np.arange(target) * ((source - 1) / max(1, target - 1))
+    else:
+        position = np.clip((np.arange(target) + 0.5) * (source / target) - 0.5, 0, None)
+    low = np.minimum(position.astype(int), source - 1)
+    return low, np.minimum(low + 1, source - 1), (position - low).astype(np.float32)
+
+
+def classes_of(answer: Array, about: dict[str, Any], size: tuple[int, int]) -> Array:
+    """What the file gives for one image -> class indices (H,W); logits at the head's stride are resized here."""
+    if about["outputs"] == "classes":
+        return np.asarray(answer[0])
+    scores = answer[0]
+    if about["outputs"] == "small":
+        low, high, rest = taps(scores.shape[1], size[0], about["align_corners"])
+        scores = scores[:, low] * (1 - rest[:, None]) + scores[:, high] * rest[:, None]
+        low, high, rest = taps(scores.shape[2], size[1], about["align_corners"])
+        scores = scores[..., low] * (1 - rest) + scores[..., high] * rest
+    return np.asarray(scores.argmax(0))
+
+
+def main(model: str, *images: str) -> None:
+    """Write a mask and an overlay for each image."""
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    about = json.loads(session.get_modelmeta().custom_metadata_map["segdistill"])
+    names = [each["name"] for each in about["classes"]]
+    colors = np.array([each["color"] for each in about["classes"]], np.uint8)
+    for name in images:
+        path, picture = Path(name), Image.open(name).convert("RGB")
+        batch = prepare(picture, about)
+        size = tuple(about["size"]) if about["size"] != "any" else (picture.height, picture.width)
+        classes = classes_of(session.run(None, {"image": batch})[0], about, size)
+        mask = Image.fromarray(classes.astype(np.uint8))
+        mask.putpalette(colors.flatten().tolist())
+        mask = mask.resize(picture.size, Image.Resampling.NEAREST)
+        mask.save(path.with_name(f"{path.stem}_mask.png"))
+        Image.blend(picture, mask.convert("RGB"), 0.5).save(path.with_name(f"{path.stem}_overlay.png"))
+        share = np.bincount(classes.flatten().astype(int), minlength=len(names)) / classes.size
+        seen = [f"{names[index]} {100 * share[index]:.1f} %" for index in np.argsort(-share) if share[index] > 0]
+        print(f"{name}: {', '.join(seen)}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

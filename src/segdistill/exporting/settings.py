@@ -1,0 +1,100 @@
+"""What `segdistill export` can be asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from segdistill.core.discovery import explain
+from segdistill.core.errors import RecipeError
+from segdistill.core.numbers import Count
+from segdistill.models.exported.description import Input, Outputs, Precision
+from segdistill.recipe.composition import key_values
+
+Format = Literal["onnx", "openvino", "torch"]
+Calibration = Literal["minmax", "entropy", "percentile"]
+SUFFIX: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+
+
+def as_size(value: Any) -> Any:
+    """ "512x1024" as (512, 1024), "any" as None."""
+    if value is None or value == "any":
+        return None
+    if isinstance(value, str) and re.fullmatch(r"\d+x\d+", value):
+        return tuple(int(side) for side in value.split("x"))
+    if isinstance(value, tuple | list):
+        return value
+    raise ValueError("expected HEIGHTxWIDTH, as 512x1024, or any")
+
+
+class ExportSettings(BaseModel):
+    """What `export` writes.
+
+    Attributes:
+        format: "onnx", "openvino" (made from the ONNX file) or "torch" (an ExportedProgram, .pt2).
+        size: (H,W) of the images, or None for any; the number of images in a batch is free in either case.
+        outputs: "classes", class indices (N,H,W); "logits" (N,K,H,W); "small", logits at the head's stride.
+        input: "float", RGB (N,3,H,W) in [0,1], or "uint8", RGB (N,H,W,3).
+        fp16: Weights in half precision, where the format can; input and output stay as they are.
+        int8: A file in 8-bit integers as well, and what that costs in mIoU.
+        images: How many training images the ranges of activations are calibrated with.
+        seed: Which of them.
+        calibration: How ranges are made of what was seen, for ONNX: "minmax", "entropy" or "percentile".
+        max_drop: How many points of mIoU the INT8 file may lose on validation.
+        license: Of the network, for the file's metadata.
+        out: The folder; default `export` in the run's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Format = "onnx"
+    size: Annotated[tuple[Count, Count] | None, BeforeValidator(as_size)] = None
+    outputs: Outputs = "classes"
+    input: Input = "float"
+    fp16: bool = False
+    int8: bool = False
+    images: Count = 64
+    seed: int = Field(0, ge=0)
+    calibration: Calibration = "minmax"
+    max_drop: float = Field(1.0, ge=0)
+    license: str = "not stated"
+    out: Path | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> ExportSettings:
+        if self.format == "torch" and (self.fp16 or self.int8):
+            raise ValueError("fp16 and int8 are for format=onnx and format=openvino; a .pt2 is float32")
+        if self.fp16 and self.int8:
+            raise ValueError("fp16 and int8 exclude each other; export twice, into one folder")
+        return self
+
+    @property
+    def precision(self) -> Precision:
+        """Of the first file that is written."""
+        return "float16" if self.fp16 else "float32"
+
+
+def check_settings(model: type[BaseModel], words: Sequence[str | Path], given: dict[str, Any]) -> tuple[Any, list[str]]:
+    """Settings and recipe parts from what stands on a command line.
+
+    Args:
+        model: The class of the settings.
+        words: `key=value` of settings, and parts of a recipe, in any order.
+        given: Settings by keyword, which win.
+
+    Returns:
+        The checked settings and the parts of a recipe.
+
+    Raises:
+        RecipeError: A setting is wrong.
+    """
+    settings = [str(word) for word in words if str(word).partition("=")[0] in model.model_fields and "=" in str(word)]
+    parts = [str(word) for word in words if str(word) not in settings]
+    try:
+        return model.model_validate({**key_values(settings), **given}), parts
+    except ValidationError as error:
+        raise RecipeError("\n".join(explain(error, model))) from error
