@@ -93,16 +93,16 @@ def measure(options: argparse.Namespace, height: int, width: int, classes: int) 
     sample = Streets(split="val", size=(height, width), count=1)[0]
     image, label = sample.image[None], sample.label[None]
     network = create_model(options.network, classes).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    said = network(as_input(image))
-    unsure, ready = Ready(said), Ready(replace(said, logits=sure(label, said.logits)))
+    output = network(as_input(image))
+    unsure, ready = Ready(output), Ready(replace(output, logits=confident(label, output.logits)))
     config, counts = InferenceConfig(), Counts(classes, MetricsConfig(calibration=True))
-    found = infer(ready, image, config, confidence=True)
+    result = infer(ready, image, config, confidence=True)
     # A prediction as good networks make them: the label, shifted a little.
     predicted = label.masked_fill(label == 255, 0).roll((1, 2), (1, 2))
     assert counts.boundary is not None
     assert counts.calibration is not None
-    assert found.confidence is not None
-    boundary, calibration, confidence = counts.boundary, counts.calibration, found.confidence
+    assert result.confidence is not None
+    boundary, calibration, confidence = counts.boundary, counts.calibration, result.confidence
     work: dict[str, Callable[[], object]] = {
         "network": lambda: network(as_input(image)),
         "plain": lambda: predict_classes(ready, image),
@@ -134,7 +134,7 @@ def measure(options: argparse.Namespace, height: int, width: int, classes: int) 
     return {"network_ms": 1000 * statistics.median(times["network"]), **shares}
 
 
-def sure(label: Tensor, like: Tensor) -> Tensor:
+def confident(label: Tensor, like: Tensor) -> Tensor:
     """Logits (1,K,h,w) of a network that has learned: the label's class leads by 6, borders are blurred."""
     torch.manual_seed(0)
     coarse = F.interpolate(label.masked_fill(label == 255, 0)[None].float(), like.shape[-2:])[0].long()

@@ -129,21 +129,22 @@ def page() -> None:
     """results/faults.md, of what results/faults.json holds."""
     lines = ["# The fault campaign", "", "Made by `benchmarks/faults.py`; seeds repeat an item.", ""]
     results = json.loads((RESULTS / "faults.json").read_text())
-    for part, found in ((part, each) for part, rounds in results.items() for each in rounds):
-        where = found["environment"]
+    for part, result in ((part, each) for part, rounds in results.items() for each in rounds):
+        where = result["environment"]
         totals: Counter[str] = Counter()
-        for counts in found["kinds"].values():
+        for counts in result["kinds"].values():
             totals.update(counts)
         names = [name for name in totals if name != "failures"] + ["failures"]
         lines += [
             f"## {part}", "",
-            f"Seeds {found['seeds'][0]} to {found['seeds'][1]}, {found['seconds'] / 60:.0f} min on {where['machine']}, "
-            f"torch {where['packages']['torch']}, commit {where['commit']}, {where['started']}.", "",
+            f"Seeds {result['seeds'][0]} to {result['seeds'][1]}, {result['seconds'] / 60:.0f} min on "
+            f"{where['machine']}, torch {where['packages']['torch']}, commit {where['commit']}, "
+            f"{where['started']}.", "",
             f"| kind | {' | '.join(names)} |", "|---|" + "---|" * len(names),
-            *(f"| {kind} | {_cells(counts, names)} |" for kind, counts in found["kinds"].items()),
+            *(f"| {kind} | {_cells(counts, names)} |" for kind, counts in result["kinds"].items()),
             f"| **all** | {_cells(totals, names)} |", "",
-            *(f"Largest {name}: {value:.2g}." for name, value in found["largest"].items()),
-            *(f"- `{each['repeat']}` ({each['kind']}): {each['what'][:400]}" for each in found["failures"]), "",
+            *(f"Largest {name}: {value:.2g}." for name, value in result["largest"].items()),
+            *(f"- `{each['repeat']}` ({each['kind']}): {each['what'][:400]}" for each in result["failures"]), "",
         ]  # fmt: skip
     write_text(RESULTS / "faults.md", "\n".join(lines))
 

@@ -72,7 +72,7 @@ class House:
     def imports(self) -> list[Import]:
         """Every import of one module of the package by another, wherever in its file it stands."""
         package = self.folder.name
-        found = []
+        result = []
         for source, tree in self.trees.items():
             for node in ast.walk(tree):
                 names: list[str] = []
@@ -84,8 +84,8 @@ class House:
                     if name == package or name.startswith(f"{package}."):
                         target = self._module(name.removeprefix(package).removeprefix("."))
                         if target != source:
-                            found.append(Import(source, target, node.lineno))  # type: ignore[attr-defined]
-        return found
+                            result.append(Import(source, target, node.lineno))  # type: ignore[attr-defined]
+        return result
 
     def _module(self, name: str) -> str:
         """The longest beginning of a dotted name that is a module."""
@@ -220,7 +220,7 @@ def circles(edges: set[tuple[str, str]]) -> list[list[str]]:
     number: dict[str, int] = {}
     lowest: dict[str, int] = {}
     stack: list[str] = []
-    found: list[list[str]] = []
+    groups: list[list[str]] = []
 
     def visit(node: str) -> None:
         number[node] = lowest[node] = len(number)
@@ -235,12 +235,12 @@ def circles(edges: set[tuple[str, str]]) -> list[list[str]]:
             group = stack[stack.index(node) :]
             del stack[stack.index(node) :]
             if len(group) > 1:
-                found.append(sorted(group))
+                groups.append(sorted(group))
 
     for node in below:
         if node not in number:
             visit(node)
-    return found
+    return groups
 
 
 def summary(house: House) -> Iterator[tuple[str, str | int]]:

@@ -64,9 +64,9 @@ Loss = Callable[[Any, SegOutput, SegOutput, Tensor], Tensor]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    known = ["task", *method_names(), *PARTS]
+    names = ["task", *method_names(), *PARTS]
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
-    parser.add_argument("--rows", nargs="+", default=known, choices=known, metavar="ROW", help=", ".join(known))
+    parser.add_argument("--rows", nargs="+", default=names, choices=names, metavar="ROW", help=", ".join(names))
     parser.add_argument("--rounds", type=int, default=9, help="of each form at most, fewer if they take --seconds")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--official", type=Path, default=OFFICIAL, help="the published code's numbers, if at hand")
@@ -79,7 +79,7 @@ def main() -> None:
             row = {"size": size, "row": name, "commit": environment["commit"]}
             row |= measure(name, size, options.rounds, options.seconds) | published(name, size, options.official)
             rows = [other for other in rows if (other["size"], other["row"]) != (size, name)] + [row]
-            rows.sort(key=lambda row: (list(SIZES).index(row["size"]), known.index(row["row"])))
+            rows.sort(key=lambda row: (list(SIZES).index(row["size"]), names.index(row["row"])))
             print(row, flush=True)
             write_json(path, {"rows": rows, "environment": environment})
             write_text(RESULTS / "methods.md", "\n".join(page(rows, environment)))
@@ -126,19 +126,19 @@ def check(name: str, size: str) -> None:
     if method is not None:
         method.double()
         ours(name)(method, student, teacher, label)  # queues may be made for the first batch
-    found = []
+    results = []
     for loss in (ours(name), TRANSCRIPTIONS[name]):
-        own, numbers = copy.deepcopy(method), []
+        module, numbers = copy.deepcopy(method), []
         for turn in range(2):
             torch.manual_seed(turn)
             maps = fresh(student)
-            value = loss(own, maps, teacher, label)
+            value = loss(module, maps, teacher, label)
             numbers.append(value.detach())
             if value.requires_grad:
                 numbers += torch.autograd.grad(value, (maps.logits, maps.embedding), allow_unused=True)
-        state = {} if own is None else own.state_dict()
-        found.append([*numbers, *(x for key, x in sorted(state.items()) if isinstance(x, Tensor))])
-    for mine, plain in zip(*found, strict=True):
+        state = {} if module is None else module.state_dict()
+        results.append([*numbers, *(x for key, x in sorted(state.items()) if isinstance(x, Tensor))])
+    for mine, plain in zip(*results, strict=True):
         mine, plain = (torch.zeros(()) if x is None else x.double() for x in (mine, plain))
         error = (mine - plain).abs().max() / plain.abs().max().clamp_min(1e-30)
         if mine.count_nonzero() + plain.count_nonzero() and error > TOLERANCE:
@@ -258,11 +258,11 @@ def goals(rows: list[dict[str, Any]]) -> list[str]:
             continue
         faster, share = GOALS[row["row"]]
         ratio, part = row["plain_s"] / row["ours_s"], row["ours_mib"] / row["plain_mib"]
-        goal, found = f"{faster:.3g} times faster", f"{ratio:.2f} times faster"
+        goal, reached = f"{faster:.3g} times faster", f"{ratio:.2f} times faster"
         met = ratio >= faster
         if share is not None:
-            goal, found, met = f"{goal}, {share:.3g} of the memory", f"{found}, {part:.3f}", met and part <= share
-        lines.append(f"| {row['size']} | {row['row']} | {goal} | {found} | {'met' if met else 'MISSED'} |")
+            goal, reached, met = f"{goal}, {share:.3g} of the memory", f"{reached}, {part:.3f}", met and part <= share
+        lines.append(f"| {row['size']} | {row['row']} | {goal} | {reached} | {'met' if met else 'MISSED'} |")
     return lines
 
 
@@ -285,8 +285,11 @@ def brief(rows: list[dict[str, Any]]) -> list[str]:
         "|---" * (2 * len(SIZES) + 1) + "|",
     ]
     for name in dict.fromkeys(row["row"] for row in rows):
-        found = {row["size"]: row for row in rows if row["row"] == name}
-        cells = [(f"{found[s]['ours_s']:.3g} | {found[s]['ours_mib']:.0f}" if s in found else " | ") for s in SIZES]
+        by_size = {row["size"]: row for row in rows if row["row"] == name}
+        cells = [
+            f"{by_size[size]['ours_s']:.3g} | {by_size[size]['ours_mib']:.0f}" if size in by_size else " | "
+            for size in SIZES
+        ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 

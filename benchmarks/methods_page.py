@@ -1,4 +1,4 @@
-"""Writes the sections of docs/methods.md: every method's docstring and options, its cost and what CamVid said of it.
+"""Writes the sections of docs/methods.md: every method's docstring and options, its measured cost and CamVid run.
 
     python benchmarks/methods_page.py
 
@@ -36,12 +36,16 @@ def sections() -> str:
 def _section(
     name: str, cls: type[Method], cost: dict[str, Any] | None, run: dict[str, Any] | None, runs: dict[str, Any]
 ) -> str:
-    first, _, body = inspect.cleandoc(cls.__doc__ or "").partition("\n\n")
-    parts = [f"## {name}", first, _markdown(body)] if body else [f"## {name}", _markdown(first)]
-    named = "source" in options_of(cls).model_fields
-    needs = "the map that `source` names" if named else ", ".join(sorted(cls.needs))
-    options = ", ".join(f"`{key}: {_plain(field.default)}`" for key, field in options_of(cls).model_fields.items())
-    parts.append(f"Reads: {needs}. Options: {options}.")
+    first, _, body = inspect.cleandoc(cls.__doc__ or "").partition("\nArgs:\n")[0].partition("\n\n")
+    options = options_of(cls).model_fields
+    needs = "the map that `source` names" if "source" in options else ", ".join(sorted(cls.needs))
+    described = _described(cls)
+    if missing := options.keys() - described.keys():
+        raise SystemExit(
+            f"The docstring of {cls.__name__} says nothing about {', '.join(sorted(missing))} in its Args."
+        )
+    lines = [f"- `{key}: {_plain(field.default)}`: {_escaped(described[key])}" for key, field in options.items()]
+    parts = [f"## {name}", first, _markdown(body.strip("\n")), f"Reads: {needs}. Options:", "\n".join(lines)]
     if cost:
         sizes = "; ".join(f"{size} {row['ours_s']:.3g} s and {row['ours_mib']:.0f} MiB" for size, row in cost.items())
         parts.append(f"Measured cost, forward and backward: {sizes} (see [Cost](#cost)).")
@@ -55,6 +59,17 @@ def _section(
     return "\n\n".join(parts) + "\n\n"
 
 
+def _described(cls: type[Method]) -> dict[str, str]:
+    """Option -> its sentences in the `Args:` of the class, or of the one that it hands its options on to."""
+    described: dict[str, str] = {}
+    for each in reversed(cls.__mro__):
+        section = inspect.cleandoc(each.__doc__ or "").partition("\nArgs:\n")[2].partition("\n\n")[0]
+        for entry in re.split(r"\n(?! {5})", section):
+            key, _, text = entry.strip().partition(": ")
+            described[key] = " ".join(text.split())
+    return described
+
+
 def _markdown(text: str) -> str:
     """A docstring's paragraphs; runs of indented lines, which are formulas, become code."""
     blocks: list[str] = []
@@ -66,13 +81,13 @@ def _markdown(text: str) -> str:
 
 
 def _runs_of(lines: list[str]) -> list[tuple[bool, list[str]]]:
-    found: list[tuple[bool, list[str]]] = []
+    runs: list[tuple[bool, list[str]]] = []
     for line in lines:
         indented = line.startswith("  ") or bool(re.match(r"L = ", line))
-        if not found or found[-1][0] != indented:
-            found.append((indented, []))
-        found[-1][1].append(line)
-    return found
+        if not runs or runs[-1][0] != indented:
+            runs.append((indented, []))
+        runs[-1][1].append(line)
+    return runs
 
 
 def _escaped(text: str) -> str:
@@ -90,10 +105,10 @@ def _plain(value: Any) -> str:
 
 
 def _costs() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    costs: dict[str, dict[str, Any]] = {}
     for row in json.loads((RESULTS / "methods.json").read_text(encoding="utf-8"))["rows"]:
-        found.setdefault(row["row"], {})[row["size"]] = row
-    return found
+        costs.setdefault(row["row"], {})[row["size"]] = row
+    return costs
 
 
 def _runs() -> dict[str, Any]:

@@ -53,16 +53,16 @@ def main() -> None:
     parser.add_argument("--long", type=int, default=400, help="steps of the recipe's run whose memory is followed")
     options = parser.parse_intermixed_args()
     file = RESULTS / "step.json"
-    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    results: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     for name in options.measure:
         environment = {**describe_environment(), "command": ["benchmarks/step.py", "--measure", name]}
         rows: list[dict[str, Any]] = []
-        found[name] = {"rows": rows, "steps": options.steps, "rounds": options.rounds, "environment": environment}
+        results[name] = {"rows": rows, "steps": options.steps, "rounds": options.rounds, "environment": environment}
         for row in parts[name](options):  # written one by one: all of them take long
             rows.append(row)
-            write_json(file, found)
-            write_text(RESULTS / "step.md", page(found))
-    print(page(found))
+            write_json(file, results)
+            write_text(RESULTS / "step.md", page(results))
+    print(page(results))
 
 
 def child(words: list[str], *, method: str, steps: int, switch: str = "", kind: str = "step") -> Any:
@@ -95,7 +95,7 @@ def switches(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             totals = [sum(run[clock].values()) for run in runs]
             base = [sum(run[clock].values()) for run in taken[""]]
             row[clock] = statistics.median(totals)
-            row[f"{clock}_ratio"] = statistics.median(own / plain for own, plain in zip(totals, base, strict=True))
+            row[f"{clock}_ratio"] = statistics.median(total / plain for total, plain in zip(totals, base, strict=True))
         yield row
     yield {"switch": "compile=auto", **child(options.words, method="kd", steps=1, kind="compile")}
 
@@ -110,14 +110,14 @@ def memory(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     yield {"run": f"{options.long} steps of the recipe", **real}
 
 
-def page(found: dict[str, Any]) -> str:
+def page(results: dict[str, Any]) -> str:
     lines = ["# What a training step costs", ""]
     tables = {"methods": _methods, "switches": _switches, "loading": _loading, "memory": _memory}
     for name, table in tables.items():
-        if name in found:
-            env = found[name]["environment"]
+        if name in results:
+            env = results[name]["environment"]
             lines += [
-                *table(found[name]), "",
+                *table(results[name]), "",
                 f"{env['machine']}, {env['threads']} threads, torch {env['packages']['torch']}, commit "
                 f"{env['commit']}, {env['started']}.", "",
             ]  # fmt: skip
@@ -160,7 +160,7 @@ def _switches(part: dict[str, Any]) -> list[str]:
     ]  # fmt: skip
     for row in part["rows"]:
         if row["switch"] == "compile=auto":
-            lines += ["", *(f"`compile=auto`: {told}." for told in row["why"])]
+            lines += ["", *(f"`compile=auto`: {reason}." for reason in row["why"])]
         else:
             lines.append(
                 f"| {row['switch']} | {1e3 * row['processor']:.0f} | {row['processor_ratio']:.3f} | "

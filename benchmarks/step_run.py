@@ -21,16 +21,16 @@ from clock import PARTS, timed
 
 import segdistill
 from segdistill.data import create_dataset
-from segdistill.data.loading import Share, Stream, training_batches
+from segdistill.data.loading import Share, training_batches
+from segdistill.data.stream import Stream
 from segdistill.recipe.recipe import Recipe
 from segdistill.runs.folder import RunFolder
 from segdistill.runtime.display import Display
 from segdistill.runtime.processes import own_device
 from segdistill.training import loop
-from segdistill.training import run as runs
 from segdistill.training.fit import fit as train_task
-from segdistill.training.plan import resolve, teacher_network
-from segdistill.training.task import Task, make_task
+from segdistill.training.plan import resolve
+from segdistill.training.task import Task
 
 SWITCHES = (
     "freed memory given back", "optimiser not fused", "channels_last=false", "workers=0", "teacher in bf16",
@@ -62,12 +62,7 @@ def fit(recipe: Recipe, *, distils: bool) -> Iterator[Task]:
     """The task of a run; then, when the generator goes on, the run itself."""
     assert recipe.out is not None
     folder = RunFolder(recipe.out)
-    if distils:
-        plan = resolve(recipe)
-        task = plan.student
-        task.distiller.set_teacher(teacher_network(plan.teacher))
-    else:
-        task = make_task(recipe, "student")
+    task = resolve(recipe, distills=distils).task_with_teacher()
     folder.open(recipe.model_dump(mode="json"), resume=False)
     yield task
     train_task(task, folder, quiet=True)
@@ -129,8 +124,8 @@ def compiling(recipe: Recipe, distils: bool) -> dict[str, Any]:
     with short_validation():
         next(run, None)
     assert recipe.out is not None
-    found: dict[str, Any] = json.loads((recipe.out / "environment.json").read_text())["compile"]
-    return found
+    result: dict[str, Any] = json.loads((recipe.out / "environment.json").read_text())["compile"]
+    return result
 
 
 def loading(recipe: Recipe, distils: bool) -> dict[str, Any]:
@@ -165,9 +160,8 @@ def memory(recipe: Recipe, distils: bool) -> dict[str, Any]:
         assert recipe.out is not None
         place = recipe.out.with_name("teacher")
         once = recipe.teacher.model_copy(update={"train": {"steps": 1}})
-        runs.train(
-            recipe.model_copy(update={"role": "teacher", "method": [], "out": place, "teacher": once}), quiet=True
-        )
+        changes = {"role": "teacher", "method": [], "out": place, "teacher": once}
+        resolve(recipe.model_copy(update=changes), distills=False).run(quiet=True)
         recipe = recipe.model_copy(update={"teacher": recipe.teacher.model_copy(update={"weights": str(place)})})
     with mock.patch.object(Display, "step", note):
         job = fit(recipe, distils=distils)

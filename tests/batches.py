@@ -24,19 +24,19 @@ def variants(*, switches: bool = False, without: Container[str] = ()) -> list[An
 
     switches: and with each option that is true or false the other way round; without: names of methods to leave out.
     """
-    found: list[Any] = []
+    params: list[Any] = []
     for name, cls in METHODS.items():
         if name in without:
             continue
-        found.append(pytest.param(name, {}, id=name))
+        params.append(pytest.param(name, {}, id=name))
         for option, field in options_of(cls).model_fields.items():
             choices: tuple[Any, ...] = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
             if switches and field.annotation is bool:
                 choices = (True, False)
             for choice in choices:
                 if choice != field.default:
-                    found.append(pytest.param(name, {option: choice}, id=f"{name}-{option}-{choice}"))
-    return found
+                    params.append(pytest.param(name, {option: choice}, id=f"{name}-{option}-{choice}"))
+    return params
 
 
 every_variant = pytest.mark.parametrize(("name", "options"), variants())
@@ -113,10 +113,10 @@ def gradients_of(terms: dict[str, Tensor], student: SegOutput) -> list[Tensor]:
     total = torch.stack(list(terms.values())).sum()
     if not total.requires_grad:
         return [torch.zeros_like(maps) for maps in all_maps(student)]
-    found = torch.autograd.grad(total, all_maps(student), allow_unused=True)
+    gradients = torch.autograd.grad(total, all_maps(student), allow_unused=True)
     return [
         torch.zeros_like(maps) if gradient is None else gradient
-        for maps, gradient in zip(all_maps(student), found, strict=True)
+        for maps, gradient in zip(all_maps(student), gradients, strict=True)
     ]
 
 

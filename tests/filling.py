@@ -59,3 +59,9 @@ def _oracle_state(name: str) -> dict[str, Tensor]:
 
 def oracle_input(seed: int = 1234) -> Tensor:
     return torch.from_numpy(np.random.RandomState(seed + 1).standard_normal((1, 3, 65, 129)).astype(np.float32))
+
+
+def written(folder: Path, content: Any, name: str = "file.pth") -> Path:
+    """A file of torch that holds `content`."""
+    torch.save(content, folder / name)
+    return folder / name

@@ -103,7 +103,7 @@ def ranks(*words: object, number: int = 2) -> list[Forked]:
         free.bind(("127.0.0.1", 0))
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(number)}
     each = [{**address, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(number)]
-    return [Forked(*words, joined=True, environment=own) for own in each]
+    return [Forked(*words, joined=True, environment=variables) for variables in each]
 
 
 def _main(

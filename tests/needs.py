@@ -51,8 +51,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         skipped = _of(config, marker, "skipped")
         if not ran and not skipped:
             continue
-        found = f" (../shared is {'present' if SHARED.is_dir() else 'absent'})" if marker == "shared_data" else ""
-        terminalreporter.write_line(f"{marker}: {ran} ran, {len(skipped)} skipped{found}")
+        presence = f" (../shared is {'present' if SHARED.is_dir() else 'absent'})" if marker == "shared_data" else ""
+        terminalreporter.write_line(f"{marker}: {ran} ran, {len(skipped)} skipped{presence}")
         if marker == "shared_data" and SHARED.is_dir():
             for name in skipped:
                 terminalreporter.write_line(f"FAILED {name}: skipped although ../shared is present", red=True)

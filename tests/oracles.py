@@ -30,8 +30,8 @@ def protocol() -> dict[str, np.ndarray]:
 
 
 def cases(method: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(str(arrays(method)["meta"]))["cases"]
-    return found
+    read: list[dict[str, Any]] = json.loads(str(arrays(method)["meta"]))["cases"]
+    return read
 
 
 def tensor(method: str, key: str, dtype: torch.dtype) -> Tensor:

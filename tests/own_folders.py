@@ -15,9 +15,9 @@ CLASSES = ["road", "car", "tree"]
 Split = Literal["train", "val"]
 
 
-def image(path: Path, red: int = 0) -> None:
+def image(path: Path, red: int = 0, size: tuple[int, int] = (6, 4)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (6, 4), (red, 0, 0)).save(path)
+    Image.new("RGB", size, (red, 0, 0)).save(path)
 
 
 def mask(path: Path, values: list[Any], dtype: type = np.uint8) -> None:
@@ -47,3 +47,10 @@ def names_of(dataset: SegmentationDataset) -> list[str]:
 
 def says_in_order(*parts: object) -> str:
     return "(?s)" + ".*".join(re.escape(str(part)) for part in parts)
+
+
+def values_of(path: Path) -> list[list[int]]:
+    """The values of a mask, row by row."""
+    with Image.open(path) as picture:
+        assert picture.mode == "L"
+        return np.asarray(picture).tolist()

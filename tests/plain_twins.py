@@ -87,8 +87,8 @@ def soft_edges(
 ) -> Tensor:
     """Only with `void_edges`."""
     assert void_edges
-    known = label.long().masked_fill(label >= num_classes, num_classes)
-    onehot = F.one_hot(known, num_classes + 1)[..., :num_classes].permute(0, 3, 1, 2).to(dtype)
+    index = label.long().masked_fill(label >= num_classes, num_classes)
+    onehot = F.one_hot(index, num_classes + 1)[..., :num_classes].permute(0, 3, 1, 2).to(dtype)
     width = 2 * radius + 1
     edges = F.max_pool2d(onehot, width, 1, radius) + F.max_pool2d(-onehot, width, 1, radius)
     return F.adaptive_avg_pool2d(edges, grid)
@@ -130,8 +130,8 @@ def spectral_conv(layer: adversary.SpectralConv, x: Tensor) -> Tensor:
 
 def similarity(features: Tensor, onehot: Tensor, classes: Tensor) -> Tensor:
     centers = onehot @ features.mT / (onehot.sum(2)[..., None] + 1e-6)
-    own = centers.gather(1, classes[:, 0, :, None].expand(-1, -1, features.shape[1])).mT
-    return F.cosine_similarity(features, own, dim=1)
+    center = centers.gather(1, classes[:, 0, :, None].expand(-1, -1, features.shape[1])).mT
+    return F.cosine_similarity(features, center, dim=1)
 
 
 def masked_gap(z_s: Tensor, z_t: Tensor, mask: Tensor) -> Tensor:

@@ -28,8 +28,8 @@ def in_two(work: Callable[..., Any], *arguments: Any) -> list[Any]:
 
 def _one(rank: int, port: int, work: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes:
     torch.set_num_threads(1)
-    own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
-    os.environ.update({"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in own.items()}})
+    variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+    os.environ.update({"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in variables.items()}})
     dist.init_process_group("gloo")
     written = io.BytesIO()
     try:

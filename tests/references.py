@@ -15,14 +15,14 @@ def plain_scores(predicted: np.ndarray, label: np.ndarray, classes: int) -> dict
     """IoU, accuracy and Dice of each class, in percent."""
     valid = label != VOID
     predicted, label = predicted[valid], label[valid]
-    found: dict[str, list[float]] = {"iou": [], "accuracy": [], "dice": []}
+    scores: dict[str, list[float]] = {"iou": [], "accuracy": [], "dice": []}
     for c in range(classes):
-        said, known = predicted == c, label == c
-        hit = int((said & known).sum())
-        found["iou"].append(share(hit, int((said | known).sum())))
-        found["accuracy"].append(share(hit, int(known.sum())))
-        found["dice"].append(share(2 * hit, int(said.sum()) + int(known.sum())))
-    return found
+        guessed, labelled = predicted == c, label == c
+        hit = int((guessed & labelled).sum())
+        scores["iou"].append(share(hit, int((guessed | labelled).sum())))
+        scores["accuracy"].append(share(hit, int(labelled.sum())))
+        scores["dice"].append(share(2 * hit, int(guessed.sum()) + int(labelled.sum())))
+    return scores
 
 
 def share(part: float, whole: float) -> float:
@@ -53,19 +53,19 @@ def boundary_scores(
         near = max(1, round(tolerance * diagonal if tolerance < 1 else tolerance))
         for c in range(classes):
             masks = [(one == c) & ~void for one in (label, predicted)]
-            known, said = (mask & ~eroded(mask | void, depth, outside=False) for mask in masks)
-            edge, said_edge = (mask & ~eroded(mask | void, 1, outside=True) for mask in masks)
+            labelled, guessed = (mask & ~eroded(mask | void, depth, outside=False) for mask in masks)
+            edge, guessed_edge = (mask & ~eroded(mask | void, 1, outside=True) for mask in masks)
             counts[c] += [
-                (known & said).sum(), (known | said).sum(),
-                edge.sum(), (edge & dilated(said_edge, near)).sum(),
-                said_edge.sum(), (said_edge & dilated(edge, near)).sum(),
+                (labelled & guessed).sum(), (labelled | guessed).sum(),
+                edge.sum(), (edge & dilated(guessed_edge, near)).sum(),
+                guessed_edge.sum(), (guessed_edge & dilated(edge, near)).sum(),
             ]  # fmt: skip
     iou = [share(both, either) for both, either, *_ in counts]
     f1 = []
-    for _, _, edge, found, said, right in counts:
-        precision, recall = share(right, said), share(found, edge)
+    for _, _, edge, recalled, guessed, right in counts:
+        precision, recall = share(right, guessed), share(recalled, edge)
         total = precision + recall
-        f1.append((2 * precision * recall / total if total > 0 else 0.0) if edge + said else math.nan)
+        f1.append((2 * precision * recall / total if total > 0 else 0.0) if edge + guessed else math.nan)
     return iou, f1
 
 

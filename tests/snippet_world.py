@@ -86,7 +86,10 @@ def _cityscapes(root: Path) -> None:
         name = f"{city}_{number:06d}_000019"
         _picture(root / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png")
         if split != "test":
-            _mask(root / "gtFine" / split / city / f"{name}_gtFine_labelIds.png", [0, *(own[0] for own in table.ids)])
+            _mask(
+                root / "gtFine" / split / city / f"{name}_gtFine_labelIds.png",
+                [0, *(ids[0] for ids in table.ids)],
+            )
 
 
 def _cityscapes_downloads(folder: Path) -> None:
@@ -168,10 +171,10 @@ def _distilled(*parts: str, data: Make | None = None) -> Make:
     """A finished distillation on generated scenes, or on data made beside it."""
 
     def make(run: Path) -> None:
-        own = run.parents[1] / "data_of_runs" / run.name
+        folder = run.parents[1] / "data_of_runs" / run.name
         if data is not None:
-            data(own)
-        root = () if data is None else (f"data.root={own}",)
+            data(folder)
+        root = () if data is None else (f"data.root={folder}",)
         words = [*parts, "tiny_pair", "kd", *root]
         segdistill.distill(*words, *small("distill", words), out=run, quiet=True)
 
@@ -179,9 +182,9 @@ def _distilled(*parts: str, data: Make | None = None) -> Make:
 
 
 def _teacher(run: Path) -> None:
-    own = run.parents[1] / "data_of_runs" / run.name
-    _own()(own)
-    words = ["folder", "tiny_pair", f"data.root={own}", "role=teacher"]
+    folder = run.parents[1] / "data_of_runs" / run.name
+    _own()(folder)
+    words = ["folder", "tiny_pair", f"data.root={folder}", "role=teacher"]
     segdistill.train(*words, *small("train", words), out=run, quiet=True)
 
 

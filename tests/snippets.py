@@ -80,8 +80,8 @@ def blocks(page: Path) -> list[Block]:
     """The fenced blocks of a page in order."""
     text = page.read_text(encoding="utf-8")
     return [
-        Block(page, text[: found.start()].count("\n") + 1, found[2], _dedented(found[3], len(found[1])))
-        for found in _FENCED.finditer(text)
+        Block(page, text[: match.start()].count("\n") + 1, match[2], _dedented(match[3], len(match[1])))
+        for match in _FENCED.finditer(text)
     ]
 
 
@@ -93,9 +93,9 @@ def unfenced(page: Path) -> list[str]:
 
 def inline(page: Path) -> list[Block]:
     """The commands within sentences, as `segdistill list heads`; those with PLACEHOLDERS, or cut short, are forms."""
-    text = _FENCED.sub(lambda found: "\n" * found[0].count("\n"), page.read_text(encoding="utf-8"))
-    found = re.finditer(r"`((?:segdistill[ .]|torchrun |python |pip |make |docker )[^`]+)`", text)
-    return [_inline(page, text[: one.start()].count("\n") + 1, " ".join(one[1].split())) for one in found]
+    text = _FENCED.sub(lambda matches: "\n" * matches[0].count("\n"), page.read_text(encoding="utf-8"))
+    matches = re.finditer(r"`((?:segdistill[ .]|torchrun |python |pip |make |docker )[^`]+)`", text)
+    return [_inline(page, text[: one.start()].count("\n") + 1, " ".join(one[1].split())) for one in matches]
 
 
 def _inline(page: Path, line: int, command: str) -> Block:

@@ -128,12 +128,12 @@ def test_a_given_teacher_and_baseline_are_used_as_they_are(
 
 def test_list_names_everything(segdistill: Run) -> None:
     done = segdistill("list", "--json")
-    known = json.loads(done.stdout)
-    assert {"kd", "cwd", "bpkd"} <= set(known["methods"])
-    assert {"streets", "camvid", "folder"} <= set(known["datasets"])
-    assert {"fcn", "pspnet", "deeplabv3plus"} <= set(known["heads"])
-    assert {"mobile_pair", "tiny_pair"} <= set(known["recipes"])
-    assert all(line for kind in known.values() for line in kind.values())
+    names = json.loads(done.stdout)
+    assert {"kd", "cwd", "bpkd"} <= set(names["methods"])
+    assert {"streets", "camvid", "folder"} <= set(names["datasets"])
+    assert {"fcn", "pspnet", "deeplabv3plus"} <= set(names["heads"])
+    assert {"mobile_pair", "tiny_pair"} <= set(names["recipes"])
+    assert all(line for kind in names.values() for line in kind.values())
     assert "bpkd" in segdistill("list", "methods").stdout
 
 

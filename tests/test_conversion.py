@@ -63,10 +63,10 @@ def test_nothing_is_overwritten(published: Path, tmp_path: Path) -> None:
 
 
 def test_from_the_command_line(published: Path, tmp_path: Path, segdistill: Command) -> None:
-    said = segdistill("inspect", published)
-    assert said.returncode == 0, said.stderr
+    inspected = segdistill("inspect", published)
+    assert inspected.returncode == 0, inspected.stderr
     for words in ("openmmlab", "pspnet_r18", "thing 3", "12.79 M", "every tensor"):
-        assert words in said.stdout
+        assert words in inspected.stdout
     assert json.loads(segdistill("inspect", published, "--json").stdout)["network"] == "pspnet_r18"
     done = segdistill("convert", published, tmp_path / "run", "--json")
     assert json.loads(done.stdout)["path"] == str(tmp_path / "run" / "teacher.safetensors")

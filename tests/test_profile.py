@@ -133,7 +133,7 @@ def test_a_network_is_left_as_it_was() -> None:
     )
 
 
-def test_a_size_that_the_network_can_not_take_is_said_so() -> None:
+def test_a_size_that_the_network_can_not_take_is_refused() -> None:
     network = library.create_model("mobilenetv2_pspnet", 3)
     network.head.bottleneck = nn.AvgPool2d(9)
     with pytest.raises(SegdistillError, match=r"64x32 \(HxW\)"):

@@ -13,7 +13,8 @@ from layouts import SMALL
 from shapes import Shapes
 
 from segdistill.core.outputs import SegOutput
-from segdistill.data.loading import Share, Stream, training_batches
+from segdistill.data.loading import Share, training_batches
+from segdistill.data.stream import Stream
 from segdistill.evaluation.scoring import count
 from segdistill.methods import create_method
 from segdistill.models.build import outline, probe
@@ -23,9 +24,8 @@ from segdistill.models.spec import NetworkSpec
 from segdistill.recipe.composition import fragments
 from segdistill.recipe.published_rows import published_rows
 from segdistill.recipe.recipe import Recipe, load_recipe
-from segdistill.training.plan import make_distilled, teacher_network
+from segdistill.training.plan import resolve
 from segdistill.training.schedule import make_optimizer, own_optimizers, set_rate
-from segdistill.training.task import make_task, open_splits
 
 ROWS = published_rows()
 CLASSES = {"cityscapes": 19, "ade20k": 150, "pascal_context": 59, "voc": 21, "camvid": 11}
@@ -71,8 +71,8 @@ def test_a_row_parses_and_says_where_it_comes_from(name: str) -> None:
     if row.role != "distilled":
         assert row.miou is not None
     for word in row.words:  # which networks and which role is the table itself
-        known = fragments()[word].startswith("# ") if word in fragments() else word in row.origins
-        assert known or word.startswith(("student=", "teacher.network=", "role=")), word
+        explained = fragments()[word].startswith("# ") if word in fragments() else word in row.origins
+        assert explained or word.startswith(("student=", "teacher.network=", "role=")), word
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if name.startswith("bpkd")])
@@ -146,27 +146,26 @@ def test_parameters_are_those_that_were_printed(name: str) -> None:
 
 
 def _kinds() -> list[str]:
-    """A row for each table, data set and method, and for each that has words of its own there."""
-    kinds = {}
+    """Rows that together have each word of each table: its data sets, methods, schedules and protocols."""
+    kinds: list[str] = []
+    had: set[tuple[str, str]] = set()
     for name, row in ROWS.items():
-        own = [word for word in row.words if not word.startswith(("student", "teacher.network", "teacher.train"))]
-        kinds.setdefault((name.split("/")[0], *own), name)
-    return list(kinds.values())
+        parts = [word for word in row.words if not word.startswith(("student", "teacher.network", "teacher.train"))]
+        words = {(name.split("/")[0], word) for word in parts}
+        if words - had:
+            kinds.append(name)
+            had |= words
+    return kinds
 
 
 @pytest.mark.parametrize("name", _kinds())
 def test_a_step_trains_and_its_protocol_scores(name: str, roots: dict[str, Path]) -> None:
     data = recipe(name).data.name
-    made = load_recipe(name, *SMALL, f"data.root={roots[data]}", "batch_size=2", "teacher.train.batch_size=2")
-    splits = open_splits(made)
-    if made.method:
-        teacher = make_task(made, "teacher", splits=splits)
-        task = make_distilled(made, teacher, splits)
-        task.distiller.set_teacher(teacher_network(teacher))
-    else:
-        task = make_task(made, made.role, splits=splits)
-    own = own_optimizers(task.distiller.methods)
-    optimizer = make_optimizer(task.config.optimizer, task.network, task.distiller.methods, own)
+    small = (*SMALL, f"data.root={roots[data]}", "batch_size=2", "teacher.train.batch_size=2")
+    made = load_recipe(name, *small, "baseline=none", "out=run")
+    task = resolve(made, distills=bool(made.method)).task_with_teacher()
+    method_optimizers = own_optimizers(task.distiller.methods)
+    optimizer = make_optimizer(task.config.optimizer, task.network, task.distiller.methods, method_optimizers)
     set_rate(optimizer, task.config.schedule.factor(0, task.config.steps))
     stream = Stream(task.data, made.augment, task.config.seed)
     (batch,) = training_batches(stream, Share(task.config.batch_size), start=0, stop=1, workers=0)
@@ -175,7 +174,7 @@ def test_a_step_trains_and_its_protocol_scores(name: str, roots: dict[str, Path]
     assert {term.partition("/")[0] for term in terms} == {"task", "auxiliary", *(each.name for each in made.method)}
     assert all(value.isfinite() for value in terms.values())
     torch.stack(list(terms.values())).sum().backward()
-    for each in (optimizer, *own):
+    for each in (optimizer, *method_optimizers):
         each.step()
     moved = [key for key, value in task.network.named_parameters() if not torch.equal(value, before[key])]
     assert len(moved) > 0.9 * len(before)

@@ -105,13 +105,13 @@ def test_an_error_in_a_file_names_the_file(tmp_path: Path) -> None:
         "{data: {name: streets}, 3: 4}",
     ],
 )
-def test_what_a_recipe_of_a_run_lacks_or_gets_wrong_is_told_with_its_file(text: str, tmp_path: Path) -> None:
+def test_what_a_recipe_of_a_run_lacks_or_gets_wrong_is_named_with_its_file(text: str, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(text)
     with pytest.raises(RecipeError, match=re.escape(str(tmp_path / "recipe.yaml"))):
         load_recipe(tmp_path / "recipe.yaml", "augment.scale=[1,1]")
 
 
-def test_a_run_whose_recipe_lost_its_data_set_is_told_with_the_file(
+def test_a_run_whose_recipe_lost_its_data_set_is_named_with_the_file(
     tiny: tuple[str, ...], tmp_path: Path, segdistill: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     assert segdistill("train", *tiny, "steps=1", f"out={tmp_path}/run").returncode == 0
@@ -119,13 +119,13 @@ def test_a_run_whose_recipe_lost_its_data_set_is_told_with_the_file(
     recipe = yaml.safe_load(file.read_text())
     del recipe["data"]
     file.write_text(yaml.safe_dump(recipe))
-    told = segdistill("evaluate", tmp_path / "run", "data.count=2")
-    assert told.returncode == 1
-    assert "'data.name' is missing" in told.stderr
-    assert str(file) in " ".join(told.stderr.split())
+    done = segdistill("evaluate", tmp_path / "run", "data.count=2")
+    assert done.returncode == 1
+    assert "'data.name' is missing" in done.stderr
+    assert str(file) in " ".join(done.stderr.split())
 
 
-def test_a_rate_that_came_with_another_batch_is_told_or_scaled(tmp_path: Path) -> None:
+def test_a_rate_that_came_with_another_batch_is_warned_of_or_scaled(tmp_path: Path) -> None:
     row = ["cirkd/cityscapes/deeplabv3_r18/cirkd", "data.root=/x"]  # SGD 0.02 with a batch of 16
     assert load_recipe(*row).warning == ""
     left = load_recipe(*row, "batch_size=8")
@@ -144,8 +144,8 @@ def test_a_rate_that_came_with_another_batch_is_told_or_scaled(tmp_path: Path) -
 
 def test_a_rate_and_a_batch_that_belong_together_are_left_alone() -> None:
     words = ["batch_size=8", "auto_scale_lr=true"]
-    own = (["cirkd_40k", "optimizer.lr=0.5"], ["cirkd_40k", "optimizer={name: sgd, lr: 0.5}"], ["optimizer.lr=0.5"])
-    for parts in own:
+    recipes = (["cirkd_40k", "optimizer.lr=0.5"], ["cirkd_40k", "optimizer={name: sgd, lr: 0.5}"], ["optimizer.lr=0.5"])
+    for parts in recipes:
         recipe = load_recipe("streets", *parts, *words)
         assert (recipe.optimizer.lr, recipe.warning) == (0.5, "")
     plain = load_recipe("streets", *words)  # no fragment says what batch the usual rate is for
@@ -178,7 +178,7 @@ def test_a_key_of_several_types_is_named_once_and_without_their_inner_names() ->
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["run=x"], "Key 'run' is called 'out' now."),
         (["accumulate=2"], "Key 'accumulate' is called 'grad_accumulation' now."),
@@ -189,8 +189,8 @@ def test_a_key_of_several_types_is_named_once_and_without_their_inner_names() ->
         (["openmmlab"], "The fragment 'openmmlab' is called 'openmmlab_pipeline' now."),
     ],
 )
-def test_a_renamed_key_is_answered_with_its_new_name(words: list[str], told: str) -> None:
-    with pytest.raises(RecipeError, match=re.escape(told)):
+def test_a_renamed_key_is_answered_with_its_new_name(words: list[str], message: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(message)):
         load_recipe("streets", *words)
 
 

@@ -139,7 +139,7 @@ def test_shards_outside_of_a_folder_are_not_read(name: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "{", "[]", '{"id2label": {"x": "y"}}'])
-def test_a_config_that_is_none_is_told(text: str, tmp_path: Path) -> None:
+def test_a_config_that_is_none_is_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(text)
     save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"config\.json"):

@@ -85,8 +85,8 @@ def test_error_and_change_maps_paint_each_pixel_by_what_happened() -> None:
 
 def test_disagreement_is_the_total_variation_of_the_class_probabilities() -> None:
     one, other = torch.tensor([[[9.0, 0.0]], [[0.0, 0.0]]]), torch.tensor([[[0.0, 0.0]], [[9.0, 0.0]]])
-    sure = torch.tensor(9.0).sigmoid().item()
-    assert disagreement(one, other).flatten().tolist() == pytest.approx([2 * sure - 1, 0], abs=1e-6)
+    confidence = torch.tensor(9.0).sigmoid().item()
+    assert disagreement(one, other).flatten().tolist() == pytest.approx([2 * confidence - 1, 0], abs=1e-6)
 
 
 def test_an_activation_map_shows_the_class_where_it_is_predicted() -> None:
@@ -95,9 +95,9 @@ def test_an_activation_map_shows_the_class_where_it_is_predicted() -> None:
     image = torch.randint(256, (3, 64, 96), dtype=torch.uint8)
     classes = network.eval()(image[None].float() / 255).logits.argmax(1)
     absent = next(index for index in range(200) if index not in classes)
-    found = activation_map(network, image, int(classes.flatten().mode().values))
-    assert found.shape == (64, 96)
-    assert 0 <= found.min() < found.max() <= 1
+    result = activation_map(network, image, int(classes.flatten().mode().values))
+    assert result.shape == (64, 96)
+    assert 0 <= result.min() < result.max() <= 1
     assert not activation_map(network, image, absent).any()
 
 
@@ -144,11 +144,11 @@ def test_submit_writes_what_check_finds_good_but_for_the_number(
 ) -> None:
     run, images = city
     done = segdistill("submit", run, "cityscapes", images, "--out", tmp_path / "sent", "--json")
-    said = json.loads(done.stdout)
-    assert said["images"] == 2
-    assert said["problems"] == ["2 images were given; the test set has 1525."]
-    with zipfile.ZipFile(said["file"]) as archive:
+    result = json.loads(done.stdout)
+    assert result["images"] == 2
+    assert result["problems"] == ["2 images were given; the test set has 1525."]
+    with zipfile.ZipFile(result["file"]) as archive:
         assert archive.namelist() == [f"berlin_00000{index}_000019_leftImg8bit.png" for index in range(2)]
-    checked = segdistill("check-zip", said["file"], "cityscapes", images)
+    checked = segdistill("check-zip", result["file"], "cityscapes", images)
     assert "is good" in checked.stdout.replace("\n", " ")
-    assert segdistill("check-zip", said["file"], "cityscapes").returncode == 1
+    assert segdistill("check-zip", result["file"], "cityscapes").returncode == 1

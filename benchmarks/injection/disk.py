@@ -35,7 +35,7 @@ def run(item: Item, work: Path) -> None:
         _full(item, words, folder, whole, draw)
     elif how == "limited file size":
         limit = int(draw.uniform(0.001, 1.2) * max(path.stat().st_size for path in whole.rglob("*")))
-        _told(item, _go(words, folder / "run", file_bytes=limit))
+        _check(item, _go(words, folder / "run", file_bytes=limit))
         _goes_on(item, words, folder / "run", whole)
     else:
         _torn(item, words, kills.made_in(work, whole), whole, draw, stopped="stopped" in how)
@@ -49,7 +49,7 @@ def _full(item: Item, words: tuple[str, ...], folder: Path, whole: Path, draw: r
     kilobytes = int(draw.uniform(0.005, 1.1) * needed / 1024) + 8
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "none", str(folder)], check=True)
     try:
-        _told(item, _go(words, folder / "run"))
+        _check(item, _go(words, folder / "run"))
         subprocess.run(["mount", "-o", f"remount,size={4 * needed // 1024}k", str(folder)], check=True)
         _goes_on(item, words, folder / "run", whole)
     finally:
@@ -113,7 +113,7 @@ def _go(words: tuple[str, ...], folder: Path, **limits: int) -> tuple[Forked, st
     return process, " ".join(finish([process]).split())
 
 
-def _told(item: Item, went: tuple[Forked, str]) -> None:
+def _check(item: Item, went: tuple[Forked, str]) -> None:
     process, text = went
     if process.returncode == 0:
         item.add("had space enough")
@@ -131,7 +131,7 @@ def _goes_on(item: Item, words: tuple[str, ...], folder: Path, whole: Path) -> N
 
 
 def _same(item: Item, folder: Path, whole: Path) -> None:
-    own, other = weights(folder), weights(whole)
-    if own != other:
-        raise Failure(f"other bits: {sorted(name for name in own | other if own.get(name) != other.get(name))}")
+    resumed, other = weights(folder), weights(whole)
+    if resumed != other:
+        raise Failure(f"other bits: {sorted(name for name in resumed | other if resumed.get(name) != other.get(name))}")
     item.add("ended bit-identical")

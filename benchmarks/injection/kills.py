@@ -122,12 +122,12 @@ def made_in(work: Path, whole: Path) -> Path:
 
 
 def _compare(item: Item, folder: Path, whole: Path, *, exact: bool) -> None:
-    own, other = weights(folder), weights(whole)
-    if own.keys() != other.keys():
-        raise Failure(f"made {sorted(own)}, not {sorted(other)}")
+    resumed, other = weights(folder), weights(whole)
+    if resumed.keys() != other.keys():
+        raise Failure(f"made {sorted(resumed)}, not {sorted(other)}")
     if exact:
-        if own != other:
-            raise Failure(f"other bits: {[name for name in own if own[name] != other[name]]}")
+        if resumed != other:
+            raise Failure(f"other bits: {[name for name in resumed if resumed[name] != other[name]]}")
         item.add("runs that ended bit-identical")
     else:
         apart = total = 0.0

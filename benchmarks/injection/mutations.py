@@ -93,7 +93,7 @@ def _text(path: Path, draw: random.Random) -> list[str]:
         comma = "," if tail.endswith(",") else ""
         lines[place] = head + sign.rstrip() + " " + draw.choice(_NASTY) + comma
     elif how == 3:
-        lines[place] = re.sub(r"\w+", lambda found: found.group() + draw.choice(("x", "_", "é", " ")), before, count=1)
+        lines[place] = re.sub(r"\w+", lambda match: match.group() + draw.choice(("x", "_", "é", " ")), before, count=1)
     elif how == 4:
         del lines[place]
     elif how == 5:

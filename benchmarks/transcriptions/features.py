@@ -46,17 +46,17 @@ def canonical(method: Any, student: SegOutput, teacher: SegOutput, label: Tensor
     f_s = F.conv2d(student.embedding, method.connector.weight)
     f_t = teacher.embedding
     small = F.interpolate(label[:, None].float(), f_s.shape[-2:], mode="nearest")
-    known = small != 255
-    feature = ((known_standard(f_s, known) - known_standard(f_t, known)) ** 2 * known).sum()
+    labelled = small != 255
+    feature = ((known_standard(f_s, labelled) - known_standard(f_t, labelled)) ** 2 * labelled).sum()
     divergence = F.kl_div(student.logits.log_softmax(1), teacher.logits.softmax(1), reduction="none")
     weight = torch.zeros_like(small)
     for c in range(student.logits.shape[1]):
-        weight[small == c] = ((small == c).sum() / known.sum()) ** -0.5
-    return feature / (known.sum() * f_s.shape[1]) + (divergence * weight).sum() / weight.sum()
+        weight[small == c] = ((small == c).sum() / labelled.sum()) ** -0.5
+    return feature / (labelled.sum() * f_s.shape[1]) + (divergence * weight).sum() / weight.sum()
 
 
-def known_standard(f: Tensor, known: Tensor) -> Tensor:
-    count = known.sum((2, 3), keepdim=True)
-    mean = (f * known).sum((2, 3), keepdim=True) / count
-    variance = ((f - mean) ** 2 * known).sum((2, 3), keepdim=True) / (count - 1)
+def known_standard(f: Tensor, labelled: Tensor) -> Tensor:
+    count = labelled.sum((2, 3), keepdim=True)
+    mean = (f * labelled).sum((2, 3), keepdim=True) / count
+    variance = ((f - mean) ** 2 * labelled).sum((2, 3), keepdim=True) / (count - 1)
     return (f - mean) / (variance.sqrt() + 1e-3)

@@ -39,19 +39,19 @@ def pearson(a: Tensor, b: Tensor) -> Tensor:
 def dkd(method: Any, student: SegOutput, teacher: SegOutput, label: Tensor) -> Tensor:
     k = student.logits.shape[1]
     small = F.interpolate(label[:, None].float(), student.logits.shape[-2:], mode="nearest")[:, 0].long()
-    own = F.one_hot(small[small != 255], k).bool()
+    of_label = F.one_hot(small[small != 255], k).bool()
     s, t = (x.logits.permute(0, 2, 3, 1)[small != 255] for x in (student, teacher))
-    s_own, t_own = s.softmax(1)[own], t.softmax(1)[own]
+    s_own, t_own = s.softmax(1)[of_label], t.softmax(1)[of_label]
     target = t_own * (t_own / s_own).log() + (1 - t_own) * ((1 - t_own) / (1 - s_own)).log()
-    s, t = (x[~own].view(-1, k - 1) for x in (s, t))
+    s, t = (x[~of_label].view(-1, k - 1) for x in (s, t))
     others = F.kl_div(s.log_softmax(1), t.softmax(1), reduction="batchmean")
     return target.mean() + 0.5 * others
 
 
 def bpkd(method: Any, student: SegOutput, teacher: SegOutput, label: Tensor) -> Tensor:
     n, k, h, w = student.logits.shape
-    known = label.masked_fill(label == 255, k)
-    onehot = F.one_hot(known, k + 1)[..., :k].permute(0, 3, 1, 2).to(student.logits.dtype)
+    index = label.masked_fill(label == 255, k)
+    onehot = F.one_hot(index, k + 1)[..., :k].permute(0, 3, 1, 2).to(student.logits.dtype)
     edges = F.max_pool2d(onehot, 7, 1, 3) + F.max_pool2d(-onehot, 7, 1, 3)
     mask = F.adaptive_avg_pool2d(edges, (h, w))
     s, t = (student.logits * (1 - mask)).flatten(2), (teacher.logits * (1 - mask)).flatten(2)

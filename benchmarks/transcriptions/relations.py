@@ -43,8 +43,8 @@ def memory_terms(method: Any, student: SegOutput, teacher: SegOutput, label: Ten
     s, t = F.normalize(head(method.head, student.embedding), dim=1), F.normalize(teacher.embedding, dim=1)
     small = on_grid(label, t)
     file(memory, t, small, as_published=True)
-    known = small != 255
-    s, t = (x.permute(0, 2, 3, 1)[known] for x in (s, t))
+    labelled = small != 255
+    s, t = (x.permute(0, 2, 3, 1)[labelled] for x in (s, t))
     total = torch.zeros(())
     for queue, count in ((memory.pixels.rows, 4096), (memory.regions.rows, 1024)):
         index = memory.chance.choice(queue.shape[1], count // len(queue) + 1)

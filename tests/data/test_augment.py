@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from oracles import protocol
-from torch import Generator, Tensor
+from made_samples import COLUMNS, HEIGHT, ROWS, WIDTH, noise, sample_of, seeded
+from torch import Tensor
 
-from segdistill import create_model, load_recipe
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.data.augment import Augment
-from segdistill.data.base import Sample
-from segdistill.models.network import as_input
 
 PAD = torch.tensor([124, 116, 104], dtype=torch.uint8)
-HEIGHT, WIDTH = 40, 60
-ROWS, COLUMNS = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing="ij")
-
-
-def _seed(seed: int) -> Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _sample(label: Tensor, image: Tensor | None = None) -> Sample:
-    label = label.to(torch.uint8)
-    return Sample(torch.zeros(3, *label.shape, dtype=torch.uint8) if image is None else image, label, "x")
-
-
-def _noise(height: int, width: int, values: tuple[int, ...] = (0, 1, 2)) -> Sample:
-    image = torch.randint(256, (3, height, width), dtype=torch.uint8, generator=_seed(1))
-    choice = torch.randint(len(values), (height, width), generator=_seed(2))
-    return _sample(torch.tensor(values)[choice], image)
 
 
 def _track(augment: Augment, seed: int) -> tuple[Tensor, Tensor]:
@@ -43,7 +22,7 @@ def _track(augment: Augment, seed: int) -> tuple[Tensor, Tensor]:
     The image holds 4 x row and 4 x column of each pixel; one label holds the row, another the column.
     """
     image = torch.stack([4 * ROWS, 4 * COLUMNS, 0 * ROWS]).to(torch.uint8)
-    (moved, row), (again, column) = (augment(_sample(label, image), _seed(seed)) for label in (ROWS, COLUMNS))
+    (moved, row), (again, column) = (augment(sample_of(label, image), seeded(seed)) for label in (ROWS, COLUMNS))
     assert torch.equal(moved, again), "the crop does not depend on labels as varied as these"
     return moved[:2] / 4, torch.stack([row, column])
 
@@ -56,7 +35,7 @@ def _track(augment: Augment, seed: int) -> tuple[Tensor, Tensor]:
 def test_the_result_is_as_large_as_the_crop(crop: tuple[int, int], size: tuple[int, int]) -> None:
     augment = Augment(crop=crop)
     for seed in range(8):
-        image, label = augment(_noise(*size), _seed(seed))
+        image, label = augment(noise(*size), seeded(seed))
         assert image.shape == (3, *crop)
         assert label.shape == crop
         assert image.dtype == label.dtype == torch.uint8
@@ -66,7 +45,7 @@ def test_padding_is_void_and_only_where_the_image_ends() -> None:
     """At scale 1 the image ends at its own size; it has no void pixel and no pixel of the padding's color."""
     image = torch.full((3, HEIGHT, WIDTH), 200, dtype=torch.uint8)
     augment = Augment(crop=(HEIGHT + 9, WIDTH + 5), scale=(1.0, 1.0), photometric=False)
-    padded, label = augment(_sample(ROWS % 3, image), _seed(0))
+    padded, label = augment(sample_of(ROWS % 3, image), seeded(0))
     assert (label[:HEIGHT, :WIDTH] < 3).all()
     assert (padded[:, :HEIGHT, :WIDTH] == 200).all()
     assert (label[HEIGHT:] == IGNORE_INDEX).all()
@@ -76,13 +55,13 @@ def test_padding_is_void_and_only_where_the_image_ends() -> None:
 
 def test_padding_follows_the_scale() -> None:
     for seed in range(40):
-        padded, label = Augment(crop=(70, 100), photometric=False)(_noise(HEIGHT, WIDTH), _seed(seed))
+        padded, label = Augment(crop=(70, 100), photometric=False)(noise(HEIGHT, WIDTH), seeded(seed))
         inside = label != IGNORE_INDEX
         height, width = int(inside.any(1).sum()), int(inside.any(0).sum())
         assert inside[:height, :width].all()
         assert int(inside.sum()) == height * width
         assert (padded[:, ~inside] == PAD[:, None]).all()
-        _, label = Augment(crop=(20, 30))(_noise(HEIGHT, WIDTH), _seed(seed))
+        _, label = Augment(crop=(20, 30))(noise(HEIGHT, WIDTH), seeded(seed))
         assert (label != IGNORE_INDEX).all(), "at half its size the image still fills this crop"
 
 
@@ -90,9 +69,9 @@ def test_padding_follows_the_scale() -> None:
 
 
 def test_the_generator_alone_decides() -> None:
-    sample, augment = _noise(HEIGHT, WIDTH), Augment(crop=(32, 32))
+    sample, augment = noise(HEIGHT, WIDTH), Augment(crop=(32, 32))
     before, state = sample.image.clone(), torch.get_rng_state()
-    first, other, again = (augment(sample, _seed(seed)) for seed in (3, 4, 3))
+    first, other, again = (augment(sample, seeded(seed)) for seed in (3, 4, 3))
     assert torch.equal(first[0], again[0])
     assert torch.equal(first[1], again[1])
     assert not torch.equal(first[0], other[0])
@@ -102,11 +81,11 @@ def test_the_generator_alone_decides() -> None:
 
 def test_label_values_are_never_invented() -> None:
     """Neighbours such as 3 and 200 must not blend into a class between them."""
-    sample = _noise(HEIGHT, WIDTH, (3, 7, 200, IGNORE_INDEX))
-    found: set[int] = set()
+    sample = noise(HEIGHT, WIDTH, (3, 7, 200, IGNORE_INDEX))
+    values: set[int] = set()
     for seed in range(60):
-        found |= set(Augment(crop=(32, 48))(sample, _seed(seed))[1].unique().tolist())
-    assert found == {3, 7, 200, IGNORE_INDEX}
+        values |= set(Augment(crop=(32, 48))(sample, seeded(seed))[1].unique().tolist())
+    assert values == {3, 7, 200, IGNORE_INDEX}
 
 
 # --- Geometry -------------------------------------------------------------------------------------------------------
@@ -157,7 +136,7 @@ def test_the_scale_stays_in_its_range_and_uses_all_of_it(scale: tuple[float, flo
     augment = Augment(crop=(2 * HEIGHT, 2 * WIDTH), scale=scale, photometric=False)
     factors = []
     for seed in range(300):
-        inside = augment(_noise(HEIGHT, WIDTH), _seed(seed))[1] != IGNORE_INDEX
+        inside = augment(noise(HEIGHT, WIDTH), seeded(seed))[1] != IGNORE_INDEX
         height, width = int(inside.any(1).sum()), int(inside.any(0).sum())
         assert abs(height / HEIGHT - width / WIDTH) < 0.5 / HEIGHT + 0.5 / WIDTH + 1e-6, "the aspect is kept"
         factors.append(width / WIDTH)
@@ -186,7 +165,7 @@ def _corner_shares(max_class_share: float, count: int = 400) -> np.ndarray[tuple
     augment = Augment(
         crop=(WINDOW, WINDOW), scale=(1.0, 1.0), max_class_share=max_class_share, flip=False, photometric=False
     )
-    return np.array([float((augment(_sample(label), _seed(seed))[1] == 1).float().mean()) for seed in range(count)])
+    return np.array([float((augment(sample_of(label), seeded(seed))[1] == 1).float().mean()) for seed in range(count)])
 
 
 def test_a_crop_of_mostly_one_class_is_drawn_again() -> None:
@@ -205,7 +184,7 @@ def test_a_share_of_one_leaves_the_crop_to_chance() -> None:
 
 @pytest.mark.parametrize("value", [0, IGNORE_INDEX])
 def test_an_image_of_one_class_still_gives_a_crop(value: int) -> None:
-    image, label = Augment(crop=(16, 16))(_sample(torch.full((SIDE, SIDE), value)), _seed(0))
+    image, label = Augment(crop=(16, 16))(sample_of(torch.full((SIDE, SIDE), value)), seeded(0))
     assert image.shape == (3, 16, 16)
     assert (label == value).all()
 
@@ -217,103 +196,18 @@ def test_void_does_not_count_as_a_class() -> None:
     image = torch.arange(SIDE * SIDE).remainder(251).to(torch.uint8).view(1, SIDE, SIDE).repeat(3, 1, 1)
     strict, lax = (Augment(crop=(40, 40), scale=(1.0, 1.0), max_class_share=limit) for limit in (0.75, 0.99))
     for seed in range(50):
-        assert torch.equal(*(augment(_sample(label, image), _seed(seed))[0] for augment in (strict, lax)))
+        assert torch.equal(*(augment(sample_of(label, image), seeded(seed))[0] for augment in (strict, lax)))
 
 
 # --- Colors --------------------------------------------------------------------------------------------------------
 
 
 def test_colors_change_without_moving_anything() -> None:
-    sample = _noise(HEIGHT, WIDTH)
+    sample = noise(HEIGHT, WIDTH)
     plain, colored = (Augment(crop=(32, 32), photometric=photometric) for photometric in (False, True))
     changed = 0
     for seed in range(40):
-        (image, label), (other, other_label) = (augment(sample, _seed(seed)) for augment in (plain, colored))
+        (image, label), (other, other_label) = (augment(sample, seeded(seed)) for augment in (plain, colored))
         assert torch.equal(label, other_label)
         changed += not torch.equal(image, other)
     assert changed > 30
-
-
-# --- The published pipelines ----------------------------------------------------------------------------------------
-
-
-def _pipeline(name: str, **options: Any) -> Augment:
-    augment: Augment = load_recipe("streets", name, "augment.crop=[32,40]").augment
-    return augment.model_copy(update={"crop": (32, 40), **options})
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_the_crop_rule_is_openmmlabs(seed: int) -> None:
-    """Its stream of draws, accepted and rejected by our rule, gives its crop."""
-    arrays = protocol()
-    label = arrays["random_crop/gt"]
-    random = np.random.RandomState(seed)
-    augment = _pipeline("openmmlab_pipeline")
-
-    def box() -> tuple[int, int]:
-        return random.randint(0, label.shape[0] - 32 + 1), random.randint(0, label.shape[1] - 40 + 1)
-
-    top, left = box()
-    for _ in range(10):
-        if augment.varied(label[top : top + 32, left : left + 40]):
-            break
-        top, left = box()
-    assert np.array_equal(label[top : top + 32, left : left + 40], arrays[f"random_crop/seed{seed}_gt"])
-
-
-def test_networks_normalise_as_openmmlab_does() -> None:
-    arrays = protocol()
-    network = create_model("mobilenetv2_035_fcn", 4)
-    image = torch.from_numpy(arrays["normalize/bgr"][..., ::-1].copy()).permute(2, 0, 1)[None]
-    want = torch.from_numpy(arrays["normalize/rgb_norm"]).permute(2, 0, 1)[None]
-    torch.testing.assert_close(network.normalize(as_input(image)), want, rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("size", "base", "ratio", "want"),
-    [
-        ((1024, 2048), None, 0.5, (512, 1024)),
-        ((1024, 2048), (2048, 1024), 1.337, (1369, 2738)),
-        ((512, 683), (2048, 512), 1.0, (512, 683)),
-        ((512, 683), (2048, 512), 0.77, (394, 526)),
-        ((300, 1500), (2048, 512), 1.0, (410, 2048)),
-        ((375, 500), (520, 520), 1.0, (390, 520)),
-    ],
-)
-def test_openmmlabs_sizes(size: tuple[int, int], base: Any, ratio: float, want: tuple[int, int]) -> None:
-    """The image fits into (int(long x ratio), int(short x ratio)) and keeps its shape, sides rounded half up."""
-    augment = _pipeline(
-        "openmmlab_pipeline", base_size=base, scale=(ratio, ratio), crop=(3000, 3000), photometric=False
-    )
-    seen = augment(_noise(*size), _seed(0))[1] != IGNORE_INDEX
-    assert (int(seen.any(1).sum()), int(seen.any(0).sum())) == want
-
-
-def test_cirkds_pipeline_scales_in_tenths_and_leaves_colors_and_crops_alone() -> None:
-    augment = _pipeline("cirkd_pipeline", crop=(2 * HEIGHT, 2 * WIDTH))
-    white = _sample(torch.zeros(HEIGHT, WIDTH), torch.full((3, HEIGHT, WIDTH), 255, dtype=torch.uint8))
-    heights = []
-    for seed in range(400):
-        image, label = augment(white, _seed(seed))
-        seen = label != IGNORE_INDEX
-        heights.append(int(seen.any(1).sum()))
-        assert (image[:, seen] == 255).all()
-        assert (image[:, ~seen] == torch.tensor([[123], [117], [104]])).all()
-    counts = np.bincount(heights)
-    assert set(np.flatnonzero(counts)) == {round(HEIGHT * tenths / 10) for tenths in range(5, 21)}
-    assert counts[counts > 0].min() > 8, "sixteen factors, all as likely"
-    assert _pipeline("cirkd_pipeline").max_class_share == 1
-
-
-def test_opencvs_labels_are_those_of_the_published_pipelines() -> None:
-    """Entry i of the result is entry floor(i / factor) of the label; the exact form takes the pixel at its centre."""
-    sample = _sample(COLUMNS)
-    shared = {"crop": (HEIGHT, 25), "scale": (0.4, 0.4), "flip": False, "photometric": False, "max_class_share": 1.0}
-    published, exact = (Augment(**shared, resize=resize)(sample, _seed(0))[1][0, :24] for resize in ("opencv", "exact"))
-    start = np.arange(24)
-    assert published.tolist() == np.floor(start / 0.4).astype(int).tolist()
-    assert exact.tolist() == np.floor((start + 0.5) / 0.4).astype(int).tolist()
-
-
-def test_the_recommended_pipeline_is_the_default() -> None:
-    assert _pipeline("recommended", crop=(512, 512)) == Augment()

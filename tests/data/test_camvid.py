@@ -40,15 +40,15 @@ class TestPublished:
         assert len(CamVid(root=camvid_root, split=split)) == count
 
     def test_sizes_and_labels(self, camvid_root: Path) -> None:
-        found: set[int] = set()
+        values: set[int] = set()
         splits: list[Split] = ["train", "val"]
         for split in splits:
             dataset = CamVid(root=camvid_root, split=split)
             for index in range(0, len(dataset), 20):
                 sample = dataset[index]
                 assert sample.image.shape == (3, *sample.label.shape) == (3, 360, 480)
-                found |= set(sample.label.unique().tolist())
-        assert found == {*range(11), 255}
+                values |= set(sample.label.unique().tolist())
+        assert values == {*range(11), 255}
 
     def test_sky_is_above_and_road_below(self, camvid_root: Path) -> None:
         dataset = CamVid(root=camvid_root, split="val")

@@ -52,11 +52,11 @@ def _says(*parts: object) -> str:
 
 @pytest.mark.parametrize("name", MAKE)
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_a_partial_download_is_told_with_both_counts(tmp_path: Path, name: str, split: Split) -> None:
+def test_a_partial_download_is_named_with_both_counts(tmp_path: Path, name: str, split: Split) -> None:
     root = MAKE[name](tmp_path)
-    found = len(_open(name, root, split))
+    count = len(_open(name, root, split))
     expected = OFFICIAL[name][split == "val"]
-    with pytest.raises(DataError, match=_says(f"{found} of {expected} images", "data.partial=true")):
+    with pytest.raises(DataError, match=_says(f"{count} of {expected} images", "data.partial=true")):
         _open(name, root, split, partial=False)
 
 
@@ -84,7 +84,7 @@ def test_a_root_that_is_too_high_or_too_low_is_corrected(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("name", MAKE)
-def test_another_folder_is_told_what_belongs_there(tmp_path: Path, name: str) -> None:
+def test_another_folder_is_answered_with_what_belongs_there(tmp_path: Path, name: str) -> None:
     (tmp_path / "photos").mkdir()
     with pytest.raises(DataError, match=_says(tmp_path, "holds no", "data.root must", "from")):
         _open(name, tmp_path)
@@ -108,7 +108,7 @@ def test_a_recipe_needs_no_more_than_the_name(name: str) -> None:
     assert name.startswith(recipe.data.name)
 
 
-def test_a_wrong_option_is_told(tmp_path: Path) -> None:
+def test_a_wrong_option_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="num_classes"):
         _open("coco_stuff", tmp_path, num_classes=181)
 

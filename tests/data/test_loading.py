@@ -15,7 +15,8 @@ from segdistill.core.errors import DataError
 from segdistill.core.seeds import mix
 from segdistill.data.augment import Augment
 from segdistill.data.base import Sample, SegmentationDataset
-from segdistill.data.loading import Batch, Share, Stream, training_batches
+from segdistill.data.loading import Batch, Share, training_batches
+from segdistill.data.stream import Stream
 
 COUNT = 10
 

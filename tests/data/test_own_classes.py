@@ -132,8 +132,8 @@ def test_void_values_of_a_class_table_that_are_none_are_refused(void: str, tmp_p
 def test_doctor_names_a_class_list_that_is_too_short(tmp_path: Path) -> None:
     root = pair(tmp_path, [0, 1, 2] * 2)
     (root / "classes.txt").write_text("road\ncar\n")
-    found = segdistill.doctor("folder", f"data.root={root}", quiet=True)
-    assert any(f"2 classes of {root / 'classes.txt'}" in problem.text for problem in found.problems)
+    diagnosis = segdistill.doctor("folder", f"data.root={root}", quiet=True)
+    assert any(f"2 classes of {root / 'classes.txt'}" in problem.text for problem in diagnosis.problems)
 
 
 def test_a_class_table_of_painted_masks_is_named(tmp_path: Path) -> None:

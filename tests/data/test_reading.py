@@ -77,9 +77,9 @@ def test_every_kind_of_png_has_three_channels(tmp_path: Path, pixels: NDArray[np
     path = tmp_path / f"{mode}.png"
     picture = Image.fromarray(pixels).convert(mode)
     picture.save(path)
-    found = read_image(path)
-    assert found.dtype == torch.uint8
-    assert np.array_equal(found.permute(1, 2, 0).numpy(), np.asarray(picture.convert("RGB")))
+    opened = read_image(path)
+    assert opened.dtype == torch.uint8
+    assert np.array_equal(opened.permute(1, 2, 0).numpy(), np.asarray(picture.convert("RGB")))
 
 
 def test_transparency_is_dropped_and_the_colors_stay(tmp_path: Path, pixels: NDArray[np.uint8]) -> None:
@@ -92,9 +92,9 @@ def test_transparency_is_dropped_and_the_colors_stay(tmp_path: Path, pixels: NDA
 def test_every_kind_of_jpeg_has_three_channels(tmp_path: Path, mode: str) -> None:
     path = tmp_path / f"{mode}.jpg"
     Image.new("RGB", (WIDTH, HEIGHT), (180, 180, 180)).convert(mode).save(path, quality=100)
-    found = read_image(path)
-    assert found.shape == (3, HEIGHT, WIDTH)
-    assert (found.int() - 180).abs().max() <= 3
+    opened = read_image(path)
+    assert opened.shape == (3, HEIGHT, WIDTH)
+    assert (opened.int() - 180).abs().max() <= 3
 
 
 def test_a_16_bit_image_is_refused(tmp_path: Path) -> None:
@@ -123,9 +123,9 @@ def _check_upright(tmp_path: Path, orientation: int, suffix: str) -> None:
     Image.fromarray(quarters.repeat(24, 0).repeat(40, 1)).save(path, exif=exif, quality=100)
     with Image.open(path) as picture:
         upright = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    found = read_image(path).permute(1, 2, 0).numpy()
-    assert found.shape == upright.shape == ((48, 80, 3) if orientation <= 4 else (80, 48, 3))
-    assert np.abs(found[6::12, 6::12].astype(int) - upright[6::12, 6::12]).max() <= 8
+    opened = read_image(path).permute(1, 2, 0).numpy()
+    assert opened.shape == upright.shape == ((48, 80, 3) if orientation <= 4 else (80, 48, 3))
+    assert np.abs(opened[6::12, 6::12].astype(int) - upright[6::12, 6::12]).max() <= 8
 
 
 def test_the_mask_of_a_rotated_photo_is_as_high_as_it_is_seen(tmp_path: Path) -> None:

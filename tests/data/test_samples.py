@@ -29,9 +29,9 @@ def _check(
 ) -> None:
     """Every sample's image is its file, and its label is `expected` of its mask file."""
     names = sorted(path.name.removesuffix(suffix) for path in masks.rglob(f"*{suffix}"))
-    found = [dataset[index] for index in range(len(dataset))]
-    assert len(found) == len(names) > 0
-    for sample in found:
+    samples = [dataset[index] for index in range(len(dataset))]
+    assert len(samples) == len(names) > 0
+    for sample in samples:
         (image,) = images.rglob(f"{sample.name}.*")
         (mask,) = masks.rglob(f"{sample.name.removesuffix('_leftImg8bit')}{suffix}")
         assert np.array_equal(sample.image.permute(1, 2, 0).numpy(), np.asarray(Image.open(image).convert("RGB")))
@@ -91,8 +91,8 @@ def test_pascal_context_in_both_orders(samples: Path, masks: str, order: str, na
     root = samples / "pascal_context" / "VOCdevkit" / "VOC2010"
     dataset = _open("pascal_context", root, "val", masks=masks, order=order)
     _same_classes(dataset, _published(samples, "PascalContextDataset59"))
-    own = [line.split(": ")[1].strip() for line in (root / names).read_text().splitlines()[1:]]
-    place = [255] + [dataset.classes.names.index(name) for name in own]
+    values = [line.split(": ")[1].strip() for line in (root / names).read_text().splitlines()[1:]]
+    place = [255] + [dataset.classes.names.index(name) for name in values]
     _check(dataset, root / "JPEGImages", root / masks, ".png", lambda raw: np.array(place)[raw])
 
 

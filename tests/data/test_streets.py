@@ -78,8 +78,8 @@ def test_names_and_lengths() -> None:
 
 def test_labels_hold_classes_and_void_only(scenes: list[Sample]) -> None:
     assert len(Streets.classes) == 8
-    found = set(torch.cat([sample.label.flatten() for sample in scenes]).unique().tolist())
-    assert found == {*range(8), IGNORE_INDEX}
+    values = set(torch.cat([sample.label.flatten() for sample in scenes]).unique().tolist())
+    assert values == {*range(8), IGNORE_INDEX}
 
 
 def test_every_class_has_its_share(scenes: list[Sample]) -> None:
@@ -126,9 +126,9 @@ def test_color_does_not_give_the_class_away(scenes: list[Sample]) -> None:
         means = torch.stack([i[m].mean(0) for i, m in zip(images, labels == index, strict=True) if m.any()])
         assert means.std(0).mean() > 15
     centres = torch.stack([images[labels == index].mean(0) for index in range(8)])
-    known = labels != IGNORE_INDEX
-    guess = torch.cdist(images[known], centres).argmin(1)
-    recall = torch.stack([(guess[labels[known] == index] == index).float().mean() for index in range(8)])
+    labelled = labels != IGNORE_INDEX
+    guess = torch.cdist(images[labelled], centres).argmin(1)
+    recall = torch.stack([(guess[labels[labelled] == index] == index).float().mean() for index in range(8)])
     assert recall.mean() < 0.5
 
 

@@ -62,7 +62,7 @@ def test_a_color_above_below_and_between_the_known_ones_is_refused(value: int) -
         values(_raw([value], np.uint32), PATH)
 
 
-def test_a_value_without_meaning_is_told_with_file_share_and_cause() -> None:
+def test_a_value_without_meaning_is_named_with_file_share_and_cause() -> None:
     values = LabelValues.of_indices(3, [9], cause="Ask the one who drew it.")
     with pytest.raises(DataError) as caught:
         values(_raw([0, 1, 2, 5, 5, 9, 0, 0]), PATH)
@@ -102,19 +102,19 @@ def test_every_table_has_its_classes(name: str, count: int) -> None:
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_names_every_value_once(name: str) -> None:
     table = label_table(name)
-    values = [value for own in table.ids for value in own]
+    values = [value for ids in table.ids for value in ids]
     assert len({*values, *table.void}) == len(values) + len(table.void)
     assert all(isinstance(word, str) for word in (*table.classes.names, *table.void.values()))
 
 
 def test_every_published_id_of_cityscapes_has_a_meaning() -> None:
     table = label_table("cityscapes")
-    assert sorted([value for own in table.ids for value in own] + list(table.void)) == [*range(34), 255]
+    assert sorted([value for ids in table.ids for value in ids] + list(table.void)) == [*range(34), 255]
 
 
 def test_all_182_ids_of_coco_are_classes_and_171_are_annotated() -> None:
     table = table_of_182()
-    assert [own[0] for own in table.ids] == list(range(182))
+    assert [ids[0] for ids in table.ids] == list(range(182))
     absent = {row["name"] for row in label_file("coco_stuff")["absent"]}
     assert len(absent) == 11
     assert [name for name in table.classes.names if name not in absent] == list(label_table("coco_stuff").classes.names)
@@ -122,10 +122,10 @@ def test_all_182_ids_of_coco_are_classes_and_171_are_annotated() -> None:
 
 def test_the_three_numbers_of_pascal_context() -> None:
     for column, last in (("id", 59), ("official", 59), ("raw", 458)):
-        ids = [own[0] for own in context_table(60, column).ids]
+        ids = [values[0] for values in context_table(60, column).ids]
         assert len(set(ids)) == 60
         assert (ids[0], max(ids)) == (0, last)
-    raw = [own[0] for own in context_table(59, "raw").ids]
+    raw = [values[0] for values in context_table(59, "raw").ids]
     assert raw == sorted(raw)  # both are alphabetical
     assert context_table(59, "id").void == {0: "background"}
 

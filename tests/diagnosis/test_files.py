@@ -84,11 +84,11 @@ def test_every_bad_file_is_found_in_one_pass(root: Path) -> None:
     Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint16)).save(images / "photo 10.png")
     (images / "photo 11.png").write_bytes(b"<html>404</html>")
     done = examine(root)
-    told = {finding.files[0]: finding.text for finding in done.problems if "empty (0 bytes)" not in finding.text}
-    assert told.keys() == {str(path) for path in bad}
+    texts = {finding.files[0]: finding.text for finding in done.problems if "empty (0 bytes)" not in finding.text}
+    assert texts.keys() == {str(path) for path in bad}
     for path, words in bad.items():
-        assert words in told[str(path)]
-        assert str(path) in told[str(path)]
+        assert words in texts[str(path)]
+        assert str(path) in texts[str(path)]
     assert done.splits["train"].looked_at == 32
     empty = [finding for finding in done.problems if "empty (0 bytes)" in finding.text]
     assert [finding.files for finding in empty] == [(str(masks / "photo 02.png"),)]
@@ -114,7 +114,7 @@ def test_odd_files_that_are_read_rightly_are_no_problem(root: Path) -> None:
     assert done.splits["train"].forms == {"turned by EXIF": 1, "RGBA image": 1, "CMYK image": 1}
 
 
-def test_palette_masks_are_read_by_index_and_said_so(root: Path) -> None:
+def test_palette_masks_are_read_by_index_and_noted(root: Path) -> None:
     for path in (root / "masks").glob("*.png"):
         mask = Image.open(path).convert("P")
         indices = Image.fromarray(np.asarray(Image.open(path)), mode="P")
@@ -139,19 +139,19 @@ def test_images_without_masks_and_masks_without_images(root: Path) -> None:
 def test_the_same_picture_in_both_splits(root: Path) -> None:
     content = (root / "images" / "photo 00.png").read_bytes()
     (root / "images" / "photo 04.png").write_bytes(content)
-    (found,) = examine(root).problems
-    assert "1 of 8 validation images are training images" in found.text
-    assert "photo 04.png" in found.text
-    assert "photo 00.png" in found.text
+    (finding,) = examine(root).problems
+    assert "1 of 8 validation images are training images" in finding.text
+    assert "photo 04.png" in finding.text
+    assert "photo 00.png" in finding.text
 
 
 def test_masks_that_are_nearly_all_void(root: Path) -> None:
     mask = np.full((HEIGHT, WIDTH), 255, np.uint8)
     mask[0, 0] = 1
     Image.fromarray(mask).save(root / "masks" / "photo 01.png")
-    (found,) = examine(root).findings
-    assert found.level == "warning"
-    assert found.files == (str(root / "masks" / "photo 01.png"),)
+    (finding,) = examine(root).findings
+    assert finding.level == "warning"
+    assert finding.files == (str(root / "masks" / "photo 01.png"),)
 
 
 def test_a_set_of_one_class(root: Path) -> None:

@@ -35,9 +35,9 @@ def about_values(done: Diagnosis) -> list[Finding]:
 
 def rewrite(masks: Path, pattern: str, change: Callable[[Mask], Mask]) -> None:
     """Change the values of all masks, and keep their form."""
-    found = sorted(masks.rglob(pattern))
-    assert found
-    for path in found:
+    paths = sorted(masks.rglob(pattern))
+    assert paths
+    for path in paths:
         Image.fromarray(change(np.asarray(Image.open(path))).astype(np.uint8)).save(path)
 
 
@@ -99,8 +99,8 @@ def test_label_ids_read_as_train_ids(copied: Path) -> None:
     root = copied / "cityscapes"
     for path in sorted(root.rglob(f"*{CITYSCAPES}")):
         path.rename(str(path).replace("labelIds", "labelTrainIds"))
-    found = the_mistake(examine("cityscapes", root), "label ids", "read as train ids", "data.labels=labelIds")
-    assert found.files
+    finding = the_mistake(examine("cityscapes", root), "label ids", "read as train ids", "data.labels=labelIds")
+    assert finding.files
 
 
 def test_train_ids_read_as_label_ids(copied: Path) -> None:
@@ -228,8 +228,8 @@ def test_all_is_in_the_json(little: Callable[..., Path], segdistill: Any) -> Non
     root = little(0, 1, 3)
     done = segdistill("doctor", "folder", f"data.root={root}", "--json")
     assert done.returncode == 1
-    told = json.loads(done.stdout)
-    assert told["healthy"] is False
-    assert told["splits"]["train"]["values"]["1"] == {"pixels": 5 * 160, "images": 5, "means": "class 1"}
-    assert told["splits"]["train"]["classes"]["class 0"]["share"] == pytest.approx(1 / 3)
-    assert told["splits"]["train"]["values"]["3"]["means"] is None
+    report = json.loads(done.stdout)
+    assert report["healthy"] is False
+    assert report["splits"]["train"]["values"]["1"] == {"pixels": 5 * 160, "images": 5, "means": "class 1"}
+    assert report["splits"]["train"]["classes"]["class 0"]["share"] == pytest.approx(1 / 3)
+    assert report["splits"]["train"]["values"]["3"]["means"] is None

@@ -65,50 +65,50 @@ def look(network: SegmentationNetwork) -> Agreement:
     return agreement(Teacher(network).eval(), Painted(), range(4))
 
 
-def best(found: Agreement) -> str:
-    return max(found.others, key=lambda name: found.others[name])
+def best(result: Agreement) -> str:
+    return max(result.others, key=lambda name: result.others[name])
 
 
 IN_ORDER = list(range(19))
 
 
 def test_a_good_teacher_is_only_noted() -> None:
-    found = look(Nearest(IN_ORDER))
-    assert found.miou > 95
-    assert check_agreement(found).level == "note"
-    assert f"{found.miou:.1f}" in check_agreement(found).text
+    result = look(Nearest(IN_ORDER))
+    assert result.miou > 95
+    assert check_agreement(result).level == "note"
+    assert f"{result.miou:.1f}" in check_agreement(result).text
 
 
 def test_classes_shifted_by_one_are_found() -> None:
-    found = look(Nearest([*range(1, 19), 0]))
-    assert found.miou < 10
-    assert found.others["its class index - 1"] > 95
-    assert check_agreement(found).level == "problem"
-    assert "teacher.class_map" in check_agreement(found).advice
+    result = look(Nearest([*range(1, 19), 0]))
+    assert result.miou < 10
+    assert result.others["its class index - 1"] > 95
+    assert check_agreement(result).level == "problem"
+    assert "teacher.class_map" in check_agreement(result).advice
 
 
 def test_another_order_of_the_classes_is_found() -> None:
-    found = look(Nearest(IN_ORDER[::-1]))
-    assert best(found) == "its classes in the order that fits best"
-    assert found.others[best(found)] > 95
-    assert check_agreement(found).level == "problem"
+    result = look(Nearest(IN_ORDER[::-1]))
+    assert best(result) == "its classes in the order that fits best"
+    assert result.others[best(result)] > 95
+    assert check_agreement(result).level == "problem"
 
 
 def test_swapped_channels_are_found_and_left_as_they_were() -> None:
     network = Nearest(IN_ORDER)
     network.bgr = True
-    found = look(network)
-    assert best(found) == "channels as RGB"
-    assert "channels as RGB" in check_agreement(found).text
-    assert check_agreement(found).level == "problem"
+    result = look(network)
+    assert best(result) == "channels as RGB"
+    assert "channels as RGB" in check_agreement(result).text
+    assert check_agreement(result).level == "problem"
     assert network.bgr
     assert network.mean.flatten().tolist() == pytest.approx(MEAN)
 
 
 def test_another_normalisation_is_found() -> None:
-    found = look(Nearest(IN_ORDER, mean=(0.0,) * 3, std=(1.0,) * 3))
-    assert best(found) == "ImageNet's mean and std"
-    assert check_agreement(found).level == "problem"
+    result = look(Nearest(IN_ORDER, mean=(0.0,) * 3, std=(1.0,) * 3))
+    assert best(result) == "ImageNet's mean and std"
+    assert check_agreement(result).level == "problem"
 
 
 def test_a_teacher_that_knows_nothing_is_a_problem() -> None:
@@ -139,7 +139,7 @@ def test_the_queues_of_a_method_count(tiny: tuple[str, ...]) -> None:
     assert queued.disk > plain.disk + 2**20
 
 
-def test_a_teacher_of_other_classes_is_told_before(
+def test_a_teacher_of_other_classes_is_named_before(
     tmp_path: Path, tiny: tuple[str, ...], roots: dict[str, Path]
 ) -> None:
     teacher = segdistill.train(*tiny, "role=teacher", "steps=1", out=tmp_path / "teacher", quiet=True)

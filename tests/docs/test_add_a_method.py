@@ -36,9 +36,9 @@ def _run(checkout: Path, *words: str, folder: Path) -> str:
 
 def test_the_page_s_method_keeps_what_every_method_promises(checkout: Path) -> None:
     words = ["pytest", "tests/methods/test_contract.py", "tests/methods/test_invariances.py", "-k", "reverse_kl"]
-    told = _run(checkout, *words, "-p", "no:cacheprovider", "-vv", folder=ROOT)
-    assert told.count("PASSED") > 30
-    assert "test_contract.py::test_odd_sizes[reverse_kl]" in told
+    done = _run(checkout, *words, "-p", "no:cacheprovider", "-vv", folder=ROOT)
+    assert done.count("PASSED") > 30
+    assert "test_contract.py::test_odd_sizes[reverse_kl]" in done
 
 
 def test_the_page_s_method_distils_from_a_recipe(checkout: Path, tiny: tuple[str, ...], tmp_path: Path) -> None:

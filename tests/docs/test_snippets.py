@@ -109,14 +109,14 @@ def test_nothing_hides_from_this_test(page: Path) -> None:
     hidden = [f"`{command}`" for command in unfenced(page)]
     assert not hidden, f"{_page(page)}: put {', '.join(hidden)} into a fence: ```sh to have it run, ```text for a form"
     for block in blocks(page):
-        known = (*SHELL, *SHOWN, "python", "yaml")
-        assert block.language in known, (
-            f"{block.place}: a fence of {block.language!r}; expected one of {', '.join(known)}"
+        languages = (*SHELL, *SHOWN, "python", "yaml")
+        assert block.language in languages, (
+            f"{block.place}: a fence of {block.language!r}; expected one of {', '.join(languages)}"
         )
 
 
 def test_no_exception_outlives_its_command() -> None:
-    said = [
+    lines = [
         " ".join(words)
         for page in PAGES
         for block in [*blocks(page), *inline(page)]
@@ -124,7 +124,7 @@ def test_no_exception_outlives_its_command() -> None:
         for words in commands(block.text)
     ]
     for beginning in NOT_RUN:
-        assert any(line.startswith(beginning) for line in said), f"No page says '{beginning}' any more: take it out"
+        assert any(line.startswith(beginning) for line in lines), f"No page says '{beginning}' any more: take it out"
 
 
 def _run(words: list[str], block: Block) -> None:
@@ -162,22 +162,22 @@ def _check_recipe(parts: Sequence[str], block: Block) -> None:
         if parts:
             segdistill.load_recipe(*parts)
     except segdistill.SegdistillError as error:
-        pytest.fail(HELP.format(place=block.place, what=" ".join(parts), problem=f"is no recipe: {error}"))
+        pytest.fail(HELP.format(place=block.place, what=" ".join(parts), problem=f"is not a recipe: {error}"))
 
 
 def _execute(block: Block, names: dict[str, Any]) -> None:
     _forget_runs(block.text)
     started = time.perf_counter()
-    said = io.StringIO()
+    output = io.StringIO()
     try:
-        with contextlib.redirect_stdout(said):
+        with contextlib.redirect_stdout(output):
             exec(compile(small_program(block.text), block.place, "exec"), names)
     except Exception as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == block.place]
         what = block.text.splitlines()[(lines[-1] or 1) - 1] if lines else block.text
         pytest.fail(HELP.format(place=block.place, what=what, problem=f"raises {type(error).__name__}: {error}"))
     for promised in re.findall(r"# -> (.*)$", block.text, re.MULTILINE):
-        assert promised in said.getvalue(), f"{block.place} promises {promised!r} and prints {said.getvalue()!r}"
+        assert promised in output.getvalue(), f"{block.place} promises {promised!r} and prints {output.getvalue()!r}"
     print(f"{time.perf_counter() - started:6.2f} s  {block.place}")
 
 
@@ -225,8 +225,8 @@ def _check_forms(block: Block) -> None:
     for line in re.findall(r"^segdistill ([a-z].*)$", block.text, re.MULTILINE):
         verb, *rest = line.split()
         options = re.findall(r"--[\w-]+", " ".join(rest))
-        known = {option for parameter in _verb(verb, block).params for option in parameter.opts}
-        assert set(options) <= known, f"{block.place}: {verb} has no option {', '.join(set(options) - known)}"
+        allowed = {option for parameter in _verb(verb, block).params for option in parameter.opts}
+        assert set(options) <= allowed, f"{block.place}: {verb} has no option {', '.join(set(options) - allowed)}"
 
 
 def _arguments(verb: str, words: list[str], block: Block) -> dict[str, Any]:

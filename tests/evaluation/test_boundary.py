@@ -67,8 +67,8 @@ def test_trimaps_edge_and_body_are_those_of_dilation_minus_erosion(name: str) ->
 
     def miou(radius: int, inside: bool) -> float:
         kept = [np.where(trimap(label, classes, radius) == inside, label, VOID) for _, label in pairs]
-        said = np.concatenate([predicted.ravel() for predicted, _ in pairs])
-        return nanmean(plain_scores(said, np.concatenate([label.ravel() for label in kept]), classes)["iou"])
+        predictions = np.concatenate([predicted.ravel() for predicted, _ in pairs])
+        return nanmean(plain_scores(predictions, np.concatenate([label.ravel() for label in kept]), classes)["iou"])
 
     assert list(scores.trimap_miou) == [1, 2, 4]
     for radius, value in scores.trimap_miou.items():

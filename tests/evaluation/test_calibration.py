@@ -26,13 +26,13 @@ def test_the_error_is_that_of_torchmetrics(bins: int, sharpness: float) -> None:
     assert ours.error() == pytest.approx(100 * float(theirs), abs=1e-4)
 
 
-def test_a_sure_network_that_is_always_right_has_no_error_and_one_without_pixels_none_that_is_known() -> None:
+def test_a_confident_network_that_is_always_right_has_no_error_and_one_without_pixels_an_unknown_one() -> None:
     label = torch.zeros(1, 3, 3, dtype=torch.uint8)
-    sure = Calibration(15)
-    sure.update(torch.ones(1, 3, 3), label, label)
-    assert sure.error() == 0
-    sure.update(torch.ones(1, 3, 3), label + 1, label)
-    assert sure.error() == 50
+    calibration = Calibration(15)
+    calibration.update(torch.ones(1, 3, 3), label, label)
+    assert calibration.error() == 0
+    calibration.update(torch.ones(1, 3, 3), label + 1, label)
+    assert calibration.error() == 50
     nothing = Calibration(15)
     nothing.update(torch.ones(1, 3, 3), label, torch.full_like(label, 255))
     assert math.isnan(nothing.error())

@@ -59,9 +59,11 @@ def test_agreement_is_with_the_teacher_of_the_run(finished: Path) -> None:
     assert done.quality.agreement is not None
     assert done.quality.agreement.pixels == pytest.approx(matrix.scores().aacc, abs=0.05)
     assert done.quality.agreement.miou == pytest.approx(matrix.scores().miou, abs=0.1)
-    own = library.evaluate(finished, "teacher.weights=" + str(finished), agreement=True, quiet=True).quality.agreement
-    assert own is not None
-    assert own.pixels == 100
+    with_itself = library.evaluate(
+        finished, "teacher.weights=" + str(finished), agreement=True, quiet=True
+    ).quality.agreement
+    assert with_itself is not None
+    assert with_itself.pixels == 100
 
 
 def test_agreement_without_a_teacher_says_what_to_set(finished: Path) -> None:
@@ -88,6 +90,23 @@ def test_people_get_the_same_numbers(finished: Path, segdistill: Run) -> None:
 def test_a_misspelt_metric_is_named_with_the_nearest(finished: Path) -> None:
     with pytest.raises(RecipeError, match=r"Unknown key 'boundry'. Did you mean 'boundary'\?"):
         library.evaluate(finished, "boundry=true", quiet=True)
+
+
+def test_ignored_classes_are_in_the_table_and_not_in_the_means(finished: Path, segdistill: Run) -> None:
+    full = library.evaluate(finished, quiet=True)
+    kept = library.evaluate(finished, "metrics.ignore=[sky, 3]", quiet=True)
+    rest = [value for k, value in enumerate(full.scores.iou) if k not in (0, 3)]
+    assert full.classes[0] == "sky"
+    assert kept.scores.miou == pytest.approx(float(np.nanmean(rest)))
+    assert kept.as_dict()["iou"] == full.as_dict()["iou"]
+    assert kept.quality.boundary is not None
+    edges = [value for k, value in enumerate(kept.quality.boundary.boundary_iou) if k not in (0, 3)]
+    assert kept.quality.boundary.boundary_miou == pytest.approx(float(np.nanmean(edges)))
+    assert "sky (not in the means)" in segdistill("evaluate", finished, "ignore=sky", "boundary=false").stdout
+    with pytest.raises(RecipeError, match=r"'metrics.ignore': the data set has no class 'ssky'. Did you mean 'sky'"):
+        library.evaluate(finished, "metrics.ignore=[ssky]", quiet=True)
+    with pytest.raises(RecipeError, match="every class"):
+        library.evaluate(finished, f"metrics.ignore={list(range(8))}", quiet=True)
 
 
 def test_the_test_split_of_a_data_set_that_has_one(finished: Path, tmp_path: Path) -> None:

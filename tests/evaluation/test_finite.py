@@ -71,9 +71,9 @@ def test_every_way_to_run_an_image_refuses_it_by_name(
     for confidence in (False, True):
         with pytest.raises(NonFiniteScoresError, match=r"^w\.safetensors: the scores of image 'b' are not finite"):
             infer(network, batch, config, confidence=confidence, names="abc", source="w.safetensors")
-    found = infer(network, images(3).to(device), config, confidence=True, names="abc")
-    assert found.confidence is not None
-    assert found.confidence.isfinite().all()
+    result = infer(network, images(3).to(device), config, confidence=True, names="abc")
+    assert result.confidence is not None
+    assert result.confidence.isfinite().all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
@@ -97,8 +97,8 @@ def test_a_weight_that_is_not_finite_is_named() -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=str)
 def test_classes_that_no_teacher_class_maps_to_are_still_never_predicted(protocol: dict[str, Any]) -> None:
-    found = infer(Poisoned(NEVER, stride=4), images(2, (slice(0, 40), slice(0, 56))), InferenceConfig(**protocol))
-    assert not (found.classes[1] == 4).any()
+    result = infer(Poisoned(NEVER, stride=4), images(2, (slice(0, 40), slice(0, 56))), InferenceConfig(**protocol))
+    assert not (result.classes[1] == 4).any()
 
 
 class Unlabelled(SegmentationDataset):
@@ -121,7 +121,7 @@ class Unlabelled(SegmentationDataset):
         return Sample(self.images[index], label, self.name(index))
 
 
-def test_void_pixels_hide_nothing_and_the_teacher_is_told_from_the_network() -> None:
+def test_void_pixels_hide_nothing_and_the_teacher_is_distinguished_from_the_network() -> None:
     broken, whole = Poisoned(NAN), Poisoned(0.0)
     with pytest.raises(NonFiniteScoresError, match=r"^The network: the scores of image 'image1'"):
         count(broken, Unlabelled())

@@ -48,14 +48,14 @@ def picture(*size: int, n: int = 1) -> Tensor:
     return torch.randint(0, 256, (n, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(sum(size)))
 
 
-def same(found: Any, scores: Tensor, *, probable: bool = False) -> None:
+def same(result: Any, scores: Tensor, *, probable: bool = False) -> None:
     """`found` has the classes of `scores` (N,K,H,W), wherever the best two are not a rounding error apart."""
     probabilities = scores if probable else scores.softmax(1)
     best = probabilities.topk(2, dim=1).values
     clear = best[:, 0] - best[:, 1] > 1e-4
     assert clear.float().mean() > 0.99
-    assert torch.equal(found.classes[clear].long(), scores.argmax(1)[clear])
-    torch.testing.assert_close(found.confidence, best[:, 0], rtol=1e-4, atol=1e-5)
+    assert torch.equal(result.classes[clear].long(), scores.argmax(1)[clear])
+    torch.testing.assert_close(result.confidence, best[:, 0], rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
@@ -68,14 +68,14 @@ def bilinear(maps: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor
 @pytest.mark.parametrize("stride", [1, 4])
 def test_strips_of_any_height_equal_the_whole(stride: int, max_elements: int, align_corners: bool) -> None:
     network, image = Convolutions(7, 2, stride), picture(45, 61, n=3)
-    found = infer(
+    result = infer(
         network, image, InferenceConfig(max_elements=max_elements, align_corners=align_corners), confidence=True
     )
     with torch.no_grad():
         logits = network(image / 255).logits
-    same(found, bilinear(logits, (45, 61), align_corners))
+    same(result, bilinear(logits, (45, 61), align_corners))
     if not align_corners:
-        assert (found.classes == predict_classes(network, image)).float().mean() > 0.999
+        assert (result.classes == predict_classes(network, image)).float().mean() > 0.999
 
 
 def test_ties_go_to_the_lower_class_and_many_classes_fit() -> None:
@@ -87,8 +87,8 @@ def test_ties_go_to_the_lower_class_and_many_classes_fit() -> None:
             logits[:, [270, 280], 1] = 2
             return SegOutput(logits=logits, embedding=logits, features=())
 
-    found = infer(Tied(), picture(4, 5), InferenceConfig()).classes
-    assert found[0, :, 0].tolist() == [7, 270, 7, 7]
+    result = infer(Tied(), picture(4, 5), InferenceConfig()).classes
+    assert result[0, :, 0].tolist() == [7, 270, 7, 7]
 
 
 def test_windows_start_where_openmmlab_starts_them() -> None:
@@ -97,8 +97,8 @@ def test_windows_start_where_openmmlab_starts_them() -> None:
     for size, windows in cases.items():
         height, width = json.loads(size.replace("(", "[").replace(")", "]"))
         corners = [(y, x) for y in window_starts(height, 480, 320) for x in window_starts(width, 480, 320)]
-        found = [[y, min(y + 480, height), x, min(x + 480, width)] for y, x in corners]
-        assert found == windows
+        result = [[y, min(y + 480, height), x, min(x + 480, width)] for y, x in corners]
+        assert result == windows
 
 
 @pytest.mark.parametrize("size", [(40, 56), (33, 24), (20, 90)], ids=str)
@@ -106,21 +106,21 @@ def test_windows_start_where_openmmlab_starts_them() -> None:
 def test_windows_of_a_network_without_context_give_the_whole(size: tuple[int, int], batch: int) -> None:
     network, image = Convolutions(5, 0, 1), picture(*size, n=2)
     slide = InferenceConfig(mode="slide", crop=(24, 32), stride=(17, 20), batch=batch, max_elements=500)
-    told: list[int] = []
+    counts: list[int] = []
     with torch.no_grad():
-        same(infer(network, image, slide, confidence=True, on_pixels=told.append), network(image / 255).logits)
-    assert sum(told) == image[:, 0].numel()
-    assert len(told) > 2
+        same(infer(network, image, slide, confidence=True, on_pixels=counts.append), network(image / 255).logits)
+    assert sum(counts) == image[:, 0].numel()
+    assert len(counts) > 2
 
 
 def test_windows_of_a_network_with_context_give_the_whole_where_no_padding_reaches() -> None:
     network, image = Convolutions(5, 3, 1), picture(60, 80)
-    found = infer(network, image, InferenceConfig(mode="slide", crop=(32, 32), stride=(20, 20)))
+    result = infer(network, image, InferenceConfig(mode="slide", crop=(32, 32), stride=(20, 20)))
     with torch.no_grad():
         whole = network(image / 255).logits.argmax(1)
 
     def untouched(length: int) -> Tensor:
-        """Pixels of an axis that are 3 or more from a window's border that is no image border, in all its windows."""
+        """Pixels of an axis that are 3 or more from a window's border inside the image, in all its windows."""
         good = torch.ones(length, dtype=torch.bool)
         for start in window_starts(length, 32, 20):
             if start > 0:
@@ -131,8 +131,8 @@ def test_windows_of_a_network_with_context_give_the_whole_where_no_padding_reach
 
     inside = untouched(60)[:, None] & untouched(80)
     assert 0.3 < inside.float().mean() < 0.9
-    assert torch.equal(found.classes[0][inside].long(), whole[0][inside])
-    assert not torch.equal(found.classes.long(), whole)
+    assert torch.equal(result.classes[0][inside].long(), whole[0][inside])
+    assert not torch.equal(result.classes.long(), whole)
 
 
 @torch.no_grad()

@@ -165,12 +165,12 @@ def test_published_networks_cost_what_openmmlab_says(row: dict[str, Any]) -> Non
     """Exact integers of mmsegmentation's networks, counted by fvcore's rules."""
     network = outline(resolve_spec({"name": row["network"], **row["options"]}), row["num_classes"])
     macs = trace(network, tuple(int(side) for side in row["size"].split("x")), META).macs
-    found = macs.by_kind()
+    result = macs.by_kind()
     assert macs.total() == row["macs"]
-    assert (found["norm"], found["pool"], found["resize"]) == (row["norm"], row["pool"], row["resize"])
-    assert found["conv"] + found["matmul"] == row["conv"] + row["matmul"]
+    assert (result["norm"], result["pool"], result["resize"]) == (row["norm"], row["pool"], row["resize"])
+    assert result["conv"] + result["matmul"] == row["conv"] + row["matmul"]
     if "segformer" not in row["network"]:  # OpenMMLab writes a MiT's linear layers as 1x1 convolutions
-        assert found["conv"] == row["conv"]
+        assert result["conv"] == row["conv"]
     weights = {name: parameter.numel() for name, parameter in network.named_parameters()}
     assert sum(weights.values()) == row["parameters"]
     used = sum(count for name, count in weights.items() if not name.startswith("auxiliary"))

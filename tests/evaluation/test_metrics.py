@@ -52,8 +52,8 @@ def maps(name: str) -> tuple[np.ndarray, np.ndarray, int]:
 def test_scores_equal_a_plain_count_and_torchmetrics(name: str) -> None:
     predicted, label, classes = maps(name)
     matrix = ConfusionMatrix(classes)
-    for said, known in zip(predicted, label, strict=True):  # in pieces, as images come
-        matrix.update(torch.from_numpy(said), torch.from_numpy(known))
+    for guess, truth in zip(predicted, label, strict=True):  # in pieces, as images come
+        matrix.update(torch.from_numpy(guess), torch.from_numpy(truth))
     scores = matrix.scores()
     expected = plain_scores(predicted, label, classes)
     for key, mean in (("iou", scores.miou), ("accuracy", scores.macc), ("dice", scores.mdice)):
@@ -153,3 +153,16 @@ def test_cost_counts_what_inference_uses() -> None:
             return SegOutput(logits=convolution(image), embedding=image, features=())
 
     assert gflops(One(), torch.zeros(1, 3, 10, 20, dtype=torch.uint8)) == pytest.approx(3 * 8 * 200 / 1e9)
+
+
+def test_ignored_classes_leave_the_means_and_nothing_else() -> None:
+    label, predicted = torch.tensor([0, 0, 0, 1, 1, 2]), torch.tensor([0, 0, 1, 1, 2, 2])
+    matrix = ConfusionMatrix(4)
+    matrix.update(predicted, label)
+    full, kept = matrix.scores(), matrix.scores(ignore=(0,))
+    # sklearn's jaccard_score(labels=[1, 2], average="macro") of the same pixels
+    assert kept.miou == pytest.approx(100 * (1 / 3 + 1 / 2) / 2)
+    assert kept.macc == pytest.approx(100 * (1 / 2 + 1) / 2)
+    assert kept.mdice == pytest.approx(100 * (1 / 2 + 2 / 3) / 2)
+    assert (kept.aacc, kept.iou[:3], kept.dice[:3]) == (full.aacc, full.iou[:3], full.dice[:3])
+    assert matrix.scores("zero", (0,)).miou == pytest.approx(100 * (1 / 3 + 1 / 2) / 3)

@@ -139,8 +139,8 @@ def test_the_check_names_what_is_wrong(
         archive.writestr(entry.format(images[0].stem), content)
         for image in images[1:]:
             archive.writestr(f"{image.stem}.png", _good())
-    found = check_submission(file, SERVERS["cityscapes"], images)
-    assert any(problem in line for line in found), found
+    result = check_submission(file, SERVERS["cityscapes"], images)
+    assert any(problem in line for line in result), result
 
 
 def test_the_check_finds_missing_and_doubled_maps_and_files_that_are_no_zip(tmp_path: Path, images: list[Path]) -> None:
@@ -149,9 +149,9 @@ def test_the_check_finds_missing_and_doubled_maps_and_files_that_are_no_zip(tmp_
         archive.writestr(f"{images[0].stem}.png", _good())
         with pytest.warns(UserWarning, match="Duplicate name"):
             archive.writestr(f"{images[0].stem}.png", _good())
-    found = check_submission(file, SERVERS["cityscapes"], images)
-    assert any("2 of 3 maps are missing" in line for line in found)
-    assert any("in the zip 2 times" in line for line in found)
+    result = check_submission(file, SERVERS["cityscapes"], images)
+    assert any("2 of 3 maps are missing" in line for line in result)
+    assert any("in the zip 2 times" in line for line in result)
     assert "There is no file" in check_submission(tmp_path / "none.zip", SERVERS["cityscapes"])[0]
     assert "is no zip file" in check_submission(images[0], SERVERS["cityscapes"])[0]
 
@@ -160,5 +160,5 @@ def test_maps_in_a_wrong_folder_are_found_without_the_images(tmp_path: Path) -> 
     file = tmp_path / "sent.zip"
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("2007_000033.png", _png(np.zeros((4, 4), np.uint8)))
-    found = check_submission(file, SERVERS["voc"])
-    assert any("comp6_test_cls" in line for line in found)
+    result = check_submission(file, SERVERS["voc"])
+    assert any("comp6_test_cls" in line for line in result)

@@ -40,9 +40,9 @@ def _learn(name: str, options: Options, *batch: Any) -> tuple[dict[str, Tensor],
         return loss_and_gradients(name, {**ALL_ROWS.get(name, {}), **options}, *batch)
 
 
-def _assert_equal(found: Any, wanted: Any) -> None:
-    torch.testing.assert_close(found[0], wanted[0], rtol=1e-9, atol=1e-12)
-    for a, b in zip(found[1], wanted[1], strict=True):
+def _assert_equal(result: Any, wanted: Any) -> None:
+    torch.testing.assert_close(result[0], wanted[0], rtol=1e-9, atol=1e-12)
+    for a, b in zip(result[1], wanted[1], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9 * b.abs().max().item())
 
 
@@ -54,8 +54,8 @@ def test_the_order_of_the_images_says_nothing(name: str, options: Options) -> No
     terms, gradients = _learn(name, options, student, teacher, label)
     order = torch.tensor([2, 0, 1])
     student, teacher = (changed(maps, lambda x: x[order]) for maps in (student, teacher))
-    found = _learn(name, options, student, teacher, label[order])
-    _assert_equal(found, (terms, [gradient[order] for gradient in gradients]))
+    result = _learn(name, options, student, teacher, label[order])
+    _assert_equal(result, (terms, [gradient[order] for gradient in gradients]))
 
 
 @pytest.mark.parametrize(("name", "options"), variants(switches=True, without=KNOWS_CLASSES_APART))
@@ -65,8 +65,8 @@ def test_the_names_of_the_classes_say_nothing(name: str, options: Options) -> No
     order = torch.tensor([3, 1, 4, 0, 2])
     student, teacher = (replace(maps, logits=maps.logits[:, order]) for maps in (student, teacher))
     renamed = torch.full((256,), VOID).index_copy(0, order, torch.arange(5))[blocks()]
-    found = _learn(name, options, student, teacher, renamed)
-    _assert_equal(found, (terms, [gradients[0][:, order], *gradients[1:]]))
+    result = _learn(name, options, student, teacher, renamed)
+    _assert_equal(result, (terms, [gradients[0][:, order], *gradients[1:]]))
 
 
 def _normal(maps: Tensor, *axes: int) -> Tensor:
@@ -207,13 +207,13 @@ RULES = [
 
 
 def _cases(kind: str) -> list[Any]:
-    found: list[Any] = []
+    params: list[Any] = []
     for rule in RULES:
         for change in getattr(rule, kind):
             for whose in ("student", "teacher") if rule.whose == "either" else (rule.whose,):
                 words = [rule.name, *rule.options.values(), *rule.terms, whose, rule.maps, change]
-                found.append(pytest.param(rule, whose, change, id="-".join(map(str, words))))
-    return found
+                params.append(pytest.param(rule, whose, change, id="-".join(map(str, words))))
+    return params
 
 
 def _before_and_after(rule: Rule, whose: str, change: str) -> dict[str, tuple[float, float]]:

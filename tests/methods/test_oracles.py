@@ -74,6 +74,8 @@ def test_other_published_forms_of_kd_are_multiples_of_it(case: dict[str, Any]) -
 
     value = kd(z_s, z_t, temperature=temperature)
     assert_value(h * w * value, "kd", f"{c}/val/mmrazor_kl_batchmean")
+    entropy = -(z_t.softmax(1) * z_t.log_softmax(1)).sum() / (h * w)  # SKD leaves the teacher's in
+    assert_value(len(z_t) * kd(z_s, z_t, temperature=1) + entropy, "kd", f"{c}/val/skd_pixelwise")
     assert_value(value / temperature**2 / k, "kd", f"{c}/val/ifvd_cwd_elementmean")
     if f"{c}/val/ifvd_cwd_elementmean_up8" in arrays("kd"):
         large = (resize(z, (8 * h, 8 * w), align_corners=True) for z in (z_s, z_t))
@@ -94,6 +96,8 @@ def test_other_published_forms_of_cwd(case: dict[str, Any]) -> None:
         return method(_output(z_s), _output(z_t), None)[name]
 
     assert_value(made("kd"), "cwd", f"{c}/val/torchdistiller_spatial")
+    for term in ("torchdistiller_channel", "mmrazor"):
+        assert_value(made("cwd"), "cwd", f"{c}/val/{term}")
     log_t = F.log_softmax(z_t.flatten(2) / temperature, 2)
     entropy = -(log_t.exp() * log_t).sum() / (z_t.shape[0] * z_t.shape[1])
     assert_value(made("cwd") + temperature**2 * entropy, "cwd", f"{c}/val/mmseg_distiller_ce_form")

@@ -18,7 +18,7 @@ from segdistill.methods.adversary import Adversary, gradient_penalty
 LAYERS = {"l1.0.module": "layers.0", "l2.0.module": "layers.2", "l3.0.module": "layers.4", "l4.0.module": "layers.7"}
 NAMES = {
     "preprocess_additional.": "norm.",
-    **{f"{official}.{old}": f"{own}.{new}" for official, own in LAYERS.items()
+    **{f"{official}.{old}": f"{ours}.{new}" for official, ours in LAYERS.items()
        for old, new in (("weight_bar", "weight"), ("weight_u", "u"), ("bias", "bias"))},
     **{f"attn{n}.{part}": f"layers.{place}.{part.removesuffix('_conv')}" for n, place in ((1, 6), (2, 9))
        for part in ("gamma", "query_conv", "key_conv", "value_conv")},
@@ -43,15 +43,15 @@ def _own(name: str) -> str:
 
 
 def _parameters(arrays: Arrays) -> dict[str, Tensor]:
-    found = {}
+    parameters = {}
     for key, value in arrays.items():
         if key.startswith("shared/param/"):
-            found[_own(key.removeprefix("shared/param/"))] = torch.from_numpy(value).double()
+            parameters[_own(key.removeprefix("shared/param/"))] = torch.from_numpy(value).double()
         elif key.startswith("shared/param_q/"):
             name = key.removeprefix("shared/param_q/")
-            found[_own(name)] = torch.from_numpy(value).double() * 2.0 ** float(arrays[f"shared/param_exp/{name}"])
-    found.pop("", None)
-    return found
+            parameters[_own(name)] = torch.from_numpy(value).double() * 2.0 ** float(arrays[f"shared/param_exp/{name}"])
+    parameters.pop("", None)
+    return parameters
 
 
 def _output(logits: Tensor) -> SegOutput:
@@ -95,8 +95,8 @@ def test_the_adversary_equals_the_published_code(case: str, dtype: torch.dtype, 
     assert not any(torch.autograd.grad(terms["adversary/discriminator"], [z_s], allow_unused=True, retain_graph=True))
     if not float64:
         return
-    for layer, own in LAYERS.items():
-        _close(after[f"{own}.u"], arrays[f"{case}/state/after3/{layer}.weight_u"])
+    for layer, ours in LAYERS.items():
+        _close(after[f"{ours}.u"], arrays[f"{case}/state/after3/{layer}.weight_u"])
     _close(after["norm.running_var"], arrays[f"{case}/state/after3/bn_running_var"])
     _check(arrays, f"{case}/{{}}/D_clean_uv", names, torch.autograd.grad(terms["adversary/discriminator"], weights))
     if hp["adv_type"] == "wgan-gp":
@@ -109,13 +109,13 @@ def test_the_adversary_equals_the_published_code(case: str, dtype: torch.dtype, 
 
 def _check(arrays: Arrays, key_of: str, names: tuple[str, ...], gradients: tuple[Tensor | None, ...]) -> None:
     """Gradients of the parameters, or their digests: length, sum and the first entries; key_of: {} stands for which."""
-    found, checked = dict(zip(names, gradients, strict=True)), 0
+    by_name, checked = dict(zip(names, gradients, strict=True)), 0
     for key, stored in arrays.items():
         for kind in ("grad", "graddigest"):
             prefix = f"{key_of.format(kind)}/param."
             if not key.startswith(prefix):
                 continue
-            gradient = found[_own(key.removeprefix(prefix))]
+            gradient = by_name[_own(key.removeprefix(prefix))]
             gradient = torch.zeros(stored.shape, dtype=torch.float64) if gradient is None else gradient
             if kind == "graddigest":
                 first = gradient.flatten()[: len(stored) - 2]

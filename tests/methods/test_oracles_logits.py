@@ -278,30 +278,3 @@ def test_the_magnitude_of_the_teachers_features_does_not_matter_to_canonical(pai
     method = _make("canonical", student, teacher, torch.float64)
     a, b = (method(student, maps, pair[2])["canonical/feature"] for maps in (teacher, louder))
     torch.testing.assert_close(a, b, rtol=1e-3, atol=0)
-
-
-@_cases("kd")
-def test_other_published_normalisations_of_kd_are_weights(case: Any) -> None:
-    c, temperature = case["id"], case["hp"]["temperature"]
-    z_s, z_t = (tensor("kd", f"{c}/in/{name}", torch.float64) for name in ("logits_s", "logits_t"))
-    n, classes, h, w = z_s.shape
-
-    def kd(**options: float) -> Tensor:
-        return _make("kd", _logits(z_s), _logits(z_t), torch.float64, **options)(_logits(z_s), _logits(z_t), None)["kd"]
-
-    assert_value(kd(temperature=temperature, weight=h * w), "kd", f"{c}/val/mmrazor_kl_batchmean")
-    element_mean = kd(temperature=temperature, weight=1 / (classes * temperature**2))
-    assert_value(element_mean, "kd", f"{c}/val/ifvd_cwd_elementmean")
-    entropy = -(z_t.softmax(1) * z_t.log_softmax(1)).sum() / (h * w)  # SKD leaves the teacher's in
-    assert_value(kd(weight=n) + entropy, "kd", f"{c}/val/skd_pixelwise")
-
-
-@pytest.mark.parametrize("c", ["c0", "c1", "c2", "c3"])
-def test_other_published_forms_of_cwd_are_cwd_or_kd(c: str) -> None:
-    z_s, z_t = (tensor("cwd", f"{c}/in/{name}", torch.float64) for name in ("logits_s", "logits_t"))
-    temperature = {"c0": 4, "c1": 1, "c2": 1, "c3": 2}[c]
-    pair = _logits(z_s), _logits(z_t)
-    cwd, kd = (_make(name, *pair, torch.float64, temperature=temperature, weight=1) for name in ("cwd", "kd"))
-    for term in ("torchdistiller_channel", "mmrazor"):
-        assert_value(cwd(*pair, None)["cwd"], "cwd", f"{c}/val/{term}")
-    assert_value(kd(*pair, None)["kd"], "cwd", f"{c}/val/torchdistiller_spatial")

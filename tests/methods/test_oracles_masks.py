@@ -52,11 +52,11 @@ def test_the_terms_of_maskd_equal_the_published_code(case: Any, dtype: torch.dty
     z_s, z_t = (tensor("maskd", f"{c}/in/logits_{role}", dtype) for role in "st")
     tokens = tensor("maskd", f"{c}/param/mask_token", dtype).requires_grad_()
     z_s.requires_grad_()
-    found = masks(z_t, tokens, torch.ones_like(z_t[:, :1]))
-    _check("maskd", c, "maskd", masked_gap(z_s, z_t, found), logits_s=z_s, param__mask_token=tokens)
-    _check("maskd", c, "dice_diversity", alikeness(found), param__mask_token=tokens)
+    result = masks(z_t, tokens, torch.ones_like(z_t[:, :1]))
+    _check("maskd", c, "maskd", masked_gap(z_s, z_t, result), logits_s=z_s, param__mask_token=tokens)
+    _check("maskd", c, "dice_diversity", alikeness(result), param__mask_token=tokens)
     want = tensor("maskd", f"{c}/out/masked_teacher_logits", dtype)
-    torch.testing.assert_close(z_t * found.sum(1, keepdim=True), want)
+    torch.testing.assert_close(z_t * result.sum(1, keepdim=True), want)
 
 
 @both_dtypes
@@ -168,13 +168,13 @@ def test_afdcd_contrasts_the_known_positions_as_its_formula_says() -> None:
     label[0, 1:4, 2:7] = VOID
     method = _make("afdcd", _features(f_s), _features(f_t), groups=3, pool=1, contrast_weight=1, masked=0.0)
     got = method(_features(f_s), _features(f_t), label)["afdcd/contrast"]
-    known = label != VOID
-    generated = method.generate(f_s, known[:, None])  # type: ignore[operator]
+    labelled = label != VOID
+    generated = method.generate(f_s, labelled[:, None])  # type: ignore[operator]
     total = torch.zeros((), dtype=torch.float64)
     for n in range(2):
         for y in range(8):
             for x in range(8):
-                if not known[n, y, x]:
+                if not labelled[n, y, x]:
                     continue
                 for group in range(3):
                     mine = generated[n, 2 * group : 2 * group + 2, y, x]
@@ -182,11 +182,11 @@ def test_afdcd_contrasts_the_known_positions_as_its_formula_says() -> None:
                     for other in set(range(3)) - {group}:
                         for v in range(y // 4 * 4, y // 4 * 4 + 4):
                             for u in range(x // 4 * 4, x // 4 * 4 + 4):
-                                if known[n, v, u]:
+                                if labelled[n, v, u]:
                                     keys.append(f_t[n, 2 * other : 2 * other + 2, v, u])
                     scores = torch.stack([-(mine - key).abs().sum() / 0.07 for key in keys])
                     total = total - scores.log_softmax(0)[0]
-    torch.testing.assert_close(got, total / known.sum())
+    torch.testing.assert_close(got, total / labelled.sum())
 
 
 def test_afdcd_says_when_no_number_of_groups_divides_the_channels() -> None:

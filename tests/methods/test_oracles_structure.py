@@ -68,9 +68,9 @@ def test_ifvd_leaves_void_out_of_the_mean() -> None:
     default, published = (
         _make("ifvd", student, teacher, 5, as_published=flag)(student, teacher, label)["ifvd"] for flag in (False, True)
     )
-    known = oracle("aux/labels_small") != VOID
-    assert 0 < known.sum() < known.numel()
-    torch.testing.assert_close(default, published / known.double().mean())
+    labelled = oracle("aux/labels_small") != VOID
+    assert 0 < labelled.sum() < labelled.numel()
+    torch.testing.assert_close(default, published / labelled.double().mean())
 
 
 def test_ifvd_keeps_no_feature_map_a_class() -> None:

@@ -46,5 +46,5 @@ def test_a_trick_gives_what_its_plain_twin_gives(twin: Twin) -> None:
         wanted_terms, wanted = _terms_and_gradients(twin)
     assert plain.called
     torch.testing.assert_close(terms, wanted_terms)
-    for found, plainly in zip(gradients, wanted, strict=True):
-        torch.testing.assert_close(found, plainly, rtol=1e-7, atol=1e-9)
+    for gradient, plainly in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(gradient, plainly, rtol=1e-7, atol=1e-9)

@@ -36,7 +36,7 @@ ONE_RANK_ONLY = {
 }
 QUEUES = {"pixel_queue": 200, "region_queue": 20, "pixel_keys": 100, "region_keys": 30}
 SMALL: dict[str, Options] = {"adversary": {"width": 8}, "cirkd": QUEUES, "cirkdv2": {**QUEUES, "channel_queue": 100}}
-Said = tuple[dict[str, Tensor], list[Tensor], dict[str, Tensor]]
+Result = tuple[dict[str, Tensor], list[Tensor], dict[str, Tensor]]
 
 
 def _name(name: str, options: Options) -> str:
@@ -57,7 +57,7 @@ def _part(output: SegOutput, images: slice) -> SegOutput:
     return changed(output, lambda maps: maps[images].detach().clone().requires_grad_())
 
 
-def _say(name: str, options: Options, which: str, images: slice) -> Said:
+def _results_of(name: str, options: Options, which: str, images: slice) -> Result:
     """Terms, gradients of the student's maps and of the method's parameters for these of the joint batch's 4 images."""
     whole = [double(maps) for maps in pair(n=4)]
     student, teacher = (_part(maps, images) for maps in whole)
@@ -89,9 +89,9 @@ def _draws(images: slice) -> Callable[..., Tensor]:
     return draw
 
 
-def _rank(rank: int) -> dict[tuple[str, str], Said]:
+def _rank(rank: int) -> dict[tuple[str, str], Result]:
     images = slice(2 * rank, 2 * rank + 2)
-    return {(_name(*setting), which): _say(*setting, which, images) for setting in SETTINGS for which in LABELS}
+    return {(_name(*setting), which): _results_of(*setting, which, images) for setting in SETTINGS for which in LABELS}
 
 
 JOINT = [setting for setting in SETTINGS if _name(*setting) not in ONE_RANK_ONLY]
@@ -99,37 +99,37 @@ ALONE = [setting for setting in SETTINGS if _name(*setting) in ONE_RANK_ONLY]
 
 
 @pytest.fixture(scope="module")
-def said() -> list[dict[tuple[str, str], Said]]:
-    """What each of two processes says, about all methods."""
+def ranks() -> list[dict[tuple[str, str], Result]]:
+    """What each of two processes computes, of all methods."""
     return in_two(_rank)
 
 
 @pytest.mark.parametrize("which", LABELS)
 @pytest.mark.parametrize(("name", "options"), JOINT, ids=[_name(*setting) for setting in JOINT])
 def test_two_ranks_equal_one_with_the_joint_batch(
-    name: str, options: Options, which: str, said: list[dict[tuple[str, str], Said]]
+    name: str, options: Options, which: str, ranks: list[dict[tuple[str, str], Result]]
 ) -> None:
     key = _name(name, options)
-    (a_terms, a_maps, a_own), (b_terms, b_maps, b_own) = (rank[key, which] for rank in said)
-    terms, maps, own = _say(name, options, which, slice(None))
+    (a_terms, a_maps, a_own), (b_terms, b_maps, b_own) = (rank[key, which] for rank in ranks)
+    terms, maps, parameters = _results_of(name, options, which, slice(None))
     for term, value in terms.items():
         _assert_close((a_terms[term] + b_terms[term]) / 2, value)
     for a, b, joint in zip(a_maps, b_maps, maps, strict=True):
         _assert_close(torch.cat([a, b]) / 2, joint)
-    assert a_own.keys() == b_own.keys() == own.keys()
-    for parameter, joint in own.items():
+    assert a_own.keys() == b_own.keys() == parameters.keys()
+    for parameter, joint in parameters.items():
         _assert_close((a_own[parameter] + b_own[parameter]) / 2, joint)
 
 
 @pytest.mark.parametrize(("name", "options"), ALONE, ids=[_name(*setting) for setting in ALONE])
 def test_what_does_not_leave_its_rank_differs_from_the_joint_batch(
-    name: str, options: Options, said: list[dict[tuple[str, str], Said]]
+    name: str, options: Options, ranks: list[dict[tuple[str, str], Result]]
 ) -> None:
-    a, b = (rank[_name(name, options), "unequal void"][0] for rank in said)
-    joint = _say(name, options, "unequal void", slice(None))[0]
+    a, b = (rank[_name(name, options), "unequal void"][0] for rank in ranks)
+    joint = _results_of(name, options, "unequal void", slice(None))[0]
     mean = {term: ((a[term] + b[term]) / 2).item() for term in joint}
     assert mean != pytest.approx({term: value.item() for term, value in joint.items()}, rel=1e-3)
 
 
-def _assert_close(found: Tensor, wanted: Tensor) -> None:
-    torch.testing.assert_close(found, wanted, rtol=1e-7, atol=1e-7 * wanted.abs().max().item())
+def _assert_close(result: Tensor, wanted: Tensor) -> None:
+    torch.testing.assert_close(result, wanted, rtol=1e-7, atol=1e-7 * wanted.abs().max().item())

@@ -55,9 +55,9 @@ def test_value_and_gradients_are_those_of_the_formula(
     )
     want = _plain(rows, keys, row_weight, group_weight, valid)
     torch.testing.assert_close(got, want)
-    for found, wanted in zip(
+    for gradient, wanted in zip(
         torch.autograd.grad(2 * got, [rows[0], keys[0]]),
         torch.autograd.grad(2 * want, [rows[0], keys[0]]),
         strict=True,
     ):
-        torch.testing.assert_close(found, wanted)
+        torch.testing.assert_close(gradient, wanted)

@@ -52,8 +52,8 @@ def test_value_and_gradient_are_those_of_the_formula(dims: tuple[int, ...], void
     want, got = (gap(f_s, f_t, valid, dims, 1e-3) for gap in (_plain, standardised_gap))
     torch.testing.assert_close(got, want)
     upstream = torch.tensor(3.0, dtype=torch.float64)
-    (wanted,), (found,) = (torch.autograd.grad(value, f_s, upstream) for value in (want, got))
-    torch.testing.assert_close(found, wanted)
+    (wanted,), (result,) = (torch.autograd.grad(value, f_s, upstream) for value in (want, got))
+    torch.testing.assert_close(result, wanted)
 
 
 @every_void
@@ -70,14 +70,14 @@ def test_gradient_is_that_of_small_changes(dims: tuple[int, ...], void: bool) ->
 def test_float32_is_near_float64_for_means_far_from_zero(dims: tuple[int, ...]) -> None:
     f_s, f_t, valid = _maps(void=True)
     f_s, f_t = (40 + f[:, [0, 3]].detach() for f in (f_s, f_t))
-    said = []
+    results = []
     for dtype in (torch.float64, torch.float32):
         x = f_s.to(dtype).requires_grad_()
         value = standardised_gap(x, f_t.to(dtype), valid, dims, 1e-3)
-        said.append((value.double(), torch.autograd.grad(value, x)[0].double()))
-    (value, gradient), (rounded, found) = said
+        results.append((value.double(), torch.autograd.grad(value, x)[0].double()))
+    (value, gradient), (rounded, result) = results
     torch.testing.assert_close(rounded, value, rtol=1e-4, atol=0)
-    torch.testing.assert_close(found, gradient, rtol=0, atol=1e-3 * gradient.abs().max().item())
+    torch.testing.assert_close(result, gradient, rtol=0, atol=1e-3 * gradient.abs().max().item())
 
 
 def test_no_map_is_changed() -> None:

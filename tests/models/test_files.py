@@ -226,10 +226,10 @@ def test_a_backbone_takes_a_published_classifier_file(tmp_path: Path, name: str)
 def test_a_network_takes_a_backbone_file_and_keeps_its_own_head(tmp_path: Path) -> None:
     file = _backbone_file(tmp_path / "weights.safetensors")
     network = build(_spec(backbone_weights=str(file)), len(CLASSES))
-    found = load_file(file)
+    tensors = load_file(file)
     backbone = network.backbone.state_dict()
     assert backbone
-    assert all(torch.equal(value, found[key]) for key, value in backbone.items())
+    assert all(torch.equal(value, tensors[key]) for key, value in backbone.items())
 
 
 @pytest.mark.parametrize("other", ["mobilenetv2_050", "test_resnet"])
@@ -264,7 +264,7 @@ def test_backbone_weights_cut_short_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["mobilenetv2_100", "tf_efficientnet_lite2"])
 def test_the_published_backbones_load(name: str, shared: Path) -> None:
     weights = shared / "weights"
-    found = load_file(weights / f"{name}.safetensors")
+    tensors = load_file(weights / f"{name}.safetensors")
     for path in (weights, weights / f"{name}.safetensors"):
         backbone = create_backbone(name, output_stride=16, weights=path)
-        assert all(torch.equal(value, found[key]) for key, value in backbone.state_dict().items())
+        assert all(torch.equal(value, tensors[key]) for key, value in backbone.state_dict().items())

@@ -68,3 +68,14 @@ def test_what_has_no_weights_of_its_own_is_refused_by_name() -> None:
         segdistill.load_checkpoint(build(SPEC, 3), "hf:nowhere/none")
     with pytest.raises(CheckpointError, match="hf:nowhere/none holds a network that was not composed"):
         segdistill.inspect("hf:nowhere/none")
+
+
+def test_the_teacher_of_generated_scenes_comes_with_the_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scores = segdistill.evaluate("streets_teacher", "streets", "data.count=20", quiet=True).quality.scores
+    assert scores.miou > 60
+    (tmp_path / "streets_teacher").mkdir()  # what a user has made goes first
+    with pytest.raises(CheckpointError, match="streets_teacher"):
+        identify("streets_teacher")

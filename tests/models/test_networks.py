@@ -116,7 +116,7 @@ def test_normalisation_belongs_to_the_network(head: str) -> None:
 
 
 @pytest.mark.parametrize("backbone", [BACKBONE, "tf_efficientnet_lite0"])
-def test_the_normalisation_is_the_backbones_unless_told(backbone: str) -> None:
+def test_the_normalisation_is_the_backbones_by_default(backbone: str) -> None:
     config = timm.get_pretrained_cfg(backbone).to_dict()
     network = _network("fcn", backbone=backbone)
     torch.testing.assert_close(network.mean.flatten(), torch.tensor(config["mean"]))

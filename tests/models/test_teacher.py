@@ -21,15 +21,15 @@ IMAGE = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
 @pytest.fixture(scope="module")
 def network() -> SegmentationNetwork:
     torch.manual_seed(0)
-    own = {"mean": (0.1, 0.5, 0.9), "std": (0.2, 0.3, 0.4), "bgr": True}
-    return create_model("mobilenetv2_035_fcn", 4, channels=8, auxiliary_channels=8, **own).eval()
+    options = {"mean": (0.1, 0.5, 0.9), "std": (0.2, 0.3, 0.4), "bgr": True}
+    return create_model("mobilenetv2_035_fcn", 4, channels=8, auxiliary_channels=8, **options).eval()
 
 
 @torch.no_grad()
 def test_alone_it_changes_nothing(network: SegmentationNetwork) -> None:
-    own, taught = network(IMAGE), Teacher(network)(IMAGE)
-    assert torch.equal(own.logits, taught.logits)
-    assert torch.equal(own.embedding, taught.embedding)
+    plain, output = network(IMAGE), Teacher(network)(IMAGE)
+    assert torch.equal(plain.logits, output.logits)
+    assert torch.equal(plain.embedding, output.embedding)
 
 
 @torch.no_grad()
@@ -38,40 +38,40 @@ def test_the_network_sees_the_image_at_its_scale(
     network: SegmentationNetwork, scale: float, size: tuple[int, int]
 ) -> None:
     seen = F.interpolate(IMAGE, size, mode="bilinear", align_corners=False, antialias=True)
-    own, taught = network(seen), Teacher(network, input_scale=scale).eval()(IMAGE)
-    torch.testing.assert_close(taught.logits, own.logits, rtol=1e-3, atol=1e-5)
-    assert [maps.shape for maps in taught.features] == [maps.shape for maps in own.features]
+    plain, output = network(seen), Teacher(network, input_scale=scale).eval()(IMAGE)
+    torch.testing.assert_close(output.logits, plain.logits, rtol=1e-3, atol=1e-5)
+    assert [maps.shape for maps in output.features] == [maps.shape for maps in plain.features]
 
 
 @torch.no_grad()
 def test_scores_are_mapped_and_maps_are_not(network: SegmentationNetwork) -> None:
-    own, taught = network(IMAGE), Teacher(network, class_map=CLASSES)(IMAGE)
-    assert torch.equal(taught.logits, CLASSES(own.logits))
-    assert torch.equal(taught.embedding, own.embedding)
+    plain, output = network(IMAGE), Teacher(network, class_map=CLASSES)(IMAGE)
+    assert torch.equal(output.logits, CLASSES(plain.logits))
+    assert torch.equal(output.embedding, plain.embedding)
     assert Teacher(network, class_map=CLASSES).num_classes == 2
 
 
 @torch.no_grad()
 @pytest.mark.parametrize(("precision", "error"), [("fp32", 0.0), ("bf16", 0.1), ("fp16", 0.02)])
 def test_it_computes_in_its_own_precision(network: SegmentationNetwork, precision: Precision, error: float) -> None:
-    own = network(IMAGE)
+    plain = network(IMAGE)
     teacher = Teacher(copy.deepcopy(network), precision=precision).eval()
     alone = teacher(IMAGE)
     with torch.autocast("cpu", torch.bfloat16):
         within = teacher(IMAGE)
     assert torch.equal(alone.logits, within.logits)
     assert alone.logits.dtype == torch.float32
-    assert (alone.logits - own.logits).abs().max() <= error * own.logits.abs().max()
+    assert (alone.logits - plain.logits).abs().max() <= error * plain.logits.abs().max()
     size, whole = (sum(each.nbytes for each in net.parameters()) for net in (teacher, network))
     assert size < (0.6 if error else 1.01) * whole
     assert torch.equal(teacher.mean, network.mean)  # images are normalised in full precision
 
 
 def test_auxiliary_scores_are_mapped_too(network: SegmentationNetwork) -> None:
-    taught = Teacher(network, class_map=CLASSES).train()(IMAGE)
+    output = Teacher(network, class_map=CLASSES).train()(IMAGE)
     network.eval()
-    assert taught.auxiliary is not None
-    assert taught.auxiliary.shape[1] == 2
+    assert output.auxiliary is not None
+    assert output.auxiliary.shape[1] == 2
 
 
 def test_its_cost_is_that_of_the_scaled_image_and_of_the_network_without_auxiliary(

@@ -138,7 +138,7 @@ def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.7])
-def test_a_cut_archive_is_told_with_its_size(tmp_path: Path, build: Build, kept: float) -> None:
+def test_a_cut_archive_is_named_with_its_size(tmp_path: Path, build: Build, kept: float) -> None:
     path = build(tmp_path / "x", {f"{i}.bin": os.urandom(20_000) for i in range(5)})
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     with pytest.raises(DataError, match=f"Can't unpack {path}"):
@@ -167,6 +167,6 @@ def test_an_archive_that_does_not_fit_on_the_disk_is_not_begun(tmp_path: Path, m
     assert not (tmp_path / "root").exists()
 
 
-def test_an_archive_of_something_else_is_told(tmp_path: Path, build: Build) -> None:
+def test_an_archive_of_something_else_is_named(tmp_path: Path, build: Build) -> None:
     with pytest.raises(DataError, match="nothing below VOCdevkit"):
         unpack(build(tmp_path / "x", FILES), Archive("x*", below="VOCdevkit"), tmp_path / "root", quiet=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layouts import cityscapes
 from numpy.typing import NDArray
+from own_folders import image, values_of
 from PIL import Image
 from run_lengths import encode, packed
 from scipy.io import savemat
@@ -20,26 +20,14 @@ from segdistill import prepare
 from segdistill.core.errors import DataError, RecipeError
 from segdistill.data.datasets.pascal_context import PascalContext
 from segdistill.data.datasets.voc import VOC
-from segdistill.preparation.cityscapes import draw_polygons
 from segdistill.preparation.matlab import read_label_map
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def _image(path: Path, size: tuple[int, int] = (6, 4)) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size).save(path)
-
-
 def _text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-
-
-def _read(path: Path) -> list[list[int]]:
-    with Image.open(path) as picture:
-        assert picture.mode == "L"
-        return np.asarray(picture).tolist()
 
 
 def _mat(path: Path, **values: object) -> None:
@@ -58,7 +46,7 @@ def _context(root: Path) -> dict[str, NDArray[np.uint16]]:
     raw["2008_000003"][:, 3:] = 5
     raw["2008_000003"][0] = 458
     for name in raw:
-        _image(root / "JPEGImages" / f"{name}.jpg")
+        image(root / "JPEGImages" / f"{name}.jpg")
     _text(root / "ImageSets" / "Main" / "train.txt", "2008_000002\n")
     _text(root / "ImageSets" / "Main" / "val.txt", "2008_000003\n")
     return raw
@@ -67,7 +55,7 @@ def _context(root: Path) -> dict[str, NDArray[np.uint16]]:
 def _check_context(root: Path, raw: dict[str, NDArray[np.uint16]], masks: Path) -> None:
     index = {0: 0, 2: 1, 5: 0, 420: 53, 458: 59}
     for name, labels in raw.items():
-        assert _read(masks / f"{name}.png") == [[index[value] for value in row] for row in labels.tolist()]
+        assert values_of(masks / f"{name}.png") == [[index[value] for value in row] for row in labels.tolist()]
     train, val = (PascalContext(root=root, split=split, masks=masks, partial=True) for split in ("train", "val"))
     assert (train[0].name, val[0].name) == ("2008_000002", "2008_000003")
     assert {train.classes.names[i] for i in train[0].label.unique().tolist() if i != 255} == {"aeroplane", "tree"}
@@ -111,14 +99,14 @@ def _region(mask: NDArray[np.bool_], code: Callable[[list[int]], object]) -> dic
     return {"size": list(mask.shape), "counts": code(encode(mask))}
 
 
-def test_json_of_something_else_is_told(tmp_path: Path) -> None:
+def test_json_of_something_else_is_named(tmp_path: Path) -> None:
     _context(tmp_path)
     _text(tmp_path / "trainval_merged.json", '{"images": [{"id": 1}]}')
     with pytest.raises(DataError, match=r"trainval_merged\.json is not the JSON of PASCAL in Detail"):
         prepare("pascal_context", root=tmp_path, quiet=True)
 
 
-def test_a_mat_file_of_something_else_is_told(tmp_path: Path) -> None:
+def test_a_mat_file_of_something_else_is_named(tmp_path: Path) -> None:
     _mat(tmp_path / "a.mat", LabelMap=np.zeros((2, 2, 3)))
     _mat(tmp_path / "b.mat", Other=np.zeros((2, 2)))
     _mat(tmp_path / "c.mat", LabelMap=np.full((2, 2), -1))
@@ -139,7 +127,7 @@ def test_voc_from_sbd(tmp_path: Path) -> None:
     _text(tmp_path / "SBD" / "train.txt", "t2\ns1\n")
     _text(tmp_path / "SBD" / "val.txt", "v1\ns2\n")
     for value, name in enumerate(("t1", "t2", "v1", "s1", "s2"), 1):
-        _image(tmp_path / "JPEGImages" / f"{name}.jpg")
+        image(tmp_path / "JPEGImages" / f"{name}.jpg")
         if name[0] != "s":
             (tmp_path / "SegmentationClass").mkdir(exist_ok=True)
             picture = Image.new("P", (6, 4), value)
@@ -156,74 +144,13 @@ def test_voc_from_sbd(tmp_path: Path) -> None:
     assert [val[0].name, val[0].label.unique().tolist()] == ["v1", [3]]
 
 
-# --- Cityscapes -----------------------------------------------------------------------------------------------------
-
-
-def _polygons(path: Path, objects: list[dict[str, object]]) -> Path:
-    _text(path, json.dumps({"imgWidth": 8, "imgHeight": 6, "objects": objects}))
-    return path
-
-
-def _box(label: str, left: int, top: int, right: int, bottom: int, **more: object) -> dict[str, object]:
-    return {"label": label, "polygon": [[left, top], [right, top], [right, bottom], [left, bottom]], **more}
-
-
-def test_polygons_cover_those_before(tmp_path: Path) -> None:
-    path = _polygons(
-        tmp_path / "a_polygons.json",
-        [
-            _box("road", 0, 3, 7, 5),
-            _box("cargroup", 1, 2, 3, 4),
-            _box("license plate", 2, 3, 2, 3),
-            _box("polegroup", 6, 0, 6, 5),
-            _box("sky", 0, 0, 7, 5, deleted=1),
-            _box("out of roi", 0, 5, 7, 5),
-        ],
-    )
-    label = draw_polygons(path).tolist()
-    assert label[0] == [255] * 8
-    assert label[3] == [0, 13, 13, 13, 0, 0, 255, 0]
-    assert label[5] == [255] * 8
-
-
-@pytest.mark.parametrize("text", ["", "{}", '{"imgWidth": 8, "imgHeight": 6, "objects": [{"label": "road"}]}', "[1]"])
-def test_polygons_that_make_no_sense_are_told(tmp_path: Path, text: str) -> None:
-    _text(tmp_path / "a_polygons.json", text)
-    with pytest.raises(DataError, match=r"a_polygons\.json"):
-        draw_polygons(tmp_path / "a_polygons.json")
-
-
-def test_an_object_of_no_label_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="'spaceship'"):
-        draw_polygons(_polygons(tmp_path / "a.json", [_box("spaceship", 0, 0, 7, 5)]))
-
-
-def test_cityscapes_with_polygons_only(tmp_path: Path) -> None:
-    for part, city in (("train", "ulm"), ("val", "lindau")):
-        _image(tmp_path / "leftImg8bit" / part / city / f"{city}_1_leftImg8bit.png", (8, 6))
-        _polygons(tmp_path / "gtFine" / part / city / f"{city}_1_gtFine_polygons.json", [_box("car", 0, 0, 7, 5)])
-    done = prepare("cityscapes", root=tmp_path, quiet=True, partial=True)
-    assert done.ready
-    assert done.converted == {"train-id masks": 2}
-    assert _read(tmp_path / "gtFine" / "val" / "lindau" / "lindau_1_gtFine_labelTrainIds.png") == [[13] * 8] * 6
-
-
-def test_cityscapes_label_ids_for_other_tools(tmp_path: Path) -> None:
-    root = cityscapes(tmp_path / "root")
-    done = prepare("cityscapes", root=root, out=tmp_path / "made", quiet=True, partial=True)
-    assert done.converted == {"train-id masks": 7}
-    name = "gtFine/val/lindau/lindau_000000_000001_gtFine_label"
-    assert _read(root / f"{name}Ids.png")[0] == [0, 7, 8, 29, 33, 255]
-    assert _read(tmp_path / "made" / f"{name}TrainIds.png")[0] == [255, 0, 1, 255, 18, 255]
-
-
 # --- Your own folder, and the whole call ----------------------------------------------------------------------------
 
 
 def test_painted_masks_become_indices(tmp_path: Path) -> None:
     root = tmp_path / "set"
     for name, color in (("a", (9, 0, 0)), ("b", (0, 9, 0)), ("sub/c", (0, 0, 9))):
-        _image(root / "images" / f"{name}.jpg")
+        image(root / "images" / f"{name}.jpg")
         (root / "masks" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (6, 4), color).save(root / "masks" / f"{name}.png")
     colors = {"x": [9, 0, 0], "y": [0, 9, 0]}
@@ -232,27 +159,31 @@ def test_painted_masks_become_indices(tmp_path: Path) -> None:
         mask_colors=True, void=[[0, 0, 9]], val_every=2,
     )  # fmt: skip
     assert done.converted == {"index masks": 3}
-    found = {name: _read(tmp_path / "index" / "masks" / f"{name}.png")[0][0] for name in ("a", "b", "sub/c")}
-    assert found == {"a": 0, "b": 1, "sub/c": 255}
+    values = {name: values_of(tmp_path / "index" / "masks" / f"{name}.png")[0][0] for name in ("a", "b", "sub/c")}
+    assert values == {"a": 0, "b": 1, "sub/c": 255}
 
 
-def test_archives_are_unpacked_and_what_is_missing_is_said(tmp_path: Path, segdistill: Run) -> None:
+def test_archives_are_unpacked_and_what_is_missing_is_named(tmp_path: Path, segdistill: Run) -> None:
     (tmp_path / "downloads").mkdir()
     with zipfile.ZipFile(tmp_path / "downloads" / "ADEChallengeData2016.zip", "w") as archive:
         for folder, word, suffix in (("training", "train", "jpg"), ("validation", "val", "jpg")):
             picture, mask = tmp_path / f"{word}.{suffix}", tmp_path / f"{word}.png"
-            _image(picture)
+            image(picture)
             Image.new("L", (6, 4), 1).save(mask)
             archive.write(picture, f"ADEChallengeData2016/images/{folder}/ADE_{word}_00000001.jpg")
             archive.write(mask, f"ADEChallengeData2016/annotations/{folder}/ADE_{word}_00000001.png")
     words = ("prepare", "ade20k", f"root={tmp_path / 'ade'}", f"archives={tmp_path / 'downloads'}")
     done = segdistill(*words, "--json")
-    told = json.loads(done.stdout)
+    report = json.loads(done.stdout)
     assert done.returncode == 1
-    assert told["unpacked"]["ADEChallengeData2016.zip"]["files"] == 4
-    assert (told["ready"], told["splits"]["train"]["images"], told["splits"]["train"]["expected"]) == (False, 1, 20210)
-    assert "1 of 20210 images" in told["splits"]["train"]["problem"]
-    assert "sceneparsing.csail.mit.edu" in told["source"]
+    assert report["unpacked"]["ADEChallengeData2016.zip"]["files"] == 4
+    assert (report["ready"], report["splits"]["train"]["images"], report["splits"]["train"]["expected"]) == (
+        False,
+        1,
+        20210,
+    )
+    assert "1 of 20210 images" in report["splits"]["train"]["problem"]
+    assert "sceneparsing.csail.mit.edu" in report["source"]
     plain = segdistill(*words, "partial=true")
     assert plain.returncode == 0, plain.stderr
     assert f"data.root={tmp_path / 'ade'} data.partial=true" in plain.stdout
@@ -268,7 +199,7 @@ def test_a_folder_that_is_not_there_says_where_to_get_the_data(tmp_path: Path, s
 
 def test_a_bad_mask_is_found(tmp_path: Path) -> None:
     for folder, word in (("training", "train"), ("validation", "val")):
-        _image(tmp_path / "images" / folder / f"ADE_{word}_00000001.jpg")
+        image(tmp_path / "images" / folder / f"ADE_{word}_00000001.jpg")
         (tmp_path / "annotations" / folder).mkdir(parents=True)
         Image.new("L", (6, 4), 1 if word == "train" else 151).save(
             tmp_path / "annotations" / folder / f"ADE_{word}_00000001.png"
@@ -280,7 +211,7 @@ def test_a_bad_mask_is_found(tmp_path: Path) -> None:
     assert "value 151;" in done.splits["val"].problem
 
 
-def test_what_can_not_be_prepared_is_told(tmp_path: Path) -> None:
+def test_what_can_not_be_prepared_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="Did you mean 'cityscapes'"):
         prepare("cityscape", root=tmp_path)
     with pytest.raises(RecipeError, match="streets"):
@@ -289,28 +220,3 @@ def test_what_can_not_be_prepared_is_told(tmp_path: Path) -> None:
         prepare("voc", root=tmp_path, partail=True)
     with pytest.raises(DataError, match="No folder"):
         prepare("voc", root=tmp_path, archives=tmp_path / "nowhere")
-
-
-def test_an_interrupted_conversion_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from segdistill.preparation import cityscapes
-    from segdistill.runtime.interruption import Interrupted
-
-    for number in range(20):
-        folder = tmp_path / "gtFine" / "train" / "ulm"
-        _polygons(folder / f"ulm_{number:02d}_gtFine_polygons.json", [_box("car", 0, 0, 7, 5)])
-    draw = cityscapes.draw_polygons
-
-    def stop_at_the_fifth(path: Path) -> NDArray[np.uint8]:
-        if "ulm_05" in path.name:
-            raise KeyboardInterrupt
-        return draw(path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(cityscapes, "draw_polygons", stop_at_the_fifth)
-        with pytest.raises(Interrupted, match="the same command goes on"):
-            prepare("cityscapes", root=tmp_path, quiet=True)
-    made = [*tmp_path.rglob("*labelTrainIds.png")]
-    assert len(made) < 20
-    assert all(_read(path) == [[13] * 8] * 6 for path in made)
-    assert prepare("cityscapes", root=tmp_path, quiet=True).converted == {"train-id masks": 20 - len(made)}
-    assert not [*tmp_path.rglob("*.part")]

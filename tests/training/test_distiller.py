@@ -54,7 +54,7 @@ def test_the_teacher_is_used_but_never_trained_saved_or_switched(distiller: Dist
     assert all(parameter.grad is None for parameter in teacher.parameters())
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
     assert all(parameter.grad is not None for parameter in distiller.parameters())
-    assert {name.partition(".")[0] for name in distiller.state_dict()} == {"student", "methods"}
+    assert {name.partition(".")[0] for name in distiller.state_dict()} == {"student", "methods", "shares"}
 
 
 def test_the_recipe_says_how_the_task_loss_is_taken() -> None:

@@ -44,7 +44,7 @@ def children(process: Forked) -> list[int]:
     return [int(word) for word in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
-def test_a_killed_loader_worker_is_told_and_the_run_goes_on(
+def test_a_killed_loader_worker_is_named_and_the_run_goes_on(
     tiny: tuple[str, ...], tmp_path: Path, start: Start, segdistill: Run
 ) -> None:
     words = [*tiny, *LONG, "steps=80", "validate_every=80", "workers=1", f"out={tmp_path / 'run'}"]
@@ -62,7 +62,7 @@ def test_a_killed_loader_worker_is_told_and_the_run_goes_on(
     assert "goes on after step" in done.stderr
 
 
-def test_a_loader_process_that_dies_while_it_hands_over_is_told() -> None:
+def test_a_loader_process_that_dies_while_it_hands_over_is_named() -> None:
     def handed_over() -> Iterator[object]:
         raise ConnectionResetError(104, "Connection reset by peer")
         yield
@@ -102,10 +102,10 @@ def test_a_killed_process_ends_the_run_and_one_process_goes_on_with_it(
     assert done.returncode == 0, done.stderr
     assert "goes on after step 4" in done.stderr
     before = load_state(tmp_path / "whole" / "checkpoints" / "previous.pt")[1]["distiller"]
-    own, other = (load_file(tmp_path / name / "student.safetensors") for name in ("run", "whole"))
+    resumed, other = (load_file(tmp_path / name / "student.safetensors") for name in ("run", "whole"))
     trained = [key for key in other if "running" not in key and "num_batches" not in key]
     moved = sum(float((other[key] - before[f"student.{key}"]).square().sum()) for key in trained) ** 0.5
-    apart = sum(float((other[key] - own[key]).square().sum()) for key in trained) ** 0.5
+    apart = sum(float((other[key] - resumed[key]).square().sum()) for key in trained) ** 0.5
     assert apart < 0.25 * moved, (apart, moved)
     written = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert [line["step"] for line in written if line["kind"] == "train"] == [*range(1, 9)]
@@ -117,17 +117,17 @@ def test_out_of_memory_names_a_number_of_micro_batches_that_fits(
     words = [*tiny, "data.size=[256,256]", "augment.crop=[256,256]", "batch_size=16", "steps=1"]
     words += ["student.output_stride=8", f"out={tmp_path / 'run'}"]
 
-    told = segdistill("train", *words, more_bytes=400 * 2**20).stderr
-    assert "Error: Out of memory while training: tried to allocate" in told
-    found = re.search(r"grad_accumulation=([0-9]+) --resume", told)
-    assert found, told
-    done = segdistill("train", *words, f"grad_accumulation={found.group(1)}", "--resume", more_bytes=400 * 2**20)
+    message = segdistill("train", *words, more_bytes=400 * 2**20).stderr
+    assert "Error: Out of memory while training: tried to allocate" in message
+    advised = re.search(r"grad_accumulation=([0-9]+) --resume", message)
+    assert advised, message
+    done = segdistill("train", *words, f"grad_accumulation={advised.group(1)}", "--resume", more_bytes=400 * 2**20)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "student.safetensors").is_file()
 
 
 @pytest.mark.parametrize("curves", [False, True])
-def test_no_space_for_the_journal_is_told(curves: bool, tiny: tuple[str, ...], tmp_path: Path, start: Start) -> None:
+def test_no_space_for_the_journal_is_named(curves: bool, tiny: tuple[str, ...], tmp_path: Path, start: Start) -> None:
     """Only the journal, or only the curves beside it, grow beyond what the limit on the size of a file allows."""
     words = [*tiny, "steps=300", "checkpoint_every=300", "validate_every=300", f"out={tmp_path / 'run'}"]
     process = start("train", *words)

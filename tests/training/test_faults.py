@@ -137,7 +137,7 @@ def test_backing_off_halves_the_rate_for_the_rest(data: Path) -> None:
         assert rate == pytest.approx(0.05 * 0.5 ** sum(earlier < step for earlier in skipped))
 
 
-def test_weights_that_are_broken_stop_the_run_whatever_it_was_told(data: Path) -> None:
+def test_weights_that_are_broken_stop_the_run_whatever_on_nonfinite_says(data: Path) -> None:
     with pytest.raises(TrainingError, match="weights were broken before it: tensor") as caught:
         train(
             data,

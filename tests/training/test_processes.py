@@ -16,7 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 import segdistill
 from segdistill.data import create_dataset
-from segdistill.data.loading import Stream, training_batches
+from segdistill.data.loading import training_batches
+from segdistill.data.stream import Stream
 from segdistill.methods import create_method
 from segdistill.models.build import build, probe
 from segdistill.models.open import create_model
@@ -65,8 +66,8 @@ def _distil(rank: int, kind: str, accumulate: int = 1) -> dict[str, Any]:
         for name in [each["name"]]
     ]
     distiller = Distiller(student, methods, teacher).to(memory_format=torch.channels_last)
-    own = own_optimizers(methods)
-    optimizer = make_optimizer(recipe.optimizer, student, distiller.methods, own)
+    method_optimizers = own_optimizers(methods)
+    optimizer = make_optimizer(recipe.optimizer, student, distiller.methods, method_optimizers)
     accelerator = start_accelerator()
     model = accelerator.prepare_model(distiller)
     share = own_batches(recipe)
@@ -85,7 +86,7 @@ def _distil(rank: int, kind: str, accumulate: int = 1) -> dict[str, Any]:
         )
         if step == 0:
             gradients = {name: p.grad.clone() for name, p in distiller.named_parameters() if p.grad is not None}
-        for each in (optimizer, *own):
+        for each in (optimizer, *method_optimizers):
             each.step()
             each.zero_grad()
     state = {name: value for name, value in distiller.state_dict().items() if isinstance(value, Tensor)}
@@ -112,7 +113,7 @@ def _normed(rank: int) -> list[str]:
 
 def _sharded(rank: int) -> list[dict[str, Any]]:
     """A sharded teacher beside the whole one: its maps, and how much of it is here."""
-    found = []
+    result = []
     for precision in (None, "bf16"):
         torch.manual_seed(1)
         teacher = Teacher(build(NetworkSpec(**SMALL), 4), precision=precision).eval()
@@ -127,8 +128,8 @@ def _sharded(rank: int) -> list[dict[str, Any]]:
             (a, b) for a, b in zip((whole.logits, *whole.features), (sharded.logits, *sharded.features), strict=True)
         ]
         held = sum(after) / sum(parameter.numel() for parameter in teacher.parameters())
-        found.append({"maps": maps, "held": held, "resharded": parts == after})
-    return found
+        result.append({"maps": maps, "held": held, "resharded": parts == after})
+    return result
 
 
 def _train(words: list[str]) -> None:
@@ -146,7 +147,7 @@ def _all(rank: int, words: list[str]) -> dict[str, Any]:
 WORDS = (
     "streets", "data.size=[32,48]", "data.count=12", "augment.crop=[32,48]", "augment.scale=[0.5,1.5]",
     "student={name: 'module:normless:Normless'}", "steps=5", "batch_size=8", "workers=0", "validate_every=5",
-    "optimizer.lr=0.05", "log_every=1",
+    "optimizer.lr=0.05", "log_every=1", "ema=0.9",
 )  # fmt: skip
 """Shrunk images are filled with void, more in one part of a batch than in the other."""
 
@@ -203,7 +204,7 @@ def _losses(folder: Path) -> list[float]:
 
 
 def test_a_sharded_teacher_says_what_the_whole_one_says(both: list[dict[str, Any]]) -> None:
-    for each in (found for rank in both for found in rank["sharded"]):
+    for each in (result for rank in both for result in rank["sharded"]):
         assert each["maps"]
         assert all(torch.equal(whole, sharded) for whole, sharded in each["maps"])
         assert each["held"] < 0.51

@@ -125,9 +125,9 @@ def test_the_command_line_tells_and_writes_json(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
     run = stopped(data)
-    told = segdistill("replay", run)
-    assert told.returncode == 0, told.stderr
-    assert "It first arises in student.module.spread (Spread): 50.0 % of its output" in told.stdout
+    printed = segdistill("replay", run)
+    assert printed.returncode == 0, printed.stderr
+    assert "It first arises in student.module.spread (Spread): 50.0 % of its output" in printed.stdout
     done: dict[str, Any] = json.loads(segdistill("replay", run, "--json").stdout)
     assert done["trials"][0]["terms"]["task"] == "nan"
     assert done["spot"]["kind"] == "Spread"
@@ -136,7 +136,7 @@ def test_the_command_line_tells_and_writes_json(
     assert "no saved step 1000; it has" in refused.stderr
 
 
-def test_what_cannot_be_replayed_is_said(data: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_replayed_is_named(data: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="holds no saved step"):
         segdistill.replay(tmp_path)
     run = stopped(data)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from segdistill.models.open import create_model
+from segdistill.recipe.recipe import load_recipe
 from segdistill.recipe.training import OptimizerConfig, ScheduleConfig
 from segdistill.training.schedule import make_optimizer, set_rate
 
@@ -25,6 +26,21 @@ def test_cosine_and_warm_up() -> None:
     assert [schedule.factor(step, 110) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
     assert schedule.factor(60, 110) == pytest.approx(0.5)
     assert schedule.factor(109, 110) < 0.001
+
+
+def test_openmmlabs_warm_up_multiplies_a_curve_that_begins_at_step_0() -> None:
+    recipe = load_recipe("streets", "openmmlab_segformer_160k", "student=segformer_b0")
+    rates = [recipe.optimizer.lr * recipe.schedule.factor(step, recipe.steps) for step in (0, 1500, 80_000)]
+    assert rates == pytest.approx([6e-11, 5.94375e-5, 3.0e-5], rel=1e-12)
+    for step in (1, 750, 1499):  # mmcv: (1 - (1 - i / warmup) (1 - ratio)) of the regular rate
+        regular = 6e-5 * (1 - step / 160_000)
+        expected = (1 - (1 - step / 1500) * (1 - 1e-6)) * regular
+        assert 6e-5 * recipe.schedule.factor(step, 160_000) == pytest.approx(expected, rel=1e-12)
+
+
+def test_recipes_without_a_warm_up_ratio_are_written_as_they_were() -> None:
+    assert set(ScheduleConfig().model_dump()) == {"name", "power", "warmup", "min_lr"}
+    assert ScheduleConfig(warmup_ratio=0.1).model_dump()["warmup_ratio"] == 0.1
 
 
 def test_groups_give_the_head_its_rate_and_spare_norms_from_decay() -> None:
@@ -60,5 +76,5 @@ def test_a_step_is_that_of_the_plain_optimiser_however_weights_lie_in_memory(nam
                 each.grad = None if gradient is None else gradient.clone()
             optimizer.step()
         stepped.append(twin)
-    for (key, own), plain in zip(stepped[0].named_parameters(), stepped[1].parameters(), strict=True):
-        torch.testing.assert_close(own, plain, rtol=1e-5, atol=1e-6, msg=key)
+    for (key, tried), plain in zip(stepped[0].named_parameters(), stepped[1].parameters(), strict=True):
+        torch.testing.assert_close(tried, plain, rtol=1e-5, atol=1e-6, msg=key)

@@ -25,9 +25,9 @@ def test_a_task_knows_its_place() -> None:
     assert as_ranks(STEP) == {
         "RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "gpu03", "MASTER_PORT": "19713",
     }  # fmt: skip
-    own = as_ranks({**STEP, "MASTER_ADDR": "head", "MASTER_PORT": "29500", "CUDA_VISIBLE_DEVICES": "3"})
-    assert (own["MASTER_ADDR"], own["MASTER_PORT"]) == ("head", "29500")
-    assert own["LOCAL_RANK"] == "0", "a task that sees one device has it as number 0"
+    ranks = as_ranks({**STEP, "MASTER_ADDR": "head", "MASTER_PORT": "29500", "CUDA_VISIBLE_DEVICES": "3"})
+    assert (ranks["MASTER_ADDR"], ranks["MASTER_PORT"]) == ("head", "29500")
+    assert ranks["LOCAL_RANK"] == "0", "a task that sees one device has it as number 0"
     assert as_ranks({**STEP, "CUDA_VISIBLE_DEVICES": "0,1,2,3"})["LOCAL_RANK"] == "1"
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +19,6 @@ from segdistill.core.errors import CheckpointError, TrainingError
 from segdistill.models.files import save_weights
 from segdistill.runs.checkpoint import NoStateError, Progress, load_state, save_state
 from segdistill.runs.folder import RunFolder
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 STATES = {"net": {"weight": torch.arange(500.0)}, "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}}
 EVERY = ("steps=12", "checkpoint_every=4", "validate_every=4", "keep=best")
@@ -65,14 +62,18 @@ def empty(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [cut, flip, zeros, empty, Path.unlink])
 def test_the_state_before_is_taken_where_the_newest_does_not_verify(
-    damage: Callable[[Path], None], stopped: RunFolder, whole: Path, tiny: tuple[str, ...], segdistill: Run
+    damage: Callable[[Path], None],
+    stopped: RunFolder,
+    whole: Path,
+    tiny: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     damage(stopped.last)
-    done = segdistill("train", *tiny, *EVERY, f"out={stopped.path}", "--resume")
-    assert done.returncode == 0, done.stderr
-    assert "goes on after step 8" in done.stderr
-    assert "previous.pt" in done.stderr
-    assert ("passed over" in done.stderr) == (damage is not Path.unlink)
+    segdistill.train(*tiny, *EVERY, out=stopped.path, resume=True)
+    messages = " ".join(capsys.readouterr().err.split())
+    assert "goes on after step 8" in messages
+    assert "previous.pt" in messages
+    assert ("passed over" in messages) == (damage is not Path.unlink)
     assert (stopped.path / "student.safetensors").read_bytes() == (whole / "student.safetensors").read_bytes()
     assert _steps(stopped) == _steps(RunFolder(whole))
     assert [load_state(path)[0].step for path in stopped.states()] == [12, 8]
@@ -108,8 +109,8 @@ def test_a_state_of_an_earlier_version_resumes(stopped: RunFolder, whole: Path, 
     stopped.previous.unlink()
     torch.save(content, stopped.last)
     segdistill.train(*tiny, *EVERY, out=stopped.path, resume=True, quiet=True)
-    own, other = (segdistill.load_model(folder).state_dict() for folder in (stopped.path, whole))
-    assert all(torch.equal(own[key], other[key]) for key in other)
+    resumed, other = (segdistill.load_model(folder).state_dict() for folder in (stopped.path, whole))
+    assert all(torch.equal(resumed[key], other[key]) for key in other)
 
 
 @pytest.mark.parametrize("lost", ["student.yaml", "student.safetensors", "cut", "flip"])
@@ -127,7 +128,7 @@ def test_half_of_a_finished_network_is_not_taken_for_it(
     assert (folder / "student.safetensors").read_bytes() == (whole / "student.safetensors").read_bytes()
 
 
-def test_the_best_weights_that_are_damaged_are_told(stopped: RunFolder, tiny: tuple[str, ...]) -> None:
+def test_the_best_weights_that_are_damaged_are_named(stopped: RunFolder, tiny: tuple[str, ...]) -> None:
     progress, states = load_state(stopped.last)
     progress.validating = False  # or they would be written again
     save_state(stopped.last, progress, states)
@@ -145,7 +146,7 @@ def test_what_is_saved_can_be_read_by_those_who_may(tmp_path: Path) -> None:
     assert (tmp_path / "w.safetensors").stat().st_mode & 0o777 == 0o640
 
 
-def test_the_state_of_another_network_is_told(stopped: RunFolder, tiny: tuple[str, ...]) -> None:
+def test_the_state_of_another_network_is_named(stopped: RunFolder, tiny: tuple[str, ...]) -> None:
     save_state(stopped.last, Progress(step=4), STATES)
     with pytest.raises(TrainingError, match=r"last\.pt holds the state of another network"):
         segdistill.train(*tiny, *EVERY, out=stopped.path, resume=True, quiet=True)
@@ -201,7 +202,7 @@ def test_a_state_of_a_step_that_the_run_does_not_have_is_refused(
 def test_any_damaged_bit_is_found_or_does_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     save_state(path, Progress(step=3), STATES)
-    content, found = path.read_bytes(), 0
+    content, count = path.read_bytes(), 0
     random.seed(0)
     for place in range(0, len(content), 11):
         damaged = bytearray(content)
@@ -210,12 +211,12 @@ def test_any_damaged_bit_is_found_or_does_no_harm(tmp_path: Path) -> None:
         try:
             progress, states = load_state(path)
         except CheckpointError:
-            found += 1
+            count += 1
         else:
             assert progress == Progress(step=3)
             assert torch.equal(states["net"]["weight"], STATES["net"]["weight"])  # type: ignore[arg-type]
             assert states["optimizer"] == STATES["optimizer"]
-    assert found > len(range(0, len(content), 11)) / 2
+    assert count > len(range(0, len(content), 11)) / 2
 
 
 class _Attack:

@@ -45,11 +45,11 @@ def test_a_map_of_the_image_is_cut_as_the_image_is(seed: int) -> None:
     sample = Sample(image, torch.zeros(60, 90, dtype=torch.uint8), "")
     crop, label, view = augment.viewed(sample, generator)
     inside = label != 255
-    found = view.of(image.float(), (40, 56))
+    result = view.of(image.float(), (40, 56))
     height, width = view.content
     inner = torch.zeros_like(inside)
     inner[2 : height - 2, 2 : width - 2] = True  # at the image's own border resizing differs
-    apart = (found - crop)[:, inside & inner].abs()
+    apart = (result - crop)[:, inside & inner].abs()
     assert apart.max() < 1.1, apart.max()  # the crop is rounded to whole numbers, and averaged where it shrinks
     coarse = view.of(F.avg_pool2d(image.float()[None], 4, ceil_mode=True)[0], (10, 14))
     averages = F.avg_pool2d(crop.float()[None], 4)[0]
@@ -80,7 +80,7 @@ def test_a_run_is_resumed_with_the_same_logits_and_damaged_ones_are_made_anew(
     same = [(tmp_path / name / "student.safetensors").read_bytes() for name in ("whole", "again")]
     assert same[0] == same[1]
     lines = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
-    assert all(line["kd"] > 0 for line in lines if line["kind"] == "train")
+    assert all(line["kd"] > 0 for line in lines if line["kind"] == "train" and line["step"] > 1)
 
     logits = TeacherLogits(folder)
     sample = Sample(torch.zeros(3, 32, 48, dtype=torch.uint8), torch.zeros(32, 48, dtype=torch.uint8), "other")
@@ -88,7 +88,7 @@ def test_a_run_is_resumed_with_the_same_logits_and_damaged_ones_are_made_anew(
         logits(0, sample, View((32, 48), (0, 0), (32, 48), (32, 48), flipped=False))
 
 
-def test_a_damaged_bit_of_the_logits_is_told_with_their_folder(tiny: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_damaged_bit_of_the_logits_is_named_with_their_folder(tiny: tuple[str, ...], tmp_path: Path) -> None:
     words = [*tiny, *NETWORKS, "kd", "baseline=none", "teacher.cache=logits", "steps=4"]
     segdistill.distill(*words, out=tmp_path / "run", quiet=True)
     whole = (tmp_path / "run" / "student.safetensors").read_bytes()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from segdistill.cli.terminal import AsJson, print_json, results
+from segdistill.cli.terminal import AsJson, print_json, print_result, results
 from segdistill.commands.predict import predict
 from segdistill.commands.show import show
 from segdistill.commands.submit import check_zip, submit
@@ -52,11 +52,8 @@ def show_command(
     """Draw what a run learned: networks side by side, errors, activations, embeddings, curves."""
     kinds, chosen = ([word for word in words.split(",") if word] for words in (what, images))
     made = show(run, *(parts or ()), what=kinds, images=chosen, of_class=of_class, out=out)  # type: ignore[arg-type]
-    if as_json:
-        print_json([str(path) for path in made])
-        return
-    for path in made:
-        results.print(path, soft_wrap=True)
+    files = [str(path) for path in made]
+    print_result(files, as_json, *files)
 
 
 def submit_command(
@@ -69,12 +66,10 @@ def submit_command(
 ) -> None:
     """Predict test images and pack them as the test server wants them; stopped, the same command goes on."""
     done = submit(weights, server, *images, out=out, parts=parts or (), quiet=as_json)
-    if as_json:
-        print_json({**asdict(done), "file": str(done.file)})
-        return
-    results.print(f"{done.file}: {done.images} maps. To send to: {done.upload}", soft_wrap=True)
-    for problem in done.problems:
-        results.print(f"- {problem}", soft_wrap=True)
+    text = f"{done.file}: {done.images} maps. To send to: {done.upload}"
+    print_result(
+        {**asdict(done), "file": str(done.file)}, as_json, text, *(f"- {problem}" for problem in done.problems)
+    )
 
 
 def check_zip_command(
@@ -83,11 +78,8 @@ def check_zip_command(
     images: Annotated[list[Path] | None, typer.Argument(help="The test images or folders, to compare with.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """PairReport for what a test server would refuse in a zip."""
+    """Look for what a test server would refuse in a zip."""
     problems = check_zip(file, server, *(images or ()))
-    if as_json:
-        print_json(problems)
-    else:
-        results.print("\n".join(f"- {problem}" for problem in problems) or f"{file} is good.", soft_wrap=True)
+    print_result(problems, as_json, *([f"- {problem}" for problem in problems] or [f"{file} is good."]))
     if problems:
         raise typer.Exit(1)

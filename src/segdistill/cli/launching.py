@@ -25,7 +25,8 @@ _SECONDS_TO_SAVE = "600"
 class ProcessFailedError(SegdistillError):
     """A process of a launched command has failed and has printed why itself.
 
-    Attributes:
+    Args:
+        message: For people.
         code: The exit status to leave with.
     """
 

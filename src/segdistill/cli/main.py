@@ -19,8 +19,8 @@ from segdistill.cli.tables.diagnosis import diagnosis_notes, diagnosis_tables
 from segdistill.cli.tables.preparation import preparation_notes, preparation_table
 from segdistill.cli.tables.published import long_table, published_tables
 from segdistill.cli.tables.score import score_lines, score_table
-from segdistill.cli.tables.study import print_study
-from segdistill.cli.terminal import AsJson, Processes, Resume, print_json, results
+from segdistill.cli.tables.study import shown_study
+from segdistill.cli.terminal import AsJson, Processes, Resume, print_json, print_result, results
 from segdistill.cli.weights import convert_command, inspect_command, profile_command
 from segdistill.commands.distill import distill
 from segdistill.commands.doctor import doctor
@@ -57,15 +57,18 @@ def train_command(parts: Parts, resume: Resume = False, nproc: Processes = None,
     if launch(nproc, parts):
         return
     done = train(*parts, resume=resume, quiet=as_json)
-    if as_json:
-        print_json({**asdict(done), "folder": str(done.folder), "scores": done.scores.as_dict()})
-    else:
-        results.print(
-            f"The {done.role} in {done.folder} reaches mIoU {done.scores.miou:.2f}, mAcc {done.scores.macc:.2f}, "
-            f"aAcc {done.scores.aacc:.2f} on validation (best {done.best_miou:.2f} at step {done.best_step}); "
-            f"{done.seconds / 60:.1f} min of training.",
-            soft_wrap=True,
-        )
+    minutes = f"{done.seconds / 60:.1f} min of training."
+    scores = (
+        f"The {done.role} is in {done.folder}; no validation gave an mIoU. {minutes}"
+        if done.best_miou is None
+        else f"The {done.role} in {done.folder} reaches mIoU {done.scores.miou:.2f}, mAcc {done.scores.macc:.2f}, "
+        f"aAcc {done.scores.aacc:.2f} on validation (best {done.best_miou:.2f} at step {done.best_step}); {minutes}"
+    )
+    print_result(
+        {**asdict(done), "folder": str(done.folder), "scores": done.scores.as_dict()},
+        as_json,
+        scores,
+    )
 
 
 @app.command("distill")
@@ -74,11 +77,8 @@ def distill_command(parts: Parts, resume: Resume = False, nproc: Processes = Non
     if launch(nproc, parts):
         return
     done = distill(*parts, resume=resume, quiet=as_json)
-    if as_json:
-        print_json(done.as_dict())
-    else:
-        print_study(done.study)
-        results.print(f"Pictures: {done.folder / 'grid.png'}   Student: {done.folder / 'student.safetensors'}")
+    files = f"Pictures: {done.folder / 'grid.png'}   Student: {done.folder / 'student.safetensors'}"
+    print_result(done.as_dict(), as_json, *shown_study(done.study), files)
 
 
 app.command("compare")(compare_command)
@@ -104,13 +104,9 @@ def evaluate_command(
     if launch(nproc):
         return
     done = evaluate(weights, *(parts or ()), split=split, quiet=as_json)
-    if as_json:
-        print_json(done.as_dict())
-        return
     title = f"{done.weights} on {done.images} images ({done.split})"
-    results.print(score_table(title, done.classes, done.quality))
-    for line in score_lines(done.quality, done.metrics):
-        results.print(line, soft_wrap=True)
+    table = score_table(title, done.classes, done.quality, done.ignored)
+    print_result(done.as_dict(), as_json, table, *score_lines(done.quality, done.metrics))
 
 
 app.command("predict")(predict_command)
@@ -141,12 +137,7 @@ def prepare_command(
     if "root" not in given:
         raise RecipeError(f"Say where the data set is or goes: segdistill prepare {dataset} root=FOLDER")
     done = prepare(dataset, quiet=as_json, **given)
-    if as_json:
-        print_json(done.as_dict())
-    else:
-        results.print(preparation_table(done))
-        for line in preparation_notes(done):
-            results.print(line, soft_wrap=True, markup=False)
+    print_result(done.as_dict(), as_json, preparation_table(done), *preparation_notes(done))
     if not done.ready:
         raise typer.Exit(1)
 
@@ -161,13 +152,7 @@ def doctor_command(
     if images != "all" and not images.isdecimal():
         raise RecipeError(f"--images is {images!r}; expected a number or all.")
     done = doctor(*parts, images="all" if images == "all" else int(images), quiet=as_json)
-    if as_json:
-        print_json(done.as_dict())
-    else:
-        for table in diagnosis_tables(done):
-            results.print(table)
-        for line in diagnosis_notes(done):
-            results.print(line, soft_wrap=True, markup=False)
+    print_result(done.as_dict(), as_json, *diagnosis_tables(done), *diagnosis_notes(done))
     if done.interrupted or done.problems:
         raise typer.Exit(130 if done.interrupted else 1)
 
@@ -205,10 +190,7 @@ def replay_command(
 ) -> None:
     """Run a step again whose loss or gradient was not finite, and say where that arises and what cures it."""
     done = replay(run, *(parts or ()), step=step)
-    if as_json:
-        print_json(done.as_dict())
-    else:
-        results.print("\n".join(done.lines()), soft_wrap=True, markup=False)
+    print_result(done.as_dict(), as_json, *done.lines())
 
 
 def main() -> None:

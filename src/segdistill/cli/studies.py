@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from segdistill.cli.tables.published import reproduction_notes, reproduction_table
-from segdistill.cli.tables.study import print_study
-from segdistill.cli.terminal import AsJson, Resume, print_json, results
+from segdistill.cli.tables.study import shown_study
+from segdistill.cli.terminal import AsJson, Resume, print_result
 from segdistill.commands.compare import compare, compare_one
 from segdistill.commands.report import report
 from segdistill.commands.reproduce import reproduce
@@ -25,7 +25,7 @@ def compare_command(
         ),
     ],
     methods: Annotated[
-        str, typer.Option(help="As none,kd,cwd,bpkd_light,kd+at or 'kd4={name: kd, temperature: 4}'.")
+        str, typer.Option(help="As none,longer,kd,cwd,bpkd_light,kd+at or 'kd4={name: kd, temperature: 4}'.")
     ] = "",
     seeds: Annotated[str, typer.Option(help="As 0,1,2, which is the default.")] = "",
     job: Annotated[str | None, typer.Option(help="Only this run of the study, as kd-0; for executors.")] = None,
@@ -34,14 +34,10 @@ def compare_command(
     """Compare methods with the student alone, over seeds, at equal cost; stopped, the same command goes on."""
     if job is not None:
         one = compare_one(parts[0], job, quiet=as_json)
-        if as_json:
-            print_json(None if one is None else asdict(one))
+        print_result(None if one is None else asdict(one), as_json)
         return
     done = compare(*parts, methods=methods, seeds=seeds, quiet=as_json)
-    if as_json:
-        print_json(done.as_dict())
-    else:
-        print_study(done)
+    print_result(done.as_dict(), as_json, *shown_study(done))
     if done.failures:
         raise typer.Exit(1)
 
@@ -56,12 +52,8 @@ def report_command(
     """Write one self-contained page: what was gained, at what cost, how sure, and the images to see it on."""
     chosen = [word for word in images.split(",") if word]
     done = report(folder, *(parts or ()), images=chosen, out=out, quiet=as_json)
-    if as_json:
-        print_json(done.as_dict())
-        return
-    results.print(f"{done.file} ({done.megabytes:.1f} MB): {done.answer}", soft_wrap=True, markup=False)
-    for warning in done.warnings:
-        results.print(f"- {warning}", soft_wrap=True, markup=False)
+    text = f"{done.file} ({done.megabytes:.1f} MB): {done.answer}"
+    print_result(done.as_dict(), as_json, text, *(f"- {warning}" for warning in done.warnings))
 
 
 def reproduce_command(
@@ -77,9 +69,4 @@ def reproduce_command(
 ) -> None:
     """Run a row of a published table and show what it measures beside what was printed."""
     done = reproduce(row, *(parts or ()), resume=resume, quiet=as_json)
-    if as_json:
-        print_json(done.as_dict())
-        return
-    results.print(reproduction_table(done))
-    for line in reproduction_notes(done):
-        results.print(line, soft_wrap=True, markup=False)
+    print_result(done.as_dict(), as_json, reproduction_table(done), *reproduction_notes(done))

@@ -23,6 +23,21 @@ Processes = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
+def print_result(value: Any, as_json: bool, *shown: object) -> None:
+    """Print a result.
+
+    Args:
+        value: The result as plain values.
+        as_json: Whether it is printed as JSON.
+        shown: What people see in its place: tables, and lines that are not wrapped.
+    """
+    if as_json:
+        print_json(value)
+        return
+    for each in shown:
+        results.print(each, soft_wrap=isinstance(each, str), markup=False)
+
+
 def print_json(value: Any) -> None:
     """`value` as indented JSON on standard output, from the main process only."""
     if not results.quiet:

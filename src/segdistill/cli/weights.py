@@ -10,7 +10,7 @@ from rich.table import Table
 
 from segdistill.cli.tables.cost import cost_notes, cost_table
 from segdistill.cli.tables.exporting import file_profile_line
-from segdistill.cli.terminal import AsJson, print_json, results
+from segdistill.cli.terminal import AsJson, print_result
 from segdistill.commands.convert import convert, inspect
 from segdistill.commands.profile import profile
 from segdistill.exporting.profile import FileProfile
@@ -28,9 +28,6 @@ def inspect_command(
 ) -> None:
     """Say what a weight file is: layout, network, classes, parameters."""
     inspected = inspect(file, part=part)
-    if as_json:
-        print_json(inspected.as_dict())
-        return
     table = Table(title=str(inspected.path), title_justify="left", show_header=False, box=None, padding=(0, 2))
     table.add_row("layout", inspected.layout)
     table.add_row("network", inspected.network or "none of the zoo")
@@ -41,7 +38,7 @@ def inspect_command(
     )
     table.add_row("parameters", f"{inspected.parameters / 1e6:.2f} M with the auxiliary head")
     table.add_row("fits", "yes, every tensor" if not inspected.faults else "no: " + "; ".join(inspected.faults[:8]))
-    results.print(table)
+    print_result(inspected.as_dict(), as_json, table)
 
 
 def convert_command(
@@ -54,13 +51,8 @@ def convert_command(
 ) -> None:
     """Write a network in another layout: a published file as a run of ours, or a student for other tools."""
     done = convert(file, out, layout=layout, part=part, role=role)
-    if as_json:
-        print_json({**vars(done), "path": str(done.path)})
-    else:
-        what = done.network or "network"
-        results.print(
-            f"{what}, {done.num_classes} classes, {done.source} -> {done.target}: {done.path}", soft_wrap=True
-        )
+    text = f"{done.network or 'network'}, {done.num_classes} classes, {done.source} -> {done.target}: {done.path}"
+    print_result({**vars(done), "path": str(done.path)}, as_json, text)
 
 
 def profile_command(
@@ -76,11 +68,7 @@ def profile_command(
 ) -> None:
     """Show parameters, multiply-adds, activation memory and latency, stage by stage."""
     done = profile(network, **key_values(options or ()))
-    if as_json:
-        print_json(done.as_dict())
+    if isinstance(done, FileProfile):
+        print_result(done.as_dict(), as_json, file_profile_line(done))
     else:
-        if isinstance(done, FileProfile):
-            results.print(file_profile_line(done), soft_wrap=True, markup=False)
-            return
-        results.print(cost_table(done))
-        results.print(cost_notes(done), soft_wrap=True)
+        print_result(done.as_dict(), as_json, cost_table(done), cost_notes(done))

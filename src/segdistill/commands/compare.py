@@ -13,12 +13,12 @@ from segdistill.recipe.recipe import load_recipe
 from segdistill.reporting.study_files import save_study
 from segdistill.runtime.display import console
 from segdistill.studies import executors as execution
-from segdistill.studies.budget import measured_steps
+from segdistill.studies.budget import measured_steps, steps_of_equal_minutes
 from segdistill.studies.collection import collect
 from segdistill.studies.jobs import do, find, finished, teacher_of
 from segdistill.studies.measurement import outcome
 from segdistill.studies.plan import Job, Plan, load_plan, plan_file, read_budget, read_methods
-from segdistill.studies.result import ALONE, TEACHER, Failure, Outcome, Study
+from segdistill.studies.result import ALONE, LONGER, TEACHER, Failure, Outcome, Study
 from segdistill.training.pairing import check_teacher
 
 _STUDY_WORDS = ("budget", "executor", "processes")
@@ -41,16 +41,17 @@ def compare(
     join.
 
     Args:
-        parts: Recipe parts, or the folder of a study to go on with. Budget, executor and processes may stand among
+        *parts: Recipe parts, or the folder of a study to go on with. Budget, executor and processes may stand among
             them as key=value.
-        methods: As "kd,cwd,bpkd_light,kd+at", or a mapping of labels to recipe entries.
+        methods: As "kd,cwd,bpkd_light,kd+at", or a mapping of labels to recipe entries; "longer" among them is the
+            student alone for as many minutes as the costliest method takes.
         seeds: As "0,1,2", which is the default.
         budget: "steps:2000" (default the recipe's steps) or "minutes:30" of training: how many steps each method makes
             in it is measured once, before it runs.
         executor: "local" (default), "ray" or "slurm".
         processes: How many runs go on at a time; default one a CUDA device.
         quiet: Show no progress.
-        overrides: Recipe keys over the parts.
+        **overrides: Recipe keys over the parts.
 
     Returns:
         What is finished, failures and what is pending among it.
@@ -131,7 +132,7 @@ def _plan(
             raise RecipeError("Name the methods of a study with --methods, not among the recipe's parts.")
         if recipe.teacher.weights is None and recipe.teacher.network is None:
             raise RecipeError("A study needs a teacher: a pair, such as mobile_pair, or teacher.weights=FOLDER.")
-        if not isinstance(recipe.teacher.weights, str | None):
+        if not isinstance(recipe.teacher.weights, str | tuple | None):
             raise RecipeError("In a study teacher.weights is a folder, a file or a name such as hf:FOLDER.")
         folder = recipe.out or Path("runs") / f"compare-{recipe.data.name}"
         read = read_methods(methods)
@@ -139,6 +140,8 @@ def _plan(
             raise RecipeError("Nothing to compare: name --methods, such as kd,cwd,bpkd_light,canonical.")
         run_budget = read_budget(budget, recipe.steps)
         recipe = recipe.model_copy(update={"out": None, "steps": run_budget.steps or recipe.steps})
+        if LONGER in read and run_budget.steps is None:
+            raise RecipeError("A budget of minutes gives all runs equal minutes: leave `longer` out of the methods.")
         requested = Plan(recipe=recipe, methods=read, seeds=_seeds(seeds, (0, 1, 2)), budget=run_budget)
         stored = load_plan(folder) if plan_file(folder).is_file() else requested
     return folder, stored.joined(requested, folder)
@@ -206,9 +209,16 @@ def _print(text: str, quiet: bool) -> None:
 def _with_steps(plan: Plan, folder: Path, quiet: bool) -> Plan:
     """The plan; where the budget is minutes, with the steps that every label makes in them, measured once."""
     missing = [label for label in (ALONE, *plan.methods) if label not in plan.steps]
-    if plan.budget.minutes is None or not missing:
+
+    def log(text: str) -> None:
+        _print(text, quiet)
+
+    if plan.budget.minutes is not None and missing:
+        steps = dict(measured_steps(plan, folder, missing, log))
+    elif LONGER in missing:
+        steps = {LONGER: steps_of_equal_minutes(plan, folder, log)}
+    else:
         return plan
-    steps = dict(measured_steps(plan, folder, missing, lambda text: _print(text, quiet)))
     plan = plan.model_copy(update={"steps": {**plan.steps, **steps}})
     plan.save(folder)
     return plan

@@ -14,7 +14,7 @@ from segdistill.core.storage import write_aside
 from segdistill.models.adapters.registry import Adapted
 from segdistill.models.build import outline
 from segdistill.models.checkpoints.published import LAYOUTS, Published, as_layout, same_network
-from segdistill.models.class_map import unnamed
+from segdistill.models.class_names import unnamed
 from segdistill.models.exported.network import Exported
 from segdistill.models.files import OwnRun, save_model, save_weights
 from segdistill.models.identify import identify
@@ -80,6 +80,9 @@ def inspect(path: str | Path, *, part: Role = "student") -> Inspected:
         path: A published file, a Hugging Face SegFormer folder, or a run folder or file of this library.
         part: Which network of a distillation run's file.
 
+    Returns:
+        What it is.
+
     Raises:
         CheckpointError: There is no such file, or it is in no layout that this library knows.
     """
@@ -109,6 +112,9 @@ def convert(
             a published one ("openmmlab", "cirkd", "nvlabs", ..) writes a file for the tools that read it.
         part: Which network of a distillation run's file is read.
         role: What the network is called in the folder that is written.
+
+    Returns:
+        What was written.
 
     Raises:
         CheckpointError: The network can't be read, the layout can't express it, or `out` is there already.

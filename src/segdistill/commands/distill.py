@@ -9,20 +9,21 @@ from typing import Any
 from segdistill.commands.common import with_folder, with_warning
 from segdistill.data import create_dataset
 from segdistill.models.open import open_model
-from segdistill.recipe.recipe import load_recipe
+from segdistill.recipe.recipe import DEFAULT_METHOD, Recipe, load_recipe
 from segdistill.reporting.pictures import save_predictions
 from segdistill.reporting.study_files import save_study
+from segdistill.runtime.display import console
 from segdistill.runtime.processes import is_main
 from segdistill.studies.distillation import measure_distillation
 from segdistill.studies.result import ALONE, TEACHER, Study
-from segdistill.training import run as runs
+from segdistill.training.plan import resolve
 
 
 @dataclass(frozen=True)
 class Distilled:
     """A finished `distill`.
 
-    Args:
+    Attributes:
         folder: Its run folder.
         study: What it was worth, as a study of one seed.
     """
@@ -43,10 +44,10 @@ def distill(*parts: str | Path, resume: bool = False, quiet: bool = False, **ove
     `teacher.weights` names one) and of the student alone (unless `baseline` is "none" or names one).
 
     Args:
-        parts: Those of `load_recipe`.
+        *parts: Those of `load_recipe`.
         resume: Go on with the run that the folder holds; a finished one is measured again.
         quiet: Show no progress.
-        overrides: Those of `load_recipe`.
+        **overrides: Those of `load_recipe`.
 
     Returns:
         The run folder and the study.
@@ -54,10 +55,11 @@ def distill(*parts: str | Path, resume: bool = False, quiet: bool = False, **ove
     Raises:
         SegdistillError: Something can't work; before anything is trained where that can be seen.
     """
-    recipe = with_warning(load_recipe(*parts, **overrides), quiet)
-    recipe = with_folder(recipe, "-".join(method.name for method in recipe.with_method().method))
-    done = runs.distill(recipe, resume=resume, quiet=quiet)
-    folder, student = done.student.folder.path, open_model(done.student.folder.path)
+    recipe = _with_method(with_warning(load_recipe(*parts, **overrides), quiet), quiet)
+    recipe = with_folder(recipe, "-".join(method.name for method in recipe.method))
+    done = resolve(recipe).run(resume=resume, quiet=quiet)
+    assert done.teacher is not None
+    folder, student = done.folder.path, open_model(done.folder.path)
     validation = create_dataset(recipe.data, "val")
     study = measure_distillation(recipe, folder, done.teacher, done.alone, student, validation, quiet=quiet)
     if is_main():
@@ -66,3 +68,15 @@ def distill(*parts: str | Path, resume: bool = False, quiet: bool = False, **ove
         shown = {name: model for name, model in models.items() if model is not None}
         save_predictions(folder / "grid.png", shown, validation, recipe.inference)
     return Distilled(folder, study)
+
+
+def _with_method(recipe: Recipe, quiet: bool) -> Recipe:
+    """The recipe itself, or with the default method, which is printed then."""
+    if not recipe.method and not quiet and is_main():
+        console.print(
+            f"method: {DEFAULT_METHOD}, the default, as the recipe names none; to choose, add one such as kd, cwd or "
+            "bpkd",
+            soft_wrap=True,
+            markup=False,
+        )
+    return recipe.with_method()

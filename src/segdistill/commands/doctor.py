@@ -16,13 +16,16 @@ def doctor(*parts: str | Path, images: int | Literal["all"] = 500, quiet: bool =
     Files that are broken or odd are in the result, not raised.
 
     Args:
-        parts: Recipe parts, as for `train` and `distill`; data alone is enough.
+        *parts: Recipe parts, as for `train` and `distill`; data alone is enough.
         images: How many of each split are read, evenly spread, or "all".
         quiet: Show no progress.
-        overrides: Recipe keys over the parts.
+        **overrides: Recipe keys over the parts.
+
+    Returns:
+        What was found, and every problem with its remedy.
 
     Raises:
-        RecipeError: If the recipe makes no sense.
+        RecipeError: The recipe makes no sense.
     """
     if images != "all" and images < 1:
         raise RecipeError(f"Key 'images': expected a number of at least 1 or 'all', found {images!r}.")

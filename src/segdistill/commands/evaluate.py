@@ -22,7 +22,17 @@ from segdistill.training.pairing import comparable_teacher, require_same_classes
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Scores of a network on a split, with the class names in the order of the per-class scores, and how it was run."""
+    """Scores of a network on a split, and how it was run.
+
+    Attributes:
+        weights: the file of the network.
+        split: that was scored.
+        images: how many.
+        classes: names, in the order of the per-class scores.
+        quality: the scores.
+        inference: how images were run through the network.
+        metrics: what was measured.
+    """
 
     weights: Path
     split: str
@@ -31,6 +41,8 @@ class Evaluated:
     quality: Quality
     inference: InferenceConfig
     metrics: MetricsConfig
+    ignored: tuple[str, ...] = ()
+    """Names of the classes that are no part of the means."""
 
     @property
     def scores(self) -> Scores:
@@ -71,10 +83,10 @@ def evaluate(
 
     Args:
         weights: a run folder or a weight file.
-        parts: recipe files, fragments and "key=value" over the run's own recipe.
+        *parts: recipe files, fragments and "key=value" over the run's own recipe.
         split: of the data set; not every one has labels for "test".
         quiet: show no progress.
-        overrides: keys of the recipe or of `metrics`.
+        **overrides: keys of the recipe or of `metrics`.
 
     Returns:
         The scores, and how they were made.
@@ -106,7 +118,9 @@ def evaluate(
             on_images=done,
         )
     quality = counts.sum_over(total).quality()
-    return Evaluated(model.path, split, len(dataset), dataset.classes.names, quality, recipe.inference, recipe.metrics)
+    names = dataset.classes.names
+    ignored = tuple(names[index] for index in recipe.metrics.ignored(dataset.classes))
+    return Evaluated(model.path, split, len(dataset), names, quality, recipe.inference, recipe.metrics, ignored)
 
 
 def _recipe_of(folder: RunFolder, parts: tuple[str | Path, ...], overrides: dict[str, Any]) -> Recipe:

@@ -21,7 +21,7 @@ def export(run: str | Path, *parts: str | Path, quiet: bool = False, **settings:
 
     Args:
         run: A run folder, a weight file, or the name of a trained network of another library.
-        parts: Settings as "key=value", and recipe parts over the run's own, as "data.root=...".
+        *parts: Settings as "key=value", and recipe parts over the run's own, as "data.root=...".
         quiet: Show no progress.
         **settings: Fields of `ExportSettings`: format, size, outputs, input, fp16, int8, images, seed, calibration,
             max_drop, license, out.

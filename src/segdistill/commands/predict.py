@@ -25,7 +25,7 @@ def predict(
 
     Args:
         weights: a run folder or a weight file.
-        inputs: image files and folders of them.
+        *inputs: image files and folders of them.
         out: the folder that masks and overlays are written to.
         alpha: strength of the colors in the overlay, from 0 to 1.
         legend: whether the names of the classes stand below it.

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BeforeValidator
 from torch import nn
 
-from segdistill.core.discovery import explain
+from segdistill.core.discovery import validated
 from segdistill.core.errors import RecipeError, nearest
 from segdistill.core.numbers import Count
+from segdistill.core.typed_settings import TypedSettings
 from segdistill.evaluation.cost.macs import Convention
 from segdistill.evaluation.cost.profile import Profile, measure
 from segdistill.exporting.profile import FileProfile, profile_file
@@ -40,30 +41,49 @@ def _size(value: Any) -> Any:
     raise ValueError("expected HEIGHTxWIDTH, as 512x1024")
 
 
-class ProfileSettings(BaseModel):
-    """The keyword arguments of `profile`; None means what the network brings or the default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class ProfileSettings(TypedSettings):
+    """What `profile` measures, and how."""
 
     num_classes: Count | None = None
+    """The number of classes of a network that is built here; null is 19, Cityscapes'."""
+
     size: Annotated[tuple[Count, Count] | None, BeforeValidator(_size)] = None
+    """The size of the image, (H,W) or "HxW" in pixels; null is 512x512, or the crop that a run was trained with."""
+
     convention: Convention = "paper"
+    """What counts as an operation, see `evaluation/cost/macs.py`."""
+
     latency: bool = True
+    """Whether passes are timed."""
+
     runs: Count = 15
+    """Timed passes after the first ones, of which the median is taken."""
+
     batch: Count = 1
+    """Images of a timed pass."""
+
     device: str | None = None
+    """Where passes are timed, as "cpu" or "cuda:1"; null is CUDA if there is one."""
 
 
 def check_settings(settings: dict[str, Any], options: dict[str, Any]) -> ProfileSettings:
-    """The settings, checked and converted; a `RecipeError` names the key that is wrong, also one of `options`."""
+    """Check and convert what `profile` was called with.
+
+    Args:
+        settings: Keys of `ProfileSettings`.
+        options: Keys of `NetworkSpec`, for a network that is built here; only their names are checked.
+
+    Returns:
+        The settings.
+
+    Raises:
+        RecipeError: A key is unknown, or a value is wrong; the message names the key.
+    """
     keys = {*ProfileSettings.model_fields, *NetworkSpec.model_fields} - {"name"}
     for key in options:
         if key not in keys:
             raise RecipeError(f"Unknown key '{key}'.{nearest(key, keys)}")
-    try:
-        return ProfileSettings(**settings)
-    except ValidationError as error:
-        raise RecipeError("\n".join(explain(error, ProfileSettings))) from error
+    return validated(ProfileSettings, settings)
 
 
 def profile_network(
@@ -76,7 +96,11 @@ def profile_network(
         settings: What and how to measure.
         options: Of a network that is built here; fields of `NetworkSpec`.
 
+    Returns:
+        The costs, in all and by stage.
+
     Raises:
+        CheckpointError: A file can't be loaded.
         RecipeError: There is no such network, or settings and options don't go with it.
     """
     module, name, default_size = _resolve(network, settings, options)

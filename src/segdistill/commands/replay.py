@@ -19,12 +19,15 @@ def replay(run: str | Path, *parts: str | Path, step: int | None = None) -> Repl
 
     Args:
         run: The run's folder.
-        parts: Recipe parts over the run's own, as "data.root=..." or "precision=fp32".
+        *parts: Recipe parts over the run's own, as "data.root=..." or "precision=fp32".
         step: Counted from 1; default the first saved.
 
+    Returns:
+        What the trials showed, and where the number that is not finite first arises.
+
     Raises:
-        RecipeError: If the run holds no such step.
-        CheckpointError: If the saved step can't be read.
+        RecipeError: The run holds no such step.
+        CheckpointError: The saved step can't be read.
     """
     file = find_saved_step(Path(run), step)
     folder = RunFolder(file.parents[1])

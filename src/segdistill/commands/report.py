@@ -20,7 +20,7 @@ from segdistill.runs.folder import run_of
 class Report:
     """A written page.
 
-    Args:
+    Attributes:
         file: The HTML file.
         megabytes: Its size.
         answer: Its first sentence.
@@ -50,7 +50,7 @@ def report(
 
     Args:
         folder: Of a `compare` or a `distill`, or an exported file of one. The table of `benchmark` is on the page.
-        parts: Recipe parts over the runs' own, as data.root=... where the images have moved; without images the page
+        *parts: Recipe parts over the runs' own, as data.root=... where the images have moved; without images the page
             is written without pictures and says so.
         out: The file; default `<folder>/report.html`.
         images: Names or numbers of the validation images to show; default those that the best method improved most and

@@ -27,9 +27,13 @@ _FREE = frozenset({
 
 @dataclass(frozen=True)
 class Reproduced:
-    """A row beside what this run measured of it, in percent.
+    """A row beside what this run measured of it.
 
-    description: what makes the two hard to compare, or nothing.
+    Attributes:
+        row: What was published.
+        miou: What was measured, in percent.
+        macc: Likewise.
+        description: What makes the two hard to compare, or nothing.
     """
 
     row: PublishedRow
@@ -52,8 +56,14 @@ class Reproduced:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A finished `reproduce`. lines: the row itself first, then what else of its table the run measured. changed: what
-    was not as published, in words; nothing if the recipe was the published one."""
+    """A finished `reproduce`.
+
+    Attributes:
+        row: What was published.
+        folder: Of the run.
+        lines: The row itself first, then what else of its table the run measured.
+        changed: What was not as published, in words; nothing if the recipe was the published one.
+    """
 
     row: PublishedRow
     folder: Path
@@ -80,13 +90,16 @@ def reproduce(
 
     Args:
         row: Its name, as "bpkd/cityscapes/pspnet_r18/bpkd".
-        parts: Recipe parts over the row's own, as for `load_recipe`; data.root at least.
+        *parts: Recipe parts over the row's own, as for `load_recipe`; data.root at least.
         resume: Go on with the run that the folder holds.
         quiet: Show no progress.
-        overrides: Recipe keys over the parts.
+        **overrides: Recipe keys over the parts.
+
+    Returns:
+        What was measured beside what was printed.
 
     Raises:
-        RecipeError: If no row has that name, or the recipe can't work; nothing is trained then.
+        RecipeError: No row has that name, or the recipe can't work; nothing is trained then.
     """
     rows = published_rows()
     if row not in rows:
@@ -130,7 +143,7 @@ def _given(word: str, parts: tuple[str | Path, ...]) -> bool:
 
 
 def _changed(published: Recipe, changed_recipe: Recipe) -> Iterator[str]:
-    """Each key that `own` has otherwise than the row: its value, and the row's in brackets."""
+    """Each key that the changed recipe has otherwise than the published one: its value, and the row's in brackets."""
     then, now = (dict(_leaves(recipe.model_dump(mode="json"))) for recipe in (published, changed_recipe))
     others = []  # networks of another name: their single keys say no more
     for key in ("student", "teacher.network"):

@@ -47,7 +47,7 @@ def show(
 
     Args:
         run: The run folder, or an exported file of it, which is then compared with its networks.
-        parts: Recipe parts over the run's own.
+        *parts: Recipe parts over the run's own.
         what: "compare": for each image the label, what teacher, student alone and distilled student predict, edge and
             body, where each is wrong, what distillation changed, and where the student's probabilities differ from the
             teacher's; "activations": the positions that speak for `of_class`, by network; "embeddings": t-SNE of the

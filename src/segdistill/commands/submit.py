@@ -20,7 +20,14 @@ from segdistill.runtime.processes import own_device
 
 @dataclass(frozen=True)
 class Submitted:
-    """The zip, what its check found, and where to send it."""
+    """A zip for a test server.
+
+    Attributes:
+        file: the zip.
+        images: how many maps are in it.
+        problems: what the server would refuse, in sentences.
+        upload: where to send it.
+    """
 
     file: Path
     images: int
@@ -41,7 +48,7 @@ def submit(
     Args:
         weights: a run folder or a weight file.
         server: cityscapes, ade20k, voc or pascal_context.
-        images: files and folders, which are searched in depth.
+        *images: files and folders, which are searched in depth.
         out: the folder that keeps the maps: stopped, the same call goes on.
         parts: recipe parts that say how images are run, over the run's own.
         quiet: show no progress.
@@ -89,7 +96,7 @@ def check_zip(file: str | Path, server: str, *images: str | Path) -> list[str]:
     Args:
         file: the zip.
         server: as of `submit`.
-        images: the test images or their folders, to compare names and sizes with.
+        *images: the test images or their folders, to compare names and sizes with.
 
     Returns:
         The faults.

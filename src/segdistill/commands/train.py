@@ -12,17 +12,26 @@ from segdistill.evaluation.metrics import Scores
 from segdistill.models.files import read_description
 from segdistill.models.spec import Role
 from segdistill.recipe.recipe import load_recipe
-from segdistill.training import run as runs
+from segdistill.training.plan import resolve
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished `train`. scores: of the network it hands over; the best validation and its step stand beside them."""
+    """A finished `train`.
+
+    Attributes:
+        folder: Of the run.
+        role: Of the network.
+        scores: Of the network that it hands over, on validation.
+        best_miou: Of the best validation on the way, in percent; None if no validation image has a label.
+        best_step: The step it was made at.
+        seconds: Of training.
+    """
 
     folder: Path
     role: Role
     scores: Scores
-    best_miou: float
+    best_miou: float | None
     best_step: int
     seconds: float
 
@@ -31,18 +40,21 @@ def train(*parts: str | Path, resume: bool = False, quiet: bool = False, **overr
     """Train one network of the recipe alone: the student, or with `role=teacher` the teacher.
 
     Args:
-        parts: Recipe parts, as for `load_recipe`.
+        *parts: Recipe parts, as for `load_recipe`.
         resume: Continue the run that the folder holds.
         quiet: Show no progress.
-        overrides: Recipe keys over the parts.
+        **overrides: Recipe keys over the parts.
+
+    Returns:
+        The run and its scores.
 
     Raises:
-        RecipeError: If the recipe can't be trained; nothing is written then.
-        TrainingError: If the folder holds another run, or the run has to stop.
+        RecipeError: The recipe can't be trained; nothing is written then.
+        TrainingError: The folder holds another run, or the run has to stop.
     """
     recipe = with_warning(load_recipe(*parts, **overrides), quiet)
     recipe = with_folder(recipe, recipe.role)
-    run = runs.train(recipe, resume=resume, quiet=quiet)
+    run = resolve(recipe, distills=False).run(resume=resume, quiet=quiet)
     done = evaluate(run.folder.path, quiet=quiet, boundary=False, calibration=False, agreement=False)
     trained = read_description(done.weights).trained
     return Trained(

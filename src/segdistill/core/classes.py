@@ -10,10 +10,19 @@ from segdistill.core.errors import DataError
 IGNORE_INDEX = 255
 """The label of void pixels in every data set of this library; no loss and no metric sees them."""
 
+UNLABELED = 254
+"""The label, while training, of the pixels of an image that has no mask: no task loss sees them, but a teacher may say
+what they are. Void is known not to matter; this is not known. Data sets themselves never give it (see `Sample`)."""
+
 
 @dataclass(frozen=True)
 class Classes:
-    """Names and RGB colors of the K classes, in index order."""
+    """The K classes of a data set or a network, in index order.
+
+    Attributes:
+        names: K names.
+        colors: K times (red, green, blue), 0 to 255.
+    """
 
     names: tuple[str, ...]
     colors: tuple[tuple[int, int, int], ...]

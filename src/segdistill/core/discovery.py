@@ -9,11 +9,12 @@ import pkgutil
 import re
 from typing import Any, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from segdistill.core.errors import RecipeError, nearest
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 
 def classes_in(package: str, base: type[T]) -> dict[str, type[T]]:
@@ -59,12 +60,12 @@ def pick(package: str, base: type[T], name: str, what: str) -> type[T]:
 
 @functools.cache
 def options_of(cls: type) -> type[BaseModel]:
-    """The keyword-only arguments of `cls` with types and defaults, as a strict pydantic model.
+    """The keyword-only arguments of `cls` with types, defaults and descriptions, as a strict pydantic model.
 
     A class that passes further keywords on (`**options`) has its base class's arguments, too.
 
     Args:
-        cls: with type hints on all of them.
+        cls: with type hints on all of them; what its docstring says of them below `Args:` describes them.
 
     Returns:
         The model, which refuses other keys.
@@ -73,17 +74,31 @@ def options_of(cls: type) -> type[BaseModel]:
 
 
 def _keywords(cls: type) -> dict[str, Any]:
-    """Name -> (type, default) of the keyword-only arguments, those of the base first that `**options` goes to."""
+    """Name -> (type, field) of the keyword-only arguments, those of the base first that `**options` goes to."""
     initialise = cls.__init__  # type: ignore[misc]
     hints = get_type_hints(initialise, include_extras=True)
     parameters = inspect.signature(initialise).parameters
     passes_on = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    described = _described_arguments(cls)
     keywords = {
-        name: (hints[name], ... if parameter.default is inspect.Parameter.empty else parameter.default)
+        name: (
+            hints[name],
+            Field(
+                ... if parameter.default is inspect.Parameter.empty else parameter.default,
+                description=described.get(name),
+            ),
+        )
         for name, parameter in parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
     return {**(_keywords(cls.__bases__[0]) if passes_on else {}), **keywords}
+
+
+def _described_arguments(cls: type) -> dict[str, str]:
+    """Name -> what the class's docstring says of the argument below `Args:`, on one line."""
+    section = re.search(r"^Args:\n((?:    .*\n?|\n)*)", inspect.getdoc(cls) or "", re.MULTILINE)
+    entries = re.findall(r"^    \**(\w+): (.*(?:\n {5,}.*)*)", section[1] if section else "", re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
 
 
 def check_options(cls: type, options: dict[str, Any], where: str) -> dict[str, Any]:
@@ -101,11 +116,28 @@ def check_options(cls: type, options: dict[str, Any], where: str) -> dict[str, A
         RecipeError: a name is unknown, a type or number is wrong, or an option without default is missing.
     """
     model = options_of(cls)
+    checked = validated(model, options, where)
+    return {name: getattr(checked, name) for name in model.model_fields}
+
+
+def validated(model: type[M], values: Any, where: str = "") -> M:
+    """What a user has set, checked and with the defaults filled in.
+
+    Args:
+        model: says which keys there are.
+        values: as a recipe has them.
+        where: the key that they stand below, for the message; "" for none.
+
+    Returns:
+        The checked values.
+
+    Raises:
+        RecipeError: a key is unknown or missing, or a value is wrong; a line for each.
+    """
     try:
-        checked = model.model_validate(options)
+        return model.model_validate(values)
     except ValidationError as error:
         raise RecipeError("\n".join(explain(error, model, where))) from error
-    return {name: getattr(checked, name) for name in model.model_fields}
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> list[str]:

@@ -12,8 +12,12 @@ Level = Literal["problem", "warning", "note"]
 class Finding:
     """One thing that was found.
 
-    level: a problem spoils a run, a warning may, a note is worth knowing. where: a split, or what was looked at. text,
-    advice: what is wrong and what to do. files: all that it is about.
+    Attributes:
+        level: a "problem" spoils a run, a "warning" may, a "note" is worth knowing.
+        where: a split, or what was looked at.
+        text: what is wrong.
+        advice: what to do; "" for a note.
+        files: all files that it is about.
     """
 
     level: Level

@@ -13,10 +13,11 @@ from torch import Tensor
 class SegOutput:
     """What a segmentation network says about N images.
 
-    logits: (N,K,h,w) class scores at the head's own stride, not upsampled.
-    embedding: (N,D,h,w) the decoder's feature map that the classifier reads.
-    features: backbone stages (N,C_i,h_i,w_i), finest first.
-    auxiliary: (N,K,h',w') logits of the auxiliary head while training, or where a method asks for them, else None.
+    Attributes:
+        logits: (N,K,h,w) class scores at the head's own stride, not upsampled.
+        embedding: (N,D,h,w) the decoder's feature map that the classifier reads.
+        features: backbone stages (N,C_i,h_i,w_i), finest first.
+        auxiliary: (N,K,h',w') logits of the auxiliary head while training, or where a method asks for them, else None.
     """
 
     logits: Tensor

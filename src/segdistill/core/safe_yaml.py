@@ -52,7 +52,7 @@ def read_yaml(path: Path) -> Any:
 
     Raises:
         OSError: The file can't be read.
-        yaml.YAMLError: As `load_yaml`; or the file is not text.
+        yaml.YAMLError: As `load_yaml`; `YamlTooLargeError` also for a file that is not UTF-8.
     """
     size = path.stat().st_size
     if size > 4 * MOST_CHARACTERS:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import ConfigDict, field_validator, model_validator
 
 from segdistill.core.classes import IGNORE_INDEX, Classes
 from segdistill.core.discovery import check_options, classes_in, pick
 from segdistill.core.errors import DataError
+from segdistill.core.typed_settings import TypedSettings
 from segdistill.data.base import Sample, SegmentationDataset
+from segdistill.data.unlabeled import ExtraConfig, Mixed, Part, Unlabeled
 
 __all__ = [
     "IGNORE_INDEX",
@@ -19,6 +21,8 @@ __all__ = [
     "SegmentationDataset",
     "create_dataset",
     "dataset_names",
+    "labeled_part",
+    "with_unlabeled",
 ]
 
 
@@ -31,12 +35,22 @@ def dataset_names() -> dict[str, type[SegmentationDataset]]:
     return classes_in(DATASETS, SegmentationDataset)
 
 
-class DatasetConfig(BaseModel):
+class DatasetConfig(TypedSettings):
     """A data set by name; its other keys are the options of the data set's class."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
+    written_if_set: ClassVar[tuple[str, ...]] = ("extra",)
 
     name: str
+    """Which data set it is: one of `segdistill list datasets`."""
+
+    extra: ExtraConfig | None = None
+    """Unlabelled images that a student learns from as well, from its teacher alone; null for none."""
+
+    @field_validator("extra", mode="before")
+    @classmethod
+    def _folders(cls, value: Any) -> Any:
+        return {"images": value} if isinstance(value, str | list | tuple) else value
 
     @model_validator(mode="after")
     def _known(self) -> DatasetConfig:
@@ -63,3 +77,39 @@ def create_dataset(config: DatasetConfig, split: Literal["train", "val", "test"]
         raise DataError(f"Data set '{config.name}' has no labelled test images; it can be scored on train and val.")
     options: dict[str, Any] = {**(config.model_extra or {}), "split": split}
     return cls(**check_options(cls, options, "data"))
+
+
+def labeled_part(data: SegmentationDataset) -> SegmentationDataset:
+    """The training images that a network without a teacher can learn from: those with a mask; all of them if none has.
+
+    Args:
+        data: The training images.
+    """
+    labeled = [index for index in range(len(data)) if data.is_labeled(index)]
+    return Part(data, labeled) if 0 < len(labeled) < len(data) else data
+
+
+def with_unlabeled(data: SegmentationDataset, config: DatasetConfig) -> SegmentationDataset:
+    """The training images of a distillation: those without a mask in a fixed ratio among those with one.
+
+    Args:
+        data: The training images, which may lack masks.
+        config: Of the data set; its `extra` names further unlabelled images, and the ratio.
+
+    Returns:
+        The data set itself where all images have masks, or where none has and no folder is named.
+
+    Returns:
+        `data` itself, or both in the ratio of `data.extra.share`.
+
+    Raises:
+        DataError: A folder of `data.extra` is missing or holds no image.
+    """
+    extra = config.extra or ExtraConfig()
+    labeled = labeled_part(data)
+    unlabeled: list[SegmentationDataset] = []
+    if labeled is not data:
+        unlabeled.append(Part(data, [index for index in range(len(data)) if not data.is_labeled(index)]))
+    if extra.images:
+        unlabeled.append(Unlabeled(extra.images, data.classes))
+    return Mixed(labeled, unlabeled, extra.share) if unlabeled else data

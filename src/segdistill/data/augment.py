@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Generator, Tensor
 
-from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.classes import IGNORE_INDEX, UNLABELED
 from segdistill.core.numbers import Count
+from segdistill.core.typed_settings import TypedSettings
 from segdistill.data.base import Sample
 from segdistill.data.photometric import Distortion, Picture
 from segdistill.data.views import View
@@ -23,30 +24,39 @@ from segdistill.data.views import View
 _CROP_TRIES = 10
 
 
-class Augment(BaseModel):
-    """Random scale, crop, flip and photometric distortion, in this order, then padding.
-
-    crop: (h,w) of the result. scale: range of the resize factor; scale_step: factors are drawn from that range in such
-    steps, ends included, null for all of it. base_size: (long, short) sides that an image is fitted into at factor 1,
-    keeping its shape; null for its own size. max_class_share: a crop where one class holds this share or more of the
-    non-void pixels is drawn again, up to ten times; 1 turns the rule off. flip: sideways, half of the time.
-    photometric: see `Distortion`. resize: "exact" averages where the image shrinks, else interpolates, and takes labels
-    at pixel centres; "opencv" always interpolates and takes labels up to half a pixel off, as the published pipelines
-    do. pad_color: RGB of what a crop lacks, at the bottom and on the right, whose label is void; the default is the
-    ImageNet mean, 0 after normalisation to within 0.01.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Augment(TypedSettings):
+    """Random scale, crop, flip and photometric distortion, in this order, then padding."""
 
     crop: tuple[Count, Count] = (512, 512)
+    """The size (H,W) in pixels of what networks are trained on."""
+
     scale: tuple[float, float] = (0.5, 2.0)
+    """The range that the factor an image is resized by is drawn from."""
+
     scale_step: float | None = Field(None, gt=0)
+    """The step between the factors that may be drawn, both ends of `scale` included; null draws from all of it."""
+
     base_size: tuple[Count, Count] | None = None
+    """The sides (long, short) in pixels that an image is fitted into at factor 1, its shape kept; null: its own."""
+
     max_class_share: float = Field(0.75, gt=0, le=1)
+    """The share of the non-void pixels from which on a class makes its crop be drawn again, up to ten times; 1 turns
+    that off."""
+
     flip: bool = True
+    """Whether half of the crops are mirrored sideways."""
+
     photometric: bool = True
+    """Whether brightness, contrast, saturation and hue are changed at random, see `data/photometric.py`."""
+
     resize: Literal["exact", "opencv"] = "exact"
+    """How images and labels are resized: "exact" averages where an image shrinks, else interpolates, and takes labels
+    at pixel centres; "opencv" always interpolates and takes labels up to half a pixel off, as the published pipelines
+    do."""
+
     pad_color: tuple[int, int, int] = (124, 116, 104)
+    """The RGB, 0 to 255, of what a crop lacks at the bottom and on the right, whose label is void; the default is the
+    ImageNet mean, 0 after normalisation to within 0.01."""
 
     def __call__(self, sample: Sample, generator: Generator) -> tuple[Tensor, Tensor]:
         """Augment a sample.
@@ -128,7 +138,7 @@ class Augment(BaseModel):
         Returns:
             False if the crop is to be drawn again.
         """
-        counts = cv2.calcHist([np.ascontiguousarray(window)], [0], None, [256], [0, 256]).reshape(-1)[:IGNORE_INDEX]
+        counts = cv2.calcHist([np.ascontiguousarray(window)], [0], None, [256], [0, 256]).reshape(-1)[:UNLABELED]
         return bool((counts > 0).sum() > 1 and counts.max() < self.max_class_share * counts.sum())
 
     def _padded(self, picture: Picture, label: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:

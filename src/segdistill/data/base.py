@@ -18,12 +18,17 @@ from segdistill.core.classes import Classes
 class Sample:
     """One image and its label.
 
-    image: uint8 (3,H,W), RGB. label: uint8 (H,W), class index or `IGNORE_INDEX`. name: the file's stem.
+    Attributes:
+        image: uint8 (3,H,W), RGB.
+        label: uint8 (H,W), class index or `IGNORE_INDEX`.
+        name: the file's stem.
+        labeled: False for an image without a mask, whose label is all void.
     """
 
     image: Tensor
     label: Tensor
     name: str
+    labeled: bool = True
 
 
 class SegmentationDataset(ABC):
@@ -31,6 +36,9 @@ class SegmentationDataset(ABC):
 
     A subclass in `data/datasets` bears its module's name; its keyword arguments are the options of a recipe's section
     `data`. It sets `classes` and defines `__len__` and `__getitem__`, which raises `DataError` for what can't be read.
+
+    Attributes:
+        classes: names and colors of the K classes.
     """
 
     classes: Classes
@@ -40,6 +48,14 @@ class SegmentationDataset(ABC):
 
     @abstractmethod
     def __getitem__(self, index: int) -> Sample: ...
+
+    def is_labeled(self, index: int) -> bool:
+        """Whether a sample has a mask, without reading it; see `Sample.labeled`.
+
+        Args:
+            index: From 0 to len - 1.
+        """
+        return True
 
     def name(self, index: int) -> str:
         """The name of a sample, without reading it where the data set can.

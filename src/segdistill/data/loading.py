@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segdistill.core.errors import DataError, SegdistillError
-from segdistill.core.seeds import mix
-from segdistill.data.augment import Augment
-from segdistill.data.base import Sample, SegmentationDataset
-from segdistill.data.views import View
+from segdistill.data.base import SegmentationDataset
+from segdistill.data.stream import AugmentedSample, Stream
 
 _ATTEMPTS = 20  # samples that are tried for a position
 
@@ -26,9 +22,12 @@ _ATTEMPTS = 20  # samples that are tried for a position
 class Batch:
     """N samples of one size.
 
-    image: uint8 (N,3,H,W) RGB. label: uint8 (N,H,W), 255 is void. names: the N file stems.
-    unreadable: samples that others took the place of, by their index in the data set, and why. target: what `Targets`
-    gives for them, (N,K,h,w), if the stream has such.
+    Attributes:
+        image: uint8 (N,3,H,W), RGB.
+        label: uint8 (N,H,W), 255 is void.
+        names: the N file stems.
+        unreadable: samples that others took the place of, by their index in the data set, and why.
+        target: what `Targets` gives for them, (N,K,h,w), if the stream has such.
     """
 
     image: Tensor
@@ -38,9 +37,18 @@ class Batch:
     target: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
+        """Copy the batch to a device, without waiting for it where its memory is pinned.
+
+        Args:
+            device: to copy to.
+
+        Returns:
+            The batch there.
+        """
         return self._with(lambda part: part.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
+        """The batch in pinned memory; torch's loader calls this."""
         return self._with(lambda part: part.pin_memory())
 
     def _with(self, change: Callable[[Tensor], Tensor]) -> Batch:
@@ -48,85 +56,15 @@ class Batch:
         return replace(self, image=change(self.image), label=change(self.label), target=target)
 
 
-class AugmentedSample(NamedTuple):
-    """One augmented sample: image uint8 (3,H,W), label uint8 (H,W), name; its target (K,h,w) if the stream has such,
-    and the samples it took the place of, by index, and why."""
-
-    image: Tensor
-    label: Tensor
-    name: str
-    target: Tensor | None = None
-    failed: tuple[tuple[int, str], ...] = ()
-
-
-class Targets(Protocol):
-    """What the student is to imitate in the view of the sample at an index, (K,h,w)."""
-
-    def __call__(self, index: int, sample: Sample, view: View) -> Tensor: ...
-
-
-@functools.lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, count: int) -> tuple[int, ...]:
-    return tuple(np.random.default_rng([seed, epoch]).permutation(count).tolist())
-
-
-class Stream(Dataset[AugmentedSample]):
-    """The endless augmented training sequence: position p gives sample p mod n of epoch p div n, shuffled by epoch.
-
-    Args:
-        data: n samples.
-        augment: what is done to each.
-        seed: with the position it settles order and augmentation.
-        targets: what each sample is handed out with, in the same crop.
-    """
-
-    def __init__(self, data: SegmentationDataset, augment: Augment, seed: int, targets: Targets | None = None) -> None:
-        self.data, self.augment, self.seed, self.targets = data, augment, seed, targets
-
-    def __getitem__(self, position: int) -> AugmentedSample:
-        return self.taking(self.index(position), position)
-
-    def index(self, position: int, attempt: int = 0) -> int:
-        """Which sample stands at a position.
-
-        Args:
-            position: in the sequence, from 0.
-            attempt: how many samples that were tried for it could not be read; each time another one is taken.
-
-        Returns:
-            Its index in the data set.
-        """
-        if attempt:
-            return mix(self.seed, position, attempt) % len(self.data)
-        epoch, offset = divmod(position, len(self.data))
-        return _order(self.seed, epoch, len(self.data))[offset]
-
-    def taking(self, index: int, position: int) -> AugmentedSample:
-        """A sample, augmented as a position asks for.
-
-        Args:
-            index: of the sample in the data set.
-            position: in the sequence.
-
-        Returns:
-            The augmented sample.
-
-        Raises:
-            DataError: it can't be read.
-        """
-        sample = self.data[index]
-        generator = torch.Generator().manual_seed(mix(self.seed, position))
-        image, label, view = self.augment.viewed(sample, generator)
-        target = None if self.targets is None else self.targets(index, sample, view)
-        return AugmentedSample(image, label, sample.name, target)
-
-
 @dataclass(frozen=True)
 class Share:
     """Which positions of a global batch this process reads.
 
-    batch_size: samples of an optimizer step, of all processes together. rank, world: of this process, and how many
-    there are. grad_accumulation: micro-batches a step.
+    Attributes:
+        batch_size: samples of an optimizer step, of all processes together.
+        rank: of this process, from 0.
+        world: how many processes there are.
+        grad_accumulation: micro-batches a step.
     """
 
     batch_size: int

@@ -59,7 +59,18 @@ class FilePairs(SegmentationDataset):
     def __len__(self) -> int:
         return len(self.pairs)
 
+    def is_labeled(self, index: int) -> bool:
+        return self.pairs[index][1] is not None
+
     def name(self, index: int) -> str:
+        """The stem of an image's file, which is not read.
+
+        Args:
+            index: from 0 to len - 1.
+
+        Returns:
+            The stem.
+        """
         return self.pairs[index][0].stem
 
     def __getitem__(self, index: int) -> Sample:
@@ -67,7 +78,7 @@ class FilePairs(SegmentationDataset):
         image = read_image(image_path)
         size = (image.shape[1], image.shape[2])
         if mask_path is None:
-            return Sample(image, torch.full(size, IGNORE_INDEX, dtype=torch.uint8), image_path.stem)
+            return Sample(image, torch.full(size, IGNORE_INDEX, dtype=torch.uint8), image_path.stem, labeled=False)
         raw = read_mask(mask_path, deep=self.values.deep, colors=self.values.colors)
         check_size(raw, size, mask_path)
         return Sample(image, torch.from_numpy(self.values(raw, mask_path)), image_path.stem)

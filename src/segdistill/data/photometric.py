@@ -20,9 +20,15 @@ _VALUES = np.arange(256, dtype=np.float32)
 class Distortion:
     """What to do to a picture; a part that is None is left out.
 
-    brightness: added, of 255. contrast, saturation: factors. hue: added, of 180 for a full turn. Brightness comes first
-    and contrast after it, or with `contrast_last` after the colors. Each part works on 8-bit values and its result is
-    cut off at 0 and 255 and rounded down; saturation and hue are those of OpenCV's 8-bit HSV.
+    Each part works on 8-bit values and its result is cut off at 0 and 255 and rounded down; saturation and hue are
+    those of OpenCV's 8-bit HSV. Brightness comes first.
+
+    Attributes:
+        brightness: added, of 255.
+        contrast: a factor.
+        saturation: a factor.
+        hue: added, of 180 for a full turn.
+        contrast_last: whether contrast comes after the colors, not before them.
     """
 
     brightness: float | None = None

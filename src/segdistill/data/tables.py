@@ -22,9 +22,13 @@ from segdistill.data.values import LabelValues
 
 @dataclass(frozen=True)
 class LabelTable:
-    """Classes in index order, the raw values of each (`ids`, the first is the one to write), and the void values.
+    """The classes of a data set and what its masks' raw values mean.
 
-    source: for messages, the user's own file that they are from, as "the 3 classes of FILE".
+    Attributes:
+        classes: names and colors of the K classes.
+        ids: the raw values of each class; the first is the one to write.
+        void: raw values that are not trained on, with a word on each.
+        source: for messages, the user's own file that they are from, as "the 3 classes of FILE".
     """
 
     classes: Classes

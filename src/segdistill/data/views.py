@@ -11,8 +11,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class View:
-    """An image resized to `size` (h,w), from which `content` (h,w) pixels were cut at `corner` (top, left), flipped
-    sideways if so, and padded at the bottom and on the right to `crop` (h,w)."""
+    """Which part of an image a crop shows: the image was resized, cut, perhaps flipped, and padded.
+
+    Attributes:
+        size: (h,w) of the resized image, in pixels.
+        corner: (top, left) in it, where the crop begins.
+        content: (h,w) pixels that were cut there.
+        crop: (h,w) of the result, padded at the bottom and on the right.
+        flipped: whether what was cut was flipped sideways.
+    """
 
     size: tuple[int, int]
     corner: tuple[int, int]

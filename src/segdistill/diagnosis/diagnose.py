@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import statistics
 import time
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from segdistill.core.errors import SegdistillError
+from segdistill.core.errors import DataError, RecipeError, SegdistillError
 from segdistill.core.findings import Finding, shortened
 from segdistill.data import SegmentationDataset
 from segdistill.data.pairs import FilePairs
@@ -27,21 +28,30 @@ from segdistill.diagnosis.scan import scan
 from segdistill.evaluation import teacher_check as agreement
 from segdistill.evaluation.finite import NonFiniteScoresError
 from segdistill.evaluation.teacher_check import Agreement
-from segdistill.models.open import open_model
 from segdistill.models.teacher import Teacher
 from segdistill.recipe.recipe import Recipe
 from segdistill.runtime.display import console
 from segdistill.training.dry_run import DryRun, dry_run
-from segdistill.training.pairing import Pairing, pair
-from segdistill.training.plan import make_distilled, recipe_of_alone, recipe_of_teacher, teacher_network
-from segdistill.training.task import Splits, Task, make_task
+from segdistill.training.pairing import Pairing, open_pairing
+from segdistill.training.plan import Plan, plan_alone, plan_student
+from segdistill.training.task import Splits, require_choosable
 
 _TIMED = 5  # images that are read once more for the time it takes
 
 
 @dataclass
 class Diagnosis:
-    """What was found. splits: "train", "val" -> evidence. interrupted: whether Ctrl-C ended it before all was seen."""
+    """What was found.
+
+    Attributes:
+        dataset: name of the data set.
+        machine: what the machine has.
+        splits: "train", "val" -> what its masks hold.
+        teacher: how far it agrees with the labels; None if that was not measured.
+        runs: what each run will take.
+        findings: problems first, then warnings, then notes.
+        interrupted: whether Ctrl-C ended it before all was seen.
+    """
 
     dataset: str
     machine: Machine
@@ -71,9 +81,15 @@ class Diagnosis:
 
 
 def diagnose(recipe: Recipe, *, images: int | None = 500, quiet: bool = False) -> Diagnosis:
-    """PairReport at the recipe's data, at most `images` of each split (None: all), then at its networks if it has some.
+    """Look at a recipe's data, then at its networks if it has some. Ctrl-C ends it.
 
-    Ctrl-C ends it; what was found so far is handed over.
+    Args:
+        recipe: of a run.
+        images: of each split that are read, evenly spread; None for all.
+        quiet: show no progress.
+
+    Returns:
+        What was found; after Ctrl-C what was found so far.
     """
     done = Diagnosis(recipe.data.name, describe_machine(recipe.out))
     try:
@@ -102,7 +118,7 @@ def _look_at_data(
             data[split] = opened
     for split, opened in data.items():
         indices = chosen(len(opened), images)
-        _say(f"{split}: reading {len(indices)} of {len(opened)} images", quiet)
+        _print(f"{split}: reading {len(indices)} of {len(opened)} images", quiet)
         reports, done.interrupted = scan(f"reading {split}", opened, indices, quiet=quiet)
         seen = [*reports.values()]
         evidence = add_up(split, opened, seen, None)
@@ -163,26 +179,38 @@ def _look_at_networks(
     pairing: Pairing | None = None
     if recipe.teacher.weights is not None:
         try:
-            pairing = pair(open_model(recipe.teacher.weights), recipe.teacher, data["train"].classes)
+            pairing = open_pairing(recipe.teacher.weights, recipe.teacher, data["train"].classes)
         except SegdistillError as error:
             done.findings.append(Finding("problem", "teacher", str(error)))
             return
         _look_at_teacher(pairing, done, data["val"], healthy["val"], quiet)
+    done.findings += _choosing(recipe, data["val"])
     if any(finding.where in SPLITS for finding in done.problems):
         if recipe.student is None and recipe.teacher.network is None:
             return
         done.findings.append(Finding("note", "run", "Time and memory are estimated once the data has no problem."))
         return
     splits = Splits(data["train"], data["val"])
-    for name, make in _tasks(recipe, splits, pairing):
-        _say(f"{name}: a few steps", quiet)
+    for name, make in _plans(recipe, splits, pairing):
+        _print(f"{name}: a few steps", quiet)
         try:
-            run = dry_run(name, make(), recipe.augment)
+            run = dry_run(name, make().task_with_teacher(), recipe.augment)
         except (SegdistillError, torch.OutOfMemoryError) as error:
             done.findings.append(Finding("problem", name, str(error)))
             continue
         done.runs.append(run)
         done.findings += check_capacity(run, done.machine)
+
+
+def _choosing(recipe: Recipe, validation: SegmentationDataset) -> Iterator[Finding]:
+    """keep=best where nothing can be chosen by; said whatever else is wrong with the data."""
+    networks = (recipe.training(), recipe.student), (recipe.teacher_training(), recipe.teacher.network)
+    try:
+        with contextlib.suppress(DataError):  # a file that can't be read is found by the scan
+            for config in (config for config, network in networks if network is not None):
+                require_choosable(config, validation)
+    except RecipeError as error:
+        yield Finding("problem", "val", str(error))
 
 
 def _look_at_teacher(
@@ -195,7 +223,7 @@ def _look_at_teacher(
     if not indices or not isinstance(pairing.model.network, Teacher):
         done.findings.append(Finding("note", "teacher", "No image can be read to compare the teacher with its label."))
         return
-    _say(f"the teacher on {len(indices)} images", quiet)
+    _print(f"the teacher on {len(indices)} images", quiet)
     try:
         done.teacher = agreement.agreement(pairing.model.network, data, indices)
     except NonFiniteScoresError as error:
@@ -204,27 +232,18 @@ def _look_at_teacher(
     done.findings.append(agreement.check_agreement(done.teacher))
 
 
-def _tasks(recipe: Recipe, splits: Splits, pairing: Pairing | None) -> Iterator[tuple[str, Callable[[], Task]]]:
+def _plans(recipe: Recipe, splits: Splits, pairing: Pairing | None) -> Iterator[tuple[str, Callable[[], Plan]]]:
     """What `train` or `distill` would train, by name; each is made when it is called, so that each can be refused."""
-    if recipe.student is not None and recipe.role == "student":
-        yield "student alone", lambda: make_task(recipe_of_alone(recipe, None), "student", splits=splits)
-
-    @functools.cache
-    def untrained_teacher() -> Task:
-        return make_task(recipe_of_teacher(recipe, None), "teacher", splits=splits)
-
-    def distilled() -> Task:
-        teacher = pairing or untrained_teacher()
-        task = make_distilled(recipe.with_method(), teacher, splits)
-        task.distiller.set_teacher(teacher_network(teacher))
-        return task
-
+    teacher = functools.cache(lambda: plan_alone(recipe, splits, "teacher"))
+    has_student = recipe.student is not None and recipe.role == "student"
+    if has_student:
+        yield "student alone", lambda: plan_alone(recipe, splits, "student")
     if recipe.teacher.network is not None and pairing is None:
-        yield "teacher", untrained_teacher
-    if recipe.student is not None and recipe.role == "student" and (pairing or recipe.teacher.network):
-        yield "distillation", distilled
+        yield "teacher", teacher
+    if has_student and (pairing or recipe.teacher.network):
+        yield "distillation", lambda: plan_student(recipe, splits, pairing or teacher())
 
 
-def _say(text: str, quiet: bool) -> None:
+def _print(text: str, quiet: bool) -> None:
     if not quiet:
         console.print(text, soft_wrap=True, markup=False)

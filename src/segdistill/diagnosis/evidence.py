@@ -18,7 +18,12 @@ from segdistill.diagnosis.files import PairReport, Size
 
 @dataclass(frozen=True)
 class Count:
-    """How many pixels, in how many images."""
+    """How often something occurs.
+
+    Attributes:
+        pixels: in how many pixels.
+        images: in how many images.
+    """
 
     pixels: int = 0
     images: int = 0
@@ -29,10 +34,23 @@ class Count:
 
 @dataclass(frozen=True)
 class Evidence:
-    """images: of the split. looked_at: of them. masks: that could be read. values: raw value -> count. labels: class
-    index, 255 for void, -1 for unknown -> count. of_value: raw value -> label. sizes: (H,W) -> images. forms: unusual
-    form -> images. void: mask -> share of void, those with the most first. milliseconds: to read a sample, one thread,
-    median of a few, files in the cache."""
+    """What the masks of a split hold.
+
+    Attributes:
+        split: its name.
+        images: of the split.
+        looked_at: how many of them.
+        masks: how many could be read.
+        classes: of the data set.
+        meaning: what raw values mean.
+        values: raw value -> count.
+        labels: class index, 255 for void, -1 for unknown -> count.
+        of_value: raw value -> label.
+        sizes: (H,W) -> images, the most frequent first.
+        forms: unusual form -> images.
+        void: mask -> share of void, those with the most first.
+        milliseconds: to read a sample, one thread, median of a few, files in the cache; None if not measured.
+    """
 
     split: str
     images: int
@@ -59,7 +77,14 @@ class Evidence:
         return self.looked_at == self.images
 
     def share(self, label: int) -> float:
-        """Of the pixels that are not void, those of a class; for void and unknown values of all pixels."""
+        """The share of a label's pixels.
+
+        Args:
+            label: a class index, `IGNORE_INDEX` for void, or `UNKNOWN` for values without a meaning.
+
+        Returns:
+            Of the pixels that are not void; for void and unknown values of all pixels.
+        """
         void = 0 if label in (IGNORE_INDEX, UNKNOWN) else self.labels.get(IGNORE_INDEX, Count()).pixels
         return self.labels.get(label, Count()).pixels / max(1, self.pixels - void)
 

@@ -24,9 +24,18 @@ GREY_SEEN = 8  # of a palette mask, how many of its colors are named as grey val
 
 @dataclass
 class PairReport:
-    """One pair. size: (H,W) of the image, if it could be read. raw: mask value -> pixels, None without a mask that can
-    be read. faults: errors that reading it would raise. forms: what is unusual and read rightly all the same.
-    painted: the share of the pixels of a color mask that have a color of the class table."""
+    """What is seen of one pair of files.
+
+    Attributes:
+        image: path of the image file.
+        mask: path of the mask file, if there is one.
+        size: (H,W) of the image, if it could be read.
+        raw: mask value -> pixels; None without a mask that can be read.
+        faults: errors that reading the pair would raise.
+        forms: what is unusual and read rightly all the same.
+        painted: the share of the pixels of a color mask that have a color of the class table.
+        grey: raw value -> what a tool that reads the mask's palette as grey takes it for; empty where that is the same.
+    """
 
     image: str
     mask: str | None = None

@@ -14,8 +14,18 @@ from segdistill.runtime.environment import describe_environment
 
 @dataclass(frozen=True)
 class Machine:
-    """memory, device_memory: bytes that are free, None if unknown or without CUDA. disk: bytes free where the run
-    writes, `folder`."""
+    """What the machine has.
+
+    Attributes:
+        name: of the processor.
+        cpus: that this process may use.
+        threads: of torch.
+        device: name of the GPU, or "cpu".
+        memory: bytes that are free; None if unknown.
+        device_memory: bytes that are free on the GPU; None without CUDA.
+        folder: where the run writes.
+        disk: bytes that are free there.
+    """
 
     name: str
     cpus: int

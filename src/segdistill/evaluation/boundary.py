@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,17 +21,25 @@ _GATHERED = 1 << 20  # bytes at a time, of pixels whose windows hold many classe
 
 @dataclass(frozen=True)
 class BoundaryScores:
-    """In percent, over a split. Void pixels count in none of these, and a border with void is no boundary.
+    """How well a prediction follows boundaries, over a split. Void pixels count in none, and a border with void is no
+    boundary.
 
-    A window of radius r is (2r+1)^2 pixels. The band of class c of a map: its pixels of class c whose window of radius
-    d holds another class or reaches over the image's border; d = max(1, round(0.02 * diagonal)).
-    boundary_iou: of each class, pixels in its bands of label and prediction alike / pixels in either, both summed over
-    all images (Cheng et al., arXiv 2103.16562, where each object has one); boundary_miou is the mean over classes.
-    boundary_f1: of each class, 2PR / (P + R); its contour is its pixels beside another class, P the share of the
-    prediction's contour that has the label's contour of that class in its window of radius `tolerance`, R the share of
-    the label's that has the prediction's; boundary_mf1 is the mean over classes.
-    trimap_miou: for each radius r, the mIoU over pixels whose window in the label holds several classes. edge_miou:
-    the same for `edge_radius`, BPKD's edge; body_miou: over all other pixels.
+    A window of radius r is (2r+1)^2 pixels. The band of class c of a map: its pixels of class c whose window of
+    radius d holds another class or reaches over the image's border; d = max(1, round(boundary_ratio * diagonal)). The
+    contour of class c: its pixels beside another class. All numbers are percent; a mean is over classes.
+
+    Attributes:
+        boundary_miou: the mean of `boundary_iou`.
+        boundary_mf1: the mean of `boundary_f1`.
+        edge_miou: the mIoU over pixels whose window of radius `edge_radius` in the label holds several classes: BPKD's
+            edge.
+        body_miou: the mIoU over all other pixels.
+        trimap_miou: for each radius r, the mIoU over pixels whose window in the label holds several classes.
+        boundary_iou: of each class, pixels in its bands of label and prediction alike / pixels in either, both summed
+            over all images (Cheng et al., arXiv 2103.16562, where each object has one).
+        boundary_f1: of each class, 2PR / (P + R); P is the share of the prediction's contour that has the label's
+            contour of that class in its window of radius `tolerance`, R the share of the label's that has the
+            prediction's.
     """
 
     boundary_miou: float
@@ -115,11 +123,12 @@ class BoundaryCounts:
         _count(self.by_label, label, inside, zone, hit, bands, bands & preds_bands & hit, contour, recalled)
         _count(self.by_prediction, prediction, inside, zone, preds_bands, preds_contour, precise)
 
-    def scores(self, absent: Absent = "nan") -> BoundaryScores:
+    def scores(self, absent: Absent = "nan", ignore: Sequence[int] = ()) -> BoundaryScores:
         """The metrics of everything counted so far.
 
         Args:
             absent: what a class counts for in the means that occurs nowhere: "nan" leaves it out, "zero" counts 0.
+            ignore: indices of classes that are no part of the means.
 
         Returns:
             Scores in percent.
@@ -129,7 +138,9 @@ class BoundaryCounts:
         # By class, of each trimap without those of smaller radius, and of the rest; the first bit of a label is a hit.
         zones = torch.stack([self.by_label[..., 1::2].sum(2), self.by_label.sum(2), self.by_prediction.sum(2)]).double()
         trimaps = zones.cumsum(2).unbind(2)
-        miou = {radius: mean(iou_of(*counts), absent) for radius, counts in zip(self.radii, trimaps, strict=False)}
+        miou = {
+            radius: mean(iou_of(*counts), absent, ignore) for radius, counts in zip(self.radii, trimaps, strict=False)
+        }
         body = trimaps[-1] - trimaps[self.radii.index(self.config.edge_radius)]
         iou = both / (bands + preds_bands - both)
         # 2PR / (P + R), P = precise / preds_contour, R = recalled / contour: 0 / 0 where neither map has the contour
@@ -137,10 +148,10 @@ class BoundaryCounts:
         f1 = 2 * precision * recall / (precision + recall)
         f1 = torch.where((contour + preds_contour > 0) & f1.isnan(), 0.0, f1)
         return BoundaryScores(
-            boundary_miou=mean(iou, absent),
-            boundary_mf1=mean(f1, absent),
+            boundary_miou=mean(iou, absent, ignore),
+            boundary_mf1=mean(f1, absent, ignore),
             edge_miou=miou[self.config.edge_radius],
-            body_miou=mean(iou_of(*body), absent),
+            body_miou=mean(iou_of(*body), absent, ignore),
             trimap_miou={radius: miou[radius] for radius in sorted(set(self.config.trimap_radii))},
             boundary_iou=percent(iou),
             boundary_f1=percent(f1),
@@ -148,7 +159,15 @@ class BoundaryCounts:
 
 
 def edge_region(label: Tensor, radius: int) -> Tensor:
-    """Where a window of that radius holds more than one class; label (N,H,W) uint8 -> bool."""
+    """Where a window holds more than one class; void counts for none.
+
+    Args:
+        label: class indices or void (N,H,W), uint8.
+        radius: of the window of (2 radius + 1)^2 pixels.
+
+    Returns:
+        Bool (N,H,W).
+    """
     return _Neighbourhood(label, radius).mixed(radius).bool()
 
 

@@ -59,7 +59,14 @@ def require_finite_scores(
 
 
 def first_not_finite(state: Mapping[str, Any]) -> str | None:
-    """The name of the first tensor of a state dict that holds NaN or an infinity; None if there is none."""
+    """The first tensor of a state dict that holds NaN or an infinity.
+
+    Args:
+        state: values by name; what is no floating-point tensor is passed over.
+
+    Returns:
+        Its name; None if there is none.
+    """
     for name, value in state.items():
         if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
             return name

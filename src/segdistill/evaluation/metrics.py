@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -42,16 +43,17 @@ class ConfusionMatrix:
         for preds, target in zip(predicted.flatten().split(_PIXELS), label.flatten().split(_PIXELS), strict=True):
             self.counts += pair_counts(target, preds, self.num_classes)
 
-    def scores(self, absent: Absent = "nan") -> Scores:
+    def scores(self, absent: Absent = "nan", ignore: Sequence[int] = ()) -> Scores:
         """The metrics of everything counted so far.
 
         Args:
             absent: what a class counts for in the means that is neither labelled nor predicted, see `Scores`.
+            ignore: indices of classes that are no part of the means.
 
         Returns:
             Scores in percent.
         """
-        return scores_of(self.counts, absent)
+        return scores_of(self.counts, absent, ignore)
 
 
 def pair_counts(label: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
@@ -80,26 +82,29 @@ def pair_counts(label: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
     return counts[:cells].view(num_classes, num_classes)
 
 
-def scores_of(matrix: Tensor, absent: Absent = "nan") -> Scores:
+def scores_of(matrix: Tensor, absent: Absent = "nan", ignore: Sequence[int] = ()) -> Scores:
     """The scores of a confusion matrix.
 
     Args:
         matrix: counts (K,K), labels in rows, predictions in columns.
         absent: see `Scores`.
+        ignore: indices of classes that are no part of the means; aacc and the scores of classes are those of all.
 
     Returns:
         Scores in percent.
     """
     counts = matrix.double()
     hit, labelled, predicted = counts.diag(), counts.sum(1), counts.sum(0)
+    if not labelled.any():  # nothing was measured, so that no mean is 0
+        absent = "nan"
     iou = iou_of(hit, labelled, predicted)
     dice = 2 * hit / (labelled + predicted)
     accuracy = hit / labelled
     return Scores(
-        miou=mean(iou, absent),
-        macc=mean(accuracy, absent),
+        miou=mean(iou, absent, ignore),
+        macc=mean(accuracy, absent, ignore),
         aacc=100 * float(hit.sum() / labelled.sum()),
-        mdice=mean(dice, absent),
+        mdice=mean(dice, absent, ignore),
         iou=percent(iou),
         accuracy=percent(accuracy),
         dice=percent(dice),
@@ -120,31 +125,51 @@ def iou_of(hit: Tensor, labelled: Tensor, predicted: Tensor) -> Tensor:
     return hit / (labelled + predicted - hit)
 
 
-def mean(values: Tensor, absent: Absent = "nan") -> float:
+def mean(values: Tensor, absent: Absent = "nan", ignore: Sequence[int] = ()) -> float:
     """The mean over classes in percent.
 
     Args:
         values: shares (K,) in [0,1], NaN for classes that don't occur.
         absent: "nan" leaves those out, "zero" counts them as 0.
+        ignore: indices of classes that are left out in any case.
 
     Returns:
         Percent; NaN if no class occurs.
     """
+    if ignore:
+        kept = torch.ones_like(values, dtype=torch.bool)
+        kept[list(ignore)] = False
+        values = values[kept]
     return 100 * float(values.nan_to_num(0).mean() if absent == "zero" else values.nanmean())
 
 
 def percent(values: Tensor) -> tuple[float, ...]:
-    """Shares (K,) in percent."""
+    """Shares in percent.
+
+    Args:
+        values: (K,).
+
+    Returns:
+        K numbers.
+    """
     return tuple(100 * value for value in values.tolist())
 
 
 @dataclass(frozen=True)
 class Scores:
-    """In percent, over all non-void pixels of a split; per class hit, labelled and predicted pixels make
+    """Scores over all non-void pixels of a split, in percent; of each class hit, labelled and predicted pixels count.
 
-    iou = hit / (labelled + predicted - hit), accuracy = hit / labelled, dice = 2 hit / (labelled + predicted);
-    miou, macc and mdice are their means over classes, aacc is the share of pixels that are right. A class without
-    pixels to divide by is NaN and no part of a mean; with absent="zero" it counts as 0 in the means, as CIRKD does.
+    A class without pixels to divide by is NaN and no part of a mean; with absent="zero" it counts as 0 in the means, as
+    CIRKD does.
+
+    Attributes:
+        miou: the mean of `iou`.
+        macc: the mean of `accuracy`.
+        aacc: the share of pixels that are right.
+        mdice: the mean of `dice`.
+        iou: of each class, hit / (labelled + predicted - hit).
+        accuracy: of each class, hit / labelled.
+        dice: of each class, 2 hit / (labelled + predicted).
     """
 
     miou: float
@@ -161,7 +186,14 @@ class Scores:
 
 
 def plain(value: Any) -> Any:
-    """Numbers rounded to 4 digits, tuples as lists, NaN as None, all the way down."""
+    """Values as JSON has them, all the way down.
+
+    Args:
+        value: any; numbers are rounded to 4 digits, tuples become lists, NaN becomes None.
+
+    Returns:
+        The plain value.
+    """
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):

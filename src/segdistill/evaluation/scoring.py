@@ -23,8 +23,12 @@ from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 
 @dataclass(frozen=True)
 class Agreement:
-    """With another network, in percent: pixels: share of non-void pixels of equal class; miou: against its classes as
-    labels."""
+    """How far a network agrees with another, in percent.
+
+    Attributes:
+        pixels: share of non-void pixels of equal class.
+        miou: against the other's classes as labels.
+    """
 
     pixels: float
     miou: float
@@ -32,7 +36,14 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Quality:
-    """Everything that was measured. calibration_error: expected, in percent. None: not asked for."""
+    """Everything that was measured; None is what was not asked for.
+
+    Attributes:
+        scores: of the confusion matrix.
+        boundary: near and away from boundaries.
+        calibration_error: expected, in percent.
+        agreement: with the teacher.
+    """
 
     scores: Scores
     boundary: BoundaryScores | None
@@ -56,10 +67,17 @@ class Counts:
         num_classes: K.
         metrics: what is counted.
         device: where the counts are.
+        ignore: indices of the classes that are no part of the means.
     """
 
-    def __init__(self, num_classes: int, metrics: MetricsConfig, device: torch.device | str = "cpu") -> None:
-        self.metrics = metrics
+    def __init__(
+        self,
+        num_classes: int,
+        metrics: MetricsConfig,
+        device: torch.device | str = "cpu",
+        ignore: Sequence[int] = (),
+    ) -> None:
+        self.metrics, self.ignore = metrics, ignore
         self.confusion = ConfusionMatrix(num_classes, device)
         self.boundary = BoundaryCounts(num_classes, metrics, device) if metrics.boundary else None
         self.calibration = Calibration(metrics.bins, device) if metrics.calibration else None
@@ -87,7 +105,14 @@ class Counts:
             self.agreement.update(predicted, torch.where(label == IGNORE_INDEX, label, other.to(label.dtype)))
 
     def sum_over(self, processes: Callable[[Tensor], Tensor]) -> Counts:
-        """Replace every count by what `processes` makes of it: the sum over all of them."""
+        """Replace every count by its sum over processes.
+
+        Args:
+            processes: makes a tensor of one process the sum over all.
+
+        Returns:
+            Itself.
+        """
         for part in (self.confusion, self.calibration, self.agreement):
             if part is not None:
                 part.counts = processes(part.counts)
@@ -98,11 +123,11 @@ class Counts:
 
     def quality(self) -> Quality:
         """The scores of everything counted so far."""
-        absent = self.metrics.absent
-        agreed = None if self.agreement is None else self.agreement.scores(absent)
+        counting = self.metrics.absent, self.ignore
+        agreed = None if self.agreement is None else self.agreement.scores(*counting)
         return Quality(
-            scores=self.confusion.scores(absent),
-            boundary=None if self.boundary is None else self.boundary.scores(absent),
+            scores=self.confusion.scores(*counting),
+            boundary=None if self.boundary is None else self.boundary.scores(*counting),
             calibration_error=None if self.calibration is None else self.calibration.error(),
             agreement=None if agreed is None else Agreement(pixels=agreed.aacc, miou=agreed.miou),
         )
@@ -141,9 +166,10 @@ def count(
     Raises:
         NonFiniteScoresError: scores of an image are NaN or infinite.
         DataError: an image or mask can't be read, or holds classes beyond the network's.
+        RecipeError: `metrics.ignore` names a class that is not there.
     """
     device = next(chain(network.parameters(), network.buffers())).device  # an exported file has no parameters
-    counts = Counts(len(data.classes), metrics, device)
+    counts = Counts(len(data.classes), metrics, device, metrics.ignored(data.classes))
     if loader is None:
         loader = sample_loader(data, indices, workers)
     for batch in _batches(loader, batch_size, inference.max_elements // len(data.classes)):

@@ -2,46 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from segdistill.core.classes import Classes
+from segdistill.core.errors import RecipeError, nearest
 from segdistill.core.numbers import Count
+from segdistill.core.typed_settings import TypedSettings
 
 Radius = Annotated[int, Field(ge=1, le=255)]
 
 
-class InferenceConfig(BaseModel):
-    """From an image to scores at its size; the same for validation, `evaluate` and `predict`.
-
-    fit: (a, b), the image is first brought, its shape kept, to the largest size whose longer side is at most max(a, b)
-    and whose shorter side is at most min(a, b); null: it keeps its size. scales: each view is that many times as
-    large; flip: and mirrored as well. mode: a view goes through the network "whole", or in windows ("slide") of crop
-    (H,W) every stride (H,W) pixels (default two thirds of the crop), the last ones moved inwards; a view smaller than
-    the crop is one window. Where windows overlap their logits are averaged. average: whether views meet as "logits" or
-    as "probabilities". align_corners: of the scores' bilinear resizing, align_images: of the images'. upsample: logits
-    go to the image's size "direct", or "stepwise" to the view's size and then to the image's.
-
-    batch: windows a pass. store: where the sums of windows are kept, on the network's "device" or on the "cpu".
-    max_elements: most scores (images x classes x H x W) at image size that are held at once, and most logits of windows
-    unless a row of four windows has more.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class InferenceConfig(TypedSettings):
+    """How an image becomes scores at its size; the same for validation, `evaluate` and `predict`."""
 
     mode: Literal["whole", "slide"] = "whole"
+    """Whether a view goes through the network "whole", or in windows ("slide"), whose logits are averaged where they
+    overlap."""
+
     crop: tuple[Count, Count] | None = None
+    """The size of a window (H,W) in pixels, which "slide" needs; a smaller view is one window."""
+
     stride: tuple[Count, Count] | None = None
+    """The pixels (H,W) from one window to the next, the last ones moved inwards; null is two thirds of `crop`."""
+
     fit: tuple[Count, Count] | None = None
+    """The size (a,b) that an image is brought to first, its shape kept: the largest whose longer side is at most
+    max(a,b) and whose shorter side is at most min(a,b) pixels; null keeps its size."""
+
     scales: tuple[Annotated[float, Field(gt=0, le=16)], ...] = Field((1.0,), min_length=1)
+    """The views of an image, each that many times as large; the default is the image itself alone."""
+
     flip: bool = False
+    """Whether each view is also run mirrored."""
+
     average: Literal["logits", "probabilities"] = "probabilities"
+    """What is averaged over the views."""
+
     align_corners: bool = False
+    """Whether the bilinear resizing of scores aligns the corner pixels."""
+
     align_images: bool = False
+    """Whether the bilinear resizing of images aligns the corner pixels."""
+
     upsample: Literal["direct", "stepwise"] = "direct"
+    """Whether logits go to the image's size "direct", or "stepwise" to the view's size first."""
+
     batch: int = Field(4, ge=1)
+    """Windows in one pass through the network."""
+
     store: Literal["device", "cpu"] = "device"
+    """Where the sums of windows are kept: on the network's "device", or on the "cpu" to spare a GPU's memory."""
+
     max_elements: int = Field(1 << 25, ge=1)
+    """The most scores (images x classes x H x W) at image size that are held at once, and the most logits of windows,
+    unless a row of four windows has more."""
 
     @model_validator(mode="after")
     def _windows_cover(self) -> InferenceConfig:
@@ -60,29 +76,70 @@ class InferenceConfig(BaseModel):
         return self.stride or (-(-2 * self.crop[0] // 3), -(-2 * self.crop[1] // 3))
 
 
-class MetricsConfig(BaseModel):
-    """What `evaluate` measures beyond the confusion matrix, and how.
+def _one_or_more(value: Any) -> Any:
+    """A single class as a list of one."""
+    return [value] if isinstance(value, str | int) else value
 
-    absent: a class that is neither labelled nor predicted is left out of the means ("nan"), or counts in them as
-    "zero". boundary: boundary IoU, boundary F-score, trimaps, edge and body. trimap_radii: r of the (2r+1)^2 windows
-    that make a pixel part of a trimap; edge_radius: of the one that parts edge from body. boundary_ratio: width of
-    boundary IoU's bands as a share of the image's diagonal. tolerance: of the boundary F-score, in pixels, or below 1
-    as a share of the diagonal. calibration: expected calibration error over `bins` equal bins of confidence.
-    agreement: with the run's teacher (or `teacher.weights`), which then runs on every image as well.
-    """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class MetricsConfig(TypedSettings):
+    """What `evaluate` measures beyond the confusion matrix, and how."""
+
+    written_if_set: ClassVar[tuple[str, ...]] = ("ignore",)
 
     absent: Literal["nan", "zero"] = "nan"
+    """Whether a class that is neither labelled nor predicted is left out of the means ("nan"), or counts as "zero"."""
+
+    ignore: Annotated[tuple[str | int, ...], BeforeValidator(_one_or_more)] = ()
+    """Classes, by name or index, that are no part of any mean, such as [background]; they keep their rows, and their
+    pixels count as errors of the others as ever. The default leaves none out."""
+
     boundary: bool = True
+    """Whether boundary IoU, boundary F-score, trimaps, edge and body are measured."""
+
     trimap_radii: tuple[Radius, ...] = Field((1, 3, 5, 10), min_length=1)
+    """The radii r in pixels of the trimaps: pixels whose (2r+1)^2 window holds several classes."""
+
     edge_radius: Radius = 3
+    """The radius in pixels of the trimap that parts edge from body; 3 is BPKD's edge of width 7."""
+
     boundary_ratio: float = Field(0.02, gt=0, lt=1)
+    """The width of boundary IoU's bands as a share of the image's diagonal; 0.02 is the published one."""
+
     tolerance: float = Field(3, gt=0, le=255)
+    """How far contours may lie apart in the boundary F-score: pixels, or below 1 a share of the diagonal."""
+
     calibration: bool = False
+    """Whether the expected calibration error is measured."""
+
     bins: int = Field(15, ge=1, le=1000)
+    """Equal bins of confidence that the calibration error is taken over."""
+
     agreement: bool = False
+    """Whether agreement with the run's teacher (or `teacher.weights`) is measured, which then sees every image too."""
 
     def confusion_only(self) -> MetricsConfig:
         """Only what the confusion matrix gives, which costs next to nothing: for validation and tables."""
-        return MetricsConfig(absent=self.absent, boundary=False, calibration=False)
+        return MetricsConfig(absent=self.absent, ignore=self.ignore, boundary=False, calibration=False)
+
+    def ignored(self, classes: Classes) -> tuple[int, ...]:
+        """The indices of the classes that are no part of the means.
+
+        Args:
+            classes: of the data set.
+
+        Raises:
+            RecipeError: one is not there, or none is left.
+        """
+        indices = tuple(_index(key, classes) for key in self.ignore)
+        if len(set(indices)) == len(classes):
+            raise RecipeError("Key 'metrics.ignore' leaves out every class, so that there is no mean. Keep some.")
+        return indices
+
+
+def _index(key: str | int, classes: Classes) -> int:
+    """The index of the class that `key` names, or is."""
+    if key in classes.names:
+        return classes.names.index(str(key))
+    if str(key).isdecimal() and int(key) < len(classes):
+        return int(key)
+    raise RecipeError(f"Key 'metrics.ignore': the data set has no class {key!r}.{nearest(str(key), classes.names)}")

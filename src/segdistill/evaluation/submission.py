@@ -28,9 +28,13 @@ _SHOWN = 5
 class Server:
     """What a test server wants: one PNG an image, in a zip.
 
-    table: the class table whose raw ids are sent. images: the number of test images. folder: where in the zip the files
-    are. size: (width, height) of every map, None for each image's own. palette: whether maps carry the class colors.
-    upload: where to send it.
+    Attributes:
+        table: the class table whose raw ids are sent.
+        images: the number of test images.
+        folder: where in the zip the files are.
+        size: (width, height) of every map; None for each image's own.
+        palette: whether maps carry the class colors.
+        upload: where to send it.
     """
 
     table: str
@@ -45,7 +49,17 @@ class Server:
         return context_table(60, "id") if self.table == "pascal_context" else label_table(self.table)
 
     def ids(self, names: Sequence[str]) -> NDArray[np.uint8]:
-        """The value that is sent for each class of a network, by its name."""
+        """The value that is sent for each class of a network.
+
+        Args:
+            names: of the network's K classes.
+
+        Returns:
+            (K,), uint8.
+
+        Raises:
+            DataError: a name is no class of the table.
+        """
         labels = self.labels
         by_name = {name: ids[0] for name, ids in zip(labels.classes.names, labels.ids, strict=True)}
         unknown = [name for name in names if name not in by_name]
@@ -57,7 +71,14 @@ class Server:
         return np.array([by_name[name] for name in names], dtype=np.uint8)
 
     def path(self, image: Path) -> str:
-        """The name in the zip of an image's map."""
+        """The name in the zip of an image's map.
+
+        Args:
+            image: the test image.
+
+        Returns:
+            A path with "/".
+        """
         return f"{self.folder}{image.stem}.png"
 
 
@@ -118,8 +139,19 @@ def encode(classes: NDArray[np.integer], ids: NDArray[np.uint8], server: Server)
 class Submission:
     """A folder of maps that grows image by image and becomes a zip.
 
-    `pending` are the images whose map is not there yet: an interrupted submission goes on where it stopped, if it is of
-    the same network (`made_by`, written beside the maps); of another one it is refused.
+    An interrupted submission goes on where it stopped, if it is of the same network; `pending` are the images whose map
+    is not there yet.
+
+    Args:
+        folder: of the maps.
+        server: what it wants.
+        names: the network's classes.
+        images: all test images.
+        made_by: what made the maps, plain values; written beside them.
+
+    Raises:
+        DataError: two images have one name in the zip, or a class is none of the server's.
+        SegdistillError: the folder holds maps that something else made.
     """
 
     def __init__(
@@ -143,7 +175,12 @@ class Submission:
         return [image for image in self.images if not self._file(image).is_file()]
 
     def add(self, image: Path, classes: NDArray[np.integer]) -> None:
-        """The prediction (H,W) of an image."""
+        """Write the map of an image.
+
+        Args:
+            image: one of the test images.
+            classes: its class indices (H,W).
+        """
         content = encode(classes, self.ids, self.server)
         write_aside(self._file(image), lambda aside: aside.write_bytes(content))
 

@@ -37,7 +37,10 @@ _NORMALISATIONS = {
 class Agreement:
     """How well a teacher agrees with the labels.
 
-    images: looked at. miou: of the teacher with the labels, percent. others: what was tried -> mIoU, percent.
+    Attributes:
+        images: how many were looked at.
+        miou: of the teacher with the labels, in percent.
+        others: what was tried -> mIoU in percent.
     """
 
     images: int
@@ -60,9 +63,10 @@ def agreement(teacher: Teacher, data: SegmentationDataset, indices: Sequence[int
     matrix = _confusion(teacher, data, indices)
     miou = matrix.scores().miou
     others: dict[str, float] = {}
+    classes = range(matrix.num_classes)
     for shift in (1, -1):
         sign = "+" if shift > 0 else "-"
-        others[f"its class index {sign} 1"] = _reordered(matrix, _shifted(matrix.num_classes, shift))
+        others[f"its class index {sign} 1"] = _reordered(matrix, [(k + shift) % matrix.num_classes for k in classes])
     others["its classes in the order that fits best"] = _reordered(matrix, best_order(matrix))
     turned = "channels as RGB" if network.bgr else "channels as BGR"
     with _seeing(network, network.mean, network.std, not network.bgr):
@@ -190,10 +194,6 @@ def _miou_otherwise(teacher: Teacher, data: SegmentationDataset, indices: Sequen
         return _confusion(teacher, data, indices).scores().miou
     except NonFiniteScoresError:
         return 0.0
-
-
-def _shifted(count: int, shift: int) -> list[int]:
-    return [(index + shift) % count for index in range(count)]
 
 
 def _reordered(matrix: ConfusionMatrix, order: Sequence[int]) -> float:

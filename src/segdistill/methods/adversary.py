@@ -11,7 +11,7 @@ from torch.func import functional_call
 
 from segdistill.core.numbers import Count, NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer, resize
-from segdistill.methods.base import Method, labelled
+from segdistill.methods.base import Method
 from segdistill.methods.parts import ranks
 
 _SMALLEST = 64  # positions an axis that the discriminator can read: 4 halvings and a 4x4 window
@@ -31,15 +31,24 @@ class Adversary(Method):
     Void positions are 0 in both maps. Grids that differ meet on the finer one; maps below 64 positions are enlarged.
 
     It comes beside other methods: method=[skds, adversary]. A student that equals its teacher is still pushed until D
-    knows no difference. width: channels of D's first layer, of 8 in its last. as_published: void positions count, too.
-    The gradient of D is the correct one; in the published code each pass overwrites the vectors of the spectral norm
-    that the backward of the pass before it needs, an error of up to 3 % in the first layer.
+    knows no difference. The gradient of D is the correct one; in the published code each pass overwrites the vectors of
+    the spectral norm that the backward of the pass before it needs.
+
     Defaults: hinge, weights 0.001 and 0.1, rate 4e-4 of CIRKD's scripts for skds, ifvd and cwd; the authors' own have
     wgan-gp with a penalty of 10 and decay the rate. Source: Liu et al., CVPR 2019, arXiv 1903.04197 (holistic term);
     D after Zhang et al., arXiv 1805.08318 (self-attention) and Miyato et al., arXiv 1802.05957 (spectral norm).
-    Typical on CamVid (mobile_pair): at step 10 adversary/student -0.01 to 0.01, adversary/discriminator 0.1 to
-    0.25; at step 300 adversary/student -0.01 to 0.01, adversary/discriminator 0 to 0.2.
+
+    Args:
+        loss: "hinge" or "wgan-gp", see above.
+        weight: of the student's term.
+        discriminator_weight: of D's term, a factor of its gradient.
+        penalty: of the gradient's length, with "wgan-gp" only.
+        lr: rate of D's optimiser.
+        width: channels of D's first layer; each of its four halvings has twice those of the one before.
+        as_published: void positions count, too.
     """
+
+    share = None  # its weights are small on purpose: as loud as the task, the game would drown it
 
     def __init__(
         self,
@@ -72,8 +81,8 @@ class Adversary(Method):
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         z_s, z_t = finer(student.logits, teacher.logits)
         share = torch.ones_like(z_s[:, 0, 0, 0])
-        if label is not None and not self.as_published:
-            valid = labelled(label, z_s)
+        valid = self.counted(label, z_s)
+        if valid is not None:
             z_s, z_t = z_s * valid, z_t * valid
             share = valid.flatten(1).any(1).to(z_s.dtype)
         share = share / ranks.mean_count(share.sum())  # of each image in a mean
@@ -97,7 +106,15 @@ class Adversary(Method):
 
 
 def gradient_penalty(discriminator: nn.Module, maps: Tensor) -> Tensor:
-    """(N,): (|gradient of D's scores at each of `maps`| - 1)^2."""
+    """(|gradient of D's scores, summed, at each of the maps| - 1)^2; can be differentiated by D's parameters.
+
+    Args:
+        discriminator: D, which takes the maps.
+        maps: (N,K,h,w).
+
+    Returns:
+        One penalty an image (N,).
+    """
     with torch.enable_grad():
         maps = maps.detach().requires_grad_()
         (slope,) = torch.autograd.grad(discriminator(maps).sum(), maps, create_graph=True)
@@ -106,7 +123,15 @@ def gradient_penalty(discriminator: nn.Module, maps: Tensor) -> Tensor:
 
 
 class Discriminator(nn.Module):
-    """Score maps (N,K,h,w), h and w at least 64, to realness (N,1,h/16-3,w/16-3)."""
+    """Score maps (N,K,h,w), h and w at least 64, to realness (N,1,h/16-3,w/16-3).
+
+    Batch norm, four halvings by spectral convolutions, self-attention after the third and the fourth, and a 4x4
+    convolution.
+
+    Args:
+        num_classes: K.
+        width: channels after the first halving; they double at each further one.
+    """
 
     def __init__(self, num_classes: int, width: int) -> None:
         super().__init__()
@@ -127,7 +152,13 @@ class Discriminator(nn.Module):
 
 
 class SpectralConv(nn.Conv2d):
-    """A convolution whose weight is divided by its largest singular value, one power iteration nearer each call."""
+    """A 4x4 convolution of stride 2 whose weight is divided by its largest singular value, one power iteration nearer
+    each call.
+
+    Args:
+        channels: of the maps.
+        out: channels of the result.
+    """
 
     u: Tensor
 
@@ -150,7 +181,11 @@ class SpectralConv(nn.Conv2d):
 
 
 class SelfAttention(nn.Module):
-    """x + gamma * attention over all positions, gamma learned from 0."""
+    """x + gamma * attention over all positions, gamma learned from 0; keys and queries have an eighth of the channels.
+
+    Args:
+        channels: C of the maps (N,C,h,w).
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ from torch import Tensor
 from segdistill.core.errors import RecipeError
 from segdistill.core.numbers import Count, NonNegative, Positive, Share
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, labelled, mean_where
+from segdistill.methods.base import Method, mean_where
 from segdistill.methods.parts.connectors import Source, maps_of
 from segdistill.methods.parts.generation import Mask, MaskedGenerator
 from segdistill.methods.parts.squared import squared_distance
@@ -28,15 +28,26 @@ class AfDCD(Method):
     generator, pooled over, and neither vectors nor negatives. Grids that differ meet on the finer one. Classes may
     differ.
 
-    source: "features" (the last backbone stage) or "embedding". masked, mask, enhanced: of the generator. pool: window
-    of the max pooling, 1 for none, smaller where a patch would not fit; what is left of a patch at the border is cut
-    off. groups: M; the next smaller number that divides C_t is taken. tau: temperature. as_published: void counts.
     Defaults: the Cityscapes script (ADE20K 1e-6 and 0.04, COCO-Stuff 5e-6 and 0.005, VOC 1e-6 and 0.005, CamVid 8e-6
     and 0.01 with pool=1), which adds kd (weight 1, or 0.5 for ADE20K and COCO-Stuff): name both methods for that. It
     clips the generator's gradient at 15; here `clip_grad` is the run's.
     Source: Fan et al., "Augmentation-free Dense Contrastive Knowledge Distillation", NeurIPS 2023.
-    Typical on CamVid (mobile_pair): at step 10 afdcd/generation 0.36 to 1.5, afdcd/contrast 14 to 57; at step 300
-    afdcd/generation 0.4 to 1.7, afdcd/contrast 1.4 to 5.8.
+
+    Args:
+        source: the maps: "features" (the last backbone stage) or "embedding" (the decoder's).
+        generation_weight: of a sum over C_t, h and w, so it grows with all three.
+        contrast_weight: of the contrast.
+        masked: share of positions that are hidden from the generator, with mask "random".
+        mask: "random", drawn at every step, or "center", the middle third of both axes.
+        enhanced: whether the generator is the mean of two branches, of two and of three layers.
+        pool: window of the max pooling, 1 for none; smaller where a patch would not fit.
+        groups: M; the next smaller number that divides C_t is taken.
+        patch: side of a patch in pooled positions; what is left of one at the border is cut off.
+        tau: temperature of the contrast.
+        as_published: void positions count as well.
+
+    Raises:
+        RecipeError: no number of groups but 1 divides C_t.
     """
 
     def __init__(
@@ -77,7 +88,7 @@ class AfDCD(Method):
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         f_s, f_t = finer(maps_of(student, self.source), maps_of(teacher, self.source))
-        valid = None if self.as_published or label is None else labelled(label, f_s)
+        valid = self.counted(label, f_s)
         generated = self.generate(f_s, valid)
         return {
             "afdcd/generation": self.generation_weight / len(f_s) * squared_distance(generated, f_t, valid),

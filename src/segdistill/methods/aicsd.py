@@ -7,7 +7,7 @@ from torch import Tensor
 
 from segdistill.core.numbers import NonNegative
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, labelled
+from segdistill.methods.base import Method
 from segdistill.methods.kd import KD
 
 
@@ -19,13 +19,15 @@ class AICSD(Method):
     R holds the rows of G = Z Z^T, each divided by its length, with Z the image's logits (K,hw). Void positions are 0 in
     Z. All void gives 0. Grids that differ meet on the finer one.
 
-    pixel_weight, similarity_weight: of the terms. as_published: void counts.
     Defaults: 1 and 1; what weights the authors train with was not looked up. A third term of their code is left out:
     it is written for 21 classes, takes its softmax over the rows of the image, and hands probabilities to a
     function that expects their logarithms. Source: Mansourian et al., "AICSD: Adaptive inter-class similarity
     distillation for semantic segmentation", arXiv 2308.04243.
-    Typical on CamVid (mobile_pair): at step 10 aicsd/pixel 0.099 to 0.4, aicsd/similarity 0.5 to 2.1; at step 300
-    aicsd/pixel 0.028 to 0.12, aicsd/similarity 0.14 to 0.57.
+
+    Args:
+        pixel_weight: of the pixels' term, before it is divided by K.
+        similarity_weight: of the similarities' term.
+        as_published: void positions count as well.
     """
 
     def __init__(
@@ -46,8 +48,8 @@ class AICSD(Method):
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         z_s, z_t = finer(student.logits, teacher.logits)
-        if label is not None and not self.as_published:
-            valid = labelled(label, z_s)
+        valid = self.counted(label, z_s)
+        if valid is not None:
             z_s, z_t = z_s * valid, z_t * valid
         gap = (similarity(z_s) - similarity(z_t)).square().sum() / (z_s.shape[0] * z_s.shape[1])
         return {
@@ -57,6 +59,13 @@ class AICSD(Method):
 
 
 def similarity(logits: Tensor) -> Tensor:
-    """(N,K,K): products of the score maps (N,K,h,w) of each two classes, rows of unit length."""
+    """How alike the score maps of each two classes are: products, each row of unit length.
+
+    Args:
+        logits: score maps (N,K,h,w).
+
+    Returns:
+        (N,K,K).
+    """
     rows = logits.flatten(2)
     return F.normalize(rows @ rows.mT, dim=2)

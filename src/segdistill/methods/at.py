@@ -7,7 +7,7 @@ from torch import Tensor
 
 from segdistill.core.numbers import NonNegative
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, labelled
+from segdistill.methods.base import Method
 from segdistill.methods.parts import ranks
 from segdistill.methods.parts.connectors import Source, maps_of
 
@@ -20,11 +20,13 @@ class AT(Method):
     learned part; channels and classes may differ. Void positions are left out of the norm and of the mean; all void
     gives 0. Where grids differ the energies e meet on the finer one.
 
-    source: "embedding" or "features" (the last stage). weight: of the term; large, because a is about 1 / sqrt(h w).
-    as_published: void positions count as well.
     Defaults: embedding and weight 10000 of CIRKD's scripts, which use it with kd. Source: Zagoruyko and Komodakis,
     arXiv 1612.03928.
-    Typical on CamVid (mobile_pair): at step 10 at 0.32 to 1.4; at step 300 at 0.16 to 0.68.
+
+    Args:
+        source: the maps f: "embedding" (the decoder's) or "features" (the last backbone stage).
+        weight: of the term; large, because a is about 1 / sqrt(h w).
+        as_published: void positions count as well.
     """
 
     def __init__(
@@ -44,15 +46,22 @@ class AT(Method):
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         e_s, e_t = finer(*(energy(maps_of(output, self.source)) for output in (student, teacher)))
-        if self.as_published or label is None:
+        valid = self.counted(label, e_s)
+        if valid is None:
             return {"at": self.weight * (_unit(e_s) - _unit(e_t)).square().mean()}
-        valid = labelled(label, e_s)
         gap = _unit(e_s * valid) - _unit(e_t * valid)
         return {"at": self.weight * gap.square().sum() / ranks.mean_count(valid.sum())}
 
 
 def energy(maps: Tensor) -> Tensor:
-    """(N,1,h,w): mean over the channels of the squares of maps (N,C,h,w)."""
+    """Mean over the channels of the squares.
+
+    Args:
+        maps: (N,C,h,w).
+
+    Returns:
+        (N,1,h,w).
+    """
     return maps.square().mean(1, keepdim=True)
 
 

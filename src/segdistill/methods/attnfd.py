@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from segdistill.core.numbers import NonNegative
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, labelled, mean_where
+from segdistill.methods.base import Method, mean_where
 from segdistill.methods.parts.attention import Attention
 from segdistill.methods.parts.connectors import Source, maps_of
 from segdistill.methods.parts.projection import KnownBatchNorm
@@ -22,12 +22,16 @@ class AttnFD(Method):
     mean and maximum over channels). Both learn from L alone. Void positions are 0 in x and y, and enter neither the
     attention nor the batch norm. All void gives 0. Grids that differ meet on the finer one. Classes may differ.
 
-    source: "features" (the last backbone stage) or "embedding"; the authors sum over several stages. attention: with
-    false, refine does nothing. weight: of the term. as_published: one length for the whole batch, whose square is then
-    divided by N, so that the value shrinks with the batch (it is about N times smaller), and void counts.
     Default: weight 2 of the authors' code. Source: Mansourian et al., "Attention-guided feature distillation for
     semantic segmentation", arXiv 2403.05451; attention after Woo et al., arXiv 1807.06521.
-    Typical on CamVid (mobile_pair): at step 10 attnfd 1.8 to 7.3; at step 300 attnfd 0.36 to 1.5.
+
+    Args:
+        source: the maps f: "features" (the last backbone stage) or "embedding" (the decoder's); the authors sum over
+            several stages.
+        attention: whether maps are refined; false: they are compared as they are.
+        weight: of the term.
+        as_published: one length for the whole batch, whose square is then divided by N, so that the value shrinks with
+            the batch (it is about N times smaller), and void counts.
     """
 
     def __init__(
@@ -52,9 +56,9 @@ class AttnFD(Method):
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         f_s, f_t = finer(maps_of(student, self.source), maps_of(teacher, self.source))
-        valid = torch.ones_like(f_s[:, :1], dtype=torch.bool)
-        if label is not None and not self.as_published:
-            valid = labelled(label, f_s)
+        valid = self.counted(label, f_s)
+        if valid is None:
+            valid = torch.ones_like(f_s[:, :1], dtype=torch.bool)
         conv, norm = self.connector
         x = norm(conv(self.refine_student(f_s, valid)), valid)
         y = self.refine_teacher(f_t, valid)

@@ -23,20 +23,36 @@ _PACKAGE = "segdistill.methods"
 class Method(nn.Module, ABC):
     """A distillation loss: `forward(student, teacher, label)` -> weighted scalar terms by name.
 
-    student, teacher: `SegOutput` of the same N images. label: (N,H,W) integers, 255 is void, or None when there is
-    none. Subclasses write `terms`; they receive float32 maps whatever autocast says, and a teacher without gradient.
-    Void pixels carry no signal. Over several ranks, the gradient is that of one with the joint batch (see `ranks`).
+    Subclasses write `terms`. Over several ranks, the gradient is that of one with the joint batch (see `ranks`). The
+    keyword-only arguments of a subclass are its options, the keys of `method` in a recipe.
+
+    Args:
+        student: example output of the student; only shapes count.
+        teacher: the same of the teacher.
+        num_classes: K of the data set.
+        needs: which of "logits", "embedding", "features" and "label" this instance reads, where its options decide it;
+            None: those of the class.
+
+    Raises:
+        RecipeError: logits are read, and one of the networks scores other than K classes.
     """
 
     needs: frozenset[str] = frozenset({"logits"})
     """Which of "logits", "embedding", "features" and "label" the method reads; with "auxiliary" the teacher gives its
     auxiliary logits as well, if it has a head for them."""
+    as_published: bool = False
+    """Whether the method computes what the published code does, which lets void positions count."""
+
+    share: float | None = 1.0
+    """How loud its terms' gradients are in all, as a share of the task loss's, where a recipe sets neither a share nor
+    weights; None for the weights as they are."""
 
     def __init__(
         self, student: SegOutput, teacher: SegOutput, num_classes: int, needs: frozenset[str] | None = None
     ) -> None:
         """needs: what this instance reads, where its options decide it."""
         super().__init__()
+        self.num_classes = num_classes
         if needs is not None:
             self.needs = needs
         if "logits" not in self.needs:
@@ -50,6 +66,19 @@ class Method(nn.Module, ABC):
                 )
 
     def forward(self, student: SegOutput, teacher: SegOutput, label: Tensor | None = None) -> dict[str, Tensor]:
+        """The loss of a batch, in float32 whatever autocast says, without gradient to the teacher.
+
+        Args:
+            student: output for N images.
+            teacher: output for the same images.
+            label: integers (N,H,W), 255 is void; None: there is none.
+
+        Returns:
+            Weighted scalars, called `<method>` or `<method>/<part>`.
+
+        Raises:
+            RecipeError: the method reads labels, and there is none.
+        """
         if label is None and "label" in self.needs:
             raise RecipeError(
                 f"Method '{type(self).__module__.rpartition('.')[-1]}' needs labels, but the batch has none."
@@ -65,18 +94,61 @@ class Method(nn.Module, ABC):
         """
         return None
 
+    def counted(self, label: Tensor | None, like: Tensor) -> Tensor | None:
+        """Which positions of a map's grid carry a signal.
+
+        Args:
+            label: integers (N,H,W), 255 is void; None: there is none.
+            like: maps (N,*,h,w).
+
+        Returns:
+            Bool (N,1,h,w); None: all do, as there are no labels, or void counts `as_published`.
+        """
+        return None if self.as_published or label is None else labelled(label, like)
+
     @abstractmethod
-    def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]: ...
+    def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """What `forward` returns, from the same arguments; void pixels carry no signal.
+
+        Args:
+            student: maps in float32, or float64.
+            teacher: the same, detached.
+            label: integers (N,H,W), 255 is void; None: there is none, and the class does not need it.
+
+        Returns:
+            Weighted scalars by name.
+        """
 
 
 def create_method(name: str, *, student: SegOutput, teacher: SegOutput, num_classes: int, **options: Any) -> Method:
-    """The method `name` for a pair of networks; student and teacher are example outputs (only their shapes count)."""
+    """A method for a pair of networks.
+
+    Args:
+        name: of the method, that of its module: "bpkd".
+        student: example output of the student; only shapes count.
+        teacher: the same of the teacher.
+        num_classes: K of the data set.
+        **options: of the method, as in a recipe.
+
+    Returns:
+        The method; its connectors and queues, if it has any, start random.
+
+    Raises:
+        RecipeError: there is no such method or option, a value is wrong, or the pair does not fit the method.
+    """
     cls = method_class(name)
     return cls(student, teacher, num_classes, **check_options(cls, options, f"method.{name}"))
 
 
 def method_class(name: str) -> type[Method]:
-    """The class of the method `name`."""
+    """The class of a method.
+
+    Args:
+        name: of its module.
+
+    Raises:
+        RecipeError: there is no such method.
+    """
     return pick(_PACKAGE, Method, name, "method")
 
 
@@ -88,29 +160,60 @@ def method_names() -> dict[str, type[Method]]:
 def divergence(
     teacher: Tensor, student: Tensor, dim: int, *, temperature: float = 1.0, keep: Tensor | None = None
 ) -> Tensor:
-    """KL(softmax(teacher / T) || softmax(student / T)) along `dim`, in the log domain; the other axes stay.
+    """KL(softmax(teacher / T) || softmax(student / T)) along `dim`, in the log domain. Can be differentiated once, by
+    either.
 
-    keep: bool, broadcast to the maps; other positions are left out of the softmax. Each row needs one to keep.
-    Can be differentiated once, by either.
+    Args:
+        teacher: scores of any shape.
+        student: scores of the same shape.
+        dim: the axis of the softmax.
+        temperature: T > 0.
+        keep: bool, broadcast to the maps; other positions are left out of the softmax. Each row needs one to keep.
+            None: all.
+
+    Returns:
+        The shape of the scores without `dim`.
     """
     rows: Tensor = Divergence.apply(teacher, student, dim, temperature, keep)
     return rows
 
 
 def on_grid(label: Tensor, like: Tensor) -> Tensor:
-    """Integer labels (N,h,w) on the grid of `like` (N,*,h,w), by the nearest pixel (torch's "nearest")."""
+    """Labels on the grid of a map, by the nearest pixel (torch's "nearest").
+
+    Args:
+        label: integers (N,H,W).
+        like: maps (N,*,h,w).
+
+    Returns:
+        Integers (N,h,w), int64.
+    """
     return F.interpolate(label[:, None].float(), size=like.shape[-2:], mode="nearest")[:, 0].long()
 
 
 def labelled(label: Tensor, like: Tensor) -> Tensor:
-    """Which positions of the grid of `like` (N,*,h,w) are not void: bool (N,1,h,w)."""
+    """Which positions of a map's grid are not void.
+
+    Args:
+        label: integers (N,H,W), 255 is void.
+        like: maps (N,*,h,w).
+
+    Returns:
+        Bool (N,1,h,w).
+    """
     return (on_grid(label, like) != IGNORE_INDEX)[:, None]
 
 
 def mean_where(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean of `values` over the positions where `valid`, of the same shape, is True; 0 if there is none.
+    """The mean over the positions that count. Over several ranks the mean of what they get is the joint batch's,
+    however their void differs.
 
-    Over several ranks the mean of what they get is the joint batch's, however their void differs.
+    Args:
+        values: numbers of any shape.
+        valid: bool of the same shape, which positions count.
+
+    Returns:
+        A scalar; 0 if no position counts.
     """
     return (values * valid).sum() / ranks.mean_count(valid.sum())
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from segdistill.core.numbers import Count, NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer
 from segdistill.core.windows import inner_window
-from segdistill.methods.base import Method, divergence, labelled
+from segdistill.methods.base import Method, divergence
 from segdistill.methods.cwd import spatial_divergence
 from segdistill.methods.parts import ranks
 
@@ -29,18 +29,26 @@ class BPKD(Method):
       body = body_weight * T^2 / (N K) * sum over n, c of KL( softmax_hw((1-M) z_t / T) || softmax_hw((1-M) z_s / T) )
     n_c = max(1, sum_p M_cp). No T^2 at the edge. Void positions count in neither. Grids that differ meet on the finer.
 
-    edge_radius: r in label pixels. temperature: T > 0 of both terms; edge_temperature: T of the edge, if another.
-    as_published: void positions count as well. What the paper leaves open or ablates:
-    edge_norm: n_c is the "sum" of M_cp or the "count" of the non-zero ones; norm_over: of each "image", or of the
-    "batch", where n_c is the sum over its images divided by N. class_reduction: the edge's "sum" over classes, or the
-    "mean" over those with an edge in the image. void_edges: void belongs to no class, so its border is an edge; False:
-    it is no edge. pre_mask, post_mask: whether M acts on the logits before the edge's softmax, and on KL_p after it;
-    without the latter M is 1 there and in n_c, which makes the edge alpha K times the mean of KL_p. body_mask: whether
-    1-M acts on the body's logits; without it the body is CWD.
     Defaults: weights 20 and 50, alpha 2, width 7 (r = 3), T = 1, as reported of the paper (Liu et al.,
-    arXiv 2306.08075, WACV 2024), whose training code was not released.
-    Typical on CamVid (mobile_pair): at step 10 bpkd/body 20 to 84, bpkd/edge 400 to 1700; at step 300
-    bpkd/body 15 to 63, bpkd/edge 100 to 410.
+    arXiv 2306.08075, WACV 2024), whose training code was not released. From `edge_norm` on, the options are what the
+    paper leaves open or ablates.
+
+    Args:
+        body_weight: of the body's term.
+        edge_weight: of the edge's term.
+        alpha: a further factor of the edge's term, as the paper writes it.
+        temperature: T > 0 of both terms.
+        edge_temperature: T of the edge, if another; null: `temperature`.
+        edge_radius: r in label pixels; the edge is 2r+1 wide.
+        edge_norm: n_c is the "sum" of M_cp, or the "count" of the non-zero ones.
+        norm_over: n_c is of each "image", or of the "batch": the sum over its images divided by N.
+        class_reduction: the edge's "sum" over classes, or the "mean" over those with an edge in the image.
+        void_edges: void belongs to no class, so its border is an edge; false: it is no edge.
+        pre_mask: whether M acts on the logits before the edge's softmax.
+        post_mask: whether M acts on KL_p after it; without it M is 1 there and in n_c, which makes the edge alpha K
+            times the mean of KL_p.
+        body_mask: whether 1-M acts on the body's logits; without it the body is CWD.
+        as_published: void positions count as well.
     """
 
     needs: frozenset[str] = frozenset({"logits", "label"})
@@ -67,7 +75,6 @@ class BPKD(Method):
         as_published: bool = False,
     ) -> None:
         super().__init__(student, teacher, num_classes)
-        self.num_classes = num_classes
         self.body_weight = body_weight
         self.edge_weight = edge_weight
         self.alpha = alpha
@@ -88,7 +95,7 @@ class BPKD(Method):
         z_s, z_t = finer(student.logits, teacher.logits)
         grid = (z_s.shape[-2], z_s.shape[-1])
         edge = soft_edges(label, self.num_classes, self.edge_radius, grid, void_edges=self.void_edges, dtype=z_s.dtype)
-        valid = None if self.as_published else labelled(label, z_s)
+        valid = self.counted(label, z_s)
         return {
             "bpkd/body": self.body_weight * self._body(z_s, z_t, edge, valid),
             "bpkd/edge": self.edge_weight * self._edge(z_s, z_t, edge, valid),
@@ -128,11 +135,22 @@ def soft_edges(
     void_edges: bool = True,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Soft edge masks (N,K,*grid) in [0,1] of label maps (N,H,W): dilation minus erosion, averaged down to `grid`.
+    """Soft edge masks of label maps: dilation minus erosion of each class, averaged down to a grid.
 
-    The (2 radius + 1)^2 window is clipped at the image border, which is no edge; nor is void without `void_edges`. Up
-    to 31 classes share one int32 a pixel: a window's OR is the dilation of all of them, its AND the erosion. No map of
-    a class is ever made at label size.
+    The (2 radius + 1)^2 window is clipped at the image border, which is no edge. Up to 31 classes share one int32 a
+    pixel: a window's OR is the dilation of all of them, its AND the erosion. No map of a class is ever made at label
+    size.
+
+    Args:
+        label: integers (N,H,W); those from K on are void.
+        num_classes: K.
+        radius: of the window, in label pixels.
+        grid: (h,w) of the masks.
+        void_edges: whether the border with void is an edge.
+        dtype: of the masks.
+
+    Returns:
+        (N,K,h,w) in [0,1].
     """
     # A word a pixel, in which bit c says that the label is class c. A row of labels, two classes, radius 1:
     #

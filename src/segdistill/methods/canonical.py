@@ -6,7 +6,7 @@ from torch import Tensor
 
 from segdistill.core.numbers import NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, labelled
+from segdistill.methods.base import Method
 from segdistill.methods.kd import KD
 from segdistill.methods.parts.connectors import identity_connector
 from segdistill.methods.pkd import standardised_gap
@@ -24,15 +24,17 @@ class Canonical(Method):
     identity where D is the same. Void is left out of means and stds; all void gives 0. Grids that differ meet on the
     finer one.
 
-    feature_weight, logit_weight: of the terms. temperature: T > 0. class_balance: of the logits' mean, as in `kd`; 0 is
-    the plain mean, as it is for images without labels.
     Why the default: Ali et al. (arXiv 2604.25530, 2026) report that canonical logit and feature distillation beats
     losses made for segmentation at equal wall-clock. They published no code; how features are normalised (after Liu et
-    al., arXiv 2207.05256, whose idea is to leave the teacher's magnitude out), the weights 1 and 1 and T = 1 are this
-    project's choice. class_balance is there because the plain mean of the logits' term belongs to the large
-    classes; 0.5 was chosen by measurement (benchmarks/results/canonical.md).
-    Typical on CamVid (mobile_pair): at step 10 canonical/feature 0.86 to 3.5, canonical/logit 0.99 to 4; at step
-    300 canonical/feature 0.29 to 1.2, canonical/logit 0.19 to 0.8.
+    al., arXiv 2207.05256, whose idea is to leave the teacher's magnitude out), the weights 1 and 1, T = 1 and the
+    balance are this project's choice.
+
+    Args:
+        feature_weight: of the embedding's term.
+        logit_weight: of the logits' term.
+        temperature: T > 0.
+        class_balance: of the logits' mean, as in `kd`; 0 is the plain mean, which belongs to the large classes, and
+            which images without labels have. What 0.5 was chosen by is in benchmarks/results/canonical.md.
     """
 
     needs: frozenset[str] = frozenset({"logits", "embedding"})
@@ -62,8 +64,7 @@ class Canonical(Method):
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         f_s, f_t = finer(self.connector(student.embedding), teacher.embedding)
-        valid = None if label is None else labelled(label, f_s)
-        feature = standardised_gap(f_s, f_t, valid, (2, 3), eps=_EPS)
+        feature = standardised_gap(f_s, f_t, self.counted(label, f_s), (2, 3), eps=_EPS)
         return {
             "canonical/feature": self.feature_weight * feature,
             "canonical/logit": self.kd.terms(student, teacher, label)["kd"],

@@ -13,7 +13,7 @@ from segdistill.core.precision import Precision
 from segdistill.methods.base import Method, on_grid
 from segdistill.methods.parts import ranks
 from segdistill.methods.parts.projection import ProjectionHead
-from segdistill.methods.parts.queue import ClassMemory, Queue
+from segdistill.methods.parts.queue import ClassMemory
 from segdistill.methods.parts.relation import relation_divergence
 
 
@@ -31,17 +31,25 @@ class CIRKD(Method):
     enter neither pools nor the head's batch norm. Grids that differ meet on the finer one. Over several ranks the
     batch is the joint one: pairs, queues, counts and batch norm. Combine it with `kd`, as the paper does.
 
-    pool: average over windows of this size before `minibatch`; None: 4 if h and w are at least 256, else 1.
-    across_ranks: `minibatch` pairs images of different ranks too (cost grows with the ranks). pixel_queue,
-    region_queue: rows a class; pixels_per_image: of a class that are filed; pixel_keys, region_keys: of all classes
-    together, each class gives total // K + 1. queue_precision: of the stored rows (4 K P C bytes in fp32).
-    as_published: pixels of any class are filed as a class's (a bug of the code; the paper's numbers were made with
-    it), void enters `minibatch` and batch norm, and `minibatch` does not leave its rank.
     Defaults: CIRKD's scripts (V1 used pixel_weight = region_weight = 0.01 for VOC, and pool = 2 for SegFormer).
     Source: Yang et al., arXiv 2204.06986, CVPR 2022.
-    Typical on CamVid (mobile_pair, pool = 2): at step 10 cirkd/minibatch 0.52 to 2.1, cirkd/pixel 0.15 to 0.61,
-    cirkd/region 0.14 to 0.58; at step 300 cirkd/minibatch 0.21 to 0.86, cirkd/pixel 0.022 to 0.09, cirkd/region
-    0.017 to 0.069.
+
+    Args:
+        minibatch_weight: of `minibatch`.
+        pixel_weight: of `pixel`.
+        region_weight: of `region`; where it and pixel_weight are 0 there are no queues and no head.
+        tau: divisor of all similarities.
+        temperature: T > 0, of `pixel` and `region`.
+        pool: average over windows of this size before `minibatch`; null: 4 if h and w are at least 256, else 1.
+        across_ranks: whether `minibatch` pairs images of different ranks too; its cost grows with the ranks.
+        pixel_queue: rows of a class in the pixel queues.
+        region_queue: rows of a class in the region queues.
+        pixels_per_image: pixels of a class that an image files.
+        pixel_keys: keys of the pixel term, of all classes together; each class gives pixel_keys // K + 1.
+        region_keys: the same of the region term.
+        queue_precision: of the stored rows: "fp32" (4 K P C bytes for P rows a class), "bf16" or "fp16" (half of that).
+        as_published: pixels of any class are filed as a class's (a bug of the code; the paper's numbers were made with
+            it), void enters `minibatch` and batch norm, and `minibatch` does not leave its rank.
     """
 
     needs: frozenset[str] = frozenset({"embedding", "label"})
@@ -115,23 +123,25 @@ class CIRKD(Method):
         nonvoid = (label != IGNORE_INDEX).flatten().to(a_s.dtype)
         weight = nonvoid / ranks.mean_count(nonvoid.sum())
 
-        def term(queue: Queue, count: int, wanted: float) -> Tensor:
-            assert self.memory is not None
-            keys = queue.sample(self.memory.chance.choice(queue.rows.shape[1], count), a_t)[None]
-            if not wanted:
-                return zero
-            return self.temperature**2 * relation_divergence(
-                a_s.flatten(0, 1),
-                keys,
-                a_t.flatten(0, 1),
-                keys,
-                tau=self.tau * self.temperature,
-                row_weight=weight,
-                group_weight=weight.new_ones(1),
-            )
+        rows_s, rows_t = a_s.flatten(0, 1), a_t.flatten(0, 1)
+        # Keys are drawn for a term without weight, too: whether one counts changes nothing in the other's draws.
+        pixels = self.memory.draw(self.memory.pixels, self.keys[0], a_t)
+        regions = self.memory.draw(self.memory.regions, self.keys[1], a_t)
+        pixel = self._to_keys(rows_s, rows_t, pixels, weight) if self.pixel_weight else zero
+        return pixel, self._to_keys(rows_s, rows_t, regions, weight) if self.region_weight else zero
 
-        pixel = term(self.memory.pixels, self.keys[0], self.pixel_weight)
-        return pixel, term(self.memory.regions, self.keys[1], self.region_weight)
+    def _to_keys(self, rows_s: Tensor, rows_t: Tensor, keys: Tensor, row_weight: Tensor) -> Tensor:
+        """T^2 times the sum over rows (A,C), by their weights (A,), of D(row, keys of a queue (m,C))."""
+        keys = keys[None]
+        return self.temperature**2 * relation_divergence(
+            rows_s,
+            keys,
+            rows_t,
+            keys,
+            tau=self.tau * self.temperature,
+            row_weight=row_weight,
+            group_weight=row_weight.new_ones(1),
+        )
 
     def _minibatch(self, f_s: Tensor, f_t: Tensor, valid: Tensor) -> Tensor:
         if not self.minibatch_weight:
@@ -157,14 +167,29 @@ class CIRKD(Method):
 
 
 def unit_pixels(x: Tensor) -> Tensor:
-    """Maps (N,C,h,w) as unit vectors of the pixels (N,hw,C)."""
+    """The pixels of maps as unit vectors.
+
+    Args:
+        x: (N,C,h,w).
+
+    Returns:
+        (N,hw,C), contiguous.
+    """
     # Laid out by pixel once, as every product and the queues take them.
     return F.normalize(x.flatten(2), dim=1).transpose(1, 2).contiguous()
 
 
 def pooled(x: Tensor, valid: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Maps (N,C,h,w) averaged over windows of size x size (cut off at the border), positions not `valid` (N,1,h,w) left
-    out; and which windows held a valid position."""
+    """Maps averaged over windows, which are cut off at the border; positions that do not count are left out.
+
+    Args:
+        x: (N,C,h,w).
+        valid: bool (N,1,h,w), the positions that count.
+        size: side of a window; 1 leaves maps as they are.
+
+    Returns:
+        Means (N,C,ceil(h/size),ceil(w/size)), 0 where no position counts; and bool (N,1,..), where one does.
+    """
     if size == 1:
         return x, valid
     share = F.avg_pool2d(valid.to(x.dtype), size, ceil_mode=True)

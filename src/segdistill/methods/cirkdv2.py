@@ -9,12 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.errors import RecipeError
 from segdistill.core.numbers import Count, NonNegative
 from segdistill.core.outputs import SegOutput, finer
 from segdistill.core.precision import Precision
-from segdistill.methods.base import on_grid
+from segdistill.methods.base import labelled
 from segdistill.methods.cirkd import CIRKD, pooled
 from segdistill.methods.parts import ranks
 from segdistill.methods.parts.projection import ConvNorm, ProjectionHead
@@ -35,16 +34,22 @@ class CIRKDv2(CIRKD):
       channel           = channel_weight * mean over N C_t d of (X_s - X_t)^2
     Void positions take no part. Over several ranks the batch is the joint one. Combine it with `kd`, as the code does.
 
-    channel_queue: rows of the queue; channel_keys: drawn at a step; channels_per_step: rows filed at a step. The queue
-    is made for the grid of the first batch, and all training crops must have its size.
-    as_published: as in `CIRKD`, and void takes part everywhere. The published crash where h or w is not a multiple of
-    4 is not reproduced. context: whether there is a context block; the code has none where fitnet_weight is 0.
-    Defaults: the repository's scripts (fitnet_weight is 1 or 10 by pair). Source: code of CIRKDv2, winycg/CIRKD.
-    Typical on CamVid (mobile_pair, pool = 2): at step 10 cirkdv2/minibatch 0.61 to 2.5, cirkdv2/pixel 0.17 to 0.69,
-    cirkdv2/region 0.16 to 0.66, cirkdv2/fitnet 0.63 to 2.6, cirkdv2/channel_minibatch 2.8 to 12,
-    cirkdv2/channel_memory 0.21 to 0.86, cirkdv2/channel 0.7 to 2.9; at step 300 cirkdv2/minibatch 0.26 to 1.1,
-    cirkdv2/pixel 0.026 to 0.11, cirkdv2/region 0.021 to 0.086, cirkdv2/fitnet 0.18 to 0.73,
-    cirkdv2/channel_minibatch 0.26 to 1.1, cirkdv2/channel_memory 0.022 to 0.089, cirkdv2/channel 0.13 to 0.53.
+    `as_published` is that of `CIRKD`, and void takes part everywhere. The published crash where h or w is not a
+    multiple of 4 is not reproduced. Defaults: the repository's scripts (fitnet_weight is 1 or 10 by pair). Source: code
+    of CIRKDv2, winycg/CIRKD.
+
+    Args:
+        fitnet_weight: of the regression of the embedding.
+        channel_minibatch_weight: of relations between channels of the batch.
+        channel_memory_weight: of relations to channels of the queue.
+        channel_weight: of the channels' squared distance.
+        context: whether there is a context block; the code has none where fitnet_weight is 0.
+        channel_queue: rows of the queue. It is made for the grid of the first batch, and all training crops must have
+            its size.
+        channel_keys: rows that are drawn at a step.
+        channels_per_step: rows that are filed at a step.
+        queue_precision: of the rows of all queues, see `CIRKD`.
+        **options: those of `CIRKD`.
     """
 
     def __init__(
@@ -82,7 +87,7 @@ class CIRKDv2(CIRKD):
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         assert label is not None  # Method.forward has refused None: the class needs it
         f_s, f_t = finer(student.embedding, teacher.embedding)
-        nonvoid = (on_grid(label, f_s) != IGNORE_INDEX)[:, None]
+        nonvoid = labelled(label, f_s)
         counted = torch.ones_like(nonvoid) if self.as_published else nonvoid
         if self.context is not None:
             f_s = self.context(f_s, counted)
@@ -108,7 +113,7 @@ class CIRKDv2(CIRKD):
         labelled_images = valid.flatten(1).any(1).to(x_s.dtype)  # (N,): images that are not all void
         share = labelled_images / ranks.mean_count(labelled_images.sum())
         # Channels of an image that is all void are filed by nobody, so they are offered last.
-        keys = self.channels(x_t, labelled_images, file=self.training)[None]
+        keys = self.channels(x_t, labelled_images, file=self.training)
         row_weight = (share / x_s.shape[1]).repeat_interleave(x_s.shape[1])
         rows_s, rows_t = x_s.flatten(0, 1), x_t.flatten(0, 1)
         others = [ranks.gather(x) if self.across_ranks else x for x in (x_s, x_t, labelled_images)]
@@ -125,16 +130,7 @@ class CIRKDv2(CIRKD):
             )
             if self.weights["channel_minibatch"]
             else zero,
-            "channel_memory": self.temperature**2
-            * relation_divergence(
-                rows_s,
-                keys,
-                rows_t,
-                keys,
-                tau=self.tau * self.temperature,
-                row_weight=row_weight,
-                group_weight=row_weight.new_ones(1),
-            )
+            "channel_memory": self._to_keys(rows_s, rows_t, keys, row_weight)
             if self.weights["channel_memory"]
             else zero,
             "channel": (((x_s - x_t) ** 2).mean((1, 2)) * share).sum(),
@@ -142,7 +138,11 @@ class CIRKDv2(CIRKD):
 
 
 class ContextBlock(nn.Module):
-    """Maps (N,C,h,w) joined with what each position sees of all others (attention): (N,C,h,w); void is not seen."""
+    """Maps joined with what each position sees of all others by attention, keys of half the channels.
+
+    Args:
+        channels: C of the maps (N,C,h,w).
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -154,6 +154,15 @@ class ContextBlock(nn.Module):
         self.out_conv = ConvNorm(2 * channels, channels)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """The joined maps.
+
+        Args:
+            x: (N,C,h,w).
+            valid: bool (N,1,h,w); other positions are not seen, and are 0 in the result.
+
+        Returns:
+            (N,C,h,w).
+        """
         q, k, v = (node(x).flatten(2).transpose(1, 2) for node in (self.node_q, self.node_k, self.node_v))
         seen = valid.flatten(2)
         seen = (seen | ~seen.any(2, keepdim=True)).expand(-1, seen.shape[2], -1)
@@ -164,7 +173,14 @@ class ContextBlock(nn.Module):
 
 
 class ChannelMemory(nn.Module):
-    """A queue of the teacher's channels; its vectors have as many positions as the first batch's maps."""
+    """A queue of the teacher's channels; its vectors have as many positions as the first batch's maps.
+
+    Args:
+        size: rows of the queue.
+        keys: rows that a step draws.
+        per_step: rows that a step files, `size` at most.
+        precision: of the stored rows.
+    """
 
     def __init__(self, size: int, keys: int, per_step: int, precision: Precision) -> None:
         super().__init__()
@@ -174,7 +190,19 @@ class ChannelMemory(nn.Module):
         self.chance = Chance()
 
     def forward(self, x: Tensor, labelled_images: Tensor, *, file: bool) -> Tensor:
-        """Keys (m,d), drawn after filing some of the channels x (N,C,d) of the `labelled_images` (N,)."""
+        """Keys for a batch, drawn after some of its channels are filed.
+
+        Args:
+            x: the teacher's channels (N,C,d), unit vectors.
+            labelled_images: (N,), 1 for images that are not all void; the channels of others are not filed.
+            file: whether channels are filed, which only training does.
+
+        Returns:
+            (m,d).
+
+        Raises:
+            RecipeError: the queue holds vectors of another number of positions.
+        """
         self._prepare(x)
         if file:
             self._push(x.detach(), labelled_images)

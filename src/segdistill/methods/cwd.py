@@ -8,7 +8,7 @@ from torch import Tensor
 
 from segdistill.core.numbers import NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, divergence, labelled
+from segdistill.methods.base import Method, divergence
 from segdistill.methods.parts.connectors import connector
 
 
@@ -20,11 +20,14 @@ class CWD(Method):
     count where they differ. Void positions are left out of the softmax. Grids that differ meet on the finer one.
     With the embedding, teacher and student may know different classes.
 
-    source: "logits" or "embedding". temperature: T > 0. weight: of the term, default 3 for logits and 50 for the
-    embedding. as_published: void positions count, and the embedding's divisor is the student's channel count before the
-    convolution (a bug of CIRKD's code that doubles or quadruples the term).
     Defaults: T = 4, weights of CIRKD's scripts. Source: Shu et al., arXiv 2011.13256.
-    Typical on CamVid (mobile_pair): at step 10 cwd 6.4 to 26; at step 300 cwd 1.5 to 6.2.
+
+    Args:
+        source: the maps x: "logits" or "embedding" (the decoder's).
+        temperature: T > 0.
+        weight: of the term; null: 3 for logits, 50 for the embedding.
+        as_published: void positions count, and the embedding's divisor is the student's channel count before the
+            convolution (a bug of CIRKD's code that doubles or quadruples the term).
     """
 
     def __init__(
@@ -49,17 +52,23 @@ class CWD(Method):
         x_s: Tensor = getattr(student, self.source)
         divisor = x_s.shape[1]
         x_s, x_t = finer(self.connector(x_s), getattr(teacher, self.source))
-        valid = None if self.as_published or label is None else labelled(label, x_s)
-        per_channel = spatial_divergence(x_t, x_s, valid, self.temperature)
+        per_channel = spatial_divergence(x_t, x_s, self.counted(label, x_s), self.temperature)
         if not self.as_published:
             divisor = x_s.shape[1]
         return {"cwd": self.weight * self.temperature**2 * per_channel.sum() / (x_s.shape[0] * divisor)}
 
 
 def spatial_divergence(x_t: Tensor, x_s: Tensor, valid: Tensor | None, temperature: float) -> Tensor:
-    """(N,C): KL over the positions of softmax(x / T), positions where `valid` (N,1,h,w) is False left out.
+    """KL(softmax(x_t / T) || softmax(x_s / T)) over the positions of each channel.
 
-    An image without a valid position gives 0.
+    Args:
+        x_t: the teacher's maps (N,C,h,w).
+        x_s: the student's maps (N,C,h,w).
+        valid: bool (N,1,h,w), the positions of the softmax; None: all.
+        temperature: T > 0.
+
+    Returns:
+        (N,C); 0 for an image without a position.
     """
     # An image that is all void keeps its positions, so that the softmax stays finite, and is zeroed below.
     keep = None if valid is None else (valid | ~valid.any(dim=(-2, -1), keepdim=True)).flatten(2)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from segdistill.core.numbers import NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, labelled
+from segdistill.methods.base import Method
 from segdistill.methods.parts import ranks
 
 _EPS = 1e-8
@@ -26,13 +26,15 @@ class DIST(Method):
     Grids that differ meet on the finer one.
 
     With two classes a pixel's correlation is +1 or -1 whatever the probabilities, so inter has next to no gradient:
-    choose another method for binary masks (the authors say so too).
+    choose another method for binary masks (the authors say so too). The published training adds 0.4 times the same loss
+    of the auxiliary heads, which is left out here. Defaults: 1, 1 and T = 1 of the paper's segmentation code. Source:
+    Huang et al., arXiv 2205.10536.
 
-    inter_weight, intra_weight: of the terms. temperature: T > 0. as_published: void pixels count as well. The
-    published training adds 0.4 times the same loss of the auxiliary heads, which is left out here.
-    Defaults: 1, 1 and T = 1 of the paper's segmentation code. Source: Huang et al., arXiv 2205.10536.
-    Typical on CamVid (mobile_pair): at step 10 dist/inter 0.23 to 0.94, dist/intra 0.37 to 1.6; at step 300
-    dist/inter 0.064 to 0.26, dist/intra 0.14 to 0.58.
+    Args:
+        inter_weight: of the correlation of a pixel's classes.
+        intra_weight: of the correlation of a class's pixels.
+        temperature: T > 0.
+        as_published: void pixels count as well.
     """
 
     def __init__(
@@ -55,10 +57,8 @@ class DIST(Method):
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         z_s, z_t = finer(student.logits, teacher.logits)
         p_s, p_t = (z_s / self.temperature).softmax(1), (z_t / self.temperature).softmax(1)
-        if self.as_published or label is None:
-            valid = torch.ones_like(p_s[:, :1])
-        else:
-            valid = labelled(label, p_s).to(p_s.dtype)
+        counted = self.counted(label, p_s)
+        valid = torch.ones_like(p_s[:, :1]) if counted is None else counted.to(p_s.dtype)
         scale = self.temperature**2
         return {
             "dist/inter": self.inter_weight * scale * _inter(p_s, p_t, valid),

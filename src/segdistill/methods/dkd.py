@@ -20,12 +20,14 @@ class DKD(Method):
     but drops what the teacher says about the other classes. The means are over the pixels that have a label; none gives
     0. Grids that differ meet on the finer one. With two classes `others` is 0.
 
-    target_weight, others_weight: alpha and beta of the paper. temperature: T > 0.
     Defaults: 1, 0.5 and T = 1, the paper's for ResNet-34 to ResNet-18 on ImageNet; for CIFAR it takes beta 2 to 8 with
     T = 4. The paper is about whole images: pixels, void and grids are this project's reading, so there is no code of
     the paper to reproduce here. Source: Zhao et al., arXiv 2203.08679.
-    Typical on CamVid (mobile_pair): at step 10 dkd/target 0.9 to 3.7, dkd/others 0.33 to 1.4; at step 300
-    dkd/target 0.14 to 0.58, dkd/others 0.13 to 0.54.
+
+    Args:
+        target_weight: alpha of the paper.
+        others_weight: beta of the paper.
+        temperature: T > 0.
     """
 
     needs: frozenset[str] = frozenset({"logits", "label"})
@@ -41,7 +43,6 @@ class DKD(Method):
         temperature: Positive = 1.0,
     ) -> None:
         super().__init__(student, teacher, num_classes)
-        self.num_classes = num_classes
         self.target_weight = target_weight
         self.others_weight = others_weight
         self.temperature = temperature

@@ -11,7 +11,7 @@ from torch import Tensor
 from segdistill.core.numbers import NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer, resize
 from segdistill.methods.at import energy
-from segdistill.methods.base import Method, labelled
+from segdistill.methods.base import Method
 from segdistill.methods.parts import ranks
 
 
@@ -24,18 +24,21 @@ class DSD(Method):
     Of the logits, averaged over 2 x 2 positions and z of shape (N,K,h/2,w/2) then:
       P = softmax over positions of z / T;  M = P P^T (N,K,K);  csd = csd_weight * mean (M_s - M_t)^2
     There is nothing to learn, channels may differ, and attention maps of other grids are raised to the finest one. The
-    auxiliary logits count if both networks give them, the teacher with `auxiliary`. Void positions are left out of the
-    attention, the mean, the averages and the softmax.
+    auxiliary logits count if both networks give them. Void positions are left out of the attention, the mean, the
+    averages and the softmax.
 
-    temperature: T > 0. auxiliary: whether a teacher that has an auxiliary head uses it, as in CIRKD. as_published: void
-    positions count; and a student without auxiliary logits whose teacher gives them repeats its logits in their place,
-    as the code does for its mobile students. That pair of equal maps is constant here; in the code its gradient, of
-    order 1e20 and more, cancels and takes smaller ones with it.
-    csd is of the order 1/(h w)^2, some 1e-8: at its published weight it hardly acts.
+    csd is of the order 1/(h w)^2: at its published weight it hardly acts.
     Defaults: weights 1000 and 10, T = 4 of CIRKD's scripts, which use no `kd` beside it.
     Source: Feng et al., "Double Similarity Distillation for Semantic Image Segmentation", TIP 2021.
-    Typical on CamVid (mobile_pair): at step 10 dsd/psd 0.3 to 1.3, dsd/csd 2.4e-06 to 9.9e-06; at step 300 dsd/psd
-    0.15 to 0.63, dsd/csd 1.8e-06 to 7.3e-06.
+
+    Args:
+        psd_weight: of the pixels' similarity.
+        csd_weight: of the classes' similarity.
+        temperature: T > 0 of the classes' softmax.
+        auxiliary: whether a teacher that has an auxiliary head uses it, as in CIRKD.
+        as_published: void positions count; and a student without auxiliary logits whose teacher gives them repeats its
+            logits in their place, as the code does for its mobile students. That pair of equal maps is constant here;
+            in the code it has a huge gradient that cancels and takes smaller ones with it.
     """
 
     needs: frozenset[str] = frozenset({"logits", "embedding"})
@@ -59,7 +62,6 @@ class DSD(Method):
         self.as_published = as_published
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
-        label = None if self.as_published else label
         return {
             "dsd/psd": self.psd_weight * self._layers(student, teacher, label),
             "dsd/csd": self.csd_weight * self._classes(student.logits, teacher.logits, label),
@@ -72,7 +74,9 @@ class DSD(Method):
             maps_t.insert(0, teacher.auxiliary)
         height, width = (max(x.shape[axis] for x in maps_s + maps_t) for axis in (-2, -1))
         finest = maps_s[0].new_empty(1, 1, height, width)
-        valid = torch.ones_like(finest, dtype=torch.bool) if label is None else labelled(label, finest)
+        valid = self.counted(label, finest)
+        if valid is None:
+            valid = torch.ones_like(finest, dtype=torch.bool)
         attention_s, attention_t = ([_attention(x, valid) for x in maps] for maps in (maps_s, maps_t))
         total = maps_s[0].new_zeros(())
         pairs = list(combinations(range(len(maps_s)), 2))
@@ -86,9 +90,8 @@ class DSD(Method):
 
     def _classes(self, z_s: Tensor, z_t: Tensor, label: Tensor | None) -> Tensor:
         z_s, z_t = finer(z_s, z_t)
-        valid = None if label is None else labelled(label, z_s)
-        shared = [self._overlap(z, valid) for z in (z_s, z_t)]
-        return (shared[0] - shared[1]).square().mean()
+        valid = self.counted(label, z_s)
+        return (self._overlap(z_s, valid) - self._overlap(z_t, valid)).square().mean()
 
     def _overlap(self, z: Tensor, valid: Tensor | None) -> Tensor:
         """(N,K,K): inner products of the classes' spatial distributions; 0 for an image that is all void."""

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from segdistill.core.numbers import NonNegative
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, labelled
+from segdistill.methods.base import Method
 from segdistill.methods.parts import ranks
 from segdistill.methods.parts.connectors import Source, identity_connector, maps_of
 from segdistill.methods.parts.squared import squared_distance
@@ -20,12 +20,14 @@ class FitNet(Method):
     there even if C_s = C_t, where it starts as the identity. Void positions are left out of the mean; all void gives 0.
     Grids that differ meet on the finer one. Classes may differ.
 
-    source: "embedding" or "features" (the last stage). weight: of the term. as_published: void positions count as
-    well and the connector always starts random.
+    The value scales with the teacher's feature magnitude, which differs between networks; `canonical` has that removed.
     Defaults: embedding and weight 10 of CIRKD's scripts, which train it jointly, with kd (the paper trains the hint
-    first). The value scales with the teacher's feature magnitude, which differs between networks; `canonical` has
-    that removed. Source: Romero et al., arXiv 1412.6550.
-    Typical on CamVid (mobile_pair): at step 10 fitnet 4.8 to 20; at step 300 fitnet 1.3 to 5.6.
+    first). Source: Romero et al., arXiv 1412.6550.
+
+    Args:
+        source: the maps f: "embedding" (the decoder's) or "features" (the last backbone stage).
+        weight: of the term.
+        as_published: void positions count as well, and the connector always starts random.
     """
 
     def __init__(
@@ -50,6 +52,6 @@ class FitNet(Method):
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         f_s, f_t = finer(self.connector(maps_of(student, self.source)), maps_of(teacher, self.source))
-        valid = labelled(label, f_s) if label is not None and not self.as_published else None
+        valid = self.counted(label, f_s)
         count = f_s[:, 0].numel() if valid is None else ranks.mean_count(valid.sum())
         return {"fitnet": self.weight * squared_distance(f_s, f_t, valid) / (count * f_s.shape[1])}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from segdistill.core.numbers import NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, divergence, labelled, mean_where, on_grid
+from segdistill.methods.base import Method, divergence, mean_where, on_grid
 from segdistill.methods.parts import ranks
 
 
@@ -18,15 +18,19 @@ class KD(Method):
     L = weight * T^2 * mean over pixels of KL( softmax_K(z_t / T) || softmax_K(z_s / T) ), z of shape (N,K,h,w).
     The mean is over the pixels that are not void; all void gives 0. Grids that differ meet on the finer one.
 
-    temperature: T > 0; weight: of the term. class_balance: exponent b; a pixel of class c weighs share_c^-b in the
-    mean, share_c of the batch's labelled pixels. Without it the mean belongs to the large classes, and works against
-    a task loss that is balanced. as_published: void pixels distil too, as in the published code.
-    standardize: each pixel's scores, the teacher's too, first get mean 0 and (unbiased) standard deviation 1 over the
-    classes, (z - mean) / (std + 1e-7), so the student need not reach the teacher's score range (Sun et al., CVPR 2024,
-    arXiv 2403.01427). It says nothing with two classes, where only the order of the scores would be left.
     Defaults: T = 1, weight = 1 (CIRKD's scripts). Source: Hinton et al., arXiv 1503.02531; the normalisation is
     CIRKD's (N h w in the divisor; other published code divides by N, or by N K h w without T^2).
-    Typical on CamVid (mobile_pair): at step 10 kd 0.99 to 4; at step 300 kd 0.18 to 0.76.
+
+    Args:
+        temperature: T > 0.
+        weight: of the term.
+        standardize: whether each pixel's scores, the teacher's too, first get mean 0 and (unbiased) standard deviation
+            1 over the classes, (z - mean) / (std + 1e-7), so the student need not reach the teacher's score range (Sun
+            et al., CVPR 2024, arXiv 2403.01427). It says nothing with two classes, where only the order of the scores
+            would be left.
+        class_balance: exponent b; a pixel of class c weighs share_c^-b in the mean, share_c of the batch's labelled
+            pixels. Without it the mean belongs to the large classes, and works against a task loss that is balanced.
+        as_published: void pixels distil too, as in the published code.
     """
 
     def __init__(
@@ -47,7 +51,6 @@ class KD(Method):
         self.standardize = standardize
         self.class_balance = class_balance
         self.as_published = as_published
-        self.num_classes = num_classes
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         z_s, z_t = finer(student.logits, teacher.logits)
@@ -57,20 +60,36 @@ class KD(Method):
         if self.class_balance and label is not None:
             weight = balanced(on_grid(label, z_s), self.num_classes, self.class_balance).to(pixels.dtype)
             mean = (pixels * weight).sum() / ranks.mean(weight.sum()).clamp_min(1e-12)
-        elif self.as_published or label is None:
+        elif (valid := self.counted(label, z_s)) is None:
             mean = pixels.mean()
         else:
-            mean = mean_where(pixels, labelled(label, z_s)[:, 0])
+            mean = mean_where(pixels, valid[:, 0])
         return {"kd": self.weight * self.temperature**2 * mean}
 
 
 def standardised(z: Tensor) -> Tensor:
-    """Scores (N,K,h,w) with mean 0 and standard deviation 1 over the classes of each pixel."""
+    """Scores with mean 0 and unbiased standard deviation 1 over the classes of each pixel: (z - mean) / (std + 1e-7).
+
+    Args:
+        z: (N,K,h,w).
+
+    Returns:
+        (N,K,h,w).
+    """
     return (z - z.mean(1, keepdim=True)) / (z.std(1, keepdim=True) + 1e-7)
 
 
 def balanced(label: Tensor, num_classes: int, exponent: float) -> Tensor:
-    """Weights share_c^-exponent of the pixels of `label` (N,h,w), share of all labelled pixels; void gives 0."""
+    """Weights share_c^-exponent of pixels of class c, share_c of all labelled pixels of the joint batch, 1e-6 at least.
+
+    Args:
+        label: integers (N,h,w); those from K on are void.
+        num_classes: K.
+        exponent: 0 weighs all pixels alike.
+
+    Returns:
+        (N,h,w), float32, 0 at void.
+    """
     slot = label.clamp_max(num_classes)  # void comes last; counting by scattering doesn't wait for the device
     pixels = torch.ones_like(slot, dtype=torch.float32).flatten()
     counts = ranks.total(pixels.new_zeros(num_classes + 1).scatter_add_(0, slot.flatten(), pixels))[:-1]

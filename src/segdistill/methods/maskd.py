@@ -22,22 +22,25 @@ class MasKD(Method):
       student   = weight / 2 * mean over n, j, k of  sum_p m_j^2 (z_s - z_t)^2 / (sum_p m_j + 0.00001)
       tokens    = mean over pixels of the cross-entropy of z_t * sum_j m_j with the label
       diversity = diversity_weight * mean over n and j != l of  2 <m_j, m_l> / (|m_j|^2 + |m_l|^2)
-    The first term reaches only the student, the others only the tokens, which have their own optimiser. Both stages of
-    the paper are in one run: in the first `token_steps` batches the tokens learn, and the student is taught with the
-    masks as they are then (at the start about 1/2 everywhere, a plain squared distance); after that they stay as they
-    are. The paper's first stage is a run of its own, before the student's. Void positions are in no mask; all void
-    gives 0. Grids that differ meet on the finer one; the tokens learn there too, from the nearest label, where the
-    code enlarges the scores to the label's size.
+    The first term reaches only the student, the others only the tokens, which have their own optimiser: SGD of momentum
+    0.9 and weight decay 0.001. Both stages of the paper are in one run: in the first `token_steps` batches the tokens
+    learn, and the student is taught with the masks as they are then (at the start about 1/2 everywhere, a plain squared
+    distance); after that they stay as they are. The paper's first stage is a run of its own, before the student's. Void
+    positions are in no mask; all void gives 0. Grids that differ meet on the finer one; the tokens learn there too,
+    from the nearest label, where the code enlarges the scores to the label's size.
 
     The sum over masks is taken before that over classes, so memory grows with J + K, not J K.
 
-    tokens: J. weight, diversity_weight: of the terms. token_steps, token_lr: batches and rate of the tokens' SGD of
-    momentum 0.9 and weight decay 0.001 (the code decays the rate to 0). as_published: void is in the masks, too.
     Defaults: 8 tokens, 10,000 steps, rate 0.1 of the code, which trains tokens with batch 16 and adds 0.4 times the
     term of the auxiliary heads. Source: Huang et al., arXiv 2205.14589.
-    Typical on CamVid (mobile_pair): at step 10 maskd/student 1.5 to 6.2, maskd/tokens 0.11 to 0.47, maskd/diversity
-    0.058 to 0.24; at step 300 maskd/student 0.17 to 0.71, maskd/tokens 0.13 to 0.55, maskd/diversity 0.0047 to
-    0.02.
+
+    Args:
+        tokens: J.
+        weight: of the student's term.
+        diversity_weight: of the masks' overlap.
+        token_steps: batches in which the tokens learn.
+        token_lr: rate of their optimiser, which the code decays to 0.
+        as_published: void positions are in the masks, too.
     """
 
     needs: frozenset[str] = frozenset({"logits", "label"})
@@ -95,12 +98,30 @@ class MasKD(Method):
 
 
 def masks(z: Tensor, tokens: Tensor, valid: Tensor) -> Tensor:
-    """(N,J,h,w): sigmoid of tokens (J,K) times logits (N,K,h,w), 0 where not `valid` (N,1,h,w)."""
+    """Sigmoids of the products of tokens and logits.
+
+    Args:
+        z: logits (N,K,h,w).
+        tokens: (J,K).
+        valid: bool (N,1,h,w); the masks are 0 elsewhere.
+
+    Returns:
+        (N,J,h,w) in [0,1].
+    """
     return torch.sigmoid(torch.einsum("jk,nkhw->njhw", tokens, z)) * valid
 
 
 def masked_gap(z_s: Tensor, z_t: Tensor, mask: Tensor) -> Tensor:
-    """Half the mean over n, j, k of sum_p m_j^2 (z_s - z_t)^2 / (sum_p m_j + 0.00001); mask (N,J,h,w)."""
+    """Half the mean over n, j, k of sum_p m_j^2 (z_s - z_t)^2 / (sum_p m_j + 0.00001).
+
+    Args:
+        z_s: the student's logits (N,K,h,w).
+        z_t: the teacher's (N,K,h,w).
+        mask: m (N,J,h,w).
+
+    Returns:
+        A scalar.
+    """
     # With J = K = 2, squared masks over their sums w_1, w_2 and squared gaps g_1, g_2 of a position:
     #   w_1 g_1 + w_1 g_2 + w_2 g_1 + w_2 g_2 = (w_1 + w_2) (g_1 + g_2)
     # so two sums a position are held, not J K products.
@@ -110,7 +131,14 @@ def masked_gap(z_s: Tensor, z_t: Tensor, mask: Tensor) -> Tensor:
 
 
 def alikeness(mask: Tensor) -> Tensor:
-    """The mean Dice coefficient of two different masks of an image; mask (N,J,h,w), 0 if J = 1."""
+    """The mean Dice coefficient of two different masks of an image.
+
+    Args:
+        mask: (N,J,h,w).
+
+    Returns:
+        A scalar in [0,1]; 0 if J = 1.
+    """
     rows = mask.flatten(2)
     product = rows @ rows.mT
     square = product.diagonal(dim1=1, dim2=2)

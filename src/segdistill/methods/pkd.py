@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from segdistill.core.numbers import NonNegative
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, labelled
+from segdistill.methods.base import Method
 from segdistill.methods.parts import ranks
 from segdistill.methods.parts.connectors import Source, connector, maps_of
 
@@ -24,11 +24,13 @@ class PKD(Method):
     meet through a learned 1x1 convolution without bias (the published code wants them equal). Grids that differ meet on
     the finer one. Classes may differ.
 
-    source: "embedding" or "features" (the last backbone stage). weight: of the term. as_published: void positions count
-    as well.
     Defaults: weight 1 of the formula; the source is this project's choice, as the paper is about detectors. Source: Cao
     et al., arXiv 2207.02039.
-    Typical on CamVid (mobile_pair): at step 10 pkd 0.41 to 1.7; at step 300 pkd 0.1 to 0.43.
+
+    Args:
+        source: the maps f: "embedding" (the decoder's) or "features" (the last backbone stage).
+        weight: of the term.
+        as_published: void positions count as well.
     """
 
     def __init__(
@@ -49,15 +51,25 @@ class PKD(Method):
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         f_s, f_t = finer(self.connector(maps_of(student, self.source)), maps_of(teacher, self.source))
-        valid = None if self.as_published or label is None else labelled(label, f_s)
+        valid = self.counted(label, f_s)
         return {"pkd": self.weight / 2 * standardised_gap(f_s, f_t, valid, (0, 2, 3), eps=1e-6)}
 
 
 def standardised_gap(f_s: Tensor, f_t: Tensor, valid: Tensor | None, dims: tuple[int, ...], eps: float) -> Tensor:
-    """Mean square of the difference of (N,C,h,w) maps that are standardised along `dims`, over the images of all ranks
-    if 0 is among them.
+    """Mean square of the difference of maps that are standardised along `dims`: u = (f - mean) / (std + eps), std
+    unbiased.
 
-    Only over positions where `valid` (N,1,h,w) is True; none gives 0. By f_s alone it can be differentiated, and once.
+    By f_s alone it can be differentiated, and once.
+
+    Args:
+        f_s: the student's maps (N,C,h,w).
+        f_t: the teacher's maps (N,C,h,w).
+        valid: bool (N,1,h,w), the positions that count; None: all.
+        dims: axes of the statistics; over the images of all ranks if 0 is among them.
+        eps: added to the standard deviations.
+
+    Returns:
+        A scalar; 0 if no position counts.
     """
     value: Tensor = _StandardisedGap.apply(f_s, f_t, valid, dims, eps)
     return value

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from segdistill.core.numbers import Count, NonNegative
 from segdistill.core.outputs import SegOutput, finer
-from segdistill.methods.base import Method, labelled
+from segdistill.methods.base import Method
 from segdistill.methods.kd import KD
 
 
@@ -20,19 +20,23 @@ class SKDS(Method):
 
       pixel = pixel_weight * mean over pixels of KL( softmax_K(z_t) || softmax_K(z_s) ), logits z (N,K,h,w)
       pair = pair_weight * 1/N * sum over images of 1/n^2 * sum over places i, j of ( cos_ij,s - cos_ij,t )^2
-    cos_ij: cosine of the embeddings (N,D,h,w) of two of the n places, max-pooled before; channels may differ.
-    places "regions": windows of `region` times the grid's height and width, so 2 x 2 or 3 x 3 places by default;
-    "dense": windows of `pool` x `pool` positions, so n = h w / 4 by default and n^2 numbers an image, none of which are
-    kept for the backward pass. The two are different losses. Void positions are left out of the pooling, places that
-    are all void out of the pairs. Grids that differ meet on the finer one. The holistic term is the method `adversary`:
-    method=[skds, adversary].
+    cos_ij: cosine of the embeddings (N,D,h,w) of two of the n places, max-pooled before; channels may differ. Void
+    positions are left out of the pooling, places that are all void out of the pairs. Grids that differ meet on the
+    finer one. The holistic term is the method `adversary`: method=[skds, adversary].
 
-    as_published: void positions count; with "regions" the lengths in the cosine are constants for the gradient, and
-    `pixel` is the cross-entropy with the teacher, summed over the images.
     Defaults: pixel 10 and pair 0.5 with "regions" (script of the authors), 1 and 10 with "dense" (CIRKD's scripts).
     Source: Liu et al., "Structured Knowledge Distillation for Semantic Segmentation", CVPR 2019, arXiv 1903.04197.
-    Typical on CamVid (mobile_pair): at step 10 skds/pixel 9.9 to 40, skds/pair 0.00085 to 0.0035; at step 300
-    skds/pixel 1.9 to 8, skds/pair 0.0041 to 0.017.
+
+    Args:
+        places: "regions" are windows of `region` times the grid's height and width, so 2 x 2 or 3 x 3 places by
+            default; "dense" are windows of `pool` x `pool` positions, so n = h w / 4 by default and n^2 numbers an
+            image, none of which are kept for the backward pass. The two are different losses.
+        region: share of the grid's height and width, with "regions".
+        pool: side of a window in positions, with "dense".
+        pixel_weight: of the pixels' term; null: 10 with "regions", 1 with "dense".
+        pair_weight: of the pairs' term; null: 0.5 with "regions", 10 with "dense".
+        as_published: void positions count; with "regions" the lengths in the cosine are constants for the gradient, and
+            `pixel` is the cross-entropy with the teacher, summed over the images.
     """
 
     needs: frozenset[str] = frozenset({"logits", "embedding"})
@@ -73,7 +77,7 @@ class SKDS(Method):
 
     def _pair(self, f_s: Tensor, f_t: Tensor, label: Tensor | None) -> Tensor:
         f_s, f_t = finer(f_s, f_t)
-        valid = None if self.as_published or label is None else labelled(label, f_s)
+        valid = self.counted(label, f_s)
         window = (self.pool, self.pool)
         if self.places == "regions":
             window = max(1, int(f_s.shape[-2] * self.region)), max(1, int(f_s.shape[-1] * self.region))

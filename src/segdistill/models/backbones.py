@@ -38,7 +38,7 @@ def create_backbone(
         RecipeError: There is no such network, or it can't give features at that stride.
         CheckpointError: The weights can't be downloaded, are missing or do not fit.
     """
-    variant = VARIANTS.get(name, Variant(name, ""))
+    variant = VARIANTS.get(name, Variant(name))
     if not timm.is_model(variant.timm):
         raise RecipeError(f"No backbone is called '{name}'.{nearest(name, [*VARIANTS, *timm.list_models()])}")
     output_stride = output_stride or variant.stride
@@ -76,7 +76,14 @@ def _create_timm(name: str, timm_name: str, arguments: dict[str, Any], *, pretra
 
 
 def describe_backbone(backbone: Any) -> tuple[list[int], tuple[float, ...], tuple[float, ...]]:
-    """Channels of the stages, finest first; mean and std of the RGB images in [0,1] that its weights expect."""
+    """What a head and a network need to know of a backbone.
+
+    Args:
+        backbone: What `create_backbone` made.
+
+    Returns:
+        Channels of the stages, finest first; mean and std of the RGB images in [0,1] that its weights expect.
+    """
     config = backbone.pretrained_cfg
     return list(backbone.feature_info.channels()), tuple(config["mean"]), tuple(config["std"])
 
@@ -87,13 +94,16 @@ def load_backbone_weights(backbone: nn.Module, name: str, path: Path) -> None:
     Args:
         backbone: The network to fill.
         name: What it is called, for the file in a folder and for errors.
-        path: A .safetensors file with timm's names, a folder that holds `<name>.safetensors`, or a published torch file
+        path: A .safetensors file with timm's names, a folder that holds `<name>.safetensors` (of a variant
+            also timm's own, such as mobilenetv2_100.safetensors for mobilenetv2_short), or a published torch file
             (.pth) of the backbone with the names of OpenMMLab, CIRKD or NVlabs.
 
     Raises:
         CheckpointError: There is no such file, or it is of another backbone.
     """
     file = path / f"{name}.safetensors" if path.is_dir() else path
+    if not file.is_file() and name in VARIANTS:  # a variant starts from timm's own weights
+        file = path / f"{VARIANTS[name].timm}.safetensors"
     if not file.is_file():
         raise CheckpointError(f"No backbone weights {file}. Set backbone_weights to a file with weights of '{name}'.")
     tensors = read_file(file).state

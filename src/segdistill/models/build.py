@@ -19,7 +19,14 @@ from segdistill.models.spec import NetworkSpec, is_adapted
 
 
 def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
-    """The network of `spec` for K = `num_classes` classes, with random weights but for its `backbone_weights`.
+    """The network of a spec, with random weights but for its `backbone_weights`.
+
+    Args:
+        spec: What it is made of.
+        num_classes: K.
+
+    Returns:
+        The network, in training mode.
 
     Raises:
         RecipeError: The backbone or the head can't be what `spec` says.
@@ -58,13 +65,32 @@ def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
 
 
 def outline(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
-    """The network of `spec` without contents, on the device "meta": its names and shapes take no memory."""
+    """The network of a spec without contents, on the device "meta": its names and shapes take no memory.
+
+    Args:
+        spec: What it is made of; its `backbone_weights` are not looked at.
+        num_classes: K.
+
+    Returns:
+        The network.
+
+    Raises:
+        RecipeError: The backbone or the head can't be what `spec` says.
+    """
     with torch.device("meta"), skip_init():
         return build(spec.model_copy(update={"backbone_weights": None}), num_classes)
 
 
 def probe(model: torch.nn.Module, size: tuple[int, int] = (64, 64)) -> Any:
-    """The `SegOutput` of an empty image: an example whose shapes methods are made from."""
+    """The output of a network for an empty image: an example whose shapes methods are made from.
+
+    Args:
+        model: Returns `SegOutput`; its mode stays what it was.
+        size: H,W of the image.
+
+    Returns:
+        The `SegOutput` of one image.
+    """
     device = next(model.parameters()).device
     training = model.training
     model.eval()

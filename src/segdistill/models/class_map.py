@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from torch import Tensor
 
 from segdistill.core.errors import RecipeError, nearest
 from segdistill.core.safe_yaml import read_yaml
+from segdistill.models.class_names import abbreviate, meanings, plain, spellings, unnamed
 
 NEVER = -1e9
 """The score of a class that no teacher class maps to: finite, because resizing would turn -inf into NaN."""
@@ -24,7 +22,6 @@ Key = str | int
 """A class by name or index."""
 
 _KEY = "teacher.class_map"
-_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,14 @@ class ClassMap:
         return torch.cat(merged, dim=1)
 
     def sources(self, target: int) -> list[int]:
-        """The teacher classes that map to the data set's class `target`."""
+        """The teacher classes that map to a class of the data set.
+
+        Args:
+            target: Its index.
+
+        Returns:
+            Their indices, ascending.
+        """
         return [source for source, mapped in enumerate(self.targets) if mapped == target]
 
     @property
@@ -121,7 +125,18 @@ def class_map(source: Any, teacher: Sequence[str], student: Sequence[str]) -> Cl
 
 
 def check_mapping(source: Mapping[Any, Any], where: str) -> dict[Key, Key | None]:
-    """`source` if its keys are names or indices and its values names, indices or null; `where` is named if not."""
+    """A mapping of classes, its keys and values of the right types.
+
+    Args:
+        source: Teacher class -> class of the data set.
+        where: The key or file it stands in, for errors.
+
+    Returns:
+        It, as a dictionary.
+
+    Raises:
+        RecipeError: A key is neither a name nor an index, or a value neither of these nor null.
+    """
     for key, value in source.items():
         for entry, allowed in ((key, (str, int)), (value, (str, int, type(None)))):
             if not isinstance(entry, allowed) or isinstance(entry, bool):
@@ -131,27 +146,6 @@ def check_mapping(source: Mapping[Any, Any], where: str) -> dict[Key, Key | None
                     "put such names in quotes."
                 )
     return dict(source)
-
-
-def same_names(teacher: Sequence[str], student: Sequence[str]) -> bool:
-    """Whether both have the same classes in the same order, however they are spelt."""
-    return [_plain(name) for name in teacher] == [_plain(name) for name in student]
-
-
-def same_set(teacher: Sequence[str], student: Sequence[str]) -> bool:
-    """Whether both have the same classes in any order."""
-    return sorted(map(_plain, teacher)) == sorted(map(_plain, student))
-
-
-def unnamed(names: Sequence[str]) -> bool:
-    """Whether the names are only numbers: "class 0", "LABEL_0" and the like, as files without names give."""
-    return all(re.fullmatch(rf"(class|label)?0*{index}", _plain(name)) for index, name in enumerate(names))
-
-
-def abbreviate(names: Sequence[str]) -> str:
-    """The names, or the first of them and how many there are."""
-    more = f", ... ({len(names)} in all)" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def _merge(scores: Tensor) -> Tensor:
@@ -195,7 +189,7 @@ def _by_mapping(
 def _find(key: Key, names: Sequence[str], whose: str, where: str) -> int:
     """The index of the class that `key` means: a name, or an index as a number or its digits."""
     if isinstance(key, str):
-        for fits in ([name == key for name in names], [_plain(key) in _spellings(name) for name in names]):
+        for fits in ([name == key for name in names], [plain(key) in spellings(name) for name in names]):
             indices = [index for index, fit in enumerate(fits) if fit]
             if len(indices) > 1:
                 raise RecipeError(f"'{where}': {key!r} fits classes {indices} of {whose}. Write the index you mean.")
@@ -222,8 +216,8 @@ def _by_name(teacher: tuple[str, ...], student: tuple[str, ...]) -> list[int | N
     targets: list[int | None] = []
     for name in teacher:
         fits = [k for k, other in enumerate(student) if other == name]
-        fits = fits or [k for k, other in enumerate(student) if _spellings(name) & _spellings(other)]
-        fits = fits or [k for k, other in enumerate(student) if _meanings(name) & _meanings(other)]
+        fits = fits or [k for k, other in enumerate(student) if spellings(name) & spellings(other)]
+        fits = fits or [k for k, other in enumerate(student) if meanings(name) & meanings(other)]
         if len(fits) > 1:
             raise RecipeError(
                 f"'{_KEY}': the teacher's class {name!r} could be {' or '.join(student[k] for k in fits)} of the data "
@@ -231,27 +225,6 @@ def _by_name(teacher: tuple[str, ...], student: tuple[str, ...]) -> list[int | N
             )
         targets.append(fits[0] if fits else None)
     return targets
-
-
-def _plain(name: str) -> str:
-    """The name without case, spaces, underscores and hyphens."""
-    return re.sub(r"[\s_-]+", "", name).casefold()
-
-
-def _spellings(name: str) -> frozenset[str]:
-    """The plain name and, as ADE20K lists synonyms in one name ("road, route"), those of its parts."""
-    return frozenset(_plain(part) for part in (name, *re.split("[,;]", name))) - {""}
-
-
-def _meanings(name: str) -> frozenset[int]:
-    """Which groups of the alias file the name belongs to."""
-    return frozenset(group for group, names in enumerate(_aliases()) if names & _spellings(name))
-
-
-@cache
-def _aliases() -> tuple[frozenset[str], ...]:
-    text = resources.files("segdistill.models").joinpath("aliases.yaml").read_text(encoding="utf-8")
-    return tuple(frozenset(map(_plain, group)) for group in yaml.safe_load(text)["aliases"])
 
 
 def _labels(names: Sequence[str]) -> list[Key]:

@@ -31,13 +31,24 @@ _CHECKSUM = "crc32"
 
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
-    """Write `weights` as a .safetensors file with their checksum in its header, complete or not at all."""
+    """Write a .safetensors file with a checksum in its header, complete or not at all.
+
+    Args:
+        path: Of the file.
+        weights: Tensors by name.
+    """
     tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
     write_aside(path, lambda aside: save_file(tensors, aside, metadata={_CHECKSUM: _checksum(tensors)}))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read what `save_weights` wrote.
+
+    Args:
+        path: Of the file.
+
+    Returns:
+        Tensors by name, on the CPU.
 
     Raises:
         CheckpointError: It is no whole .safetensors file, or its tensors do not have the checksum in its header. Files
@@ -112,7 +123,17 @@ class Description:
 
 
 def read_description(file: Path) -> Description:
-    """Read the .yaml beside the weight file `file`; a `CheckpointError` if there is none that makes sense."""
+    """Read the .yaml beside a weight file.
+
+    Args:
+        file: The weight file.
+
+    Returns:
+        What it says.
+
+    Raises:
+        CheckpointError: It is not there, or does not describe a network of this library.
+    """
     path = file.with_suffix(".yaml")
     try:
         content = read_yaml(path)
@@ -133,7 +154,11 @@ def read_description(file: Path) -> Description:
 
 @dataclass(frozen=True)
 class OwnRun:
-    """A network in the weight file `path` of this library. Its description is read when it is first asked for."""
+    """A network in a weight file of this library. Its description is read when it is first asked for.
+
+    Attributes:
+        path: The weight file.
+    """
 
     path: Path
     layout: ClassVar[str] = "segdistill"
@@ -172,10 +197,16 @@ class OwnRun:
         return LoadedModel(network.eval(), self.classes, self.path, self.description.trained)
 
     def fill(self, model: nn.Module) -> LoadedCheckpoint:
-        """Load the weights into `model`, strictly; needs no description.
+        """Load the weights into a network, strictly; needs no description.
+
+        Args:
+            model: The network to fill. After an error it is as it was.
+
+        Returns:
+            The file and the number of its tensors.
 
         Raises:
-            CheckpointError: The file is damaged, or tensors do not fit, which it lists; the model is then as it was.
+            CheckpointError: The file is damaged, or tensors do not fit, which it lists.
         """
         weights = read_weights(self.path)
         fill(model, weights, str(self.path))
@@ -183,7 +214,17 @@ class OwnRun:
 
 
 def weight_file(path: Path) -> Path:
-    """The weight file that `path` is, or that a run folder holds: its student's, or else its teacher's."""
+    """The weight file of a path.
+
+    Args:
+        path: The file, or a run folder, which stands for its student, or else its teacher.
+
+    Returns:
+        The file.
+
+    Raises:
+        CheckpointError: There is no such file or folder, it holds no network, or it is of another kind.
+    """
     if path.is_dir():
         for role in get_args(Role):
             if (path / f"{role}.safetensors").is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
 from segdistill.core.errors import RecipeError
@@ -16,14 +17,29 @@ Source = OwnRun | Published | Adapted | Exported
 """Where a trained network comes from. Each has `load()`; the first two have `fill(model)`, `layout` and `spec`, too."""
 
 
-def identify(source: str | Path | NetworkSpec, *, role: Role = "student") -> Source:
-    """What `source` stands for.
+def included(name: str) -> Path | None:
+    """The weight file of a trained network that comes with the library, as streets_teacher; None for any other name.
+
+    A file or folder of that name in the working folder goes first.
 
     Args:
-        source: A run folder or weight file of this library, an exported file (.onnx, .xml, .pt2), a published file, or
-            the name or spec of a trained network of another library. A run folder gives its student, or its teacher if
-            it holds no student.
+        name: What a user wrote.
+    """
+    with resources.as_file(resources.files("segdistill.models") / "trained" / f"{name}.safetensors") as file:
+        return file if Path(name).name == name and file.is_file() and not Path(name).exists() else None
+
+
+def identify(source: str | Path | NetworkSpec, *, role: Role = "student") -> Source:
+    """What a path, name or spec of a network stands for.
+
+    Args:
+        source: A run folder or weight file of this library, an exported file (.onnx, .xml, .pt2), a published file, the
+            name of a network that comes with the library, or the name or spec of a trained network of another one. A
+            run folder gives its student, or its teacher if it holds no student.
         role: Which network of a published distillation run's file, which may hold two.
+
+    Returns:
+        What can load it; of our own runs nothing is read yet.
 
     Raises:
         CheckpointError: There is no such file, or it holds no network that this library knows.
@@ -37,7 +53,7 @@ def identify(source: str | Path | NetworkSpec, *, role: Role = "student") -> Sou
         )
     if spec is not None:
         return Adapted(spec)
-    path = Path(source)  # type: ignore[arg-type]
+    path = included(str(source)) or Path(source)  # type: ignore[arg-type]
     if is_exported(path):
         return Exported(path)
     return read_published(path, role=role) if is_published(path) else OwnRun(weight_file(path))

@@ -22,7 +22,15 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class ConvNormAct(nn.Sequential):
-    """Convolution without bias, batch normalization, ReLU; padded so that stride 1 keeps the size."""
+    """Convolution without bias, batch normalization, ReLU; padded so that stride 1 keeps the size.
+
+    Args:
+        inputs: Channels of the maps.
+        outputs: Channels of the result.
+        kernel: Side of the kernel, odd.
+        dilation: Of the kernel.
+        groups: Of the convolution.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, *, dilation: int = 1, groups: int = 1) -> None:
         padding = dilation * (kernel // 2)
@@ -34,7 +42,13 @@ class ConvNormAct(nn.Sequential):
 
 
 class SeparableConv(nn.Sequential):
-    """Depthwise 3x3 then pointwise 1x1, each with batch normalization and ReLU."""
+    """Depthwise 3x3 then pointwise 1x1, each with batch normalization and ReLU.
+
+    Args:
+        inputs: Channels of the maps.
+        outputs: Channels of the result.
+        dilation: Of the depthwise kernel.
+    """
 
     def __init__(self, inputs: int, outputs: int, *, dilation: int = 1) -> None:
         super().__init__(
@@ -51,7 +65,11 @@ class Resize(nn.Module):
 
 
 class AdaptiveAveragePool(nn.Module):
-    """`adaptive_average_pool` to a square of `size`, as a module: a counter sees pooling, not products of matrices."""
+    """`adaptive_average_pool` to a square, as a module: a counter sees pooling, not products of matrices.
+
+    Args:
+        size: Side of the result.
+    """
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -62,9 +80,16 @@ class AdaptiveAveragePool(nn.Module):
 
 
 def adaptive_average_pool(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Adaptive average pooling (N,C,H,W) -> (N,C,*size) as two products with small averaging matrices.
+    """Adaptive average pooling as two products with small averaging matrices.
 
     Equal to `F.adaptive_avg_pool2d` within float rounding, and unlike it exports for input sizes that are not fixed.
+
+    Args:
+        x: Maps (N,C,H,W).
+        size: (h,w) of the result.
+
+    Returns:
+        (N,C,h,w).
     """
     if size == (1, 1):
         return x.mean((-2, -1), keepdim=True)

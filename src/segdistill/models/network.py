@@ -43,23 +43,50 @@ class SegmentationNetwork(nn.Module, ABC):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def normalize(self, image: Tensor) -> Tensor:
-        """RGB (N,3,H,W) in [0,1] -> what the backbone expects: (image - mean) / std, as BGR if `bgr`."""
+        """What the backbone expects: (image - mean) / std, as BGR if `bgr`.
+
+        Args:
+            image: RGB (N,3,H,W) in [0,1].
+
+        Returns:
+            (N,3,H,W).
+        """
         pixels = (image - self.mean) / self.std
         return pixels.flip(1) if self.bgr else pixels
 
     def section_of(self, parameter: str) -> Section:
-        """Which section the parameter of that name belongs to.
+        """Which section a parameter belongs to.
 
         The optimizer trains the backbone at another rate, and the auxiliary head costs nothing at inference.
+
+        Args:
+            parameter: Its name, as in `named_parameters`.
+
+        Returns:
+            The section; "head" for all that is in no other.
         """
         first = parameter.partition(".")[0].partition("_")[0]
         return next((section for section in get_args(Section) if section == first), "head")
 
     @abstractmethod
     def forward(self, image: Tensor) -> SegOutput:
-        """RGB (N,3,H,W) in [0,1] -> logits, embedding and features, each (N,C,h,w) at its stride."""
+        """The scores of images, and the maps they are made of.
+
+        Args:
+            image: RGB (N,3,H,W) in [0,1].
+
+        Returns:
+            Logits, embedding and features, each (N,C,h,w) at its own stride.
+        """
 
 
 def as_input(image: Tensor) -> Tensor:
-    """uint8 (N,3,H,W) -> float32 in [0,1], in the memory layout that convolutions are fastest in."""
+    """Bytes as a network takes them, in the memory layout that convolutions are fastest in.
+
+    Args:
+        image: uint8 (N,3,H,W).
+
+    Returns:
+        float32 (N,3,H,W) in [0,1].
+    """
     return (image.float() / 255).contiguous(memory_format=torch.channels_last)

@@ -37,9 +37,20 @@ def load_model(path: str | Path, **options: Any) -> SegmentationNetwork:
     return open_model(source).network
 
 
-def open_model(source: str | Path | NetworkSpec, *, role: Role = "student") -> LoadedModel:
-    """As `load_model`, with the classes, the file and the record of training; arguments are those of `identify`."""
-    return identify(source, role=role).load()
+def open_model(source: str | Path | NetworkSpec) -> LoadedModel:
+    """As `load_model`, with the classes, the file and the record of training.
+
+    Args:
+        source: A path, name or spec, as for `identify`.
+
+    Returns:
+        The network with all that is known of it.
+
+    Raises:
+        CheckpointError: There is no such file, or it holds no network that this library knows.
+        RecipeError: No adapter is called so, or a spec names a network of ours, which has no weights of its own.
+    """
+    return identify(source).load()
 
 
 def load_checkpoint(model: nn.Module, path: str | Path, *, part: Role = "student") -> LoadedCheckpoint:
@@ -72,13 +83,20 @@ def load_checkpoint(model: nn.Module, path: str | Path, *, part: Role = "student
 def create_model(
     name: str, num_classes: int, *, weights: str | Path | None = None, **options: Any
 ) -> SegmentationNetwork:
-    """The network `name` for K = `num_classes` classes; called on (N,3,H,W) in [0,1] it gives a `SegOutput`.
+    """A new network.
 
     Args:
         name: Of the zoo, or of another library, such as "hf:FOLDER", "smp:unet/resnet18", "torchvision:fcn_resnet50".
         num_classes: K.
         weights: What to fill it from, see `load_checkpoint`; None for random weights.
         **options: Fields of `NetworkSpec`.
+
+    Returns:
+        The network, in training mode; called on RGB (N,3,H,W) in [0,1] it gives a `SegOutput`.
+
+    Raises:
+        RecipeError: There is no such network, or an option has no meaning for it.
+        CheckpointError: Weights are missing or do not fit.
     """
     model = build(resolve_spec({"name": name, **options}), num_classes)
     if weights is not None:

@@ -73,7 +73,11 @@ class Segmenter(SegmentationNetwork):
         )
 
     def become(self, other: Segmenter) -> None:
-        """Take on the modules, and so the weights, of `other`, a network for the same classes."""
+        """Take on the modules, and so the weights, of another network.
+
+        Args:
+            other: One for the same classes; its modules are shared from then on.
+        """
         for name, module in other.named_children():
             setattr(self, name, module)
         self.mean, self.std, self.bgr, self.spec = other.mean, other.std, other.bgr, other.spec
@@ -82,7 +86,11 @@ class Segmenter(SegmentationNetwork):
 
 @contextlib.contextmanager
 def auxiliary_given(network: nn.Module) -> Iterator[None]:
-    """Meanwhile the network returns auxiliary logits in evaluation mode, too, if it has a head for them."""
+    """Meanwhile a network returns auxiliary logits in evaluation mode, too, if it has a head for them.
+
+    Args:
+        network: The network, or a module around it.
+    """
     segmenters = [module for module in network.modules() if isinstance(module, Segmenter)]
     for each in segmenters:
         each.auxiliary_wanted = True

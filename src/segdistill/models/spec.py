@@ -6,51 +6,64 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from segdistill.core.numbers import Count, Positive
+from segdistill.core.typed_settings import TypedSettings
 
 Role = Literal["student", "teacher"]
 """Which network of a distillation."""
 
 
-class NetworkSpec(BaseModel):
-    """What a network is made of; enough to build it again.
-
-    Attributes:
-        name: A network of the zoo, whose fields the others override, or one of another library, such as "hf:FOLDER" or
-            "smp:unet/resnet18" (docs/adapters.md).
-        backbone: A timm network that gives its stages, or one of `variants`.
-        head: A head's name, or {name: .., options of it}.
-        channels: Width of the head; null for its default.
-        output_stride: 8, 16 or 32 where the backbone can; null for its default.
-        auxiliary_channels: Width of the auxiliary FCN head on the last stage but one, 0 for none.
-        dropout: The share of channels that is dropped before the classifier, while training.
-        backbone_weights: null, "pretrained", a .safetensors file, or a folder with <backbone>.safetensors.
-        backbone_options: Further arguments of the backbone.
-        mean: Of RGB in [0,1], which the weights expect to be subtracted; default the backbone's.
-        std: What they expect to be divided by then; default the backbone's.
-        bgr: Whether they expect BGR.
-        options: Of a network of another library.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class NetworkSpec(TypedSettings):
+    """What a network is made of; enough to build it again."""
 
     name: str | None = None
+    """A network of the zoo, whose keys the others override, or one of another library, such as "hf:FOLDER" or
+    "smp:unet/resnet18" (docs/adapters.md); null where `backbone` says what it is."""
+
     backbone: str = ""
+    """The name of a timm network that gives its stages, or one of `models/variants.py`; needed where `name` is null."""
+
     head: str | dict[str, Any] = "fcn"
+    """The name of a head, or a mapping {name: .., options of it}; "fcn" is one 3x3 convolution."""
+
     channels: Count | None = None
+    """The width of the head in channels; null is the head's default."""
+
     output_stride: Count | None = None
+    """The stride of the backbone's last stage in pixels, 8, 16 or 32 where it can; null is its own."""
+
     auxiliary_channels: int = Field(64, ge=0)
+    """The width in channels of the auxiliary FCN head on the last stage but one, for training only; 0 has none."""
+
     dropout: float = Field(0.1, ge=0, lt=1)
+    """The share of channels that is dropped before the classifier while it trains."""
+
     backbone_weights: str | None = None
-    backbone_options: dict[str, Any] = {}
+    """What the backbone starts from: "pretrained" (timm downloads it), a .safetensors or .pth file, or a folder with
+    <backbone>.safetensors; null starts from random weights."""
+
+    backbone_options: dict[str, Any] = Field({})
+    """Further arguments of the backbone, by timm's names."""
+
     mean: tuple[float, float, float] | None = None
+    """What the weights expect to be subtracted from RGB in [0,1]; null is the backbone's own."""
+
     std: tuple[Positive, Positive, Positive] | None = None
+    """What the weights expect RGB in [0,1] to be divided by then; null is the backbone's own."""
+
     bgr: bool = False
-    options: dict[str, Any] = {}
+    """Whether the weights expect the channels as BGR."""
+
+    options: dict[str, Any] = Field({})
+    """Options of a network of another library (docs/adapters.md)."""
 
 
 def is_adapted(name: str | Path | None) -> bool:
-    """Whether `name` is `<prefix>:<source>`, a network of another library (and not a drive of Windows)."""
+    """Whether a name is `<prefix>:<source>`, a network of another library (and not a drive of Windows).
+
+    Args:
+        name: A name or path.
+    """
     return name is not None and re.match(r"[A-Za-z]\w+:", str(name)) is not None

@@ -74,7 +74,15 @@ class Teacher(SegmentationNetwork):
 
 
 def rescale(image: Tensor, scale: float) -> Tensor:
-    """Images N,3,H,W at `scale` times their size, at least one pixel; bilinear, antialiased when shrinking."""
+    """Images at another size; bilinear, antialiased when shrinking.
+
+    Args:
+        image: (N,3,H,W).
+        scale: Of the sides.
+
+    Returns:
+        (N,3,round(H scale),round(W scale)), at least one pixel a side; `image` itself if `scale` is 1.
+    """
     if scale == 1:
         return image
     height, width = (max(1, round(scale * side)) for side in image.shape[-2:])

@@ -23,14 +23,12 @@ class Variant:
 
     Attributes:
         timm: Its name in timm.
-        summary: What it is, in a line.
         options: Arguments of timm's constructor.
         adjust: Changes the network once it is made.
         stride: The output stride it was published with.
     """
 
     timm: str
-    summary: str
     options: dict[str, Any] = field(default_factory=dict)
     adjust: Callable[[nn.Module], None] | None = None
     stride: int | None = None
@@ -59,6 +57,9 @@ class ExactFusion(nn.Module):
 
     Coarser maps are upsampled bilinearly by their factor, then brought to the finer map's exact size; timm
     upsamples by the nearest neighbour and needs sizes that are multiples of 32. Parameter names are timm's.
+
+    Args:
+        module: timm's, whose layers it takes over.
     """
 
     def __init__(self, module: HighResolutionModule) -> None:
@@ -109,14 +110,26 @@ def _any_size(backbone: nn.Module) -> None:
 
 
 def set_norm_eps(backbone: nn.Module, blocks: float, patches: float) -> None:
-    """Epsilon of a MiT's layer norms: those of blocks and stages, and those of patch embedding and reduction.
+    """Set the epsilon of a MiT's layer norms.
 
-    NVlabs and CIRKD (1e-6, 1e-5); OpenMMLab (1e-6, 1e-6); Hugging Face (1e-5, 1e-5).
+    NVlabs and CIRKD have (1e-6, 1e-5); OpenMMLab (1e-6, 1e-6); Hugging Face (1e-5, 1e-5).
+
+    Args:
+        backbone: The MiT.
+        blocks: Of the norms of blocks and stages.
+        patches: Of those of patch embedding and attention's reduction.
     """
     for name, module in backbone.named_modules():
         if isinstance(module, nn.LayerNorm):
             inner = name.endswith(("attn.norm", "downsample.norm", "patch_embed.norm"))
             module.eps = patches if inner else blocks
+
+
+def _without_last_stages(backbone: Any) -> None:
+    """Drop the blocks behind the last stage that is asked for, which timm keeps and runs."""
+    stages = [info["stage"] for info in backbone.feature_info.info]
+    last = backbone.feature_info.out_indices[-1]
+    backbone.blocks = backbone.blocks[: stages[last]]
 
 
 def _mit(dims: tuple[int, ...], depths: tuple[int, ...]) -> Variant:
@@ -128,48 +141,35 @@ def _mit(dims: tuple[int, ...], depths: tuple[int, ...]) -> Variant:
         "mlp_ratios": (4, 4, 4, 4),
         "drop_path_rate": 0.1,
     }
-    return Variant("pvt_v2_b0", f"Mix Transformer, depths {'-'.join(map(str, depths))}", options, _any_size)
+    return Variant("pvt_v2_b0", options, _any_size)
 
 
-def _deep_resnet(depth: int, width: int, whose: str) -> Variant:
-    return Variant(
-        f"resnet{depth}",
-        f"ResNet-{depth} with {whose}'s stem of three 3x3 convolutions ({width}, {width}, {2 * width})",
-        {"stem_type": "deep", "stem_width": width, **_FOUR_STAGES},
-        _single_dilation if whose == "OpenMMLab" else None,
-        stride=8,
-    )
-
-
+_DEPTHS = (18, 34, 50, 101, 152)
 _WIDE = (64, 128, 320, 512)
+
+
+def _resnets(suffix: str, adjust: Callable[[nn.Module], None] | None, stem: int | None = None) -> dict[str, Variant]:
+    """ResNets at stride 8; with `stem`, three 3x3 convolutions of so many, as many and twice as many channels first."""
+    deep = {} if stem is None else {"stem_type": "deep", "stem_width": stem}
+    options = {**deep, **_FOUR_STAGES}
+    return {f"resnet{depth}_{suffix}": Variant(f"resnet{depth}", options, adjust, stride=8) for depth in _DEPTHS}
+
+
+def _hrnet(name: str) -> Variant:
+    return Variant(name, {"feature_location": "", **_FOUR_STAGES}, _exact_fusion)
+
+
 VARIANTS: dict[str, Variant] = {
-    **{f"resnet{depth}_v1c": _deep_resnet(depth, 32, "OpenMMLab") for depth in (18, 34, 50, 101, 152)},
-    **{f"resnet{depth}_v1s": _deep_resnet(depth, 64, "CIRKD") for depth in (18, 34, 50, 101, 152)},
-    **{
-        f"resnet{depth}_v1b": Variant(
-            f"resnet{depth}",
-            f"ResNet-{depth} with OpenMMLab's dilation and a 7x7 stem",
-            _FOUR_STAGES,
-            _single_dilation,
-            stride=8,
-        )
-        for depth in (18, 34, 50, 101, 152)
-    },
-    **{
-        f"resnet{depth}_vanilla": Variant(
-            f"resnet{depth}", f"ResNet-{depth} at stride 8 with a 7x7 stem (CIRKD)", _FOUR_STAGES, stride=8
-        )
-        for depth in (18, 34, 50, 101, 152)
-    },
-    "mobilenetv2_d8": Variant(
-        "mobilenetv2_100", "OpenMMLab's MobileNetV2 at stride 8", _FOUR_STAGES, _first_block_dilation, stride=8
-    ),
-    "mobilenetv2_os8": Variant("mobilenetv2_100", "CIRKD's MobileNetV2 at stride 8", _FOUR_STAGES, stride=8),
-    "hrnet_w18s": Variant(
-        "hrnet_w18_small_v2", "HRNetV2p-W18-Small", {"feature_location": "", **_FOUR_STAGES}, _exact_fusion
-    ),
-    "hrnet_w18": Variant("hrnet_w18", "HRNetV2p-W18", {"feature_location": "", **_FOUR_STAGES}, _exact_fusion),
-    "hrnet_w48": Variant("hrnet_w48", "HRNetV2p-W48", {"feature_location": "", **_FOUR_STAGES}, _exact_fusion),
+    **_resnets("v1c", _single_dilation, stem=32),  # OpenMMLab
+    **_resnets("v1s", None, stem=64),  # CIRKD
+    **_resnets("v1b", _single_dilation),  # OpenMMLab, with a 7x7 stem
+    **_resnets("vanilla", None),  # CIRKD, with a 7x7 stem
+    "mobilenetv2_d8": Variant("mobilenetv2_100", _FOUR_STAGES, _first_block_dilation, stride=8),  # OpenMMLab
+    "mobilenetv2_os8": Variant("mobilenetv2_100", _FOUR_STAGES, stride=8),  # CIRKD
+    "mobilenetv2_short": Variant("mobilenetv2_100", {"out_indices": (0, 1, 2, 3)}, _without_last_stages),
+    "hrnet_w18s": _hrnet("hrnet_w18_small_v2"),
+    "hrnet_w18": _hrnet("hrnet_w18"),
+    "hrnet_w48": _hrnet("hrnet_w48"),
     "mit_b0": _mit((32, 64, 160, 256), (2, 2, 2, 2)),
     "mit_b1": _mit(_WIDE, (2, 2, 2, 2)),
     "mit_b2": _mit(_WIDE, (3, 4, 6, 3)),

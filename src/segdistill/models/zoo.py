@@ -20,6 +20,17 @@ ZOO: dict[str, dict[str, Any]] = {
         "channels": 128,
         "output_stride": 16,
     },
+    "mobilenetv2_deeplabv3plus": {
+        "backbone": "mobilenetv2_100",
+        "head": "deeplabv3plus",
+        "channels": 64,
+        "output_stride": 16,
+    },
+    "mobilenetv2_short_deeplabv3plus": {
+        "backbone": "mobilenetv2_short",
+        "head": "deeplabv3plus",
+        "channels": 64,
+    },
     "lite2_deeplabv3plus": {
         "backbone": "tf_efficientnet_lite2",
         "head": "deeplabv3plus",
@@ -52,6 +63,9 @@ def resolve_spec(options: dict[str, Any], where: str = "network") -> NetworkSpec
         options: Fields of `NetworkSpec`, over those of the entry of the zoo that `name` is.
         where: The recipe's key, for errors.
 
+    Returns:
+        All fields of the network.
+
     Raises:
         RecipeError: No network is called so, or a field is unknown, of another type, or has no meaning for it.
     """
@@ -74,11 +88,17 @@ def resolve_spec(options: dict[str, Any], where: str = "network") -> NetworkSpec
 
 
 def adapted_spec(name: str | Path, where: str = "network") -> NetworkSpec | None:
-    """The checked spec of a network of another library, such as "hf:FOLDER"; None for all that is a path.
+    """The checked spec of a network of another library.
 
     Args:
-        name: The name; a path that looks like one and exists is a path.
+        name: As "hf:FOLDER"; a path that looks like one and exists is a path.
         where: The recipe's key, for errors.
+
+    Returns:
+        The spec; None for all that is a path.
+
+    Raises:
+        RecipeError: No adapter is called so.
     """
     if not is_adapted(name) or Path(name).exists():
         return None

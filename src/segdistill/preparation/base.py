@@ -11,7 +11,15 @@ from segdistill.preparation.archives import Archive
 
 @dataclass(frozen=True)
 class Task:
-    """What `prepare` was asked for. out: where converted masks go, None for beside the originals or nowhere."""
+    """What `prepare` was asked for.
+
+    Attributes:
+        root: the folder of the data set.
+        archives: the folder with downloads to unpack, if any.
+        out: where converted masks go; None for the data set's own place, if it has one.
+        options: of the data set's class.
+        quiet: show no progress.
+    """
 
     root: Path
     archives: Path | None
@@ -23,16 +31,36 @@ class Task:
 class Preparation:
     """How one data set is made ready; a subclass bears the name of its data set.
 
-    source: where it is to be had, with what registration or licence. archives: which files are unpacked, and where to.
+    Attributes:
+        source: where it is to be had, with what registration or licence.
+        archives: which files are unpacked, and where to.
     """
 
     source: ClassVar[str]
     archives: ClassVar[tuple[Archive, ...]] = ()
 
     def convert(self, task: Task) -> dict[str, int]:
-        """Convert what needs it: what was made -> how many files. What is there already is not made again."""
+        """Convert what needs it; what is there already is not made again. Without a subclass's own: nothing.
+
+        Args:
+            task: what was asked for.
+
+        Returns:
+            What was made -> how many files.
+
+        Raises:
+            DataError: a file can't be read or holds something else.
+            SegdistillError: a file can't be written.
+        """
         return {}
 
     def settings(self, task: Task) -> dict[str, str]:
-        """Options of the data set that a recipe needs for it as it was made ready."""
+        """Options of the data set that a recipe needs for it as it was made ready.
+
+        Args:
+            task: what was asked for.
+
+        Returns:
+            Option -> value; the defaults do if there is none.
+        """
         return {}

@@ -32,6 +32,7 @@ class Cityscapes(Preparation):
     archives = (Archive("leftImg8bit_*.zip"), Archive("gtFine*.zip"), Archive("gtCoarse*.zip"))
 
     def convert(self, task: Task) -> dict[str, int]:
+        """Make `*_labelTrainIds.png` beside the masks or below `out`, see `Preparation.convert`."""
         target = task.out or task.root
         jobs = []
         for truth in ("gtFine", "gtCoarse"):

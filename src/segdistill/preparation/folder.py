@@ -18,6 +18,7 @@ class Folder(Preparation):
     source = "Your own images and masks; docs/data.md says how they may lie."
 
     def convert(self, task: Task) -> dict[str, int]:
+        """Write the masks of both splits below `out`, if it is set; see `Preparation.convert`."""
         out = task.out
         if out is None:
             return {}

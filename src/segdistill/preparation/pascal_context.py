@@ -40,6 +40,7 @@ class PascalContext(Preparation):
     )
 
     def convert(self, task: Task) -> dict[str, int]:
+        """Make lists and masks, from the JSON if it is there, else from .mat files; see `Preparation.convert`."""
         folder = task.out or task.root / _MASKS
         source = _json_file(task)
         if source is not None and not _complete(task, folder):
@@ -50,11 +51,16 @@ class PascalContext(Preparation):
         return {"masks": do_all("Masks from .mat files", jobs, _from_mat, quiet=task.quiet)}
 
     def settings(self, task: Task) -> dict[str, str]:
+        """The folder of the masks, if it is not the usual one; see `Preparation.settings`."""
         return {} if task.out is None else {"masks": str(task.out.absolute())}
 
 
 def raw_values() -> LabelValues:
-    """The 459 raw labels as the 60 of the masks: those that are no class count as background."""
+    """What the 459 raw labels mean.
+
+    Returns:
+        The lookup table to the 60 values of the masks; a label that is no class counts as background.
+    """
     table = context_table(60, "raw")
     named = {value: index for index, ids in enumerate(table.ids) for value in ids}
     return LabelValues({**dict.fromkeys(range(LAST_RAW + 1), 0), **named})

@@ -33,6 +33,7 @@ class VOC(Preparation):
     )
 
     def convert(self, task: Task) -> dict[str, int]:
+        """Make the augmented masks and their list where SBD was unpacked; see `Preparation.convert`."""
         sbd = _sbd(task.root)
         if sbd is None:
             return {}

@@ -20,29 +20,36 @@ from segdistill.recipe.published_rows import FOLDER, published_rows, row_words
 from segdistill.recipe.renamed import new_word
 
 _RATE = "optimizer.lr"
+_PRESET = "preset="
 
 
 @dataclass
 class Origin:
     """Which fragment or word set each key.
 
-    read: the fragments and files that were merged. tuned: the batch size that came with the learning rate of a fragment
-    or row, and what set that rate.
+    Attributes:
+        sources: what set a key, by its dotted path.
+        read: the fragments and files that were merged.
+        tuned: the batch size that came with the learning rate of a fragment or row, and what set that rate.
     """
 
     sources: dict[str, str] = field(default_factory=dict)
     read: list[str] = field(default_factory=list)
     tuned: tuple[Any, str] | None = None
 
-    def note(self, path: str, source: str) -> None:
-        self.sources[path] = source
-
     def tuned_batch(self) -> Any:
         """The batch size that the learning rate came with; None if nothing says so, or a word has set the rate."""
         return self.tuned[0] if self.tuned and self.tuned[1] == self.sources.get(_RATE) else None
 
     def of(self, line: str) -> str:
-        """`" (set in ...)"` for the key that the error line quotes, or its parent; else what the recipe is of."""
+        """The end of an error line: where the key that it quotes was set, or the nearest parent that was.
+
+        Args:
+            line: with the key's dotted path in single quotes.
+
+        Returns:
+            As " (set in fragment 'camvid')", or " (recipe: ...)" with all that was merged, or "".
+        """
         quoted = re.search(r"'([^']+)'", line)
         path = quoted.group(1).split(".") if quoted else []
         while path:
@@ -67,7 +74,14 @@ def fragments() -> dict[str, str]:
 
 
 def comments(name: str) -> str:
-    """What the comments of the fragment `name` say: its head, then those of single keys as "key: comment"."""
+    """What the comments of a fragment say.
+
+    Args:
+        name: of the fragment.
+
+    Returns:
+        Its head, then the comments of single keys as "key: comment.", on one line.
+    """
     lines = fragments()[name].splitlines()
     head = " ".join(line.removeprefix("#").strip() for line in lines if line.startswith("#"))
     keys = [match.groups() for line in lines if (match := re.match(r"\s*(\w+):.*\s#\s(.*)", line))]
@@ -75,19 +89,28 @@ def comments(name: str) -> str:
 
 
 def compose(*parts: str | Path, **overrides: Any) -> tuple[dict[str, Any], Origin]:
-    """Merge the parts: a later key wins, mappings merge, method lists join, every other list is replaced.
+    """Merge the parts of a recipe: a later key wins, mappings merge, method lists join, other lists are replaced.
 
-    The name of a published row stands for its words.
+    Args:
+        *parts: names of fragments, published rows (which stand for their words), data sets and methods, paths of .yaml
+            files, and `key.sub=value`, in their order.
+        **overrides: keys that come last.
+
+    Returns:
+        The keys as plain values, not checked; and what set each.
+
+    Raises:
+        RecipeError: a part is unknown, or is not YAML.
     """
     merged: dict[str, Any] = {}
     origin = Origin()
     for given in map(str, parts):
         rate = origin.sources.get(_RATE)
         for part in row_words(given) or (given,):
-            if is_assignment(part):
+            if is_assignment(part) and not part.startswith(_PRESET):
                 _assign(merged, part, origin)
             else:
-                tree, source = _fragment(part)
+                tree, source = _fragment(_preset(part) if part.startswith(_PRESET) else part)
                 origin.read.append(source)
                 joined = [*_list(merged.get("method")), *_list(tree.get("method"))]
                 _merge(merged, tree, "", source, origin)
@@ -100,14 +123,31 @@ def compose(*parts: str | Path, **overrides: Any) -> tuple[dict[str, Any], Origi
 
 
 def is_assignment(part: str) -> bool:
-    """Whether the part is `key=value`; a path may hold a "=" as well, and a value may be the name of a .yaml file."""
+    """Whether a part of a recipe is `key=value`.
+
+    Args:
+        part: which may be a path with a "=", and whose value may be the name of a .yaml file.
+
+    Returns:
+        False for a fragment, a file or a name.
+    """
     key, equals, _ = part.partition("=")
     is_path = part.endswith((".yaml", ".yml")) and ("/" in key or "\\" in key or Path(part).is_file())
     return bool(equals) and not is_path
 
 
 def key_values(words: Iterable[str]) -> dict[str, Any]:
-    """`key=value` words as a mapping; a value is read as YAML, `a.b=value` gives {a: {b: value}}."""
+    """The mapping that `key=value` words make.
+
+    Args:
+        words: of which each value is read as YAML; `a.b=value` gives {a: {b: value}}.
+
+    Returns:
+        The mapping.
+
+    Raises:
+        RecipeError: a word is not key=value, or its value is not YAML.
+    """
     merged: dict[str, Any] = {}
     for word in words:
         if "=" not in word:
@@ -143,6 +183,16 @@ def _fragment(name: str) -> tuple[dict[str, Any], str]:
     raise RecipeError(f"No recipe fragment, method or data set is called '{name}'.{nearest(name, words)}")
 
 
+def _preset(word: str) -> str:
+    """The fragment that `preset=medium` stands for."""
+    name = word.removeprefix(_PRESET)
+    folder = resources.files("segdistill.recipe") / "library" / "presets"
+    presets = [file.name.removesuffix(".yaml") for file in folder.iterdir()]
+    if name not in presets:
+        raise RecipeError(f"'{word}': no preset is called '{name}'; there are {', '.join(sorted(presets))}.")
+    return name
+
+
 def _read(path: Path, name: str) -> Any:
     try:
         return read_yaml(path)
@@ -172,7 +222,7 @@ def _another(base: dict[str, Any], top: dict[str, Any]) -> bool:
 
 
 def _note_all(path: str, value: Any, source: str, origin: Origin) -> None:
-    origin.note(path, source)
+    origin.sources[path] = source
     if isinstance(value, dict):
         for key, inner in value.items():
             _note_all(f"{path}.{key}", inner, source, origin)
@@ -194,9 +244,9 @@ def _assign(merged: dict[str, Any], word: str, origin: Origin) -> None:
         if depth == 1 and parents[0] == "method":
             node = _named_method(merged, parent, word)
             continue
-        node = node.setdefault(parent, [] if (parent, depth) == ("method", 0) else {})
+        holder, node = node, node.setdefault(parent, [] if (parent, depth) == ("method", 0) else {})
         if isinstance(node, str) and parent in {"student", "network", "head"}:  # a bare name: options go beside it
-            node = _unfold(merged, parents[: depth + 1], node)
+            node = holder[parent] = {"name": node}
         if not isinstance(node, dict | list):
             raise RecipeError(
                 f"'{word}': '{'.'.join(parents[: depth + 1])}' is {node!r}, which has no keys of its own."
@@ -216,12 +266,3 @@ def _named_method(merged: dict[str, Any], name: str, word: str) -> dict[str, Any
             return method
     names = [method if isinstance(method, str) else str(method.get("name")) for method in methods]
     raise RecipeError(f"'{word}': no method '{name}' is in the recipe.{nearest(name, names) if names else ''}")
-
-
-def _unfold(merged: dict[str, Any], path: list[str], name: str) -> dict[str, Any]:
-    node = merged
-    for part in path[:-1]:
-        node = node[part]
-    node[path[-1]] = {"name": name}
-    unfolded: dict[str, Any] = node[path[-1]]
-    return unfolded

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from segdistill.core.numbers import NonNegative
+from segdistill.core.typed_settings import TypedSettings
 
 
-class MethodSchedule(BaseModel):
+class MethodSchedule(TypedSettings):
     """When a method counts and how much: the factor on all of its terms, by step.
 
     In a recipe, per method; several methods each have their own, and their terms add up:
@@ -31,16 +32,31 @@ class MethodSchedule(BaseModel):
     no method counts, nor is the teacher.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     weight: NonNegative = 1.0
+    """The factor on all terms of the method where neither warm-up nor decay lowers it."""
+
     start: int = Field(0, ge=0)
+    """The first step in which the method counts, from 0."""
+
     warmup: int = Field(0, ge=0)
+    """Steps from `start` on in which the factor rises linearly; 0 starts in full."""
+
     decay: Literal["none", "linear", "cosine"] = "none"
+    """How the factor falls from the end of the warm-up to `stop`; "none" keeps it until then."""
+
     stop: int | None = Field(None, ge=1)
+    """The first step in which the method no longer counts; null is the end of the run."""
 
     def factor(self, step: int, steps: int) -> float:
-        """What the terms are multiplied with at the 0-based `step` of a run of `steps`."""
+        """What the terms are multiplied with.
+
+        Args:
+            step: of the optimizer, from 0.
+            steps: of the run.
+
+        Returns:
+            The factor, 0 where the method does not count.
+        """
         stop = steps if self.stop is None else self.stop
         if not self.start <= step < stop:
             return 0.0

@@ -24,10 +24,24 @@ Word = str | dict[str, str]
 class PublishedRow:
     """A row of a published table: `<table>/<data>/<pair>/<method>`, method "teacher" and "student" for those alone.
 
-    words: the recipe, as fragments and key=value words, in their order; origins: of those words whose fragment does not
-    say it by itself. evaluation: words that only the final measurement has. miou, macc: in percent, on validation;
-    test_miou: on the test server. gflops, parameters (million): as printed. None is a number that was not looked up.
-    file: the published weights, to be found at `where`. backbones: what the networks start from, by role.
+    None is a number that was not looked up.
+
+    Attributes:
+        name: as above.
+        words: the recipe, as fragments and key=value words, in their order.
+        origins: where the words come from whose fragment does not say it.
+        evaluation: words that only the final measurement has.
+        miou: in percent, on validation.
+        macc: likewise.
+        test_miou: in percent, on the test server.
+        gflops: as printed.
+        parameters: in million, as printed.
+        paper: what the table is from.
+        source: which table of it.
+        file: the name of the published weights, if there are any.
+        where: the page that has them.
+        backbones: what the networks start from, by role.
+        descriptions: what else is to be known of the row.
     """
 
     name: str
@@ -57,7 +71,17 @@ class PublishedRow:
         return "teacher" if self.method == "teacher" else "student" if self.method == "student" else "distilled"
 
     def sibling(self, method: str) -> PublishedRow:
-        """The row of another method, or of "teacher" or "student", for the same pair."""
+        """Another row of the same pair.
+
+        Args:
+            method: its method, or "teacher" or "student".
+
+        Returns:
+            The row.
+
+        Raises:
+            KeyError: the table has none.
+        """
         return published_rows()[f"{self.name.rpartition('/')[0]}/{method}"]
 
     def as_dict(self) -> dict[str, Any]:
@@ -102,7 +126,15 @@ class _Data(_Layer):
 
 
 class Table(BaseModel):
-    """A file of `library/published/`: methods and pairs with their words, and their scores on each data set."""
+    """A file of `library/published/`: methods and pairs with their words, and their scores on each data set.
+
+    Attributes:
+        paper: what the table is from.
+        source: which table of it.
+        methods: the recipe words of each.
+        pairs: what each pair adds to its rows, on every data set.
+        data: what each data set adds, and the pairs that were scored on it.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -113,7 +145,14 @@ class Table(BaseModel):
     data: dict[str, _Data]
 
     def rows(self, table: str) -> Iterator[PublishedRow]:
-        """The rows of the table of that name."""
+        """The rows of the table.
+
+        Args:
+            table: its name, with which those of its rows begin.
+
+        Yields:
+            Each pair with each method, data set by data set.
+        """
         for data, on_data in self.data.items():
             for pair, scores in on_data.pairs.items():
                 for method in self.methods:
@@ -165,7 +204,14 @@ def measured() -> dict[str, dict[str, Any]]:
 
 
 def row_words(name: str) -> tuple[str, ...] | None:
-    """The words that the row `name` stands for, None if there is no such row."""
+    """The recipe words that the name of a published row stands for.
+
+    Args:
+        name: of the row.
+
+    Returns:
+        The words; None if there is no such row.
+    """
     row = published_rows().get(name)
     return None if row is None else row.words
 

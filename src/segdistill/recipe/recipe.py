@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     PrivateAttr,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
     model_validator,
 )
 
-from segdistill.core.discovery import check_options, explain
+from segdistill.core.discovery import check_options, validated
 from segdistill.core.errors import RecipeError
+from segdistill.core.numbers import NonNegative
+from segdistill.core.typed_settings import TypedSettings
 from segdistill.data import DatasetConfig
 from segdistill.data.augment import Augment
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
@@ -33,24 +32,39 @@ DEFAULT_METHOD = "canonical"
 """What distils when a recipe names no method."""
 
 
-class MethodSpec(BaseModel):
+class MethodSpec(TypedSettings):
     """A distillation method, its options, which its own signature checks, and when it counts and how much."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
+    written_if_set: ClassVar[tuple[str, ...]] = ("schedule", "share")
 
     name: str
+    """Which method it is: one of `segdistill list methods`."""
+
     schedule: MethodSchedule = MethodSchedule()
+    """When the method counts and how much; the default is in full from the first step to the last."""
+
+    share: NonNegative | Literal["auto"] | None = "auto"
+    """The size of the gradient of all the method's terms as a share of the task loss's (`training/gradient_shares.py`);
+    null leaves the terms at their weights, and "auto" takes the method's own share unless one of its weights is set."""
+
+    def share_of(self, default: float | None) -> float | None:
+        """How loud its terms are in all beside the task loss (see `training.gradient_shares`), or None for its weights.
+
+        Args:
+            default: The method's own share, which counts where the recipe sets neither a share nor a weight.
+
+        Returns:
+            The share, or None.
+        """
+        if self.share != "auto":
+            return self.share
+        return None if any(key.endswith("weight") for key in self.options) else default
 
     @property
     def options(self) -> dict[str, Any]:
+        """The keys that the method's own signature defines."""
         return dict(self.model_extra or {})
-
-    @model_serializer(mode="wrap")
-    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        written: dict[str, Any] = handler(self)
-        if self.schedule == MethodSchedule():  # recipes of runs that know no schedule stay the same
-            written.pop("schedule", None)
-        return written
 
     @model_validator(mode="after")
     def _known(self) -> MethodSpec:
@@ -65,24 +79,43 @@ def _methods(value: Any) -> Any:
 
 
 class Recipe(TrainingConfig):
-    """A run. Data, networks, methods and, as keys of its own, the training of `TrainingConfig`.
+    """Everything a run depends on: data, networks, methods and, as keys of its own, those of `TrainingConfig`."""
 
-    out: the folder it writes. role: which network `train` trains. method: what `distill` distils with, `canonical` if
-    none is named. baseline: the student alone that the distilled one is measured against: "train" it with the same
-    data, steps and seed, "none", or the path of an existing run.
-    inference: how images are run through a network that is scored or predicts. metrics: what `evaluate` measures.
-    """
+    written_if_set: ClassVar[tuple[str, ...]] = (
+        "inference", "metrics", "task_loss", "sync_bn", "auto_scale_lr", "compile",
+    )  # fmt: skip
 
     out: Path | None = None
+    """The folder that the run writes; null is runs/<data>-<what is run>-seed<n>."""
+
     role: Role = "student"
+    """Which of the two networks `train` trains, the "student" alone or the "teacher"."""
+
     data: DatasetConfig
+    """The data set and its options; every recipe needs one."""
+
     augment: Augment = Augment()
+    """How training images are scaled, cropped, flipped and recolored."""
+
     student: Network | None = None
+    """What the student is made of: a name of the zoo or of another library, or a mapping with that or a backbone."""
+
     teacher: TeacherConfig = TeacherConfig()
-    method: Annotated[list[MethodSpec], BeforeValidator(_methods)] = []  # noqa: RUF012
+    """The teacher, and how it is used."""
+
+    method: Annotated[list[MethodSpec], BeforeValidator(_methods)] = Field([])
+    """What `distill` distils with, one method or several whose terms add up; without any it takes `canonical`."""
+
     baseline: str = "train"
+    """The student alone that the distilled one is measured against: "train" it with the same data, steps and seed,
+    "none", or the folder of an existing run."""
+
     inference: InferenceConfig = InferenceConfig()
+    """How images are run through a network that is scored or predicts; the default runs them whole."""
+
     metrics: MetricsConfig = MetricsConfig()
+    """What `evaluate` measures."""
+
     _warning: str = PrivateAttr("")
 
     @property
@@ -99,21 +132,13 @@ class Recipe(TrainingConfig):
         return TrainingConfig(**{key: getattr(self, key) for key in TrainingConfig.model_fields})
 
     def teacher_training(self) -> TrainingConfig:
-        """The training keys for the teacher: the recipe's own under those of `teacher.train`."""
-        merged = _over(self.training().model_dump(), self.teacher.train)
-        try:
-            return TrainingConfig.model_validate(merged)
-        except ValidationError as error:
-            raise RecipeError("\n".join(explain(error, TrainingConfig, "teacher.train"))) from error
+        """The training keys for the teacher: the recipe's own under those of `teacher.train`.
 
-    @model_serializer(mode="wrap")
-    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        written: dict[str, Any] = handler(self)
-        # Recipes of runs that know none of them stay the same.
-        for key in ("inference", "metrics", "task_loss", "sync_bn", "auto_scale_lr", "compile"):
-            if getattr(self, key) == type(self).model_fields[key].default:
-                written.pop(key, None)
-        return written
+        Raises:
+            RecipeError: `teacher.train` holds an unknown key or a wrong value.
+        """
+        merged = _over(self.training().model_dump(), self.teacher.train)
+        return validated(TrainingConfig, merged, "teacher.train")
 
     @model_validator(mode="after")
     def _batch_divides(self) -> Recipe:
@@ -135,18 +160,24 @@ class Recipe(TrainingConfig):
 
 
 def load_recipe(*parts: str | Path, **overrides: Any) -> Recipe:
-    """A recipe from fragments and `key=value` strings, left to right, then keyword overrides; checked.
+    """A recipe from its parts, left to right, then keyword overrides; checked.
 
-    A part is the name of a fragment or of a published row (`segdistill list recipes`), of a data set or of a method, a
-    path to a .yaml file, or `key.sub=value`.
+    Args:
+        *parts: names of fragments or published rows (`segdistill list recipes`), of data sets or methods, paths of
+            .yaml files, or `key.sub=value`.
+        **overrides: keys that come last.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        RecipeError: a part or key is unknown, a value has the wrong type, or keys do not fit together; the message says
+            where each was set.
     """
     merged, origin = compose(*parts, **overrides)
     try:
-        recipe = Recipe.model_validate(merged)
+        recipe = validated(Recipe, merged)
         recipe.teacher_training()
-    except ValidationError as error:
-        lines = map(name_new_key, explain(error, Recipe))
-        raise RecipeError("\n".join(line + origin.of(line) for line in lines)) from error
     except RecipeError as error:
         lines = map(name_new_key, str(error).splitlines())
         raise RecipeError("\n".join(line + origin.of(line) for line in lines)) from error
@@ -170,13 +201,22 @@ def _with_rate(recipe: Recipe, origin: Origin) -> Recipe:
 
 
 def load_inference(*parts: str | Path) -> InferenceConfig:
-    """The section `inference` of the parts, whatever else they hold; a recipe without it runs images whole."""
+    """The section `inference` of the parts of a recipe, whatever else they hold.
+
+    Args:
+        *parts: as of `load_recipe`.
+
+    Returns:
+        The section; the default, which runs images whole, if the parts have none.
+
+    Raises:
+        RecipeError: a part is unknown, or the section holds an unknown key or a wrong value.
+    """
     merged, origin = compose(*parts)
     try:
-        return InferenceConfig.model_validate(merged.get("inference") or {})
-    except ValidationError as error:
-        lines = explain(error, InferenceConfig, "inference")
-        raise RecipeError("\n".join(line + origin.of(line) for line in lines)) from error
+        return validated(InferenceConfig, merged.get("inference") or {}, "inference")
+    except RecipeError as error:
+        raise RecipeError("\n".join(line + origin.of(line) for line in str(error).splitlines())) from error
 
 
 def _over(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

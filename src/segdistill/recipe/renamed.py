@@ -33,5 +33,12 @@ def name_new_key(line: str) -> str:
 
 
 def new_word(word: str) -> str | None:
-    """What the fragment `word` is called now; None if it was not renamed."""
+    """What a fragment is called now.
+
+    Args:
+        word: the name it may have had.
+
+    Returns:
+        The new name; None if no fragment had that one.
+    """
     return _WORDS.get(word)

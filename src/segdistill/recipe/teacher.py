@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationInfo,
-    model_serializer,
     model_validator,
 )
 
 from segdistill.core.precision import Precision
+from segdistill.core.typed_settings import TypedSettings
 from segdistill.models.class_map import check_mapping
 from segdistill.models.spec import NetworkSpec
 from segdistill.models.zoo import adapted_spec, resolve_spec
@@ -39,6 +36,13 @@ def _published(value: Any) -> Any:
     return resolve_spec(value, "teacher.weights") if isinstance(value, dict) else value
 
 
+def _weights(value: Any) -> Any:
+    """One trained network, or several, each by itself or as a mapping with what is its own."""
+    if isinstance(value, list | tuple):
+        return [each if isinstance(each, dict) and "weights" in each else {"weights": each} for each in value]
+    return _published(value)
+
+
 def _class_map(value: Any) -> Any:
     """ "names", a file or a mapping; said in one line where pydantic would have one for each."""
     if isinstance(value, dict):
@@ -58,48 +62,72 @@ def _off(value: Any) -> Any:
     return "off" if value is False else value
 
 
-class TeacherConfig(BaseModel):
-    """The teacher.
+class TeacherMember(TypedSettings):
+    """One of several trained teachers, whose mean of probabilities is what is distilled."""
 
-    network: what it is, to train it here.
-    weights: what to take instead: a run folder, a weight file, or the name of a trained network of another library,
-        such as hf:FOLDER, taken as it is with its own classes.
-    train: training keys (steps, optimizer, ...) that differ from the recipe's own while the teacher is trained.
-    class_map: for a teacher in `weights` that knows other classes: "names", a .yaml file or a mapping of
-        `teacher class: class of the data set`; see `models/class_map.py`.
-    input_scale: the teacher sees the image at this many times its size.
-    check: whether a teacher in `weights` is tried on a few validation images first, and refused if it does no better
-        than guessing.
-    precision: what it computes in and keeps its matrices and kernels in; null: it computes as the run does, from
-        weights in fp32.
-    shard: whether several processes keep a part of a teacher in `weights` each (FSDP), for one that does not fit on a
-        device.
-    cache: "logits" asks the teacher once for each whole training image and cuts the student's crop out of its logits,
-        an approximation that saves its part of every step (docs/speed.md).
-    cache_folder: where they are kept for other runs to share, null for the run folder.
-    """
+    written_if_set: ClassVar[tuple[str, ...]] = ("class_map", "input_scale")
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    weights: Annotated[str | NetworkSpec, BeforeValidator(_published)]
+    """The trained teacher: a run folder, a weight file, or the name of a trained network of another library."""
+
+    class_map: ClassMapSource = None
+    """How its classes are read if they are not the data set's, as `teacher.class_map`."""
+
+    input_scale: float = Field(1.0, ge=0.125, le=8)
+    """How many times the student's image size it sees the image at."""
+
+
+class TeacherConfig(TypedSettings):
+    """The teacher: trained here (`network`), or taken as it is (`weights`)."""
+
+    written_if_set: ClassVar[tuple[str, ...]] = (
+        "check", "precision", "shard", "cache", "cache_scales", "cache_flip", "cache_folder",
+    )  # fmt: skip
 
     network: Network | None = None
-    weights: Annotated[str | NetworkSpec | None, BeforeValidator(_published)] = None
-    train: dict[str, Any] = {}
-    class_map: ClassMapSource = None
-    input_scale: float = Field(1.0, ge=0.125, le=8)
-    check: bool = True
-    precision: Precision | None = None
-    shard: bool = False
-    cache: Annotated[Literal["off", "logits"], BeforeValidator(_off)] = "off"
-    cache_folder: Path | None = None
+    """What the teacher is made of, to train it here: a name of the zoo or of another library, or a mapping with one or
+    with a backbone; not needed where `weights` is set."""
 
-    @model_serializer(mode="wrap")
-    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        written: dict[str, Any] = handler(self)
-        # Recipes of runs that know none of them stay the same.
-        for key in ("check", "precision", "shard", "cache", "cache_folder"):
-            if getattr(self, key) == type(self).model_fields[key].default:
-                written.pop(key, None)
-        return written
+    weights: Annotated[
+        str | NetworkSpec | Annotated[tuple[TeacherMember, ...], Field(min_length=1)] | None, BeforeValidator(_weights)
+    ] = None
+    """The trained teacher to take: a run folder, a weight file, or the name of a trained network of another library, as
+    hf:FOLDER, with its own classes; null trains `network`. Of a list [a, b, ...] the mean of the probabilities teaches;
+    an entry may be {weights: .., class_map: .., input_scale: ..}."""
+
+    train: dict[str, Any] = Field({})
+    """Training keys (steps, optimizer, ...) that differ from the recipe's own while the teacher is trained here."""
+
+    class_map: ClassMapSource = None
+    """How a teacher in `weights` that knows other classes is read: "names", a .yaml file or a mapping of `teacher
+    class: class of the data set`; null takes the classes for the data set's if they have its names, or none and its
+    number."""
+
+    input_scale: float = Field(1.0, ge=0.125, le=8)
+    """How many times the student's image size the teacher sees the image at."""
+
+    check: bool = True
+    """Whether a teacher in `weights` is tried on a few validation images first, and refused if it only guesses."""
+
+    precision: Precision | None = None
+    """What the teacher computes in and keeps its matrices and kernels in; null computes as the run does, from weights
+    in fp32."""
+
+    shard: bool = False
+    """Whether several processes keep a part of a teacher in `weights` each (FSDP), for one too large for a device."""
+
+    cache: Annotated[Literal["off", "logits"], BeforeValidator(_off)] = "off"
+    """Whether the teacher is asked in every step ("off") or once for each whole training image ("logits"), from which
+    the student's crop is cut: an approximation that saves the teacher's part of a step (docs/speed.md)."""
+
+    cache_scales: Annotated[tuple[Annotated[float, Field(ge=0.125, le=8)], ...], Field(min_length=1)] = (1.0,)
+    """The scales of the image whose probabilities are averaged in what `cache` keeps; paid once, not in every step."""
+
+    cache_flip: bool = False
+    """Whether `cache` also averages over the mirror image."""
+
+    cache_folder: Path | None = None
+    """The folder that keeps the logits of `cache` for several runs to share; null keeps them in the run folder."""
 
     @model_validator(mode="after")
     def _only_for_given_weights(self) -> TeacherConfig:
@@ -108,6 +136,21 @@ class TeacherConfig(BaseModel):
                 "class_map is for a teacher that teacher.weights names; one that is trained here learns the data set's "
                 "own classes. Set teacher.weights, or leave class_map out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _of_each_by_itself(self) -> TeacherConfig:
+        if isinstance(self.weights, tuple) and (self.class_map is not None or self.input_scale != 1 or self.shard):
+            raise ValueError(
+                "of several teachers each has its own class_map and input_scale, and none is sharded. Write them as "
+                "weights: [{weights: .., class_map: .., input_scale: ..}, ..]"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _of_the_cache(self) -> TeacherConfig:
+        if self.cache == "off" and (self.cache_scales != (1.0,) or self.cache_flip):
+            raise ValueError("cache_scales and cache_flip say what is cached, and cache is off. Set cache: logits")
         return self
 
     @model_validator(mode="after")

@@ -3,48 +3,83 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from segdistill.core.numbers import NonNegative
 from segdistill.core.precision import Precision
+from segdistill.core.typed_settings import TypedSettings
 
 
-class OptimizerConfig(BaseModel):
-    """SGD (momentum 0.9) or AdamW. head_lr: factor on the rate of all that is not the backbone.
-
-    decay_norms: whether weight decay also acts on biases and normalisation layers, as in the published protocols.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class OptimizerConfig(TypedSettings):
+    """The optimizer of the student, or of a teacher that is trained here."""
 
     name: Literal["sgd", "adamw"] = "sgd"
+    """SGD with momentum, or AdamW."""
+
     lr: float = Field(0.01, gt=0)
+    """The learning rate of the backbone before the schedule's factor."""
+
     weight_decay: NonNegative = 5e-4
+    """The weight decay: SGD adds this times the weight to its gradient, AdamW takes it off the weight directly."""
+
     momentum: float = Field(0.9, ge=0, lt=1)
+    """The momentum of SGD; AdamW does not use it."""
+
     head_lr: float = Field(1.0, gt=0)
+    """The factor on the learning rate of everything that is not the backbone; 1 trains all at the same rate."""
+
     decay_norms: bool = True
+    """Whether weight decay also acts on biases and normalisation layers; true is what the published protocols do."""
 
 
-class ScheduleConfig(BaseModel):
-    """Poly: lr * (1 - step/steps)^power, not below min_lr * lr; cosine: the half wave between the same ends.
+class ScheduleConfig(TypedSettings):
+    """How the learning rate changes over a run: a factor that is a pure function of the step.
 
-    warmup: steps of linear rise from lr / warmup.
+    factor(step) = min_lr + (1 - min_lr) * shape, with p = (step - warmup) / (steps - warmup) and
+      shape = (1 - p)^power ("poly"), (1 + cos(pi p)) / 2 ("cosine") or 1 ("constant")
+    With `warmup_ratio` the curve begins at step 0, p = step / steps, and the first `warmup` steps are multiplied with
+      1 - (1 - step/warmup) (1 - warmup_ratio), as mmcv's SegFormer configs have it (1500 steps from 1e-6)
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    written_if_set: ClassVar[tuple[str, ...]] = ("warmup_ratio",)
 
     name: Literal["poly", "cosine", "constant"] = "poly"
+    """The shape of the fall after the warm-up: "poly" (by `power`), "cosine" (half a wave) or "constant" (none)."""
+
     power: NonNegative = 0.9
+    """The exponent of "poly"; the others do not use it."""
+
     warmup: int = Field(0, ge=0)
+    """Optimizer steps in which the rate rises linearly, from lr / warmup or as `warmup_ratio` says; 0: full at once."""
+
+    warmup_ratio: float | None = Field(None, ge=0, le=1)
+    """The factor that OpenMMLab's kind of warm-up begins with, during which the curve falls already; null is the other
+    kind, after which the curve begins."""
+
     min_lr: float = Field(0.0, ge=0, le=1)
+    """Where the fall ends, as a share of the full rate; 0 falls to nothing."""
 
     def factor(self, step: int, steps: int) -> float:
-        """What the base rate is multiplied with at the 0-based `step` of `steps`."""
+        """What the base rate is multiplied with.
+
+        Args:
+            step: of the optimizer, from 0.
+            steps: of the run.
+
+        Returns:
+            The factor, from `min_lr` to 1 after the warm-up.
+        """
+        if self.warmup_ratio is not None:
+            rest = max(0.0, 1 - step / self.warmup) if self.warmup else 0.0
+            return self._curve(step / steps) * (1 - rest * (1 - self.warmup_ratio))
         if step < self.warmup:
             return (step + 1) / self.warmup
-        progress = (step - self.warmup) / max(1, steps - self.warmup)
+        return self._curve((step - self.warmup) / max(1, steps - self.warmup))
+
+    def _curve(self, progress: float) -> float:
+        """The factor at `progress` in [0,1] of the curve, without warm-up."""
         if self.name == "poly":
             shape = math.pow(1 - progress, self.power)
         elif self.name == "cosine":
@@ -57,63 +92,97 @@ class ScheduleConfig(BaseModel):
 Divisor = Literal["labelled", "all"]
 
 
-class TaskLossConfig(BaseModel):
-    """Cross-entropy with the labels. align_corners: of the logits' bilinear upsampling to label size. divisor: the mean
-    is over the "labelled" pixels, or void ones count in the divisor as well ("all", as in OpenMMLab). auxiliary_weight:
-    of the same loss of the auxiliary head.
-
-    Defaults: 0.4 is both papers'.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class TaskLossConfig(TypedSettings):
+    """How the cross-entropy with the labels is taken."""
 
     align_corners: bool = False
+    """Whether the logits' bilinear upsampling to label size aligns the corner pixels, as in torch's `interpolate`."""
+
     divisor: Divisor = "labelled"
+    """What the sum over pixels is divided by: the number of "labelled" ones, or of "all", void ones included, as
+    OpenMMLab does."""
+
     auxiliary_weight: NonNegative = 0.4
+    """The weight of the same loss of the auxiliary head, where a network has one; 0.4 is both papers' (BPKD, CIRKD)."""
 
 
-class TrainingConfig(BaseModel):
-    """How a network is trained.
-
-    steps: optimiser steps. batch_size: images a step over all processes and micro-batches. grad_accumulation:
-    micro-batches a step. clip_grad: largest gradient norm, null for no limit. validate_every, checkpoint_every: steps,
-    null for a tenth of the run. keep: which weights the run hands over, the last or those of the best validation mIoU
-    (the best is chosen on the validation images, so its score flatters). compile: whether networks are compiled
-    (torch.compile) while they train; "auto" tries it at the start of a run and takes what is faster. workers:
-    loader processes.
-    task_loss: how the cross-entropy is taken. class_balance: exponent b of its class weights, share^-b; 0 is plain
-    cross-entropy, 0.5 helps thin and rare classes.
-    on_nonfinite: what a loss or gradient that is not finite does: "stop" the run, "skip" the step, or "back_off": skip
-    it and halve the learning rate for the rest of the run. nonfinite_limit: steps that may be skipped in all; one more
-    stops. on_unreadable: what a training sample that can't be read does: "stop" the run, or "skip": another one takes
-    its place. unreadable_limit: share of the training samples that may be replaced, at least one; more stop.
-    sync_bn: whether the batch norms of several processes (student's and methods') read the joint batch; null: on CUDA.
-    auto_scale_lr: whether the rate that a fragment or published row brings is scaled linearly when batch_size is not
-    the one that came with it.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class TrainingConfig(TypedSettings):
+    """How a network is trained; `teacher.train` has the same keys for a teacher that is trained here."""
 
     seed: int = Field(0, ge=0)
+    """What initial weights, sample order, augmentation and dropout are drawn from; the same seed gives the same run."""
+
     steps: int = Field(40_000, ge=1)
+    """Optimizer steps of the run."""
+
     batch_size: int = Field(8, ge=1)
+    """Images of one optimizer step, over all processes and micro-batches together."""
+
     grad_accumulation: int = Field(1, ge=1)
+    """Micro-batches that a step's batch is cut into to save memory; must divide `batch_size`, and 1 does not cut."""
+
     optimizer: OptimizerConfig = OptimizerConfig()
+    """Which optimizer trains, and at what rates."""
+
     schedule: ScheduleConfig = ScheduleConfig()
+    """How the learning rate changes over the run."""
+
     task_loss: TaskLossConfig = TaskLossConfig()
+    """How the cross-entropy with the labels is taken."""
+
     class_balance: float = Field(0.0, ge=0, le=1)
+    """The exponent b of the cross-entropy's class weights, share^-b; 0 is plain cross-entropy, 0.5 helps thin and rare
+    classes."""
+
     clip_grad: float | None = Field(None, gt=0)
+    """The largest norm that the gradient of a step may have; longer ones are scaled down, null sets no limit."""
+
+    ema: float | None = Field(None, gt=0, lt=1)
+    """The decay a step of the moving average of the weights, which is then validated and handed over, as 0.998, which
+    looks back over some 500 steps; null hands over the weights themselves."""
+
     precision: Precision = "fp32"
+    """What networks compute in while they train: "fp32", "bf16" or "fp16" (with a loss scaler); weights stay fp32."""
+
     channels_last: bool = True
+    """Whether networks and images lie in memory with the channels last, which is faster for most convolutions."""
+
     compile: Literal["auto", True, False] = False
+    """Whether networks are compiled (torch.compile) while they train; "auto" tries it at the start of a run and takes
+    what is faster, false leaves them as they are."""
+
     workers: int = Field(2, ge=0)
+    """Processes that load images, for each process that trains; 0 loads in the run itself."""
+
     validate_every: int | None = Field(None, ge=1)
+    """Steps between validations; null validates ten times in a run."""
+
     checkpoint_every: int | None = Field(None, ge=1)
+    """Steps between saved states that a run can be resumed from; null saves ten times in a run."""
+
     log_every: int = Field(10, ge=1)
+    """Steps between lines of the journal, which holds the loss terms."""
+
     keep: Literal["last", "best"] = "last"
+    """Which weights the run hands over: the "last", or those of the "best" validation mIoU, whose score flatters
+    because it was chosen on the same images."""
+
     on_nonfinite: Literal["stop", "skip", "back_off"] = "stop"
+    """What happens where a loss or gradient is not finite: "stop" the run, "skip" the step, or "back_off", which skips
+    it and halves the learning rate for the rest of the run."""
+
     nonfinite_limit: int = Field(10, ge=1)
+    """Steps that `on_nonfinite` may skip in a run; one more stops it."""
+
     on_unreadable: Literal["stop", "skip"] = "stop"
+    """What happens where a training sample can't be read: "stop" the run, or "skip" it and take another instead."""
+
     unreadable_limit: float = Field(0.01, gt=0, le=1)
+    """The share of the training samples that `on_unreadable` may replace, at least one sample; more stop the run."""
+
     sync_bn: bool | None = None
+    """Whether the batch norms of several processes (student's and methods') read the joint batch; null: on CUDA."""
+
     auto_scale_lr: bool = False
+    """Whether a learning rate that came with a fragment or published row is scaled linearly where `batch_size` is not
+    the one that came with it; false only warns."""

@@ -14,14 +14,26 @@ from segdistill.models.network import SegmentationNetwork, as_input
 def activation_map(
     network: SegmentationNetwork, image: Tensor, class_index: int, *, name: str = "given", source: str = "The network"
 ) -> Tensor:
-    """(H,W) in [0,1]: how each place of the embedding raises the scores of the class where the network predicts it.
+    """How each place of the embedding raises the scores of a class where the network predicts it.
 
     With the embedding f (D,h,w), the logits z (K,h,w) and P the pixels whose largest score is class c's:
       a_d = mean over positions of d( sum over P of z_c ) / d f_d;   map = relu( sum over d of a_d f_d ) / its maximum
-    A class that is predicted nowhere gives 0. Sets evaluation mode. name, source: the image and the network in words,
-    for the `NonFiniteScoresError` that refuses scores which are not finite.
     Source: Vinogradova et al., "Towards interpretable semantic segmentation via gradient-weighted class activation
     mapping", arXiv 2002.11434.
+
+    Args:
+        network: Put into evaluation mode.
+        image: uint8 (3,H,W), RGB.
+        class_index: c.
+        name: Of the image, for errors.
+        source: Of the network, for errors.
+
+    Returns:
+        (H,W) in [0,1], on the CPU; 0 for a class that is predicted nowhere.
+
+    Raises:
+        NonFiniteScoresError: A score is not finite.
+        RecipeError: The network gives no gradient at its embedding.
     """
     network.eval()
     with torch.enable_grad():

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from segdistill.reporting.numbers import UNKNOWN, plural, points, ratio, share, signed
-from segdistill.studies.result import ALONE, Gain, Study, Summary
+from segdistill.studies.result import ALONE, LONGER, Gain, Study, Summary
 from segdistill.studies.verdict import verdict
+
+NO_DIFFERENCE = "made no difference"
 
 
 @dataclass(frozen=True)
 class Fact:
     """A number that stands out.
 
-    Args:
+    Attributes:
         value: The number as text.
         what: What it is.
         description: What stands beside it.
@@ -28,7 +30,7 @@ class Fact:
 class Answer:
     """What a study says, in sentences.
 
-    Args:
+    Attributes:
         headline: What the best method was worth.
         confidence: How sure that is.
         others: What the other methods were worth.
@@ -48,27 +50,48 @@ class Answer:
 
 
 def answer(study: Study) -> Answer:
-    """What the study says about its best method, in plain words."""
+    """What a study says about its best method, in plain words.
+
+    Args:
+        study: What was found.
+
+    Returns:
+        The sentences and the numbers that stand out.
+    """
     methods = study.methods()
     best = methods[0] if methods else None
     return Answer(
         headline=_headline(study, best),
         confidence=tuple(_confidence(best, len(methods))),
-        others=tuple(_other(row) for row in methods[1:]),
+        others=(*(_other(row) for row in methods[1:]), *_at_equal_minutes(study, best)),
         problems=tuple(_problems(study)),
         facts=() if best is None else tuple(_facts(study, best)),
     )
 
 
 def interval(gain: Gain) -> str:
-    """As "95 % CI 5.4 to 14.2, 3 seeds"; a single seed has none."""
+    """The confidence interval of a gain, as text.
+
+    Args:
+        gain: Over seeds.
+
+    Returns:
+        As "95 % CI 5.4 to 14.2, 3 seeds"; that there is none for a single seed.
+    """
     if gain.low is None or gain.high is None:
         return "one seed, no interval"
     return f"95 % CI {ends(gain)}, {plural(len(gain.values), 'seed')}"
 
 
 def ends(gain: Gain) -> str:
-    """As "5.4 to 14.2"."""
+    """The ends of a gain's confidence interval, as text.
+
+    Args:
+        gain: Over seeds.
+
+    Returns:
+        As "5.4 to 14.2"; a dash for a single seed.
+    """
     return UNKNOWN if gain.low is None or gain.high is None else f"{points(gain.low)} to {points(gain.high)}"
 
 
@@ -86,19 +109,27 @@ def _headline(study: Study, best: Summary | None) -> str:
             f"{best.label} reaches {points(best.miou.mean)} mIoU; {which} is beside it, so what distillation was worth "
             "is not known."
         )
-    verb = "gained" if best.gain.mean >= 0 else "lost"
-    gained = f"{best.label} {verb} {points(abs(best.gain.mean))} mIoU [{_interval_of_size(best.gain)}]"
+    change = _change(best.gain)
+    size = f"{points(abs(best.gain.mean))} mIoU [{_interval_of_size(best.gain)}]"
+    gained = f"{best.label} {change}{':' if change == NO_DIFFERENCE else ''} {size}"
     sentence = f"{gained} over the same student alone{_at_what_cost(best)}"
-    if verdict(best.gain) == "unclear":
+    if change != NO_DIFFERENCE and verdict(best.gain) == "unclear":
         return f"{sentence}, which is not distinguishable from no gain."
-    if best.gap_closed is not None and best.gain.mean > 0:
+    if best.gap_closed is not None and change == "gained":
         sentence += f" and closed {share(best.gap_closed)} of the gap to the teacher"
     return f"{sentence}."
 
 
+def _change(gain: Gain) -> str:
+    """What became of the mIoU in a word or two; a change that is written as 0.0 is none."""
+    if points(abs(gain.mean)) == points(0):
+        return NO_DIFFERENCE
+    return "gained" if gain.mean > 0 else "lost"
+
+
 def _interval_of_size(gain: Gain) -> str:
     """The interval of the loss, where "lost" is already said."""
-    if gain.mean >= 0 or gain.low is None or gain.high is None:
+    if _change(gain) != "lost" or gain.low is None or gain.high is None:
         return interval(gain)
     turned = Gain(-gain.mean, gain.std, gain.values, -gain.high, -gain.low)
     return interval(turned)
@@ -140,12 +171,26 @@ def _other(row: Summary) -> str:
     moved = f"{signed(row.gain.mean)} mIoU [{interval(row.gain)}]"
     cost = "" if row.cost is None else f", at {ratio(row.cost)} times the time a step"
     outcome = {
-        "gain": "gained",
-        "loss": "lost",
+        "gain": _change(row.gain),
+        "loss": _change(row.gain),
         "unclear": "is not distinguishable from no gain",
-        "one seed": "gained in its one seed" if row.gain.mean > 0 else "lost in its one seed",
+        "one seed": f"{_change(row.gain)} in its one seed",
     }[verdict(row.gain)]
     return f"{row.label} {outcome}: {moved}{cost}."
+
+
+def _at_equal_minutes(study: Study, best: Summary | None) -> list[str]:
+    """Whether the student alone would have gained as much by training on, if the study asked for that."""
+    longer = study.of(LONGER)
+    if longer is None:
+        return []
+    alone = f"In as many minutes as the costliest method the student alone makes {longer.steps} steps"
+    sentence = f"{alone} and reaches {points(longer.miou.mean)} mIoU"
+    if longer.gain is not None:
+        sentence += f" ({signed(longer.gain.mean)})"
+    if best is not None:
+        sentence += f"; {best.label} has {signed(best.miou.mean - longer.miou.mean)} beside it"
+    return [f"{sentence}."]
 
 
 def _problems(study: Study) -> list[str]:
@@ -163,7 +208,7 @@ def _facts(study: Study, best: Summary) -> list[Fact]:
     facts = []
     if best.gain is not None:
         facts.append(Fact(signed(best.gain.mean), "mIoU points over the student alone", interval(best.gain)))
-    helped = best.gain is not None and best.gain.mean > 0 and verdict(best.gain) != "unclear"
+    helped = best.gain is not None and _change(best.gain) == "gained" and verdict(best.gain) != "unclear"
     if helped and best.gap_closed is not None and study.teacher is not None:
         description = f"the teacher has {points(study.teacher.miou)} mIoU, {best.label} {points(best.miou.mean)}"
         facts.append(Fact(share(best.gap_closed), "of the gap to the teacher closed", description))

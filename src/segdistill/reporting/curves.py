@@ -17,7 +17,17 @@ _NO_TERMS = ("kind", "step", "seconds")
 
 
 def journal(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl; of a run that was killed the last one may be half, and is left out."""
+    """The lines of a run's metrics.jsonl; of a run that was killed the last one may be half, and is left out.
+
+    Args:
+        run: The run folder.
+
+    Returns:
+        An entry each, with its "kind" and "step".
+
+    Raises:
+        DataError: There is no such file, or a line of it is damaged.
+    """
     file = RunFolder(run).metrics
     if not file.is_file():
         raise DataError(f"No {file}: {run} is not a run folder, or its training has not logged a step yet.")

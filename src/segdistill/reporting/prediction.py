@@ -24,7 +24,7 @@ from segdistill.runtime.processes import own_device
 class Prediction:
     """The files of one image.
 
-    Args:
+    Attributes:
         image: The image file.
         mask: The written class mask.
         overlay: The written overlay.
@@ -54,7 +54,7 @@ def predict_files(
         alpha: Strength of the colors in the overlays, 0 to 1.
         legend: Whether overlays name the classes.
 
-    Returns:
+    Yields:
         The files written for each image.
 
     Raises:
@@ -97,7 +97,18 @@ def _classes(network: nn.Module, image: Tensor, inference: InferenceConfig, file
 
 
 def image_files(inputs: Iterable[Path], *, deep: bool = False) -> Iterable[Path]:
-    """Image files as they are named, and those in named folders; deep: in the folders below as well."""
+    """Image files as they are named, and those in named folders.
+
+    Args:
+        inputs: Files and folders.
+        deep: Whether the folders below count as well.
+
+    Yields:
+        The files, those of a folder by name.
+
+    Raises:
+        DataError: A file or folder is missing, or a folder holds no image.
+    """
     for path in inputs:
         if path.is_dir():
             inside = path.rglob("*") if deep else path.iterdir()

@@ -48,14 +48,28 @@ def cells(study: Study, leave_out: Collection[str] = ()) -> tuple[tuple[str, ...
 
 
 def markdown(study: Study) -> str:
-    """Answer, table and notes."""
+    """The answer, the table and the notes as Markdown.
+
+    Args:
+        study: What was found.
+
+    Returns:
+        The content of table.md.
+    """
     headings, rows = cells(study)
     table = "\n".join(f"| {' | '.join(line)} |" for line in (headings, ["---"] * len(headings), *rows))
     return "\n".join([*(f"{line}\n" for line in answer(study).lines()), table, "", notes(study), ""])
 
 
 def terminal(study: Study) -> Table:
-    """The columns that fit a terminal of 100 characters; the others are in the files and on the page."""
+    """The columns that fit a terminal of 100 characters; the others are in the files and on the page.
+
+    Args:
+        study: What was found.
+
+    Returns:
+        A table for rich to print.
+    """
     headings, rows = cells(study, leave_out=set(HEADINGS) - set(_on_a_terminal(study)))
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, heading in enumerate(headings):
@@ -68,7 +82,14 @@ def terminal(study: Study) -> Table:
 
 
 def comma_separated(study: Study) -> str:
-    """A line for every run, scores unrounded, classes as columns."""
+    """A line for every run, scores unrounded, classes as columns.
+
+    Args:
+        study: What was found.
+
+    Returns:
+        The content of table.csv.
+    """
     written = io.StringIO()
     table = csv.writer(written, lineterminator="\n")
     plain = [
@@ -108,7 +129,14 @@ def notes(study: Study, shown: Collection[str] = HEADINGS) -> str:
 
 
 def terminal_notes(study: Study) -> str:
-    """The notes on the columns of `terminal`."""
+    """The notes on the columns of `terminal`.
+
+    Args:
+        study: What was found.
+
+    Returns:
+        A paragraph.
+    """
     return notes(study, _on_a_terminal(study))
 
 

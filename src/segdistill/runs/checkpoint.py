@@ -26,11 +26,17 @@ class NoStateError(CheckpointError):
 
 @dataclass
 class Progress:
-    """What a run remembers beside tensors. step: optimiser steps done. seconds: training time so far.
+    """What a run remembers beside tensors.
 
-    skipped: the steps, counted from 1, that were left out because something was not finite. rate: what backing off
-    from such steps has multiplied the learning rate with. unreadable: training samples that could not be read, by their
-    index, and why. validating: the validation that is due at this step is not done yet.
+    Attributes:
+        step: optimiser steps done.
+        seconds: of training so far.
+        best_miou: the best validation mIoU so far in percent, -1 before the first.
+        best_step: the step it was measured at.
+        skipped: the steps, counted from 1, that were left out because something was not finite.
+        rate: what backing off from such steps has multiplied the learning rate with.
+        unreadable: training samples that could not be read, by their index, and why.
+        validating: the validation that is due at this step is not done yet.
     """
 
     step: int = 0
@@ -51,7 +57,14 @@ _OF_THE_MACHINE = ("foreach", "fused", "capturable")  # options of an optimiser,
 
 @dataclass(frozen=True)
 class State:
-    """A state that verified. passed_over: a newer one that did not, and why."""
+    """A state that verified.
+
+    Attributes:
+        path: its file.
+        progress: of the run when it was saved.
+        states: the state dict of everything that trains, by name.
+        passed_over: newer states that did not verify, and why; "" if there is none.
+    """
 
     path: Path
     progress: Progress
@@ -60,9 +73,16 @@ class State:
 
 
 def save_state(path: Path, progress: Progress, states: dict[str, Any], *, before: Path | None = None) -> None:
-    """Write progress and the state dicts of everything that trains; what `path` held is kept as `before`.
+    """Write a state, which is read back before it takes its place.
 
-    The new file is read back before it takes its place.
+    Args:
+        path: of the file.
+        progress: of the run.
+        states: the state dict of everything that trains, by name.
+        before: what `path` held until now is kept under this name.
+
+    Raises:
+        SegdistillError: the file can't be written, or is not read back as it was written.
     """
 
     def write(aside: Path) -> None:
@@ -74,7 +94,17 @@ def save_state(path: Path, progress: Progress, states: dict[str, Any], *, before
 
 
 def load_state(path: Path) -> tuple[Progress, dict[str, Any]]:
-    """Read what `save_state` wrote; never runs code from the file."""
+    """Read what `save_state` wrote; never runs code from the file.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The progress, and the state dict of everything that trains, by name, on the CPU.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds something else.
+    """
     try:
         if fault := damage(path):
             raise RuntimeError(fault)
@@ -86,7 +116,17 @@ def load_state(path: Path) -> tuple[Progress, dict[str, Any]]:
 
 
 def damage(path: Path) -> str:
-    """What is wrong with the file of a state by its checksums, or nothing."""
+    """What is wrong with the file of a state by its checksums.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        In words; "" if nothing is wrong.
+
+    Raises:
+        OSError: the file can't be read.
+    """
     try:
         with zipfile.ZipFile(path) as file:
             broken = file.testzip()
@@ -98,7 +138,17 @@ def damage(path: Path) -> str:
 
 
 def newest_state(paths: Sequence[Path]) -> State | None:
-    """The first of `paths`, newest first, that exists and verifies; None if none exists, an error if none verifies."""
+    """The newest state that verifies.
+
+    Args:
+        paths: of the files of states, the newest first; they may be missing.
+
+    Returns:
+        The state; None if no file is there.
+
+    Raises:
+        NoStateError: files are there, and none verifies.
+    """
     faults: list[str] = []
     for path in paths:
         if not path.exists():
@@ -115,7 +165,15 @@ def newest_state(paths: Sequence[Path]) -> State | None:
 
 
 def restore(holders: Mapping[str, Any], state: State) -> None:
-    """Load the states into `holders`, everything that has one, by name."""
+    """Load a state into everything that trains.
+
+    Args:
+        holders: modules and optimisers, by the names they were saved under.
+        state: that was saved.
+
+    Raises:
+        TrainingError: it is the state of something else.
+    """
     try:
         for name, holder in holders.items():
             usual = holder.state_dict()

@@ -22,8 +22,7 @@ from segdistill.runtime.processes import is_main, wait_for_all
 _LOCK = ".lock"
 _HARMLESS = ("out", "workers", "log_every", "validate_every", "checkpoint_every", "grad_accumulation")
 """Recipe keys that may change when a run is continued: they do not touch the weights; grad_accumulation, like the
-number of
-processes, only by rounding and by which images share a batch norm."""
+number of processes, only by rounding and by which images share a batch norm."""
 
 _ANSWERS = ("on_nonfinite", "nonfinite_limit", "on_unreadable", "unreadable_limit")
 """Recipe keys that say what a run does where it would have stopped: changed, it goes on from there."""
@@ -35,6 +34,9 @@ class RunFolder:
     recipe.yaml, environment.json, metrics.jsonl, tensorboard/, checkpoints/{last.pt, previous.pt,
     best.safetensors}, teacher_logits/ where they are cached, <role>.safetensors + <role>.yaml when it is finished,
     study.json when a distillation is measured.
+
+    Args:
+        path: of the folder, which need not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,7 +54,14 @@ class RunFolder:
         return [path for path in (self.last, self.previous) if path.exists()]
 
     def finished(self, role: str) -> bool:
-        """Whether the trained network is there and whole. Its description is written last."""
+        """Whether the trained network is there and whole. Its description is written last.
+
+        Args:
+            role: of the network, "student" or "teacher".
+
+        Returns:
+            False also for files that are cut short.
+        """
         weights = self.path / f"{role}.safetensors"
         if not weights.is_file() or not (self.path / f"{role}.yaml").is_file():
             return False
@@ -64,9 +73,19 @@ class RunFolder:
         return True
 
     def restore(self, holders: Mapping[str, Any]) -> tuple[Progress, str]:
-        """Fill `holders` from the newest state that verifies; its progress, and what to tell people about it.
+        """Go on from the newest state that verifies.
 
         A newer one that does not verify gets another name, or it would be kept as the one before the next.
+
+        Args:
+            holders: modules and optimisers to fill, by the names they were saved under.
+
+        Returns:
+            The progress, that of a new run if there is no state; and what to tell people about it, or "".
+
+        Raises:
+            NoStateError: there are states, and none verifies.
+            TrainingError: it is the state of another network, method or version.
         """
         state = newest_state((self.last, self.previous))
         if state is None:
@@ -83,9 +102,13 @@ class RunFolder:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """While entered, no other process trains in the folder; refused at once if one does.
+        """While entered, no other process trains in the folder. Where the file system knows no locks nothing is held.
 
-        Where the file system knows no locks the run goes on without.
+        Yields:
+            None.
+
+        Raises:
+            TrainingError: another process trains in it.
         """
         lock_file = self.path / _LOCK
         lock = FileLock(lock_file, timeout=0, is_singleton=True)
@@ -110,7 +133,16 @@ class RunFolder:
                 lock_file.unlink(missing_ok=True)
 
     def open(self, recipe: dict[str, Any], *, resume: bool) -> None:
-        """Claim the folder for `recipe`: a new one, or with `resume` the one that holds this very recipe."""
+        """Claim the folder for a run.
+
+        Args:
+            recipe: of the run, as plain values.
+            resume: whether the folder may hold a run of this recipe, which goes on.
+
+        Raises:
+            TrainingError: it holds a run that is not to go on, a run of another recipe, or other files.
+            SegdistillError: it can't be written.
+        """
         if is_main():
             self._claim(recipe, resume=resume)
             if not self.environment.exists():  # a run that was killed in between has none
@@ -118,7 +150,15 @@ class RunFolder:
         wait_for_all()
 
     def note(self, key: str, value: Any) -> None:
-        """Add to environment.json what was found out about the machine."""
+        """Add to environment.json what was found out about the machine.
+
+        Args:
+            key: of the entry; an older one is replaced.
+            value: plain values.
+
+        Raises:
+            SegdistillError: the file can't be written.
+        """
         if is_main():
             recorded: dict[str, Any] = {}
             with contextlib.suppress(OSError, ValueError):
@@ -160,7 +200,15 @@ def run_of(file: Path) -> RunFolder:
 
 
 def changed_keys(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """A line for each recipe key that touches the weights and differs."""
+    """What differs between two recipes of a run and touches its weights.
+
+    Args:
+        earlier: the recipe that the run has, as plain values.
+        now: the recipe that it is to go on with.
+
+    Returns:
+        A line for each key.
+    """
     earlier, now = (_without_harmless(recipe) for recipe in (earlier, now))
     return [
         f"{key}: {earlier.get(key)!r} then, {now.get(key)!r} now"

@@ -28,7 +28,7 @@ class Journal:
         progress: Of the state that the run goes on from.
 
     Raises:
-        TrainingError: If the disk takes no more.
+        SegdistillError: The disk takes no more.
     """
 
     def __init__(self, folder: RunFolder, progress: Progress) -> None:
@@ -46,7 +46,16 @@ class Journal:
             self._board = SummaryWriter(str(self._curves), purge_step=progress.step + 1)
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
-        """One line of JSON; single numbers become TensorBoard curves `<kind>/<name>`."""
+        """Add a line of JSON; single numbers become TensorBoard curves `<kind>/<name>`.
+
+        Args:
+            kind: of the entry: "train", "validation", ..
+            step: optimiser steps done.
+            values: plain values by name.
+
+        Raises:
+            SegdistillError: the disk takes no more.
+        """
         if not self._writes:
             return
         with _saving(self._metrics):

@@ -43,6 +43,12 @@ class Display:
         self._task = self._bar.add_task(title, total=steps, completed=start, terms="")
 
     def step(self, done: int, terms: dict[str, float]) -> None:
+        """Show how far the run is: on a terminal at once, elsewhere a line every 20 seconds.
+
+        Args:
+            done: steps so far, those before a resume included.
+            terms: the loss terms of the last step, by name.
+        """
         text = " ".join(f"{name} {value:.3f}" for name, value in terms.items())
         self._bar.update(self._task, completed=done, terms=text)
         now = time.monotonic()
@@ -51,7 +57,12 @@ class Display:
             left = (now - self._began) / max(1, done - self._start) * (self._steps - done)
             console.print(f"{self._title}: step {done}/{self._steps}, {left / 60:.1f} min left, {text}", soft_wrap=True)
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
+        """Print a line above the bar, unless the display is quiet.
+
+        Args:
+            text: of the line, which the title begins.
+        """
         if not self._quiet:
             console.print(f"{self._title}: {text}", soft_wrap=True, markup=False)
 

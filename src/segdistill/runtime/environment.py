@@ -14,7 +14,12 @@ import torch
 
 
 def describe_environment() -> dict[str, Any]:
-    """Machine, versions, commit, time and command: what a number needs beside it to be believed."""
+    """Describe where and how this process runs, for the files that hold its numbers.
+
+    Returns:
+        machine (the processor's name), threads, device, system, python, packages (their versions), commit, started
+        (UTC, ISO 8601) and command (its words).
+    """
     return {
         "machine": _processor(),
         "threads": torch.get_num_threads(),

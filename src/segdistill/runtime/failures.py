@@ -24,7 +24,12 @@ _RESUME = "The last saved state is untouched: run the same command with --resume
 
 
 class OutOfMemoryError(TrainingError):
-    """A run needs more memory than there is. what: that it did."""
+    """A run needs more memory than there is.
+
+    Args:
+        message: for people.
+        what: the run was doing, as "training".
+    """
 
     def __init__(self, message: str, what: str) -> None:
         super().__init__(message)
@@ -33,7 +38,18 @@ class OutOfMemoryError(TrainingError):
 
 @contextlib.contextmanager
 def explained(what: str) -> Iterator[None]:
-    """While entered, errors of the machine become errors for people; all others pass. what: "training", ..."""
+    """While entered, errors of the machine become errors for people; all others pass.
+
+    Args:
+        what: is being done, for the messages: "training", "validating", ..
+
+    Yields:
+        None.
+
+    Raises:
+        OutOfMemoryError: the machine or the device has no more memory.
+        TrainingError: a process that loads images was ended, or another process of the run.
+    """
     try:
         yield
     except MemoryError as error:

@@ -17,7 +17,12 @@ T = TypeVar("T")
 
 
 class Interrupted(SegdistillError):
-    """A run was asked to stop, has saved its state, and can be continued. `code` is the exit status to leave with."""
+    """A run was asked to stop, has saved its state, and can be continued.
+
+    Args:
+        message: for people.
+        code: the exit status to leave with, 128 and the signal's number.
+    """
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -60,7 +65,14 @@ class StopRequest:
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """While entered, a signal raises `StopNow`, as does one received before."""
+        """While entered, a signal raises `StopNow`, as does one received before.
+
+        Yields:
+            None.
+
+        Raises:
+            StopNow: a signal has come.
+        """
         self._at_once = True
         try:
             if self.received is not None:
@@ -70,7 +82,18 @@ class StopRequest:
             self._at_once = False
 
     def waiting(self, batches: Iterator[T], step: int) -> Iterator[T]:
-        """`batches`, of which each `step` ones make a step; the wait for the first of a step ends at once."""
+        """The batches of a run; a signal ends the wait for the first one of a step at once.
+
+        Args:
+            batches: micro-batches in their order.
+            step: how many of them make an optimizer step.
+
+        Yields:
+            The batches.
+
+        Raises:
+            StopNow: a signal has come before or while the first batch of a step was waited for.
+        """
         for part in itertools.cycle(range(step)):
             try:
                 with self.at_once() if part == 0 else contextlib.nullcontext():

@@ -16,7 +16,14 @@ _NOT_OURS = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.ME
 
 
 def start_accelerator() -> Accelerator:
-    """Accelerate's view of devices and processes."""
+    """Accelerate's view of devices and processes.
+
+    Returns:
+        An accelerator without mixed precision: the recipe's counts.
+
+    Raises:
+        TrainingError: it was launched with FSDP, DeepSpeed or Megatron-LM.
+    """
     _state()
     accelerator = Accelerator(mixed_precision="no")  # the recipe's precision counts, whatever `accelerate launch` says
     if accelerator.distributed_type in _NOT_OURS:

@@ -9,7 +9,7 @@ from typing import Any
 
 from segdistill.core.storage import write_json
 from segdistill.data.base import SegmentationDataset
-from segdistill.models.class_map import same_names
+from segdistill.models.class_names import same_names
 from segdistill.models.loaded import LoadedModel
 from segdistill.recipe.recipe import Recipe
 from segdistill.runs.folder import RunFolder
@@ -25,7 +25,14 @@ SCORES_FILES = {TEACHER: "teacher-scores.json", ALONE: "alone-scores.json"}
 
 
 def method_label(recipe: Recipe) -> str:
-    """What a distillation's student is called in its study: the methods' names, as "kd+cwd"."""
+    """What a distillation's student is called in its study.
+
+    Args:
+        recipe: Of the distillation.
+
+    Returns:
+        The methods' names, as "kd+cwd".
+    """
     return "+".join(method.name for method in recipe.with_method().method)
 
 
@@ -44,7 +51,7 @@ def measure_distillation(
     Args:
         recipe: Of the distillation.
         folder: Its run folder.
-        teacher: As it taught. One that knows other classes is only timed.
+        teacher: As the methods saw it. One that knows other classes is only timed.
         alone: The student alone: trained beside the student, or any network that the recipe's `baseline` names.
         student: The distilled one.
         data: The validation images.

@@ -12,12 +12,20 @@ from segdistill.runs.folder import RunFolder
 from segdistill.studies.measurement import measure, scores_file
 from segdistill.studies.plan import Job, Plan
 from segdistill.studies.result import TEACHER
-from segdistill.training import run as runs
-from segdistill.training.pairing import Pairing, pair
+from segdistill.training.pairing import Pairing, open_pairing
+from segdistill.training.plan import resolve
 
 
 def finished(folder: Path, job: Job) -> bool:
-    """Whether the run is trained and measured."""
+    """Whether a run is trained and measured; the teacher's is not measured here.
+
+    Args:
+        folder: Of the study.
+        job: The run.
+
+    Returns:
+        False also for files that are cut short.
+    """
     run = folder / job.name
     if job.label == TEACHER:
         return RunFolder(run).finished("teacher")
@@ -46,7 +54,7 @@ def do(plan: Plan, folder: Path, job: Job, *, quiet: bool = False) -> None:
 
 def _do(plan: Plan, folder: Path, job: Job, quiet: bool) -> None:
     recipe = plan.recipe_of(job, folder)
-    (runs.distill if recipe.method else runs.train)(recipe, resume=True, quiet=quiet)
+    resolve(recipe, distills=bool(recipe.method)).run(resume=True, quiet=quiet)
     if job.label != TEACHER:
         run = folder / job.name
         measure(scores_file(run), open_model(run), recipe, create_dataset(recipe.data, "val"), quiet=quiet)
@@ -64,9 +72,21 @@ def _put_aside(run: Path) -> bool:
 
 
 def teacher_of(plan: Plan, folder: Path) -> Pairing:
-    """The one teacher of all runs, as it teaches."""
+    """The one teacher of all runs, as it teaches.
+
+    Args:
+        plan: Of the study.
+        folder: Of the study, in which it may have been trained.
+
+    Returns:
+        The teacher with its classes mapped to the data set's.
+
+    Raises:
+        CheckpointError: It can't be loaded.
+        RecipeError: `teacher.class_map` does not fit.
+    """
     classes = create_dataset(plan.recipe.data, "val").classes
-    return pair(open_model(plan.teacher(folder)), plan.recipe.teacher, classes)
+    return open_pairing(plan.teacher(folder), plan.recipe.teacher, classes)
 
 
 def find(plan: Plan, name: str) -> Job:

@@ -65,12 +65,29 @@ def measure(scores: Path, model: LoadedModel, recipe: Recipe, data: Segmentation
 
 
 def scores_file(run: Path) -> Path:
-    """Where a run of a study keeps its scores."""
+    """Where a run of a study keeps its scores.
+
+    Args:
+        run: Its folder.
+
+    Returns:
+        The path of its scores.json.
+    """
     return run / "scores.json"
 
 
 def read_scores(file: Path) -> dict[str, Any]:
-    """The scores that `measure` wrote; a `DataError` if they can't be read."""
+    """The scores that `measure` wrote.
+
+    Args:
+        file: Where they are.
+
+    Returns:
+        Plain values, in the form of `Quality.as_dict`.
+
+    Raises:
+        DataError: They are missing or can't be read.
+    """
     try:
         scores: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return {**scores}
@@ -124,12 +141,29 @@ def teacher_outcome(model: LoadedModel, scores: Path, study: Path) -> Outcome:
 
 
 def training_of(model: LoadedModel, seed: int = 0) -> dict[str, Any]:
-    """Seed, steps, batch size and seconds of a network's training; `seed` and 0 where nothing is known of it."""
+    """What is known of a network's training.
+
+    Args:
+        model: The network.
+        seed: What stands for its seed where that is not known.
+
+    Returns:
+        seed, steps, batch_size and seconds, 0 where they are not known, and what else its file says.
+    """
     return {"seed": seed, "steps": 0, "batch_size": 0, "seconds": 0.0, **model.trained}
 
 
 def place_of(model: LoadedModel, study: Path) -> str:
-    """Where a network is, for `Outcome.folder`: of one of ours its run folder, of any other its file or name."""
+    """Where a network is, for `Outcome.folder`.
+
+    Args:
+        model: The network.
+        study: The study's folder.
+
+    Returns:
+        Its run folder, or its file if it is not in one, relative to the study's folder if that holds it; of a network
+        that is no file its name.
+    """
     path = model.path
     if not path.exists():  # a name, such as hf:FOLDER
         return str(path)
@@ -156,13 +190,19 @@ def outcome_of(
         folder: Where it is.
         file: Where the scores are kept, for errors.
 
+    Returns:
+        The outcome.
+
     Raises:
-        DataError: A score is missing.
+        DataError: A score is missing, or no validation image has a label to score by.
     """
+    if scores.get("miou", 0.0) is None:
+        raise DataError(
+            f"{file}: no validation image has a labelled pixel, so '{label}' has no mIoU to compare. Check the masks "
+            f"with segdistill doctor, or validate on labelled images; then delete {file} to measure again."
+        )
     boundary = scores.get("boundary") or {}  # there is none with metrics.boundary=false
     try:
-        if scores["miou"] is None:
-            raise ValueError("no validation image has a labelled pixel")
         return Outcome(
             label=label,
             seed=trained["seed"],
@@ -184,13 +224,28 @@ def outcome_of(
 
 
 def image_size(data: SegmentationDataset) -> tuple[int, int]:
-    """Height and width of the first image, on which networks are timed."""
+    """The size of the first image, on which networks are timed.
+
+    Args:
+        data: One image at least.
+
+    Returns:
+        (H,W), in pixels.
+    """
     image = data[0].image
     return image.shape[-2], image.shape[-1]
 
 
 def costs_of(models: Sequence[LoadedModel], data: SegmentationDataset) -> list[NetworkCost]:
-    """What a validation image costs each network. They are timed in turns, so a busy machine hits all alike."""
+    """What a validation image costs each network. They are timed in turns, so a busy machine hits all alike.
+
+    Args:
+        models: The networks; they are left on this process's device.
+        data: Whose first image is taken.
+
+    Returns:
+        The costs of each.
+    """
     device = own_device()
     image = data[0].image[None].to(device)
     networks = [model.network.to(device).eval() for model in models]

@@ -9,33 +9,33 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from segdistill.core.discovery import explain
+from segdistill.core.discovery import explain, validated
 from segdistill.core.errors import RecipeError, TrainingError
 from segdistill.core.safe_yaml import load_yaml, read_yaml
 from segdistill.core.storage import write_yaml
+from segdistill.core.typed_settings import TypedSettings
 from segdistill.recipe.composition import compose
 from segdistill.recipe.recipe import MethodSpec, Recipe
+from segdistill.recipe.teacher import TeacherMember
 from segdistill.runs.folder import changed_keys
-from segdistill.studies.result import ALONE, TEACHER
+from segdistill.studies.result import ALONE, LONGER, TEACHER
+
+_LONGER_WORD = "longer"
 
 _OWN_KEYS = ("out", "seed", "steps", "method", "baseline")
 """Recipe keys that the study sets for every run."""
 
 
-class Budget(BaseModel):
-    """What every run may use: either steps or minutes.
-
-    Args:
-        steps: Of each run.
-        minutes: Of training of each run, in which slower methods make fewer steps.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Budget(TypedSettings):
+    """What every run may use: either steps or minutes."""
 
     steps: int | None = Field(None, ge=1)
+    """Optimizer steps of each run; null where `minutes` is set."""
+
     minutes: float | None = Field(None, gt=0)
+    """Minutes of training of each run, in which slower methods make fewer steps; null where `steps` is set."""
 
     @model_validator(mode="after")
     def _one(self) -> Budget:
@@ -76,7 +76,7 @@ def read_budget(value: Any, default: int) -> Budget:
 class Job:
     """One run of a study.
 
-    Args:
+    Attributes:
         label: Of its method, "student alone" or "teacher".
         seed: Its seed.
     """
@@ -93,40 +93,54 @@ class Job:
         return TEACHER if self.label == TEACHER else f"{self.label}, seed {self.seed}"
 
 
-class Plan(BaseModel):
-    """A study before it has run. study.yaml holds it, so that a study goes on from its folder alone.
-
-    Args:
-        recipe: What all runs share.
-        methods: Recipe entries by label.
-        seeds: Of every method.
-        budget: Of every run.
-        steps: By label, where the budget is minutes; else all make the recipe's.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Plan(TypedSettings):
+    """A study before it has run. study.yaml holds it, so that a study goes on from its folder alone."""
 
     recipe: Recipe
+    """What all runs share."""
+
     methods: dict[str, list[MethodSpec]]
+    """Recipe entries of the methods that are compared, by label; the student alone is not among them."""
+
     seeds: tuple[int, ...]
+    """The seeds of every method."""
+
     budget: Budget
-    steps: dict[str, int] = {}
+    """What every run may use."""
+
+    steps: dict[str, int] = Field({})
+    """Steps by label, where the budget is minutes; a label without makes the recipe's."""
 
     def jobs(self) -> list[Job]:
         """All runs but the teacher's, seed by seed, so that a study that is stopped early has whole seeds."""
         return [Job(label, seed) for seed in self.seeds for label in (ALONE, *self.methods)]
 
-    def teacher(self, folder: Path) -> str:
-        """Where the one teacher of all runs is."""
+    def teacher(self, folder: Path) -> str | tuple[TeacherMember, ...]:
+        """Where the one teacher of all runs is.
+
+        Args:
+            folder: The study's.
+
+        Returns:
+            `teacher.weights` of the recipe, or the folder of the run that trains the teacher.
+        """
         given = self.recipe.teacher.weights
-        return given if isinstance(given, str) else str(folder / TEACHER)
+        return given if isinstance(given, str | tuple) else str(folder / TEACHER)
 
     def trains_teacher(self) -> bool:
         """Whether the study makes its teacher."""
         return self.recipe.teacher.weights is None
 
     def recipe_of(self, job: Job, folder: Path) -> Recipe:
-        """The recipe of one run."""
+        """The recipe of one run.
+
+        Args:
+            job: The run.
+            folder: The study's, in which it writes.
+
+        Returns:
+            The study's recipe with the run's method, seed and steps, and with the one teacher.
+        """
         run = folder / job.name
         if job.label == TEACHER:
             return self.recipe.model_copy(update={"out": run, "role": "teacher", "baseline": "none"})
@@ -174,17 +188,41 @@ class Plan(BaseModel):
         return self.model_copy(update={"methods": {**self.methods, **later.methods}, "seeds": tuple(seeds)})
 
     def save(self, folder: Path) -> None:
-        """Write study.yaml."""
+        """Write study.yaml.
+
+        Args:
+            folder: The study's.
+
+        Raises:
+            SegdistillError: The file can't be written.
+        """
         write_yaml(plan_file(folder), self.model_dump(mode="json"))
 
 
 def plan_file(folder: Path) -> Path:
-    """Where a study says what it is made of."""
+    """Where a study says what it is made of.
+
+    Args:
+        folder: The study's.
+
+    Returns:
+        The path of its study.yaml.
+    """
     return folder / "study.yaml"
 
 
 def load_plan(folder: Path) -> Plan:
-    """The plan of the study in `folder`."""
+    """The plan of a study that was begun.
+
+    Args:
+        folder: The study's.
+
+    Returns:
+        The plan.
+
+    Raises:
+        RecipeError: study.yaml is missing, can't be read, or holds no plan.
+    """
     file = plan_file(folder)
     try:
         return Plan.model_validate(read_yaml(file))
@@ -202,7 +240,8 @@ def read_methods(given: str | Sequence[str] | Mapping[str, Any]) -> dict[str, li
             LABEL={name: kd, temperature: 4} for one with options; or a mapping of labels to recipe entries.
 
     Returns:
-        Recipe entries by label; the student alone, "none", is in every study and needs no entry.
+        Recipe entries by label; the student alone, "none", is in every study and needs no entry. "longer" is the
+        student alone for as many minutes as the costliest method takes.
 
     Raises:
         RecipeError: There is no such method, or it can't be called so.
@@ -216,6 +255,9 @@ def read_methods(given: str | Sequence[str] | Mapping[str, Any]) -> dict[str, li
     for label, specs in entries.items():
         if label in ("none", ALONE):
             continue
+        if label in (_LONGER_WORD, LONGER):
+            methods[LONGER] = []
+            continue
         if not re.fullmatch(r"[\w.+-]+", label) or label in (TEACHER, "student-alone"):
             raise RecipeError(f"'{label}' can't label a method: its runs are called so. Use letters, digits, ._+-")
         methods[label] = [spec for value in specs for spec in _specs(label, value)]
@@ -225,7 +267,7 @@ def read_methods(given: str | Sequence[str] | Mapping[str, Any]) -> dict[str, li
 def _entry(word: str) -> tuple[str, list[Any]]:
     label, separator, text = word.partition("=")
     if not separator:
-        return word, [] if word == "none" else word.split("+")
+        return word, [] if word in ("none", _LONGER_WORD) else word.split("+")
     try:
         value = load_yaml(text)
     except yaml.YAMLError as error:
@@ -242,7 +284,5 @@ def _specs(label: str, value: Any) -> list[MethodSpec]:
             raise RecipeError(
                 f"--methods: '{value}' is neither a method nor a fragment with one. See segdistill list methods."
             )
-    try:
-        return [MethodSpec.model_validate({"name": entry} if isinstance(entry, str) else entry) for entry in entries]
-    except ValidationError as error:
-        raise RecipeError("\n".join(explain(error, MethodSpec, f"method {label}"))) from error
+    named = ({"name": entry} if isinstance(entry, str) else entry for entry in entries)
+    return [validated(MethodSpec, entry, f"method {label}") for entry in named]

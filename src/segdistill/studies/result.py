@@ -14,6 +14,8 @@ from segdistill.core.errors import DataError
 from segdistill.core.storage import write_json
 
 ALONE = "student alone"
+LONGER = "student alone longer"
+"""The student alone for the minutes of the costliest method, where a study asks for it."""
 TEACHER = "teacher"
 STUDY_FILE = "study.json"
 
@@ -22,7 +24,7 @@ STUDY_FILE = "study.json"
 class NetworkCost:
     """What one image costs, in a batch of one.
 
-    Args:
+    Attributes:
         parameters: Their number, auxiliary head left out.
         gflops: Billions of multiply-adds to class scores of the image's size.
         milliseconds: Median on the machine that measured.
@@ -35,16 +37,27 @@ class NetworkCost:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One finished run, measured on all validation images.
+    """One finished run, measured on all validation images; scores in percent.
 
-    Args:
+    Attributes:
         label: "teacher", "student alone" or the method's.
+        seed: Of the run.
         folder: Of the run, relative to the study's; or the absolute path, or the name, of a given network.
-        steps: 0 if it is not known how the network was trained, as of a published file; so seconds and batch_size.
+        steps: 0 if it is not known how the network was trained, as of a published file; so the next two.
+        batch_size: Images a step.
         seconds: Wall-clock of the steps, validation left out.
-        miou: In percent, as all scores.
+        miou: Mean over classes of the intersection over union.
+        macc: Mean over classes of the share of labelled pixels that is hit.
+        aacc: Share of all labelled pixels that is hit.
         edge_miou: Near class boundaries; None, as the next two, where the recipe says metrics.boundary=false.
+        body_miou: Elsewhere.
+        boundary_miou: Boundary IoU, mean over classes.
         iou: By class; None for a class that is absent.
+        machine: Name of the processor that trained.
+        threads: Of torch.
+        device: Name of the GPU, or "cpu".
+        torch: Its version.
+        commit: Of this library; None if it was installed.
     """
 
     label: str
@@ -73,7 +86,17 @@ class Outcome:
 
 
 def made_on(environment: dict[str, Any]) -> dict[str, Any]:
-    """The fields of an `Outcome` that say where it was made, from a run's environment.json."""
+    """The fields of an `Outcome` that say where it was made.
+
+    Args:
+        environment: The content of a run's environment.json.
+
+    Returns:
+        machine, threads, device, commit and torch.
+
+    Raises:
+        KeyError: One of them is missing.
+    """
     kept = {key: environment[key] for key in ("machine", "threads", "device", "commit")}
     return {**kept, "torch": environment["packages"]["torch"]}
 
@@ -82,7 +105,7 @@ def made_on(environment: dict[str, Any]) -> dict[str, Any]:
 class Spread:
     """A value over seeds.
 
-    Args:
+    Attributes:
         mean: Over the seeds.
         std: Standard deviation of the sample; None for a single seed.
         values: In the order of the summary's seeds.
@@ -100,9 +123,8 @@ class Gain(Spread):
     The interval is Student's t over the seeds; None for a single seed, which says nothing about the next one. A single
     distillation is compared with the student alone that it has, whatever its seed.
 
-    Args:
-        low: Lower end of the interval.
-        high: Upper end.
+    Attributes:
+        low: Lower end of the interval; `high` is the upper one.
     """
 
     low: float | None
@@ -111,12 +133,7 @@ class Gain(Spread):
 
 @dataclass(frozen=True)
 class ClassGain:
-    """By how much a class's IoU moved.
-
-    Args:
-        name: Of the class.
-        points: Of IoU in percent, in the mean over seeds.
-    """
+    """By how much a class's IoU moved: in points of percent, in the mean over seeds."""
 
     name: str
     points: float
@@ -126,7 +143,7 @@ class ClassGain:
 class Summary:
     """A method, or the student alone, over its finished seeds; scores in percent.
 
-    Args:
+    Attributes:
         label: As in the outcomes.
         method: Its recipe entries; nothing for the student alone.
         seeds: Those that are finished.
@@ -134,6 +151,7 @@ class Summary:
         minutes: Of training, mean over seeds.
         step_seconds: Wall-clock of a step, mean over seeds.
         cost: Wall-clock of a step over that of the student alone; None if not known.
+        miou: As in the outcomes, as are the next five, of which the last three are None if not every run has them.
         gain: In mIoU; None, as the next two, for the student alone and where no seed has both.
         edge_gain: In mIoU near class boundaries.
         body_gain: In mIoU elsewhere.
@@ -163,13 +181,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that could not be finished.
-
-    Args:
-        label: Of its method.
-        seed: Its seed.
-        error: Why.
-    """
+    """A run that could not be finished, by its method's label and its seed, and why."""
 
     label: str
     seed: int
@@ -182,7 +194,7 @@ class Study:
 
     A distillation is a study of one seed: the student alone, if there is one, and the distilled student.
 
-    Args:
+    Attributes:
         data: Name of the data set.
         images: Number of validation images.
         size: H,W of a validation image.
@@ -226,18 +238,18 @@ class Study:
         return len(self.seeds) == 1
 
     def cost(self, label: str) -> NetworkCost:
-        """What an image costs the network of that label."""
+        """What an image costs the network of a label; for every method that is the student."""
         if label == TEACHER:
             return self.teacher_cost
         return self.alone_cost if label == ALONE and self.alone_cost is not None else self.student_cost
 
     def of(self, label: str) -> Summary | None:
-        """The summary of that label, if any of its runs is finished."""
+        """The summary of a method or of the student alone by its label; None if none of its runs is finished."""
         return next((row for row in self.summary if row.label == label), None)
 
     def methods(self) -> Sequence[Summary]:
         """All but the student alone, the best first."""
-        rows = [row for row in self.summary if row.label != ALONE]
+        rows = [row for row in self.summary if row.label not in (ALONE, LONGER)]
         return sorted(rows, key=lambda row: -row.miou.mean)
 
     def as_dict(self) -> dict[str, Any]:
@@ -246,7 +258,14 @@ class Study:
         return {"kind": "study", **written}
 
     def save(self, folder: Path) -> None:
-        """Write study.json."""
+        """Write study.json.
+
+        Args:
+            folder: Of the study.
+
+        Raises:
+            SegdistillError: The file can't be written.
+        """
         write_json(folder / STUDY_FILE, self.as_dict())
 
 

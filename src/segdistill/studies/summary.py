@@ -14,12 +14,26 @@ _CONFIDENCE = 0.95
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean and sample standard deviation."""
+    """Mean and sample standard deviation.
+
+    Args:
+        values: One or more.
+
+    Returns:
+        Both, without a deviation for a single value.
+    """
     return Spread(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None, tuple(values))
 
 
 def gain(values: Sequence[float]) -> Gain:
-    """Mean of paired differences with its confidence interval, mean +- t std / sqrt(n)."""
+    """Mean of paired differences with its 95 % confidence interval, mean +- t std / sqrt(n).
+
+    Args:
+        values: n differences, one or more.
+
+    Returns:
+        Both, without an interval for a single value.
+    """
     over_seeds = spread(values)
     low = high = None
     if over_seeds.std is not None:

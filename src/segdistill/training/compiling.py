@@ -28,7 +28,13 @@ _WORTH = 0.95  # of the time as it is; less of a gain is within what two timings
 
 @dataclass(frozen=True)
 class Compiled:
-    """Which networks run compiled. reasons: why, for people."""
+    """Which networks run compiled.
+
+    Attributes:
+        student: Whether it does.
+        teacher: Whether it does.
+        reasons: Why, for people.
+    """
 
     student: bool = False
     teacher: bool = False
@@ -40,7 +46,7 @@ def compile_networks(
     config: TrainingConfig,
     folder: RunFolder,
     crop: tuple[int, int],
-    say: Callable[[str], object],
+    log: Callable[[str], object],
     *,
     compile_teacher: bool,
 ) -> None:
@@ -54,18 +60,18 @@ def compile_networks(
         config: Its `compile` says whether they are compiled, or tried.
         folder: Of the run.
         crop: (h,w) of the images.
-        say: Tells people.
+        log: Takes messages for people.
         compile_teacher: Whether the teacher is run at all.
     """
     if config.compile is False:
         return
     choice = _recorded(folder)
     if choice is None:
-        say("compiling the networks, which can take minutes")
+        log("compiling the networks, which can take minutes")
         choice = _agreed(_choose(distiller, config, crop, compile_teacher=compile_teacher))
         folder.note("compile", {"student": choice.student, "teacher": choice.teacher, "why": choice.reasons})
         for reason in choice.reasons:
-            say(reason)
+            log(reason)
     distiller.compile_networks(student=choice.student, teacher=choice.teacher)
 
 

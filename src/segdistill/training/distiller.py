@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from segdistill.core.classes import UNLABELED
 from segdistill.core.errors import TrainingError
-from segdistill.core.outputs import SegOutput
+from segdistill.core.outputs import SegOutput, resize
 from segdistill.methods import Method
 from segdistill.models.network import SegmentationNetwork, as_input
 from segdistill.models.segmenter import auxiliary_given
 from segdistill.recipe.training import TaskLossConfig
-from segdistill.training.task_loss import task_loss
+from segdistill.training.gradient_shares import GradientShares
+from segdistill.training.task_loss import labelled_only, task_loss
 
 
 class Distiller(nn.Module):
@@ -29,6 +31,7 @@ class Distiller(nn.Module):
         methods: Their terms are added to the task loss.
         teacher: What the methods compare the student with; methods can be made before there is one.
         factors: Per method, what its terms are multiplied with at a step (see `MethodSchedule`); none for 1 throughout.
+        shares: What else they are multiplied with; none for nothing.
         task: How the task loss is taken.
     """
 
@@ -44,17 +47,20 @@ class Distiller(nn.Module):
         methods: Iterable[Method] = (),
         teacher: nn.Module | None = None,
         factors: Sequence[Callable[[int], float]] = (),
+        shares: GradientShares | None = None,
         task: TaskLossConfig | None = None,
     ) -> None:
         super().__init__()
         self.register_buffer("class_weights", None, persistent=False)
         self.student = student
         self._task = task or TaskLossConfig()
-        self.methods = nn.ModuleList(methods)
+        self._list = list(methods)
+        self.methods = nn.ModuleList(self._list)
         # DistributedDataParallel must not send at every step what is equal on all ranks by itself, such as queues.
         queues = self.queue_names()
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers() if name.startswith(queues)]
         self._factors = tuple(factors) or (_always,) * len(self.methods)
+        self.shares = shares or GradientShares([None] * len(self.methods), 0)
         self._compiled: dict[str, Callable[[Tensor], SegOutput]] = {}
         self.set_teacher(teacher)
 
@@ -79,26 +85,35 @@ class Distiller(nn.Module):
         self, image: Tensor, label: Tensor, step: int = 0, target: Tensor | None = None, share: Tensor | None = None
     ) -> dict[str, Tensor]:
         pixels, label = as_input(image), label.long()
-        output: SegOutput = self._compiled.get("student", self.student)(pixels)
-        terms = {"task": self._task_loss(output.logits, label)}
+        labelled = labelled_only(label)
+        factors = [factor(step) for factor in self._factors]
+        # A compiled student's maps and logits come out of one node, with no gradient of one at the other.
+        compiled = self._compiled if not self.shares.measures(factors, step) else {}
+        output: SegOutput = compiled.get("student", self.student)(pixels)
+        terms = {"task": self._task_loss(output.logits, labelled)}
         if output.auxiliary is not None:
-            terms["auxiliary"] = self._task.auxiliary_weight * self._task_loss(output.auxiliary, label)
+            terms["auxiliary"] = self._task.auxiliary_weight * self._task_loss(output.auxiliary, labelled)
         if share is not None and self._task.divisor == "labelled":
             terms = {name: share * value for name, value in terms.items()}
-        factors = [factor(step) for factor in self._factors]
+        task = torch.stack(list(terms.values())).sum()
         if any(factors):  # else no method counts at this step, and the teacher is not asked
             teacher_output = self._teacher_output(pixels) if target is None else _only(target)
-        for method, factor in zip(self.methods, factors, strict=True):
-            for name, value in (method(output, teacher_output, label) if factor else _idle(method)).items():
-                value = factor * value
-                terms[name] = terms[name] + value if name in terms else value
+            same_classes = teacher_output.logits.shape[1] == output.logits.shape[1]
+            completed = _completed(label, teacher_output.logits, same_classes)
+        for number, (method, factor) in enumerate(zip(self._list, factors, strict=True)):
+            raw = _idle(method)
+            if factor:
+                seen = completed if same_classes or "label" not in method.needs else labelled
+                raw = self.shares.scaled(number, method(output, teacher_output, seen), task, output, step)
+            for name, value in raw.items():
+                terms[name] = terms.get(name, 0) + factor * value
         return terms
 
     @torch.no_grad()
     def _teacher_output(self, pixels: Tensor) -> SegOutput:
         if self.teacher is None:
             raise TrainingError("The methods compare with a teacher, and none is set. Call set_teacher(network) first.")
-        needs_auxiliary = any("auxiliary" in getattr(method, "needs", ()) for method in self.methods)
+        needs_auxiliary = any("auxiliary" in method.needs for method in self._list)
         with auxiliary_given(self.teacher) if needs_auxiliary else contextlib.nullcontext():
             output: SegOutput = self._compiled.get("teacher", self.teacher)(pixels)
         return output
@@ -111,6 +126,21 @@ class Distiller(nn.Module):
 def _only(logits: Tensor) -> SegOutput:
     """An output of which nothing but the logits is known."""
     return SegOutput(logits=logits.float(), embedding=logits.new_zeros(len(logits), 0, *logits.shape[2:]), features=())
+
+
+def _completed(label: Tensor, teacher: Tensor, same_classes: bool) -> Tensor:
+    """Labels (N,H,W) with the teacher's own classes where an image has no mask; its logits are (N,K,h,w).
+
+    A teacher of other classes says no class: they are then class 0, for methods that only look where void is.
+    """
+    unlabeled = label == UNLABELED
+    rows = unlabeled.flatten(1).any(1)
+    if not rows.any():
+        return label
+    filled = torch.zeros_like(label)
+    if same_classes:
+        filled[rows] = resize(teacher[rows].float(), (label.shape[1], label.shape[2])).argmax(1)
+    return torch.where(unlabeled, filled, label)
 
 
 def _always(step: int) -> float:

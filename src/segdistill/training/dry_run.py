@@ -14,7 +14,8 @@ from torch import Tensor
 from segdistill.core.errors import SegdistillError
 from segdistill.core.precision import computing_in
 from segdistill.data.augment import Augment
-from segdistill.data.loading import Batch, Stream, collate
+from segdistill.data.loading import Batch, collate
+from segdistill.data.stream import Stream
 from segdistill.evaluation.cost.cost import wait
 from segdistill.evaluation.cost.memory import LiveBytes
 from segdistill.evaluation.cost.stages import Stages
@@ -28,11 +29,19 @@ _IMAGES = 2  # a step on the CPU; batch norm needs two
 
 @dataclass(frozen=True)
 class DryRun:
-    """images: a step of the dry run; batch_size: of the run. What follows is extrapolated from the one to the other.
+    """What a run will take, extrapolated from a few of its steps.
 
-    compute_seconds, loading_seconds: a step; loading by one process. step_seconds: both, as far as they don't overlap.
-    hours: of all steps, without validation. memory: bytes of weights, optimiser and tensors alive. disk: bytes of
-    checkpoints and weights, while they are written anew.
+    Attributes:
+        what: Names the run.
+        steps: Of the run.
+        images: Of a step of the dry run.
+        batch_size: Of the run, to which all that follows is extrapolated.
+        compute_seconds: Of a step.
+        loading_seconds: Of a step, in one process.
+        step_seconds: Both, as far as they don't overlap.
+        hours: Of all steps, without validation.
+        memory: Bytes of weights, optimiser and tensors alive.
+        disk: Bytes of checkpoints and weights, while they are written anew.
     """
 
     what: str
@@ -48,17 +57,20 @@ class DryRun:
 
 
 def dry_run(what: str, task: Task, augment: Augment, *, steps: int = _STEPS, images: int | None = None) -> DryRun:
-    """Train `task` for a few steps on this machine and work out the rest.
+    """Train for a few steps on this machine and work out what the whole run takes.
 
     Args:
         what: Names the run in the result.
-        task: Thrown away: its weights are not those of a fresh one afterwards.
+        task: What is trained; thrown away, as its weights are not those of a fresh one afterwards.
         augment: How its samples are cropped.
         steps: How many are made.
         images: A micro-batch of the dry run, default the run's on CUDA and at most two elsewhere.
 
+    Returns:
+        Time, memory and disk.
+
     Raises:
-        DataError: If a sample can't be read.
+        DataError: A sample can't be read.
     """
     device = own_device()
     config, distiller = task.config, task.distiller

@@ -2,50 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from segdistill.core.errors import CheckpointError
+from segdistill.data import labeled_part
 from segdistill.data.balance import class_weights
-from segdistill.data.loading import Stream, Targets
+from segdistill.data.stream import Stream, Targets
 from segdistill.models.files import read_weights, save_model
 from segdistill.models.network import SegmentationNetwork
-from segdistill.models.spec import Role
 from segdistill.runs.checkpoint import Progress
 from segdistill.runs.folder import RunFolder
+from segdistill.runtime.display import console
 from segdistill.runtime.failures import OutOfMemoryError, explained
 from segdistill.runtime.processes import is_main, wait_for_all
 from segdistill.training.loop import Trainer
 from segdistill.training.out_of_memory import advice
-from segdistill.training.task import Task, run_folder
-from segdistill.training.teacher_cache import cache_logits
+from segdistill.training.task import Task
+from segdistill.training.teacher_cache import cache_logits, cached_view
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run: its folder and which role it trained."""
-
-    folder: RunFolder
-    role: Role
-
-
-def train_alone(task: Task, *, resume: bool = False, quiet: bool = False) -> Run:
-    """Train the network of `task` in a folder of its own, which is claimed for it.
-
-    Args:
-        task: What is trained; its recipe names the folder.
-        resume: Continue the run of that folder; without it a folder in use is an error.
-        quiet: Show no progress.
-
-    Raises:
-        TrainingError: If the folder holds another run, or the run has to stop.
-    """
-    folder = run_folder(task.recipe)
-    with folder.held():
-        folder.open(task.recipe.model_dump(mode="json"), resume=resume)
-        return fit(task, folder, quiet=quiet)
-
-
-def fit(task: Task, folder: RunFolder, *, quiet: bool = False) -> Run:
+def fit(task: Task, folder: RunFolder, *, quiet: bool = False) -> None:
     """Train, or go on training, in a folder that is claimed, and write the finished network.
 
     Raises:
@@ -53,10 +27,12 @@ def fit(task: Task, folder: RunFolder, *, quiet: bool = False) -> Run:
         CheckpointError: If the weights of the best validation are gone.
     """
     if folder.finished(task.role):
-        return Run(folder, task.role)
-    task.distiller.class_weights = class_weights(task.data, task.config.class_balance)
+        return
+    task.distiller.class_weights = class_weights(labeled_part(task.data), task.config.class_balance)
     progress = _train(task, folder, quiet=quiet)
-    if task.config.keep == "best":
+    if task.config.keep == "best" and not progress.best_step:
+        _say_that_the_last_are_kept(task, quiet)
+    elif task.config.keep == "best":
         try:
             task.network.load_state_dict(read_weights(folder.best))
         except CheckpointError as error:
@@ -68,7 +44,15 @@ def fit(task: Task, folder: RunFolder, *, quiet: bool = False) -> Run:
         record = _record(task, progress)
         save_model(folder.path, task.role, task.network, task.spec, task.data.classes, record)
     wait_for_all()
-    return Run(folder, task.role)
+
+
+def _say_that_the_last_are_kept(task: Task, quiet: bool) -> None:
+    if not quiet and is_main():
+        console.print(
+            f"{task.title}: keep=best could choose no weights, as no validation gave an mIoU; the last ones are kept.",
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def _record(task: Task, progress: Progress) -> dict[str, object]:
@@ -80,8 +64,8 @@ def _record(task: Task, progress: Progress) -> dict[str, object]:
         "steps": progress.step,
         "batch_size": task.config.batch_size,
         "seconds": round(progress.seconds, 1),
-        "keep": task.config.keep,
-        "best_miou": round(progress.best_miou, 4),
+        "keep": task.config.keep if progress.best_step else "last",
+        "best_miou": round(progress.best_miou, 4) if progress.best_step else None,
         "best_step": progress.best_step,
         **({"skipped": progress.skipped} if progress.skipped else {}),
         **({"unreadable": len(progress.unreadable)} if progress.unreadable else {}),
@@ -121,4 +105,5 @@ def _targets(task: Task, folder: RunFolder, *, quiet: bool) -> Targets | None:
     config, teacher = task.recipe.teacher, task.distiller.teacher
     if config.cache == "off" or not isinstance(teacher, SegmentationNetwork):
         return None
+    teacher = cached_view(teacher, config)
     return cache_logits(teacher, task.data, task.config, config.cache_folder or folder.teacher_logits, quiet=quiet)

@@ -12,7 +12,8 @@ from accelerate import Accelerator
 
 from segdistill.core.errors import CheckpointError, TrainingError
 from segdistill.data.base import SegmentationDataset
-from segdistill.data.loading import Batch, Stream, training_batches
+from segdistill.data.loading import Batch, training_batches
+from segdistill.data.stream import Stream
 from segdistill.evaluation.finite import NonFiniteScoresError, first_not_finite
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.recipe.training import TrainingConfig
@@ -23,6 +24,7 @@ from segdistill.runtime.allocator import keep_freed_memory
 from segdistill.runtime.display import Display
 from segdistill.runtime.interruption import Interrupted, StopNow, StopRequest
 from segdistill.runtime.processes import agree, start_accelerator
+from segdistill.training.averaging import MovingAverage
 from segdistill.training.compiling import compile_networks
 from segdistill.training.distiller import Distiller
 from segdistill.training.faults.nonfinite import Faults, Snapshot
@@ -77,17 +79,20 @@ class Trainer:
         runs_teacher = stream.targets is None  # else all its logits are cached
         self._place_networks(runs_teacher)
         self.update = Update(distiller, config, self.accelerator.device)
+        self.average = None if config.ema is None else MovingAverage(distiller.student, config.ema)
         self.states: dict[str, Any] = {"distiller": distiller, **self.update.states()}
+        if self.average is not None:
+            self.states["average"] = self.average
         self.progress, self._restored = folder.restore(self.states)
         self._saved = self.progress.step  # of the newest state
         self._check_progress()
         quiet = quiet or not self.accelerator.is_main_process
         self.display = Display(title, start=self.progress.step, steps=config.steps, quiet=quiet)
-        compile_networks(distiller, config, folder, stream.augment.crop, self.display.say, compile_teacher=runs_teacher)
+        compile_networks(distiller, config, folder, stream.augment.crop, self.display.log, compile_teacher=runs_teacher)
         self.model = self.accelerator.prepare_model(distiller)
         self.unreadable = Unreadable(config, len(stream.data), self.accelerator.num_processes)
         self.validation = Validation(
-            folder, distiller.student, validation,
+            folder, distiller.student if self.average is None else self.average.module, validation,
             inference=inference, metrics=metrics, workers=config.workers, accelerator=self.accelerator,
         )  # fmt: skip
         self.stop = StopRequest()
@@ -110,13 +115,17 @@ class Trainer:
         ):
             step = self._stepper(journal)
             if self._restored:
-                display.say(self._restored)
+                display.log(self._restored)
             while progress.step < self.until or progress.validating:
                 if progress.validating:
                     self._validate(journal)
                     continue
                 reading, rate = step(batches, progress)
                 display.step(progress.step, reading.joint)
+                if self.average is not None and not reading.faults:
+                    self.average.update_parameters(self.distiller.student)
+                for number in self.distiller.shares.fixed_at(progress.step):
+                    self._note_factors(number, journal)
                 if not reading.faults and self._is_due(self.config.log_every):
                     journal.write("train", progress.step, {**reading.joint, "lr": rate, "seconds": progress.seconds})
                 progress.validating = self._is_due(self.config.validate_every)
@@ -125,7 +134,9 @@ class Trainer:
                 if agree(self.stop.received, self.accelerator):
                     raise StopNow
             if progress.unreadable:
-                display.say(f"{len(progress.unreadable)} training samples could not be read; others took their place")
+                display.log(f"{len(progress.unreadable)} training samples could not be read; others took their place")
+        if self.average is not None:
+            self.average.copy_to(self.distiller.student)
         return progress
 
     def _place_networks(self, runs_teacher: bool) -> None:
@@ -167,13 +178,21 @@ class Trainer:
             faults=Faults(
                 self.folder.path, self.distiller, config, accelerator.process_index, accelerator.num_processes
             ),
-            unreadable=self.unreadable, say=self.display.say, write=journal.write,
+            unreadable=self.unreadable, log=self.display.log, write=journal.write,
         )  # fmt: skip
 
     def _is_due(self, every: int | None) -> bool:
         """Whether the step that is done is the last, or one of `every` so many; None is a tenth of the run."""
         step, steps = self.progress.step, self.config.steps
         return step == steps or step % (every or max(1, steps // 10)) == 0
+
+    def _note_factors(self, number: int, journal: Journal) -> None:
+        """Say and write what a method's terms are multiplied with from here on."""
+        factors = self.distiller.shares.factors(number)
+        if factors:
+            listed = ", ".join(f"{name} {factor:.3g}" for name, factor in factors.items())
+            self.display.log(f"measured beside the task loss, these terms count times: {listed}")
+            journal.write("shares", self.progress.step, {"factors": factors})
 
     def _validate(self, journal: Journal) -> None:
         """Score the student, and keep the weights of the best."""
@@ -182,7 +201,7 @@ class Trainer:
             scores = self.validation(progress, self.stop)
         except NonFiniteScoresError as error:
             raise self._saved_unvalidated(error) from error
-        self.display.say(f"step {progress.step}: mIoU {scores.miou:.2f} on validation")
+        self.display.log(f"step {progress.step}: mIoU {scores.miou:.2f} on validation")
         journal.write("validation", progress.step, scores.as_dict())
         progress.validating = False
 

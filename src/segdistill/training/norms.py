@@ -13,10 +13,16 @@ _USUAL = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, BatchNormAct2d, BatchN
 
 
 def synchronize_norms(model: nn.Module, enabled: bool | None, device: torch.device, processes: int) -> None:
-    """Let the batch norms of `model` take mean and variance of all processes' batches, where `enabled` (None: on CUDA).
+    """Let batch norms take mean and variance over all processes' batches.
 
     They keep their names, weights and statistics, so what is saved is an ordinary network. One process has the joint
     batch already. Torch knows no such norm for processors.
+
+    Args:
+        model: Whose norms are replaced, in place.
+        enabled: Whether to; None: on CUDA.
+        device: That the model is trained on.
+        processes: How many train together.
     """
     if enabled is None:
         enabled = device.type == "cuda"

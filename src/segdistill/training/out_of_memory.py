@@ -19,7 +19,15 @@ _LEAST = 2  # images in a micro-batch; batch norm needs two
 
 
 def advice(task: Task, augment: Augment) -> str:
-    """What to change so that `task` fits into memory, found by dry runs of two steps that throw `task` away."""
+    """What to change so that a run fits into memory, found by dry runs of two steps.
+
+    Args:
+        task: What ran out of memory; it is thrown away.
+        augment: How its samples are cropped.
+
+    Returns:
+        A sentence or two.
+    """
     config = task.config
     other = "precision=bf16" if config.precision == "fp32" else "fewer workers"
     if not is_alone():  # the other processes are not here to be asked

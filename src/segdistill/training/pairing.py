@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from segdistill.core.classes import Classes
 from segdistill.core.errors import RecipeError
 from segdistill.data import SegmentationDataset
 from segdistill.evaluation.teacher_check import require_better_than_chance
 from segdistill.methods import Method
-from segdistill.models.class_map import ClassMap, abbreviate, class_map, same_names, same_set, unnamed
+from segdistill.models.class_map import ClassMap, class_map
+from segdistill.models.class_names import abbreviate, same_names, same_set, unnamed
+from segdistill.models.ensemble import Ensemble
 from segdistill.models.loaded import LoadedModel
 from segdistill.models.open import open_model
+from segdistill.models.spec import NetworkSpec
 from segdistill.models.teacher import Teacher
 from segdistill.recipe.recipe import Recipe
-from segdistill.recipe.teacher import TeacherConfig
+from segdistill.recipe.teacher import TeacherConfig, TeacherMember
 from segdistill.runtime.processes import own_device
+
+TeacherSource = str | Path | NetworkSpec | tuple[TeacherMember, ...]
+"""Where a trained teacher is, or where several are."""
+
+Configured = TypeVar("Configured", TeacherConfig, TeacherMember)
 
 
 @dataclass(frozen=True)
@@ -30,19 +39,29 @@ class Pairing:
         class_map: None if the classes are the same, or if nothing says how they correspond.
         note: For people, what is done or assumed, or nothing.
         incompatibility: Why methods can't read its logits, or nothing.
+        members: The teachers whose mean it is, if there are several.
     """
 
     model: LoadedModel
     class_map: ClassMap | None
     note: str
     incompatibility: str
+    members: tuple[Pairing, ...] = ()
 
 
 def pair(model: LoadedModel, config: TeacherConfig, data: Classes) -> Pairing:
-    """`model` as the teacher that `config` describes, of students that learn the classes of `data`.
+    """A trained network as the teacher that a recipe describes.
+
+    Args:
+        model: The network and its classes.
+        config: The recipe's section `teacher`.
+        data: The classes that students learn.
+
+    Returns:
+        The teacher with its classes mapped to the data set's, and what stands in the way of that.
 
     Raises:
-        RecipeError: If `config.class_map` does not fit the two class sets.
+        RecipeError: `config.class_map` does not fit the two class sets.
     """
     names, targets = model.classes.names, data.names
     mapping: ClassMap | None = None
@@ -73,29 +92,90 @@ def pair(model: LoadedModel, config: TeacherConfig, data: Classes) -> Pairing:
     return Pairing(mapped_model, mapping, "; ".join(notes), incompatibility)
 
 
+def open_pairing(source: TeacherSource, config: TeacherConfig, data: Classes) -> Pairing:
+    """A trained network, or the mean of several, as the teacher that a recipe describes.
+
+    Args:
+        source: Where it is, or where they are.
+        config: The recipe's section `teacher`.
+        data: The classes that students learn.
+
+    Returns:
+        The teacher, see `pair`.
+
+    Raises:
+        CheckpointError: One can't be opened.
+        RecipeError: A class map does not fit, or one of several scores other classes.
+    """
+    if not isinstance(source, tuple):
+        return pair(open_model(source), config, data)
+    members = []
+    for each in source:
+        keys = {"weights": each.weights, "class_map": each.class_map, "input_scale": each.input_scale}
+        member = pair(open_model(each.weights), config.model_copy(update=keys), data)
+        if member.incompatibility:
+            raise RecipeError(f"'teacher.weights': {member.incompatibility}. A mean needs the same classes of all.")
+        members.append(member)
+    network = Ensemble([member.model.network for member in members]).eval()
+    notes = [f"the mean of {len(members)} networks"]
+    notes += [f"{member.model.path}: {member.note}" for member in members if member.note]
+    model = LoadedModel(network, data, Path(" + ".join(str(member.model.path) for member in members)))
+    return Pairing(model, None, "; ".join(notes), "", tuple(members))
+
+
 def check_teacher(recipe: Recipe, teacher: Pairing, validation: SegmentationDataset) -> None:
     """Refuse a trained teacher that does no better than guessing, unless the recipe says not to look.
 
+    Args:
+        recipe: Whose `teacher.check` says whether to look.
+        teacher: The teacher; it is left on this process's device.
+        validation: The images that it is tried on.
+
     Raises:
-        TrainingError: If it only guesses.
+        NonFiniteScoresError: A score is not finite.
+        TrainingError: It only guesses.
     """
-    network = teacher.model.network
-    if recipe.teacher.check and not teacher.incompatibility and isinstance(network, Teacher):
-        require_better_than_chance(str(teacher.model.path), network.to(own_device()), validation)
+    for each in teacher.members or (teacher,):
+        network = each.model.network
+        if recipe.teacher.check and not each.incompatibility and isinstance(network, Teacher):
+            require_better_than_chance(str(each.model.path), network.to(own_device()), validation)
 
 
 def run_teacher(recipe: Recipe, run: Path, data: Classes) -> Pairing | None:
-    """The teacher that `recipe.teacher.weights` names, or that the distillation in the folder `run` has trained."""
+    """The teacher of a finished run.
+
+    Args:
+        recipe: Whose `teacher.weights` names it; null for the one that the run itself has trained.
+        run: The run folder.
+        data: The classes that students learn.
+
+    Returns:
+        The teacher; None if there is none.
+
+    Raises:
+        CheckpointError: It can't be loaded.
+        RecipeError: `teacher.class_map` does not fit.
+    """
     trained = run / "teacher"
     source = recipe.teacher.weights or (str(trained) if trained.is_dir() else None)
-    return None if source is None else pair(open_model(source), recipe.teacher, data)
+    return None if source is None else open_pairing(source, recipe.teacher, data)
 
 
 def comparable_teacher(recipe: Recipe, run: Path, data: Classes, needed_by: str) -> LoadedModel:
-    """That teacher, speaking of the classes `data`; if there is none, an error that names what it is `needed_by`.
+    """The teacher of a finished run, for what needs its scores.
+
+    Args:
+        recipe: As of `run_teacher`.
+        run: The run folder.
+        data: The classes that students learn.
+        needed_by: The key that needs it, for errors.
+
+    Returns:
+        The teacher, which speaks of the data set's classes.
 
     Raises:
-        RecipeError: If there is no teacher, or its classes can't be compared with the data set's.
+        CheckpointError: It can't be loaded.
+        RecipeError: There is no teacher, or its classes can't be compared with the data set's.
     """
     pairing = run_teacher(recipe, run, data)
     if pairing is None:
@@ -109,10 +189,15 @@ def comparable_teacher(recipe: Recipe, run: Path, data: Classes, needed_by: str)
 
 
 def require_readable(methods: Sequence[Method], names: Sequence[str], incompatibility: str) -> None:
-    """Refuse the methods (called `names`) that read logits where an incompatibility makes the teacher's unreadable.
+    """Refuse methods that read logits where an incompatibility makes the teacher's unreadable.
+
+    Args:
+        methods: Of the run.
+        names: What they are called.
+        incompatibility: Why the teacher's logits can't be read; "" if they can.
 
     Raises:
-        RecipeError: If there is an incompatibility and one of them reads logits.
+        RecipeError: There is an incompatibility and one of them reads logits.
     """
     readers = [name for method, name in zip(methods, names, strict=True) if "logits" in method.needs]
     if incompatibility and readers:
@@ -123,18 +208,39 @@ def require_readable(methods: Sequence[Method], names: Sequence[str], incompatib
 
 
 def recorded(recipe: Recipe, pairing: Pairing | None) -> Recipe:
-    """The recipe with the class map itself in the place of its file, so that a run folder says all it depends on."""
-    if pairing is None or pairing.class_map is None:
-        return recipe
-    teacher = recipe.teacher.model_copy(update={"class_map": pairing.class_map.mapping()})
+    """The recipe with the class map itself in the place of its file, so that a run folder says all it depends on.
+
+    Args:
+        recipe: Of the run.
+        pairing: Its teacher, if it has one.
+
+    Returns:
+        The recipe to write.
+    """
+    teacher = recipe.teacher
+    if pairing is not None and isinstance(teacher.weights, tuple):
+        members = zip(teacher.weights, pairing.members, strict=True)
+        teacher = teacher.model_copy(update={"weights": tuple(_mapped(each, member) for each, member in members)})
+    elif pairing is not None:
+        teacher = _mapped(teacher, pairing)
     return recipe.model_copy(update={"teacher": teacher})
+
+
+def _mapped(config: Configured, pairing: Pairing) -> Configured:
+    """The keys of a teacher with its class map in the place of the map's file."""
+    mapping = pairing.class_map
+    return config if mapping is None else config.model_copy(update={"class_map": mapping.mapping()})
 
 
 def require_same_classes(model: LoadedModel, data: Classes) -> None:
     """Refuse a network that predicts other classes than the data set's; without names their number has to do.
 
+    Args:
+        model: The network and its classes.
+        data: The data set's classes.
+
     Raises:
-        RecipeError: If the classes differ.
+        RecipeError: The classes differ.
     """
     unknown = unnamed(model.classes.names) and len(model.classes) == len(data)
     if not unknown and not same_names(model.classes.names, data.names):

@@ -1,61 +1,68 @@
-"""A recipe becomes a plan: teacher, student alone and student, each made and checked once. Then the plan runs."""
+"""A recipe becomes a plan: the network to train, its teacher and the student alone, each made and checked once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from segdistill.core.classes import Classes
 from segdistill.models.build import probe
 from segdistill.models.loaded import LoadedModel
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.open import open_model
-from segdistill.models.spec import NetworkSpec
+from segdistill.models.spec import Role
 from segdistill.models.teacher import Teacher
 from segdistill.recipe.recipe import Recipe
 from segdistill.recipe.teacher import TeacherConfig
+from segdistill.runs.folder import RunFolder
 from segdistill.runtime.display import console
 from segdistill.runtime.processes import is_main
-from segdistill.training.fit import Run, fit, train_alone
-from segdistill.training.pairing import Pairing, check_teacher, pair, recorded, require_same_classes
+from segdistill.training.fit import fit
+from segdistill.training.pairing import (
+    Pairing,
+    TeacherSource,
+    check_teacher,
+    open_pairing,
+    recorded,
+    require_same_classes,
+)
 from segdistill.training.sharding import require_several, shard
 from segdistill.training.shares import require_possible
 from segdistill.training.task import Splits, Task, TeacherOutline, make_task, open_splits, run_folder
 
 
 @dataclass(frozen=True)
-class Distillation:
-    """A finished distillation: the run of the student, its teacher, and the student alone if there is one.
+class Run:
+    """A finished run.
 
-    The teacher is as the methods saw it: with its class map and input scale. Its classes are its own if they were not
-    mapped.
+    Attributes:
+        folder: What it has written.
+        teacher: Of a distillation, the teacher as the methods saw it: with its class map and input scale. Its classes
+            are its own if they were not mapped.
+        alone: The student alone, if the distillation has one beside it.
     """
 
-    student: Run
-    teacher: Pairing
-    alone: LoadedModel | None
+    folder: RunFolder
+    teacher: Pairing | None = None
+    alone: LoadedModel | None = None
 
 
 @dataclass
 class Plan:
-    """A distillation, ready to run. It runs once: each network is let go of as soon as it is trained and saved.
+    """A network to train, ready to run. It runs once: each network is let go of as soon as it is trained and saved.
 
     Attributes:
-        recipe: What is distilled, and how.
-        splits: Its data.
-        student: The student that is distilled; its teacher is set when that is trained.
-        teacher: The teacher that is trained first, or the trained one that the recipe names.
-        alone: The student alone that is trained for comparison, a trained one that the recipe names, or None.
+        task: What the recipe's folder is for: the student with its methods, whose teacher is set when that is trained,
+            or a network that is trained alone.
+        teacher: Of a distillation, the plan of the teacher, or the trained one that the recipe names.
+        alone: The plan of the student alone, a trained one that the recipe names, or None.
     """
 
-    recipe: Recipe
-    splits: Splits
-    student: Task
-    teacher: Task | Pairing
-    alone: Task | LoadedModel | None
+    task: Task
+    teacher: Plan | Pairing | None = None
+    alone: Plan | LoadedModel | None = None
 
-    def run(self, *, resume: bool = False, quiet: bool = False) -> Distillation:
-        """Train what is missing: the teacher, the student alone, then the student.
+    def run(self, *, resume: bool = False, quiet: bool = False) -> Run:
+        """Train what is missing: the teacher, the student alone, then the network itself.
 
         Args:
             resume: Continue the run of the recipe's folder; without it a folder in use is an error.
@@ -65,99 +72,111 @@ class Plan:
             TrainingError: If a teacher that the recipe names does no better than guessing, the folder holds another
                 run, or a run has to stop.
         """
-        folder = run_folder(self.recipe)
+        task, recipe = self.task, self.task.recipe
+        folder = run_folder(recipe)
         given = self.teacher if isinstance(self.teacher, Pairing) else None
-        if given is not None and not folder.states() and not folder.finished("student"):
-            check_teacher(self.recipe, given, self.splits.val)
+        if given is not None and not folder.states() and not folder.finished(task.role):
+            check_teacher(recipe, given, task.validation)
         with folder.held():
-            folder.open(recorded(self.recipe, given).model_dump(mode="json"), resume=resume)
-            if isinstance(self.teacher, Task):
-                path = train_alone(self.teacher, resume=resume, quiet=quiet).folder.path
-                self.teacher = open_teacher(path, self.recipe, self.splits.train.classes)
-            if self.teacher.note and not quiet and is_main():
-                console.print(f"teacher: {self.teacher.note}", soft_wrap=True, markup=False)
-            if isinstance(self.alone, Task):
-                self.alone = open_model(train_alone(self.alone, resume=resume, quiet=quiet).folder.path)
-            self.student.distiller.set_teacher(self.teacher.model.network)
-            run = fit(self.student, folder, quiet=quiet)
-        if self.recipe.teacher.shard:  # from here on each process uses it by itself
-            source = self.teacher.model.path if given is None else self.recipe.teacher.weights
+            folder.open(recorded(recipe, given).model_dump(mode="json"), resume=resume)
+            if isinstance(self.teacher, Plan):
+                path = self.teacher.run(resume=resume, quiet=quiet).folder.path
+                self.teacher = open_teacher(path, recipe, task.data.classes)
+            if self.teacher is not None:
+                task.distiller.set_teacher(self.teacher.model.network)
+                if self.teacher.note and not quiet and is_main():
+                    console.print(f"teacher: {self.teacher.note}", soft_wrap=True, markup=False)
+            if isinstance(self.alone, Plan):
+                self.alone = open_model(self.alone.run(resume=resume, quiet=quiet).folder.path)
+            fit(task, folder, quiet=quiet)
+        if self.teacher is not None and recipe.teacher.shard:  # from here on each process uses it by itself
+            source = self.teacher.model.path if given is None else recipe.teacher.weights
             assert source is not None
-            self.teacher = pair(open_model(source), self.recipe.teacher, self.splits.train.classes)
-        return Distillation(run, self.teacher, self.alone)
+            self.teacher = open_pairing(source, recipe.teacher, task.data.classes)
+        return Run(folder, self.teacher, self.alone)
+
+    def task_with_teacher(self) -> Task:
+        """The task with its teacher set, be that trained or not: for steps that are thrown away."""
+        if self.teacher is not None:
+            self.task.distiller.set_teacher(_network_of(self.teacher))
+        return self.task
 
 
-def resolve(recipe: Recipe) -> Plan:
-    """The plan of a distillation: everything that can be refused is refused here; nothing is trained or written.
-
-    A recipe without a method is distilled with the default one.
+def resolve(recipe: Recipe, *, distills: bool = True) -> Plan:
+    """The plan of a recipe: everything that can be refused is refused here; nothing is trained or written.
 
     Args:
-        recipe: What is distilled, and how; its `run` is the folder of the student, with folders for the others inside.
+        recipe: What is trained, and how; its `out` is the folder of the run, with folders for the others inside. One
+            without a method is distilled with the default one.
+        distills: Whether its student is distilled; else the network of its `role` is trained alone.
 
     Raises:
-        RecipeError: If the recipe can't be distilled.
+        RecipeError: If the recipe can't be trained so.
         DataError: If files of the data set are missing.
         CheckpointError: If a network that the recipe names can't be opened.
     """
-    folder = run_folder(recipe).path
+    run_folder(recipe)
     require_possible(recipe)
+    if not distills:
+        return Plan(make_task(recipe, recipe.role))
     if recipe.teacher.shard:
         require_several()
-    recipe = recipe.with_method()
     splits = open_splits(recipe)
     classes = splits.train.classes
-    teacher: Task | Pairing
+    teacher: Plan | Pairing
     if recipe.teacher.weights is not None:
         teacher = open_teacher(recipe.teacher.weights, recipe, classes)
     else:
-        teacher = make_task(recipe_of_teacher(recipe, folder / "teacher"), "teacher", splits=splits)
-    alone: Task | LoadedModel | None = None
+        teacher = plan_alone(recipe, splits, "teacher")
+    alone: Plan | LoadedModel | None = None
     if recipe.baseline == "train":
-        alone = make_task(recipe_of_alone(recipe, folder / "alone"), "student", splits=splits)
+        alone = plan_alone(recipe, splits, "student")
     elif recipe.baseline != "none":
         alone = open_model(recipe.baseline)
         require_same_classes(alone, classes)
         alone = replace(alone, classes=classes)
-    return Plan(recipe, splits, make_distilled(recipe, teacher, splits), teacher, alone)
+    return replace(plan_student(recipe, splits, teacher), alone=alone)
 
 
-def make_distilled(recipe: Recipe, teacher: Task | Pairing, splits: Splits) -> Task:
-    """The student with the recipe's methods, for a teacher that is trained or will be; which is not set yet.
+def plan_alone(recipe: Recipe, splits: Splits, role: Role) -> Plan:
+    """The plan that trains the teacher or the student of a distillation alone, in a folder inside the recipe's own.
 
     Raises:
-        RecipeError: If the methods can't distil the pair.
+        RecipeError: If the recipe has no such network, or it can't be made.
+    """
+    changes: dict[str, object] = {"method": [], "baseline": "none", "role": role}
+    if recipe.out is not None:
+        changes["out"] = recipe.out / ("teacher" if role == "teacher" else "alone")
+    if role == "student":  # whatever the teacher is, this run is the same
+        changes["teacher"] = TeacherConfig()
+    return Plan(make_task(recipe.model_copy(update=changes), role, splits=splits))
+
+
+def plan_student(recipe: Recipe, splits: Splits, teacher: Plan | Pairing) -> Plan:
+    """The plan that distils the recipe's student from a teacher that is trained or will be.
+
+    Raises:
+        RecipeError: If the recipe has no student, or the methods can't distil the pair.
     """
     incompatibility = teacher.incompatibility if isinstance(teacher, Pairing) else ""
-    outline = TeacherOutline(probe(teacher_network(teacher)), incompatibility)
-    return make_task(recipe, "student", splits=splits, teacher=outline)
+    outline = TeacherOutline(probe(_network_of(teacher)), incompatibility)
+    return Plan(make_task(recipe.with_method(), "student", splits=splits, teacher=outline), teacher)
 
 
-def teacher_network(teacher: Task | Pairing) -> SegmentationNetwork:
-    """The network of a teacher as methods see it, trained or not."""
-    if isinstance(teacher, Pairing):
-        return teacher.model.network
-    return Teacher(teacher.network, input_scale=teacher.recipe.teacher.input_scale)
-
-
-def open_teacher(source: str | Path | NetworkSpec, recipe: Recipe, classes: Classes) -> Pairing:
+def open_teacher(source: TeacherSource, recipe: Recipe, classes: Classes) -> Pairing:
     """The trained teacher; where the recipe shards it, every process keeps a part of it.
 
     Raises:
         CheckpointError: If it can't be opened.
     """
-    pairing = pair(open_model(source), recipe.teacher, classes)
+    pairing = open_pairing(source, recipe.teacher, classes)
     if recipe.teacher.shard:
         shard(pairing.model.network)
     return pairing
 
 
-def recipe_of_teacher(recipe: Recipe, folder: Path | None) -> Recipe:
-    """The recipe of the run that trains the teacher, in `folder`."""
-    return recipe.model_copy(update={"out": folder, "method": [], "baseline": "none", "role": "teacher"})
-
-
-def recipe_of_alone(recipe: Recipe, folder: Path | None) -> Recipe:
-    """The recipe of the run that trains the student alone, in `folder`."""
-    changes: dict[str, object] = {"out": folder, "method": [], "baseline": "none", "role": "student"}
-    return recipe.model_copy(update={**changes, "teacher": TeacherConfig()})
+def _network_of(teacher: Plan | Pairing) -> SegmentationNetwork:
+    """The network of a teacher as methods see it, trained or not."""
+    if isinstance(teacher, Pairing):
+        return teacher.model.network
+    return Teacher(teacher.task.network, input_scale=teacher.task.recipe.teacher.input_scale)

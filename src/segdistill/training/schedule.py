@@ -21,12 +21,21 @@ def make_optimizer(
     *,
     scaled: bool = False,
 ) -> torch.optim.Optimizer:
-    """One optimizer over the student and the trained parts of the methods (`extra`) but those of `method_optimizers`.
+    """One optimizer over the student and the trained parts of the methods.
 
     Its step is torch's fused one where there is one, which differs from the plain one by rounding. On a processor it
     takes for granted that a gradient lies in memory as its parameter does, which is how autograd makes gradients.
-    scaled: whether a scaler may leave steps out, as in fp16. If that is the first step, torch's fused SGD (2.14) goes
-    on with momentum from memory that nobody has written; so the step is the plain one.
+
+    Args:
+        config: The optimizer and its rates.
+        student: The network that is trained.
+        extra: The methods, if there are any.
+        method_optimizers: Optimizers whose parameters are left to them.
+        scaled: Whether a scaler may leave steps out, as in fp16. If that is the first step, torch's fused SGD (2.14)
+            goes on with momentum from memory that nobody has written; so the step is the plain one.
+
+    Returns:
+        SGD or AdamW with a group for each rate and decay; "base_lr" of a group is its rate before the schedule.
     """
     excluded = set(parameters_of(method_optimizers))
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
@@ -55,18 +64,40 @@ def make_optimizer(
 
 
 def own_optimizers(methods: Iterable[nn.Module]) -> list[torch.optim.Optimizer]:
-    """New optimisers of the methods that have one of their own, see `Method.own_optimizer`."""
+    """New optimisers of the methods that have one of their own, see `Method.own_optimizer`.
+
+    Args:
+        methods: The methods of a run.
+
+    Returns:
+        In the order of the methods.
+    """
     optimizers = [method.own_optimizer() for method in methods if isinstance(method, Method)]
     return [optimizer for optimizer in optimizers if optimizer is not None]
 
 
 def parameters_of(optimizers: Iterable[torch.optim.Optimizer]) -> list[nn.Parameter]:
-    """Everything that the optimisers train."""
+    """Everything that optimisers train.
+
+    Args:
+        optimizers: Of a run.
+
+    Returns:
+        Their parameters.
+    """
     return [parameter for each in optimizers for group in each.param_groups for parameter in group["params"]]
 
 
 def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> float:
-    """Scale every group's own base rate; returns the rate of the first group."""
+    """Set every group's rate to a multiple of its own base rate.
+
+    Args:
+        optimizer: That `make_optimizer` made.
+        factor: The schedule's.
+
+    Returns:
+        The rate of the first group.
+    """
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor
     return float(optimizer.param_groups[0]["lr"])

@@ -17,7 +17,7 @@ def require_several() -> None:
     """Refuse to share a teacher with no one.
 
     Raises:
-        RecipeError: If this is the only process.
+        RecipeError: This is the only process.
     """
     if is_alone():
         raise RecipeError(
@@ -27,13 +27,16 @@ def require_several() -> None:
 
 
 def shard(teacher: nn.Module) -> None:
-    """Keep of every weight of the frozen `teacher` one part a process, on its device, in place.
+    """Keep of every weight of a teacher one part a process, on its device, in place.
 
     A block is an element of a `Sequential` or of a list of modules. In a forward pass, which all processes have to make
     together, each is gathered just before its turn and let go after it: a device holds its parts and one whole block.
 
+    Args:
+        teacher: Frozen here, and put into evaluation mode.
+
     Raises:
-        RecipeError: If this is the only process.
+        RecipeError: This is the only process.
     """
     require_several()
     device = own_device()
@@ -45,7 +48,13 @@ def shard(teacher: nn.Module) -> None:
 
 
 def place_teacher(teacher: nn.Module, device: torch.device, layout: torch.memory_format) -> None:
-    """Move the teacher to the device, in that memory layout; the parts of a sharded one are there already."""
+    """Move a teacher to a device; the parts of a sharded one are there already.
+
+    Args:
+        teacher: Moved in place.
+        device: Where it goes.
+        layout: How its kernels lie in memory.
+    """
     if not isinstance(teacher, FSDPModule):
         teacher.to(device, memory_format=layout)  # type: ignore[call-overload]
 

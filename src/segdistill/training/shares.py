@@ -12,14 +12,32 @@ from segdistill.runtime.processes import number_of_processes, process_index
 
 
 def own_batches(config: TrainingConfig) -> Share:
-    """This process's share of every global batch."""
+    """This process's share of every global batch.
+
+    Args:
+        config: Its batch size and micro-batches.
+
+    Returns:
+        Which positions this process reads.
+
+    Raises:
+        RecipeError: The batch can't be shared evenly.
+    """
     processes = number_of_processes()
     _require_even(config.batch_size, config.grad_accumulation, processes, "batch_size")
     return Share(config.batch_size, process_index(), processes, config.grad_accumulation)
 
 
 def require_possible(recipe: Recipe, processes: int | None = None) -> None:
-    """Refuse what so many processes (default: these) can't do: share an odd batch, norm over processors."""
+    """Refuse what several processes can't do: share an odd batch, norm over processors.
+
+    Args:
+        recipe: Of the run.
+        processes: How many; None for those of this run.
+
+    Raises:
+        RecipeError: They can't train it.
+    """
     processes = number_of_processes() if processes is None else processes
     if recipe.sync_bn and processes > 1 and not torch.accelerator.is_available():
         raise RecipeError(

@@ -38,7 +38,7 @@ class Stepper:
         snapshot: What is put back when a step is left out.
         faults: What the run does about a number that is not finite.
         unreadable: The samples that could not be read.
-        say: Tells people.
+        log: Takes messages for people.
         write: Writes a line of the journal.
     """
 
@@ -51,7 +51,7 @@ class Stepper:
     snapshot: Snapshot
     faults: Faults
     unreadable: Unreadable
-    say: Callable[[str], object]
+    log: Callable[[str], object]
     write: Callable[[str, int, dict[str, Any]], object]
 
     def __call__(self, batches: Iterator[Batch], progress: Progress) -> tuple[Reading, float]:
@@ -76,7 +76,7 @@ class Stepper:
         self.distiller.train()
         micro_batches = [next(batches).to(self.accelerator.device) for _ in range(config.grad_accumulation)]
         for index, why in self.unreadable.note(micro_batches, progress).items():
-            self.say(f"replaced by another sample: {why}")
+            self.log(f"replaced by another sample: {why}")
             self.write("unreadable", progress.step + 1, {"sample": index, "why": why})
         losses = forward_backward(
             self.model, micro_batches, progress.step, precision=config.precision, scaler=update.scaler,
@@ -89,7 +89,7 @@ class Stepper:
             self.snapshot.restore()
             positions = self.share.positions(progress.step)
             message = self.faults.answer(reading, micro_batches, positions, progress, update.scaler.get_scale())
-            self.say(message)
+            self.log(message)
             self.write("fault", progress.step + 1, {"message": message, "lr_factor": progress.rate})
         else:
             update.apply(norms)

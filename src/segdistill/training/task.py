@@ -10,7 +10,8 @@ import torch
 from segdistill.core.errors import RecipeError
 from segdistill.core.outputs import SegOutput
 from segdistill.core.seeds import mix
-from segdistill.data import SegmentationDataset, create_dataset
+from segdistill.data import SegmentationDataset, create_dataset, labeled_part, with_unlabeled
+from segdistill.data.labelled import has_labels
 from segdistill.methods import Method, create_method
 from segdistill.models.build import build, probe
 from segdistill.models.network import SegmentationNetwork
@@ -19,6 +20,7 @@ from segdistill.recipe.recipe import Recipe
 from segdistill.recipe.training import TrainingConfig
 from segdistill.runs.folder import RunFolder
 from segdistill.training.distiller import Distiller
+from segdistill.training.gradient_shares import GradientShares
 from segdistill.training.pairing import require_readable
 from segdistill.training.teacher_cache import require_logits_only
 
@@ -91,7 +93,7 @@ def make_task(
             `Distiller.set_teacher`). Without it the network is trained alone.
 
     Raises:
-        RecipeError: If the recipe has no such network, or its methods can't distil the pair.
+        RecipeError: If the recipe has no such network, its methods can't distil the pair, or no weights can be chosen.
     """
     spec = recipe.student if role == "student" else recipe.teacher.network
     config = recipe.training() if role == "student" else recipe.teacher_training()
@@ -99,14 +101,38 @@ def make_task(
         key = "student" if role == "student" else "teacher.network"
         raise RecipeError(f"The recipe has no {role}. Name a pair, such as mobile_pair, or set {key}.")
     splits = splits or open_splits(recipe)
+    # A run that has begun ends with its last weights, see `fit`: its recipe can't be changed any more.
+    if recipe.out is None or not RunFolder(recipe.out).states():
+        require_choosable(config, splits.val)
+    recipe.metrics.ignored(splits.val.classes)
     num_classes = len(splits.train.classes)
     # A student of a seed starts the same with and without methods: they draw their numbers after it.
     torch.manual_seed(mix(config.seed))
     network = build(spec, num_classes)
     methods = [] if teacher is None else _methods(recipe, network, teacher, num_classes)
     factors = [partial(method.schedule.factor, steps=config.steps) for method in recipe.method] if methods else []
-    distiller = Distiller(network, methods, factors=factors, task=config.task_loss)
-    return Task(recipe, role, spec, config, splits.train, splits.val, distiller)
+    shares = [spec.share_of(method.share) for spec, method in zip(recipe.method, methods, strict=bool(methods))]
+    measured = min(50, max(1, config.steps // 50))
+    distiller = Distiller(
+        network, methods, factors=factors, shares=GradientShares(shares, measured), task=config.task_loss
+    )
+    # A teacher speaks of unlabelled images, too; a network that is trained alone can learn nothing from them.
+    data = labeled_part(splits.train) if teacher is None else with_unlabeled(splits.train, recipe.data)
+    return Task(recipe, role, spec, config, data, splits.val, distiller)
+
+
+def require_choosable(config: TrainingConfig, validation: SegmentationDataset) -> None:
+    """Refuse keep=best where no validation pixel has a label: every mIoU would be NaN, and none the best.
+
+    Raises:
+        RecipeError: If it is so.
+    """
+    if config.keep == "best" and not has_labels(validation):
+        raise RecipeError(
+            f"keep=best chooses the weights by their mIoU on validation, but none of the {len(validation)} validation "
+            "images has a labelled pixel (there are no masks, or all they hold is void). Set keep=last, or give "
+            "validation images with labels."
+        )
 
 
 def run_folder(recipe: Recipe) -> RunFolder:
@@ -126,10 +152,15 @@ def _methods(recipe: Recipe, student: SegmentationNetwork, teacher: TeacherOutli
     if teacher.incompatibility:  # what a method reads is known once it is made, so it is made for logits that would do
         logits = output.logits
         output = replace(output, logits=logits.new_zeros(len(logits), num_classes, *logits.shape[2:]))
-    example = {"student": probe(student), "teacher": output, "num_classes": num_classes}
+    student_output, several = probe(student), not output.embedding.shape[1]
+    if several:  # likewise
+        output = replace(output, embedding=student_output.embedding, features=student_output.features)
+    example = {"student": student_output, "teacher": output, "num_classes": num_classes}
     methods = [create_method(method.name, **example, **method.options) for method in recipe.method]
     names = [method.name for method in recipe.method]
     require_readable(methods, names, teacher.incompatibility)
     if recipe.teacher.cache != "off":
-        require_logits_only(methods, names)
+        require_logits_only(methods, names, "'teacher.cache': only the teacher's logits are cached")
+    if several:
+        require_logits_only(methods, names, "'teacher.weights': of several teachers only the logits have a mean")
     return methods

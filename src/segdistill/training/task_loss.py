@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.classes import IGNORE_INDEX, UNLABELED
 from segdistill.core.outputs import linear_taps, resize
 from segdistill.methods.parts import ranks
 from segdistill.recipe.training import Divisor
@@ -54,10 +54,15 @@ def task_loss(
         return total / ranks.mean_count((label != IGNORE_INDEX).sum())
 
 
+def labelled_only(label: Tensor) -> Tensor:
+    """Labels (N,H,W) with void in the place of `UNLABELED`: what a task loss can learn from."""
+    return label.masked_fill(label == UNLABELED, IGNORE_INDEX)
+
+
 def micro_batch_shares(labels: Sequence[Tensor]) -> list[Tensor]:
     """What the task loss of each micro-batch, of labels (N,H,W), counts in the mean over a step's: labelled pixels over
     their mean, of all ranks together. The mean is then the joint batch's, wherever void falls."""
-    counts = ranks.total(torch.stack([(label != IGNORE_INDEX).sum() for label in labels]).float())
+    counts = ranks.total(torch.stack([(labelled_only(label) != IGNORE_INDEX).sum() for label in labels]).float())
     return list(counts / counts.mean().clamp_min(1))
 
 

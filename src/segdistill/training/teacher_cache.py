@@ -31,7 +31,10 @@ from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.views import View
 from segdistill.evaluation.scoring import sample_loader
 from segdistill.methods import Method
+from segdistill.models.ensemble import Views
 from segdistill.models.network import SegmentationNetwork, as_input
+from segdistill.models.teacher import Teacher
+from segdistill.recipe.teacher import TeacherConfig
 from segdistill.recipe.training import TrainingConfig
 from segdistill.runtime.allocator import keep_freed_memory
 from segdistill.runtime.display import console, counting
@@ -89,14 +92,14 @@ class TeacherLogits:
         return view.of(maps, (height, width)).half()
 
 
-def require_logits_only(methods: Sequence[Method], names: Sequence[str]) -> None:
-    """Refuse a cache for methods (called `names`) that read more of the teacher than its logits."""
+def require_logits_only(methods: Sequence[Method], names: Sequence[str], why: str) -> None:
+    """Refuse methods (called `names`) that read more of the teacher than its logits; `why` says it has no more."""
     more = [f"{name} reads its {', '.join(sorted(method.needs - _READ))}"
             for method, name in zip(methods, names, strict=True) if method.needs - _READ]  # fmt: skip
     if more:
         raise RecipeError(
-            f"'teacher.cache': only the teacher's logits are cached, and {'; '.join(more)}. Leave teacher.cache out or "
-            "choose methods that read logits alone, such as kd, bpkd or dist."
+            f"{why}, and {'; '.join(more)}. Change that key, or choose methods that read logits alone, such as kd, "
+            "bpkd or dist."
         )
 
 
@@ -121,6 +124,18 @@ def cache_logits(
     return made
 
 
+def cached_view(teacher: SegmentationNetwork, config: TeacherConfig) -> SegmentationNetwork:
+    """The network whose logits are cached: the teacher, or its mean over the scales and the mirror image of a recipe.
+
+    Args:
+        teacher: As it teaches.
+        config: The recipe's section `teacher`.
+    """
+    if config.cache_scales == (1.0,) and not config.cache_flip:
+        return teacher
+    return Views(teacher, config.cache_scales, flip=config.cache_flip).eval()
+
+
 def cached_logits(
     teacher: SegmentationNetwork, data: SegmentationDataset, config: TrainingConfig, root: Path
 ) -> TeacherLogits | None:
@@ -140,7 +155,8 @@ def _key(teacher: SegmentationNetwork, data: SegmentationDataset, precision: str
     digest: Any = hashlib.sha256(f"1 {precision} {teacher}".encode())
     normalisers = (module for module in teacher.modules() if isinstance(module, SegmentationNetwork))
     digest.update(repr([(module.mean.tolist(), module.std.tolist(), module.bgr) for module in normalisers]).encode())
-    settings = [getattr(teacher, key, None) for key in ("input_scale", "class_map", "precision")]
+    keys = "input_scale", "class_map", "precision"
+    settings = [getattr(module, key) for module in teacher.modules() for key in keys if isinstance(module, Teacher)]
     digest.update(repr(settings).encode())
     for name, value in teacher.state_dict().items():
         digest.update(name.encode())

@@ -24,7 +24,14 @@ from segdistill.runtime.processes import agree, first_message, own_share
 class Validation:
     """Scores of the student on the validation images; the weights of the best are kept in the folder.
 
-    workers: processes that load images. They start with the first validation and then wait for the next.
+    Args:
+        folder: Of the run.
+        student: The network that trains.
+        data: The validation images.
+        inference: How they are run through it.
+        metrics: What is measured, of which only the confusion matrix's part is.
+        workers: Processes that load images. They start with the first validation and then wait for the next.
+        accelerator: Device and processes.
     """
 
     def __init__(

@@ -108,8 +108,8 @@ def test_the_classifier_is_found_though_another_head_runs_after_it(softmax: bool
     assert output.logits.shape == (2, K, 9, 12)
     assert torch.equal(module.score(output.embedding), output.logits)
     scores = F.interpolate(output.logits, (33, 47), mode="bilinear", align_corners=True)
-    own = module(network.normalize(_image(33, 47)))["out"]
-    torch.testing.assert_close(scores.softmax(1) if softmax else scores, own)
+    expected = module(network.normalize(_image(33, 47)))["out"]
+    torch.testing.assert_close(scores.softmax(1) if softmax else scores, expected)
 
 
 def test_the_auxiliary_head_speaks_only_while_training_and_is_not_counted() -> None:
@@ -120,6 +120,13 @@ def test_the_auxiliary_head_speaks_only_while_training_and_is_not_counted() -> N
     assert trained.auxiliary.shape == (2, K, 16, 24)
     assert network.eval()(_image(32, 48)).auxiliary is None
     assert parameters(network) == sum(p.numel() for p in network.parameters()) - 6 * K - K
+
+
+def test_a_compiled_network_scores_the_same() -> None:
+    network = segdistill.wrap(Convolutions(), K).eval()
+    wanted, compiled = (call(_image(64, 96)) for call in (network, torch.compile(network, backend="eager")))
+    torch.testing.assert_close(compiled.logits, wanted.logits)
+    torch.testing.assert_close(compiled.embedding, wanted.embedding)
 
 
 @pytest.mark.parametrize("flat", [True, False])
@@ -155,7 +162,7 @@ def test_a_network_of_one_size_gets_it() -> None:
     assert network(_image(97, 130)).logits.shape == (2, K, 4, 6)
 
 
-def test_what_can_not_be_told_must_be_named() -> None:
+def test_what_can_not_be_seen_must_be_named() -> None:
     with pytest.raises(RecipeError, match=r"no convolution or linear layer with 4 outputs.*stem, shuffle.*classifier="):
         segdistill.wrap(Flat(), K)
     module = Flat()

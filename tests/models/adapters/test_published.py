@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,11 +17,11 @@ import yaml
 from torch import Tensor, nn
 
 import segdistill
-from segdistill.core.errors import CheckpointError, RecipeError
+from segdistill.core.errors import CheckpointError
 from segdistill.data.tables import label_table
 from segdistill.evaluation.cost.cost import parameters
 from segdistill.models.build import build, probe
-from segdistill.models.class_map import unnamed
+from segdistill.models.class_names import unnamed
 from segdistill.models.files import save_model
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.open import create_model, open_model
@@ -48,19 +47,19 @@ def _image(*size: int, n: int = 1) -> Tensor:
     return torch.rand(n, 3, *size, generator=torch.Generator().manual_seed(5))
 
 
-def _load(found: Any) -> SegmentationNetwork:
+def _load(model: Any) -> SegmentationNetwork:
     """The published network as it is; torchvision's would be downloaded, so it is filled with the module's weights."""
-    if not found.name.startswith("torchvision"):
-        return segdistill.load_model(found.name)
-    network = create_model(found.name, K)
-    network.module.load_state_dict(found.module.state_dict(), strict=False)  # type: ignore[union-attr]
+    if not model.name.startswith("torchvision"):
+        return segdistill.load_model(model.name)
+    network = create_model(model.name, K)
+    network.module.load_state_dict(model.module.state_dict(), strict=False)  # type: ignore[union-attr]
     return network.eval()
 
 
-def _at_home(found: Any, pixels: Tensor) -> Tensor:
+def _at_home(model: Any, pixels: Tensor) -> Tensor:
     """The class scores, as the library itself gives them."""
     with torch.no_grad():
-        output = found.module.eval()(pixels)
+        output = model.module.eval()(pixels)
     if hasattr(output, "masks_queries_logits"):
         shares = output.class_queries_logits.softmax(-1)[..., :-1]
         return torch.einsum("bqc,bqhw->bchw", shares, output.masks_queries_logits.sigmoid())
@@ -71,13 +70,13 @@ def _at_home(found: Any, pixels: Tensor) -> Tensor:
 
 @every
 def test_the_scores_are_those_of_the_library(name: str, published: Publish) -> None:
-    found = published(name)
-    network = _load(found)
+    model = published(name)
+    network = _load(model)
     size = (ONE_SIZE[name],) * 2 if name in ONE_SIZE else (64, 96)
     image = _image(*size, n=2)
     with torch.no_grad():
         output = network(image)
-    wanted = _at_home(found, network.normalize(image))
+    wanted = _at_home(model, network.normalize(image))
     if name in MASKS:
         torch.testing.assert_close(output.logits.softmax(1), wanted / wanted.sum(1, keepdim=True))
     else:
@@ -141,12 +140,12 @@ def _check_parts(network: SegmentationNetwork, *, auxiliary: bool, backbone: boo
 @light
 def test_a_run_folder_needs_nothing_else(name: str, published: Publish, tmp_path: Path) -> None:
     """Not the folder that the network came from either."""
-    found = published(name)
+    model = published(name)
     torch.manual_seed(3)
     original = tmp_path / "original"
-    spec_name = found.name
+    spec_name = model.name
     if not spec_name.startswith("torchvision"):
-        prefix, _, folder = found.name.partition(":")
+        prefix, _, folder = model.name.partition(":")
         shutil.copytree(folder, original)
         spec_name = f"{prefix}:{original}"
     spec = resolve_spec({"name": spec_name})
@@ -163,7 +162,7 @@ def test_a_run_folder_needs_nothing_else(name: str, published: Publish, tmp_path
     assert set(described["network"]) <= {"name", "options", "mean", "std", "bgr"}
 
 
-def test_a_copy_and_a_compiled_network_score_the_same(published: Publish) -> None:
+def test_a_copy_scores_the_same_and_is_its_own(published: Publish) -> None:
     network = _load(published("segformer"))
     image = _image(64, 96)
     with torch.no_grad():
@@ -173,9 +172,6 @@ def test_a_copy_and_a_compiled_network_score_the_same(published: Publish) -> Non
             each.zero_()
         assert not torch.equal(twin(image).logits, wanted.logits)
         assert torch.equal(network(image).logits, wanted.logits)
-        compiled = torch.compile(network, backend="eager")(image)
-    torch.testing.assert_close(compiled.logits, wanted.logits)
-    torch.testing.assert_close(compiled.embedding, wanted.embedding)
 
 
 def test_a_network_exports(published: Publish) -> None:
@@ -232,75 +228,6 @@ def test_the_normalisation_is_that_of_the_image_processor(
 def test_a_network_without_class_names_says_so(published: Publish) -> None:
     assert unnamed(open_model(published("unet").name).classes.names)
     assert not unnamed(open_model(published("segformer").name).classes.names)
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("hff:folder", r"'hff:'\. Did you mean 'hf'\?"),
-        ("hf:", "names no network"),
-        ("smp:unett/resnet18", r"Did you mean 'unet'\?"),
-        ("smp:unet/resnet81", r"'resnet81'\. Did you mean 'resnet18'\?"),
-        ("smp:unet", "encoder"),
-        ("torchvision:fcn_resnet51", r"Did you mean 'fcn_resnet50'\?"),
-        ("module:os:system", "does not say that it makes a network"),
-        ("module:no_such_package:x", "Can't import 'no_such_package'"),
-        ("module:segdistill.models.layers:BatchNrm", r"Did you mean 'BatchNorm'\?"),
-        ("module:segdistill", "expected module:package.module:factory"),
-    ],
-)
-def test_a_wrong_name_gets_the_nearest(name: str, message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        create_model(name, 3)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"options": {"feature": ["encoder"]}}, r"network.options.feature'\. Did you mean 'features'\?"),
-        ({"channels": 8}, "'network.channels' has no meaning"),
-        ({"options": {"features": ["encodr"]}}, r"no module 'encodr'\. Did you mean 'encoder'\?"),
-        ({"options": {"arguments": {"decoder_chanels": 8}}}, r"Did you mean 'decoder_channels'\?"),
-        ({"backbone_weights": "some.pth"}, "null or pretrained"),
-    ],
-    ids=str,
-)
-def test_a_wrong_option_is_named(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        create_model("smp:unet/mobilenet_v2", 3, **options)
-
-
-def test_options_are_not_for_our_own_networks() -> None:
-    with pytest.raises(RecipeError, match="other libraries"):
-        create_model("mobilenetv2_035_fcn", 3, options={"features": []})
-
-
-def test_files_that_are_not_there_are_clear(
-    published: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(CheckpointError, match="there is no folder /no/where"):
-        segdistill.load_model("hf:/no/where")
-    with pytest.raises(CheckpointError, match="not a trained network, and there is no folder"):
-        segdistill.load_model("smp:unet/resnet18")
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="save_pretrained"):
-        segdistill.load_model(f"smp:{tmp_path}")
-    with pytest.raises(CheckpointError, match="save_pretrained"):
-        segdistill.load_model(f"hf:{tmp_path}")
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(CheckpointError, match="There is no folder nobody/nothing, so the Hugging Face hub was asked"):
-        segdistill.load_model("hf:nobody/nothing")
-
-
-def test_a_config_that_was_meddled_with_is_named(tmp_path: Path) -> None:
-    config = hf.SegformerConfig(
-        hidden_sizes=[4, 8, 8, 8], depths=[1] * 4, num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=12
-    )
-    hf.SegformerForSemanticSegmentation(config).save_pretrained(tmp_path)
-    told = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**told, "mlp_ratios": [4]}))
-    with pytest.raises(CheckpointError, match=f"Can't load 'hf:{tmp_path}'"):
-        segdistill.load_model(f"hf:{tmp_path}")
 
 
 def test_a_backbone_alone_starts_a_student_but_is_no_teacher(tmp_path: Path) -> None:

@@ -1,16 +1,14 @@
-"""Published files: what they are told to be, what they load into, what they refuse."""
+"""Published files: what they are recognized as and what they load into."""
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import transformers
-from filling import filled, oracle_state, shapes_of
+from filling import oracle_state, written
 from torch import Tensor
 
 import segdistill
@@ -25,16 +23,13 @@ from segdistill.models.zoo import resolve_spec
 IMAGE = torch.rand(1, 3, 65, 97, generator=torch.Generator().manual_seed(0))
 
 
-def _written(folder: Path, content: Any, name: str = "file.pth") -> Path:
-    torch.save(content, folder / name)
-    return folder / name
-
-
 def _file_of(name: str, layout: str, folder: Path, num_classes: int = 19) -> tuple[Path, torch.nn.Module]:
-    """A bare state dict as `layout` writes the network `name`, filled, and that network."""
+    """A bare state dict as `layout` writes the network `name`, and that network; its norms are not as new."""
     network = create_model(name, num_classes)
-    network.load_state_dict(filled(shapes_of(network.state_dict()), gamma=0.85))
-    return _written(folder, as_layout(network, layout)), network.eval()  # type: ignore[arg-type]
+    for value in network.state_dict().values():
+        if value.dim() == 1:
+            value += 0.1 * torch.rand(len(value))
+    return written(folder, as_layout(network, layout)), network.eval()  # type: ignore[arg-type]
 
 
 CASES = [
@@ -51,11 +46,11 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "layout"), CASES)
-def test_a_file_is_told_by_its_tensors(name: str, layout: str, tmp_path: Path) -> None:
+def test_a_file_is_recognized_by_its_tensors(name: str, layout: str, tmp_path: Path) -> None:
     path, network = _file_of(name, layout, tmp_path)
-    found = segdistill.inspect(path)
-    assert (found.layout, found.network, found.num_classes, found.faults) == (layout, name, 19, ())
-    assert found.parameters == sum(parameter.numel() for parameter in network.parameters())
+    inspection = segdistill.inspect(path)
+    assert (inspection.layout, inspection.network, inspection.num_classes, inspection.faults) == (layout, name, 19, ())
+    assert inspection.parameters == sum(parameter.numel() for parameter in network.parameters())
     loaded = segdistill.load_model(path)
     assert torch.equal(loaded(IMAGE).logits, network(IMAGE).logits)
 
@@ -133,11 +128,11 @@ def test_cirkd_networks_see_bgr_pixels_without_their_mean(tmp_path: Path) -> Non
     torch.testing.assert_close(network.normalize(pixels), want, rtol=0, atol=1e-3)
 
 
-def test_a_vanilla_stem_is_told_from_a_deep_one(tmp_path: Path) -> None:
+def test_a_vanilla_stem_is_distinguished_from_a_deep_one(tmp_path: Path) -> None:
     network = create_model("deeplabv3_r18_cirkd", 19, backbone="resnet18_vanilla")
-    found = segdistill.inspect(_written(tmp_path, as_layout(network, "cirkd")))  # type: ignore[arg-type]
-    assert found.made_of["backbone"] == "resnet18_vanilla"
-    assert found.faults == ()
+    inspection = segdistill.inspect(written(tmp_path, as_layout(network, "cirkd")))  # type: ignore[arg-type]
+    assert inspection.made_of["backbone"] == "resnet18_vanilla"
+    assert inspection.faults == ()
 
 
 @pytest.mark.parametrize("generation", ["deeplabv3_r18_cirkd", "deeplabv3_r18_cirkd2"])
@@ -166,7 +161,7 @@ def test_a_network_takes_the_widths_of_the_generation_it_is_given(generation: st
 def test_the_wrappings_of_openmmlab_files(wrap: Any, part: Any, plain_logits: Tensor, tmp_path: Path) -> None:
     state = oracle_state("pspnet_r18")
     network = create_model("pspnet_r18", 19)
-    done = segdistill.load_checkpoint(network, _written(tmp_path, wrap(state)), part=part)
+    done = segdistill.load_checkpoint(network, written(tmp_path, wrap(state)), part=part)
     assert (done.layout, done.network, done.adapted) == ("openmmlab", "pspnet_r18", False)
     assert torch.equal(network.eval()(IMAGE).logits, plain_logits)
 
@@ -174,7 +169,7 @@ def test_the_wrappings_of_openmmlab_files(wrap: Any, part: Any, plain_logits: Te
 @pytest.fixture(scope="module")
 def plain_logits(tmp_path_factory: pytest.TempPathFactory) -> Tensor:
     """Of the file as OpenMMLab writes it."""
-    path = _written(tmp_path_factory.mktemp("plain"), {"state_dict": oracle_state("pspnet_r18")})
+    path = written(tmp_path_factory.mktemp("plain"), {"state_dict": oracle_state("pspnet_r18")})
     with torch.no_grad():
         return read_published(path).load().network(IMAGE).logits
 
@@ -189,7 +184,7 @@ def _run(state: dict[str, Tensor], student: str, teacher: str, *, swap: bool = F
 def test_class_names_and_colors_come_from_the_file(tmp_path: Path) -> None:
     names = tuple(f"thing {i}" for i in range(19))
     meta = {"CLASSES": names, "PALETTE": [[i, 2 * i, 3 * i] for i in range(19)], "mmseg_version": "0.26.0", "iter": 8}
-    path = _written(tmp_path, {"state_dict": oracle_state("pspnet_r18"), "meta": meta})
+    path = written(tmp_path, {"state_dict": oracle_state("pspnet_r18"), "meta": meta})
     classes = segdistill.load_model(path).classes
     assert classes is not None
     assert classes.names == names
@@ -199,7 +194,7 @@ def test_class_names_and_colors_come_from_the_file(tmp_path: Path) -> None:
 
 def test_files_without_batch_counters_load(tmp_path: Path) -> None:
     state = {key: value for key, value in oracle_state("pspnet_r18").items() if "num_batches" not in key}
-    assert segdistill.inspect(_written(tmp_path, {"state_dict": state})).faults == ()
+    assert segdistill.inspect(written(tmp_path, {"state_dict": state})).faults == ()
     segdistill.load_checkpoint(create_model("pspnet_r18", 19), tmp_path / "file.pth")
 
 
@@ -208,8 +203,8 @@ def test_nvlabs_files_may_carry_their_idle_classifier(tmp_path: Path) -> None:
     state = as_layout(network, "nvlabs")  # type: ignore[arg-type]
     assert tuple(state["decode_head.linear_c1.proj.weight"].shape) == (256, 32)
     idle = {"decode_head.conv_seg.weight": torch.zeros(19, 128, 1, 1), "decode_head.conv_seg.bias": torch.zeros(19)}
-    found = segdistill.inspect(_written(tmp_path, {"state_dict": state | idle}))
-    assert (found.layout, found.faults) == ("nvlabs", ())
+    inspection = segdistill.inspect(written(tmp_path, {"state_dict": state | idle}))
+    assert (inspection.layout, inspection.faults) == ("nvlabs", ())
 
 
 def test_a_hugging_face_segformer_gives_its_own_outputs(tmp_path: Path) -> None:
@@ -228,93 +223,6 @@ def test_a_hugging_face_segformer_gives_its_own_outputs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda state: state.pop("backbone.layer2.0.conv1.weight"), "missing backbone.layer2.0.conv1.weight"),
-        (lambda state: state.update({"decode_head.extra": torch.zeros(1)}), "surplus decode_head.extra"),
-        (
-            lambda state: state.update({"backbone.stem.3.weight": torch.zeros(32, 16, 3, 3)}),
-            "backbone.stem.3.weight is (32, 16, 3, 3), the network has (32, 32, 3, 3)",
-        ),
-    ],
-    ids=["missing", "surplus", "misshapen"],
-)
-def test_a_tensor_that_does_not_fit_is_named(change: Any, words: str, tmp_path: Path) -> None:
-    state = oracle_state("pspnet_r18")
-    change(state)
-    network = create_model("pspnet_r18", 19)
-    before = {key: value.clone() for key, value in network.state_dict().items()}
-    path = _written(tmp_path, {"state_dict": state})
-    with pytest.raises(CheckpointError) as error:
-        segdistill.load_checkpoint(network, path)
-    assert words in str(error.value)
-    assert str(path) in str(error.value)
-    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
-    assert words in segdistill.inspect(path).faults
-
-
-def test_another_network_or_number_of_classes_is_refused(tmp_path: Path) -> None:
-    path = _written(tmp_path, {"state_dict": oracle_state("pspnet_r18")})
-    with pytest.raises(CheckpointError, match="missing decode_head"):
-        segdistill.load_checkpoint(create_model("isanet_r18", 19), path)
-    with pytest.raises(CheckpointError, match="scores 19 classes, the network 150"):
-        segdistill.load_checkpoint(create_model("pspnet_r18", 150), path)
-
-
-class _Mischief:
-    """Runs code when it is unpickled."""
-
-    def __reduce__(self) -> Any:
-        return (Path.touch, (Path("mischief"),))
-
-
-def test_a_file_that_would_run_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with (tmp_path / "plain.pth").open("wb") as file:
-        pickle.dump({"state_dict": {}, "meta": _Mischief()}, file)
-    for path in (
-        tmp_path / "plain.pth",
-        _written(tmp_path, {"state_dict": oracle_state("pspnet_r18"), "meta": _Mischief()}),
-    ):
-        with pytest.raises(CheckpointError, match="can run code"):
-            segdistill.inspect(path)
-    assert not (tmp_path / "mischief").exists()
-
-
-def test_numbers_of_numpy_in_the_metadata_are_harmless(tmp_path: Path) -> None:
-    meta = {"iter": np.float64(3.5), "seed": np.int64(3)}
-    path = _written(tmp_path, {"state_dict": oracle_state("pspnet_r18"), "meta": meta})
-    assert segdistill.inspect(path).network == "pspnet_r18"
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ({"state_dict": {"fc.weight": torch.zeros(2, 2)}}, "none of the layouts"),
-        ({"epoch": 3}, "no tensors by name"),
-        ([1, 2], "holds a list"),
-    ],
-    ids=["unknown", "no tensors", "no dictionary"],
-)
-def test_a_file_that_is_no_network_is_refused(content: Any, words: str, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=words):
-        segdistill.inspect(_written(tmp_path, content))
-
-
-def test_a_broken_file_is_refused(tmp_path: Path) -> None:
-    path = _written(tmp_path, {"state_dict": oracle_state("pspnet_r18")})
-    path.write_bytes(path.read_bytes()[:10_000])
-    with pytest.raises(CheckpointError, match=r"Can't read .*file\.pth"):
-        segdistill.inspect(path)
-    path.write_text("hello\n")
-    with pytest.raises(CheckpointError, match=r"Can't read .*file\.pth: its bytes are not those of a torch file"):
-        segdistill.inspect(path)
-    path.write_bytes(b"\x80\x02\x87.")  # a tuple of three, of an empty stack
-    with pytest.raises(CheckpointError, match=r"Can't read .*file\.pth: its bytes are not those of a torch file"):
-        segdistill.inspect(path)
-
-
-@pytest.mark.parametrize(
     ("backbone", "layout", "head", "prefix"),
     [
         ("resnet18_v1c", "openmmlab", "fcn", "backbone."),
@@ -325,17 +233,17 @@ def test_a_broken_file_is_refused(tmp_path: Path) -> None:
         ("resnet18_v1s", "cirkd", "pspnet", "pretrained."),
     ],
 )
-@pytest.mark.parametrize("with_prefix", [True, False])
 def test_a_published_backbone_file_fills_a_backbone(
-    backbone: str, layout: str, head: Any, prefix: str, with_prefix: bool, tmp_path: Path
+    backbone: str, layout: str, head: Any, prefix: str, tmp_path: Path
 ) -> None:
     made_of = {"backbone": backbone, "head": head, "channels": 8, "auxiliary_channels": 0}
     network = build(resolve_spec(made_of), 3)
     assert isinstance(network, Segmenter)
     named = {key: value for key, value in as_layout(network, layout).items() if key.startswith(prefix)}
-    state = named if with_prefix else {key.removeprefix(prefix): value for key, value in named.items()}
-    path = _written(tmp_path, {"state_dict": state | {"head.fc.weight": torch.zeros(1000, 8)}})
-    other = create_backbone(backbone, weights=path).state_dict()
-    assert all(torch.equal(other[key], value) for key, value in network.backbone.state_dict().items())
+    bare = {key.removeprefix(prefix): value for key, value in named.items()}
+    for state in (named, bare):
+        path = written(tmp_path, {"state_dict": state | {"head.fc.weight": torch.zeros(1000, 8)}})
+        other = create_backbone(backbone, weights=path).state_dict()
+        assert all(torch.equal(other[key], value) for key, value in network.backbone.state_dict().items())
     with pytest.raises(CheckpointError, match="not those of backbone 'resnet34_v1c'"):
         create_backbone("resnet34_v1c", weights=path)

@@ -10,7 +10,14 @@ from segdistill.evaluation.cost.profile import Profile
 
 
 def cost_table(profile: Profile) -> Table:
-    """A row for each stage that costs anything, and one for the whole network."""
+    """A row for each stage that costs anything, and one for the whole network.
+
+    Args:
+        profile: What was measured.
+
+    Returns:
+        Million parameters, billion multiply-adds, live megabytes and milliseconds.
+    """
     height, width = profile.size
     table = Table(
         title=f"{profile.network}: {profile.num_classes} classes, {height}x{width} (HxW)",
@@ -43,7 +50,14 @@ def _cells(parameters: int, macs: int, activation_bytes: int, milliseconds: floa
 
 
 def cost_notes(profile: Profile) -> str:
-    """What was counted and how."""
+    """What was counted and how.
+
+    Args:
+        profile: What was measured.
+
+    Returns:
+        A line for each topic.
+    """
     kinds = ", ".join(f"{kind} {macs / 1e9:.4f}" for kind, macs in profile.macs_by_kind.items() if macs)
     notes = [
         f"Parameters {profile.parameters / 1e6:.2f} M, {profile.parameters_without_auxiliary / 1e6:.2f} M without the "

@@ -19,7 +19,14 @@ _LISTED = 20  # findings of files that can't be read, in each split
 
 
 def diagnosis_tables(done: Diagnosis) -> Iterator[Table]:
-    """Splits, classes and runs."""
+    """The tables of what a run would see.
+
+    Args:
+        done: What the doctor found.
+
+    Yields:
+        Splits and classes, if the data can be read, and runs, if some were tried.
+    """
     if done.splits:
         yield _split_table(done)
         yield _class_table(list(done.splits.values()))
@@ -28,7 +35,14 @@ def diagnosis_tables(done: Diagnosis) -> Iterator[Table]:
 
 
 def diagnosis_notes(done: Diagnosis) -> Iterator[str]:
-    """What the tables mean, and the findings, worst last, each with its remedy."""
+    """What the tables mean, and the findings, worst last, each with its remedy.
+
+    Args:
+        done: What the doctor found.
+
+    Yields:
+        A line for each.
+    """
     for split in done.splits.values():
         if not split.complete:
             yield f"{split.split}: looked at {split.looked_at} of {split.images} images; --images all for the rest."

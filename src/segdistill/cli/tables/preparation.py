@@ -11,7 +11,14 @@ from segdistill.commands.prepare import Prepared
 
 
 def preparation_table(done: Prepared) -> Table:
-    """A row a split: images found, of how many."""
+    """What there is of a data set.
+
+    Args:
+        done: What `prepare` found.
+
+    Returns:
+        A row for each split: images found, of how many.
+    """
     table = Table(title=f"{done.dataset} in {done.root}", title_justify="left")
     table.add_column("split")
     table.add_column("images", justify="right")
@@ -24,7 +31,14 @@ def preparation_table(done: Prepared) -> Table:
 
 
 def preparation_notes(done: Prepared) -> list[str]:
-    """What was unpacked and converted, what is wrong, where to get it, and how to go on."""
+    """What was unpacked and converted, what is wrong, where to get it, and how to go on.
+
+    Args:
+        done: What `prepare` did and found.
+
+    Returns:
+        A line for each.
+    """
     notes = [
         f"Unpacked {name}: {part.written} of {part.files} files ({part.megabytes:.0f} MB), the rest was there."
         for name, part in done.unpacked.items()

@@ -12,9 +12,14 @@ from segdistill.recipe.published_rows import PublishedRow, measured
 
 
 def published_tables(rows: Iterable[PublishedRow]) -> list[Table]:
-    """A table for each published one: a line for each pair on a data set, a column for each method, mIoU in percent.
+    """Published tables with our own numbers beside.
 
-    "-" is a number that was not looked up. What we measured ourselves stands in a line below.
+    Args:
+        rows: All rows, in the order of the tables.
+
+    Returns:
+        A table for each paper: a line for each pair on a data set, a column for each method, mIoU in percent; "-" is a
+        number that was not looked up, and what we measured ourselves stands in a line below.
     """
     papers: dict[str, list[PublishedRow]] = {}
     for row in rows:
@@ -43,7 +48,14 @@ def _table(paper: str, rows: list[PublishedRow]) -> Table:
 
 
 def long_table(rows: Iterable[PublishedRow]) -> Table:
-    """A line for each row: mIoU and mAcc as published, our mIoU, and the mIoU of the test server."""
+    """Published rows with more numbers of each.
+
+    Args:
+        rows: The rows.
+
+    Returns:
+        A line for each: mIoU and mAcc as published, our mIoU, and the mIoU of the test server, in percent.
+    """
     caption = "In percent; -: not looked up. --json has words, files, cost and origins as well."
     table = _empty("published", ["", "mIoU", "mAcc", "ours", "test"], caption)
     for row in rows:
@@ -53,7 +65,14 @@ def long_table(rows: Iterable[PublishedRow]) -> Table:
 
 
 def reproduction_table(done: Reproduction) -> Table:
-    """Measured beside published."""
+    """What a run measured beside what was published.
+
+    Args:
+        done: A finished `reproduce`.
+
+    Returns:
+        A line for each row that it measured, in percent.
+    """
     pair = done.row.name.rpartition("/")[0]
     headings = ["", "mIoU", "published", "gap", "mAcc", "published", "gap"]
     table = _empty(pair, headings, f"{done.row.paper}; {done.row.source}")
@@ -67,7 +86,14 @@ def reproduction_table(done: Reproduction) -> Table:
 
 
 def reproduction_notes(done: Reproduction) -> list[str]:
-    """Whether it was the published recipe, and what the table says of the row."""
+    """Whether it was the published recipe, and what the table says of the row.
+
+    Args:
+        done: A finished `reproduce`.
+
+    Returns:
+        A line for each.
+    """
     if done.changed:
         notes = ["Not the published recipe (in brackets what is): " + "; ".join(done.changed) + "."]
     else:

@@ -10,13 +10,14 @@ from segdistill.evaluation.scoring import Quality
 from segdistill.evaluation.settings import MetricsConfig
 
 
-def score_table(title: str, classes: Sequence[str], quality: Quality) -> Table:
+def score_table(title: str, classes: Sequence[str], quality: Quality, ignored: Sequence[str] = ()) -> Table:
     """The scores of every class.
 
     Args:
         title: Of the table.
         classes: Their names.
         quality: What `evaluate` measured.
+        ignored: Those that are no part of the means.
 
     Returns:
         A row for each class, in percent.
@@ -30,7 +31,8 @@ def score_table(title: str, classes: Sequence[str], quality: Quality) -> Table:
     for heading in columns:
         table.add_column(heading, justify="right")
     for name, *values in zip(classes, *columns.values(), strict=True):
-        table.add_row(name, *("absent" if value != value else f"{value:.2f}" for value in values))
+        mark = " (not in the means)" if name in ignored else ""
+        table.add_row(name + mark, *("absent" if value != value else f"{value:.2f}" for value in values))
     return table
 
 

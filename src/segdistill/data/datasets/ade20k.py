@@ -15,9 +15,16 @@ _FOLDERS = {"train": "training", "val": "validation"}
 class ADE20K(FilePairs):
     """ADE20K, 150 classes: `<root>/images/{training,validation}/*.jpg`, `<root>/annotations/<the same>/*.png`.
 
-    The root is `ADEChallengeData2016`. Mask value 0 is everything else and void, 1..150 are the classes 0..149.
-    20210 / 2000 images; partial: take those that are there.
+    Mask value 0 is everything else and void, 1..150 are the classes 0..149. 20210 / 2000 images.
     Source: Zhou et al., "Scene Parsing through ADE20K Dataset", 2017.
+
+    Args:
+        root: The folder `ADEChallengeData2016`.
+        split: "train" or "val".
+        partial: Take the images that are there with their masks; false refuses an incomplete data set.
+
+    Raises:
+        DataError: Files are missing.
     """
 
     counts: ClassVar[dict[str, int]] = {"train": 20210, "val": 2000}

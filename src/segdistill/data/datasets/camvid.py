@@ -15,9 +15,17 @@ class CamVid(FilePairs):
     """CamVid, 480x360 street scenes: `<root>/{train,val,test}/*.png`, `<root>/{train,val,test}annot/*.png`.
 
     `<root>/<split>.txt` holds "image mask" a line, with the absolute prefix `/SegNet/CamVid/` of the machine the
-    lists were made on; only the last two parts of each path count. 367 / 101 / 233 images. validation: the list that
-    stands for the split "val"; CIRKD's CamVid scores are of the test list.
+    lists were made on; only the last two parts of each path count. 367 / 101 / 233 images.
     Source: Brostow et al., "Semantic object classes in video", 2009; lists by Badrinarayanan et al., SegNet.
+
+    Args:
+        root: The folder that holds train/, trainannot/ and train.txt.
+        split: "train", "val" or "test".
+        partial: Take the images that are there with their masks; false refuses an incomplete data set.
+        validation: The list that stands for the split "val"; CIRKD's CamVid scores are of the "test" list.
+
+    Raises:
+        DataError: Files are missing, or a line of a list is not of this form.
     """
 
     counts: ClassVar[dict[str, int]] = {"train": 367, "val": 101, "test": 233}

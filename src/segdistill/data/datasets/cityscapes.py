@@ -27,11 +27,20 @@ _IMAGE = "_leftImg8bit.png"
 class Cityscapes(FilePairs):
     """Cityscapes, 2048x1024: `<root>/leftImg8bit/<split>/<city>/*_leftImg8bit.png`, `<root>/gtFine/<split>/<city>/..`.
 
-    Masks are `*_gtFine_labelIds.png` as published or `*_gtFine_labelTrainIds.png` as cityscapesScripts makes them;
-    labels="auto" takes the train ids where all images have them. train: "fine" (2975 images), "coarse" (the same and
-    train_extra, 22973, by `gtCoarse`) or "both" (fine, and train_extra by `gtCoarse`: 22973). Validation (500) is
-    fine; the test images (1525) have no public labels, theirs are all void. partial: take the images that are there.
+    Masks are `*_gtFine_labelIds.png` as published or `*_gtFine_labelTrainIds.png` as cityscapesScripts makes them.
+    Validation (500 images) is fine; the test images (1525) have no public labels, theirs are all void.
     Source: Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding", 2016.
+
+    Args:
+        root: The folder that holds leftImg8bit/ and gtFine/.
+        split: "train", "val" or "test".
+        train: What the training images are: "fine" (2975 images), "coarse" (the same and train_extra, 22973 images, all
+            labelled by gtCoarse/), or "both" (the same images, of which the 2975 are labelled by gtFine/).
+        labels: The kind of mask that is read; "auto" takes the train ids unless more images lack them than label ids.
+        partial: Take the images that are there with their masks; false refuses an incomplete data set.
+
+    Raises:
+        DataError: Files are missing, or there are polygons in the place of masks.
     """
 
     counts: ClassVar[dict[str, int]] = {"train": 2975, "train_extra": 19998, "val": 500, "test": 1525}

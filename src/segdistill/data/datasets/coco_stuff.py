@@ -20,9 +20,18 @@ class CocoStuff(FilePairs):
     """COCO-Stuff-164K: `<root>/images/{train2017,val2017}/<id>.jpg`, `<root>/annotations/{train2017,val2017}/<id>.png`.
 
     Masks are the published pixel maps (COCO id - 1, 255 void), or OpenMMLab's `<id>_labelTrainIds.png` where there are
-    no others. num_classes: 171, or 182 for networks trained with CIRKD's code, which keeps all COCO ids as outputs;
-    11 of them are never annotated. 118287 / 5000 images; partial: take those that are there.
+    no others. 118287 / 5000 images.
     Source: Caesar et al., "COCO-Stuff: Thing and Stuff Classes in Context", 2018.
+
+    Args:
+        root: The folder that holds images/ and annotations/.
+        split: "train" or "val".
+        num_classes: 171, or 182 for networks trained with CIRKD's code, which keeps all COCO ids as outputs; 11 of them
+            are never annotated.
+        partial: Take the images that are there with their masks; false refuses an incomplete data set.
+
+    Raises:
+        DataError: Files are missing, or the masks are not those that `num_classes` needs.
     """
 
     counts: ClassVar[dict[str, int]] = {"train": 118287, "val": 5000}
@@ -59,7 +68,11 @@ class CocoStuff(FilePairs):
 
 
 def table_of_182() -> LabelTable:
-    """All COCO ids as classes, in their order; class index = id."""
+    """All COCO ids as classes, in their order.
+
+    Returns:
+        The table of 182 classes; a class's index is its raw value.
+    """
     tree = label_file("coco_stuff")
     rows = sorted([*tree["classes"], *tree["absent"]], key=lambda row: int(row["id"]))
     return replace(as_table({"classes": rows}, "labels/coco_stuff.yaml"), void=tree["void"])

@@ -20,20 +20,36 @@ Split = Literal["train", "val"]
 class Folder(FilePairs):
     """`<root>/<split>/images/*` beside `<root>/<split>/masks/*.png`, or both without the split folders, or any other.
 
-    images, masks: name templates below the root, as "photos/{name}.jpg" and "labels/{split}/{name}_ids.png"; see
-    `data.templates`. labels: "all" images have masks, "some" (those without are trained on by what needs no label), or
-    "none": the training images' masks are not looked for, and validation scores what masks there are.
+    Which image is for training: `{split}` in the template or split folders say it; else `lists`; else `val_pattern`,
+    `val_fraction` or `val_every`. A mask is an 8-bit PNG of class indices, or of the ids of the class table, or of the
+    keys of `values`; values beyond 255 make it a 16-bit one.
 
-    Which is which: `{split}` in the template or split folders; else `lists` ({train: FILE, val: FILE}, default
-    `<root>/train.txt` and `val.txt`; one list leaves the rest to the other split; two columns are image and mask);
-    else `val_pattern` (of names, as "night/*"), `val_fraction` (drawn by `split_seed`) or every `val_every`-th by name.
+    Args:
+        root: The folder of the data set.
+        split: "train" or "val".
+        classes: Names, a file with one name a line, or a .yaml table (`data/tables.py`); null is `<root>/classes.txt`.
+        images: The name template of the images below the root, as "photos/{name}.jpg" (`data/own_folder/templates.py`);
+            null is "images/{name}", in the split's folder if there is one.
+        masks: The name template of the masks, as "labels/{split}/{name}_ids.png"; null is "masks/{name}", likewise.
+        labels: Whether "all" images have masks, "some" (the others are trained on by what needs no label), or "none":
+            the training images' masks are not looked for, and validation scores what masks there are.
+        lists: The list file of each split, {train: FILE, val: FILE}; one leaves the rest to the other split, and two
+            columns are image and mask. null is `<root>/train.txt` and `val.txt` where they are.
+        val_pattern: Names that are for validation, as "night/*", or a list of such patterns.
+        val_fraction: The share of the images that is for validation, drawn by `split_seed`.
+        val_every: Every so many-th image by name is for validation; 5 if nothing else says which.
+        split_seed: What `val_fraction` is drawn by.
+        values: What raw values mean, {7: road, 8: 1, 9: null}: a class by name or index, null for void; in the place of
+            the ids of the class table.
+        void: Values (or colors) that are not trained on, beside 255.
+        unlisted: Whether a value that is not named is an "error", or "void".
+        merge: Classes that count as another or as void, {truck: car, rider: null}.
+        mask_colors: Whether masks are painted in the classes' colors, not with numbers.
+        colors: Colors of the classes, {road: [128, 64, 128]}, over those of the class table.
+        partial: Take the images that are there with their masks; false refuses an incomplete data set.
 
-    classes: names, a file with one name a line (default `<root>/classes.txt`), or a .yaml table (`data.tables`).
-    A mask is an 8-bit PNG of class indices, or of the ids of the table, or of the keys of `values` ({7: road, 8: 1,
-    9: null}, raw value: class); values beyond 255 make it a 16-bit one. mask_colors: masks are painted in the classes'
-    `colors` ({road: [128, 64, 128]}). void: more values (or colors) that are not trained on, beside 255.
-    unlisted="void": so are all values that are not named. merge: {truck: car, rider: null} counts a class as another.
-    partial: take the images that are there with their masks.
+    Raises:
+        DataError: Files are missing, or options contradict each other or the files.
     """
 
     def __init__(

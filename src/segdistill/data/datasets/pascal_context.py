@@ -17,12 +17,20 @@ LAST_RAW = 459
 class PascalContext(FilePairs):
     """Pascal Context on the images of VOC 2010: `<root>/JPEGImages/*.jpg`, `<root>/SegmentationClassContext/*.png`.
 
-    The root is `VOCdevkit/VOC2010`; `ImageSets/SegmentationContext/{train,val}.txt` name 4998 / 5105 images.
-    num_classes: 59, where the background (mask value 0) is void, or 60, where it is class 0. order: what the values
-    mean, "openmmlab" (alphabetical, as its converter and `segdistill prepare` write them) or "official" (the authors'
-    list, VOC's objects first). The two can't be told apart by looking at a file. masks: their folder, below the root
-    or absolute. partial: take the images that are there.
+    `ImageSets/SegmentationContext/{train,val}.txt` name 4998 / 5105 images.
     Source: Mottaghi et al., "The Role of Context for Object Detection and Semantic Segmentation in the Wild", 2014.
+
+    Args:
+        root: The folder `VOCdevkit/VOC2010`.
+        split: "train" or "val".
+        num_classes: 59, where the background (mask value 0) is void, or 60, where it is class 0.
+        order: What the mask values mean: "openmmlab" (alphabetical, as its converter and `segdistill prepare` write
+            them) or "official" (the authors' list, VOC's objects first); a file does not show which.
+        masks: The folder of the masks, below the root or absolute.
+        partial: Take the images that are there with their masks; false refuses an incomplete data set.
+
+    Raises:
+        DataError: Files are missing.
     """
 
     counts: ClassVar[dict[str, int]] = {"train": 4998, "val": 5105}
@@ -57,7 +65,15 @@ class PascalContext(FilePairs):
 
 
 def context_table(num_classes: int, column: str) -> LabelTable:
-    """The table of 59 or 60 classes; column: "id", "official" or "raw", the numbers that the masks hold."""
+    """The table of the classes.
+
+    Args:
+        num_classes: 59, or 60 with the background as class 0.
+        column: "id", "official" or "raw": the numbers that the masks hold.
+
+    Returns:
+        The table.
+    """
     tree = label_file("pascal_context")
     background = tree["background"]
     if num_classes == 59:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.errors import DataError, nearest
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.scenery.scene import render
@@ -32,7 +33,18 @@ _SMALL = 20_000  # pixels
 
 
 class Streets(SegmentationDataset):
-    """`count` street scenes of `size` (H,W); scene i depends on nothing but seed, split, i and size."""
+    """Street scenes; scene i depends on nothing but seed, split, i and size.
+
+    Args:
+        split: "train" or "val".
+        size: (H,W) in pixels, 32 at least.
+        count: The number of scenes; null is 600 for training and 100 for validation.
+        seed: What the scenes are drawn from.
+        labeled: How many of the training scenes, the first ones, have labels; null for all.
+
+    Raises:
+        DataError: An argument is wrong.
+    """
 
     classes = label_table("streets").classes
 
@@ -43,6 +55,7 @@ class Streets(SegmentationDataset):
         size: tuple[int, int] = (96, 128),
         count: int | None = None,
         seed: int = 0,
+        labeled: int | None = None,
     ) -> None:
         if split not in _DEFAULT_COUNT:
             raise DataError(f"Streets has no split {split!r}.{nearest(str(split), _DEFAULT_COUNT)}")
@@ -53,18 +66,26 @@ class Streets(SegmentationDataset):
             raise DataError(f"count is the number of scenes, at least 1; got {count!r}.")
         if not isinstance(seed, int) or seed < 0:
             raise DataError(f"seed is a whole number, 0 or larger; got {seed!r}.")
+        if labeled is not None and (not isinstance(labeled, int) or labeled < 0):
+            raise DataError(f"labeled is the number of scenes with labels, 0 or larger; got {labeled!r}.")
         self.split, self.size, self.seed = split, (size[0], size[1]), seed
         self.count = _DEFAULT_COUNT[split] if count is None else count
+        self.labeled = self.count if labeled is None or split != "train" else labeled
 
     def __len__(self) -> int:
         return self.count
+
+    def is_labeled(self, index: int) -> bool:
+        return index < self.labeled
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self.count:
             raise IndexError(f"There is no scene {index}: the last of {self.count} is {self.count - 1}.")
         draw = _drawn_before if self.size[0] * self.size[1] <= _SMALL else _draw
         image, label = draw(self.seed, self.split, index, self.size)
-        return Sample(torch.tensor(image), torch.tensor(label), f"streets-{self.split}-{index:05d}")
+        labeled = self.is_labeled(index)
+        classes = torch.tensor(label if labeled else np.full_like(label, IGNORE_INDEX))
+        return Sample(torch.tensor(image), classes, f"streets-{self.split}-{index:05d}", labeled)
 
 
 def _draw(seed: int, split: str, index: int, size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -22,10 +22,18 @@ AUG_LISTS = (
 class VOC(FilePairs):
     """Pascal VOC 2012: `<root>/JPEGImages/*.jpg`, `<root>/SegmentationClass*/*.png`, with SBD's labels 10582 / 1449.
 
-    The root is `VOCdevkit/VOC2012`. augmented: train on the 10582 images of VOC and SBD (labels in
-    SegmentationClassAug) rather than on VOC's own 1464 (in SegmentationClass). Validation: VOC's 1449. Masks are grey
-    or palette PNGs; 0 is the background, a class, and 255 is void. partial: take the images that are there.
+    Masks are grey or palette PNGs; 0 is the background, a class, and 255 is void.
     Source: Everingham et al., VOC 2012; Hariharan et al., "Semantic Contours from Inverse Detectors", 2011 (SBD).
+
+    Args:
+        root: The folder `VOCdevkit/VOC2012`.
+        split: "train" or "val" (VOC's 1449 images).
+        augmented: Train on the 10582 images of VOC and SBD (labels in SegmentationClassAug/) rather than on VOC's own
+            1464 (in SegmentationClass/).
+        partial: Take the images that are there with their masks; false refuses an incomplete data set.
+
+    Raises:
+        DataError: Files are missing.
     """
 
     counts: ClassVar[dict[str, int]] = {"train": 10582, "val": 1449}

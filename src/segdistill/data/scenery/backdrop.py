@@ -16,6 +16,13 @@ class Backdrop:
     """Image (float) and class map of everything that no object stands in front of.
 
     Walls line the street, and whatever stands between them is in front of them, so they never need depth sorting.
+
+    Args:
+        rng: what the sky is drawn from.
+        height: of the drawing, in pixels.
+        width: of the drawing, in pixels.
+        camera: that sees the scene.
+        light: time of day and weather.
     """
 
     def __init__(self, rng: Generator, height: int, width: int, camera: Camera, light: Light) -> None:
@@ -37,7 +44,13 @@ class Backdrop:
         return sky.repeat(2, 0).repeat(2, 1)
 
     def ground(self, rng: Generator, street: Street, shadows: Row) -> None:
-        """Road and pavement, with the shadows of the buildings on the sun's side."""
+        """Draw road and pavement, with the shadows of the buildings on the sun's side.
+
+        Args:
+            rng: what materials, markings and puddles are drawn from.
+            street: the ground plan.
+            shadows: the buildings on the sun's side.
+        """
         camera, light = self.camera, self.light
         top = int(np.searchsorted(self.rows, camera.horizon + 0.4))
         depth = (camera.focal * camera.eye / (self.rows[top:] - camera.horizon)).astype(np.float32)
@@ -66,7 +79,13 @@ class Backdrop:
         self.classes[top:] = np.where(road, ROAD, SIDEWALK)
 
     def walls(self, row: Row, street: Street, side: int) -> None:
-        """One side of the street: first the gable ends that face the camera, then all fronts along the road."""
+        """Draw one side of the street: the gable ends that face the camera, then all fronts along the road.
+
+        Args:
+            row: the buildings of that side.
+            street: the ground plan.
+            side: -1 for the left one, 1 for the right one.
+        """
         for k in range(len(row.start) - 2, -1, -1):
             hidden = k > 0 and row.stop[k - 1] == row.start[k] and row.height[k - 1] >= row.height[k]
             if NEAR < row.start[k] < 80 and not hidden:
@@ -83,7 +102,14 @@ class Backdrop:
             self._facade(row, ks[area], u[area], z[area], area, 0.65 if side == self.light.side else 1.0)
 
     def gable(self, row: Row, k: int, x0: float, x1: float) -> None:
-        """The face of building `k` that looks along the street at the camera, from `x0` to `x1`."""
+        """Draw the face of a building that looks along the street at the camera.
+
+        Args:
+            row: the buildings of one side.
+            k: which of them.
+            x0: where the face begins, in metres.
+            x1: where it ends.
+        """
         z = float(row.start[k])
         edges = sorted(self.camera.project(x, 0, z)[0] for x in (x0, x1))
         first, last = np.searchsorted(self.columns, edges).tolist()

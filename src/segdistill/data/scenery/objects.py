@@ -25,7 +25,15 @@ _LEAVES = ((52, 92, 38), (52, 92, 38), (88, 112, 48), (88, 112, 48), (44, 70, 52
 
 
 def draw_car(painter: Painter, rng: Generator, x: float, z: float, yaw: float) -> None:
-    """A body and a cabin, both frustums; only the faces that look at the camera are drawn."""
+    """Draw a car: a body and a cabin, both frustums, of which the faces that look at the camera are drawn.
+
+    Args:
+        painter: of the scene.
+        rng: what the kind of car and its looks are drawn from.
+        x: where its middle stands, in metres.
+        z: likewise.
+        yaw: in radians; 0 drives away from the camera.
+    """
     length, width, belt, roof, cabin = _CARS[rng.integers(len(_CARS))]
     paint, mirror = next(painter.paints), rng.uniform(0.15, 0.8)
     sin, cos = math.sin(yaw), math.cos(yaw)
@@ -75,7 +83,14 @@ def draw_car(painter: Painter, rng: Generator, x: float, z: float, yaw: float) -
 
 
 def draw_person(painter: Painter, rng: Generator, x: float, z: float) -> None:
-    """Legs and arms in mid-stride, a torso or a coat, a head with hair; children are smaller."""
+    """Draw a person: legs and arms in mid-stride, a torso or a coat, a head with hair; children are smaller.
+
+    Args:
+        painter: of the scene.
+        rng: what looks and pose are drawn from.
+        x: where the feet stand, in metres.
+        z: likewise.
+    """
     tall = rng.uniform(1.0, 1.3) if rng.random() < 0.15 else rng.uniform(1.55, 1.95)
     step, swing, hem = rng.uniform(-0.16, 0.16), rng.uniform(-0.08, 0.08), (0.46, 0.46, 0.46, 0.3)[rng.integers(4)]
     coat, trousers, bag = (next(painter.paints) for _ in range(3))
@@ -97,7 +112,14 @@ def draw_person(painter: Painter, rng: Generator, x: float, z: float) -> None:
 
 
 def draw_tree(painter: Painter, rng: Generator, x: float, z: float) -> None:
-    """A trunk and a crown of ragged blobs; leaves are dots in lighter and darker tones, with a few gaps of sky."""
+    """Draw a tree: a trunk and a crown of ragged blobs; leaves are dots of several tones, with a few gaps of sky.
+
+    Args:
+        painter: of the scene.
+        rng: what its form and color are drawn from.
+        x: where it stands, in metres.
+        z: likewise.
+    """
     high, radius, thick, lean = (
         rng.uniform(1.8, 3.2),
         rng.uniform(1.1, 2.2),
@@ -124,7 +146,14 @@ def draw_tree(painter: Painter, rng: Generator, x: float, z: float) -> None:
 
 
 def draw_lamp(painter: Painter, rng: Generator, x: float, z: float) -> None:
-    """A street lamp whose arm reaches over the road."""
+    """Draw a street lamp whose arm reaches over the road.
+
+    Args:
+        painter: of the scene.
+        rng: what its height and reach are drawn from.
+        x: where it stands, in metres.
+        z: likewise.
+    """
     high, reach, grey = rng.uniform(5, 8), rng.uniform(0.8, 1.8) * (-1 if x > 0 else 1), next(painter.paints)
     painter.begin(POLE, x, z)
     painter.post(0, high, 0.16, grey)
@@ -134,7 +163,14 @@ def draw_lamp(painter: Painter, rng: Generator, x: float, z: float) -> None:
 
 
 def draw_sign(painter: Painter, rng: Generator, x: float, z: float) -> None:
-    """A traffic sign: round, triangular or square, with a rim."""
+    """Draw a traffic sign: round, triangular or square, with a rim.
+
+    Args:
+        painter: of the scene.
+        rng: what its form and colors are drawn from.
+        x: where it stands, in metres.
+        z: likewise.
+    """
     high, size = rng.uniform(2.2, 2.8), rng.uniform(0.32, 0.5)
     corners, turn = ((12, 0.0), (3, math.pi / 2), (4, math.pi / 4))[rng.integers(3)]
     rim = ((200, 30, 35), (30, 70, 170), (225, 190, 40))[rng.integers(3)]
@@ -146,7 +182,14 @@ def draw_sign(painter: Painter, rng: Generator, x: float, z: float) -> None:
 
 
 def draw_traffic_light(painter: Painter, rng: Generator, x: float, z: float) -> None:
-    """A post with a box of three lamps, one of them on."""
+    """Draw a traffic light: a post with a box of three lamps, one of them on.
+
+    Args:
+        painter: of the scene.
+        rng: what tells the lamp that is on.
+        x: where it stands, in metres.
+        z: likewise.
+    """
     painter.begin(POLE, x, z)
     painter.post(0, 3.6, 0.15, (60, 62, 60))
     painter.shape(rectangle(-0.2, 2.6, 0.2, 3.6), (30, 32, 30))
@@ -156,7 +199,14 @@ def draw_traffic_light(painter: Painter, rng: Generator, x: float, z: float) -> 
 
 
 def draw_bonnet(painter: Painter, rng: Generator, height: int, width: int) -> None:
-    """The bonnet of the car that carries the camera: void, as in driving data sets."""
+    """Draw the bonnet of the car that carries the camera: void, as in driving data sets.
+
+    Args:
+        painter: of the scene.
+        rng: what its form is drawn from.
+        height: of the drawing, in pixels.
+        width: of the drawing, in pixels.
+    """
     painter.begin(IGNORE_INDEX, 0.0, 0.0)
     rise, middle = height * rng.uniform(0.05, 0.1), width * rng.uniform(0.4, 0.6)
     painter.polygon(ellipse(middle, height, 0.6 * width, rise, 40), next(painter.paints), 0.6)

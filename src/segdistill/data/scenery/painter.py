@@ -21,6 +21,10 @@ class Painter:
     """Draws every shape twice: shaded on the image, and as an object number on the label.
 
     Numbers 0 to 7 are the backdrop's classes; each object takes the next one, so that every object has its outline.
+
+    Args:
+        rng: what the colors of objects are drawn from.
+        backdrop: what the objects stand in front of.
     """
 
     def __init__(self, rng: Generator, backdrop: Backdrop) -> None:
@@ -35,7 +39,14 @@ class Painter:
         self.haze: list[float] = self.light.haze.tolist()
 
     def begin(self, label: int, x: float, z: float, bordered: bool = False) -> None:
-        """All shapes up to the next `begin` belong to one object that stands at (x, z)."""
+        """Begin an object, to which all shapes up to the next `begin` belong.
+
+        Args:
+            label: its class.
+            x: where it stands, in metres.
+            z: likewise.
+            bordered: whether a band of void runs around it.
+        """
         if bordered:
             self.bordered.append(len(self.class_of))
         self.class_of.append(label)
@@ -45,26 +56,60 @@ class Painter:
         self.gain, self.fog = (self.light.tint * clear).tolist(), (self.light.haze * (1 - clear)).tolist()
 
     def ink(self, color: Color, bright: float = 1.0) -> tuple[int, int, int]:
-        """A color as the current object shows it: lit, and hazy with distance."""
+        """A color as the current object shows it: lit, and hazy with distance.
+
+        Args:
+            color: RGB, 0 to 255.
+            bright: a factor on it.
+
+        Returns:
+            RGB.
+        """
         (r, g, b), (gain_r, gain_g, gain_b), (fog_r, fog_g, fog_b) = color, self.gain, self.fog
         return int(r * bright * gain_r + fog_r), int(g * bright * gain_g + fog_g), int(b * bright * gain_b + fog_b)
 
     def screen(self, points: Iterable[Point]) -> list[Point]:
-        """Metres to the right of the object's foot and above it, to screen."""
+        """Where points of the current object are on screen.
+
+        Args:
+            points: metres to the right of its foot and above it.
+
+        Returns:
+            Pixels to the right and downwards.
+        """
         (u, v), scale = self.foot, self.scale
         return [(u + x * scale, v - y * scale) for x, y in points]
 
     def shape(self, points: Iterable[Point], color: Color, bright: float = 1.0) -> None:
-        """A polygon facing the camera, in metres from the object's foot."""
+        """Draw a polygon that faces the camera.
+
+        Args:
+            points: its corners, metres to the right of the object's foot and above it.
+            color: RGB, 0 to 255.
+            bright: a factor on it.
+        """
         self.polygon(self.screen(points), color, bright)
 
     def polygon(self, points: list[Point], color: Color, bright: float = 1.0) -> None:
-        """A polygon of the current object, in screen coordinates."""
+        """Draw a polygon of the current object.
+
+        Args:
+            points: its corners, in pixels.
+            color: RGB, 0 to 255.
+            bright: a factor on it.
+        """
         self.pen.polygon(points, self.ink(color, bright))
         self.stencil.polygon(points, len(self.class_of) - 1)
 
     def post(self, low: float, high: float, thickness: float, color: Color) -> None:
-        """An upright bar, never thinner than a pixel of the label, however far away."""
+        """Draw an upright bar, never thinner than a pixel of the label, however far away.
+
+        Args:
+            low: metres from the ground to its lower end.
+            high: metres to its upper end.
+            thickness: in metres.
+            color: RGB, 0 to 255.
+        """
         (u, bottom), (_, top) = self.screen([(0, low), (0, high)])
         for pen, ink, least in ((self.pen, self.ink(color), 1), (self.stencil, len(self.class_of) - 1, OVERSAMPLING)):
             count = max(least, round(thickness * self.scale))
@@ -72,7 +117,15 @@ class Painter:
             pen.rectangle((left, round(top), left + count - 1, round(bottom)), ink)
 
     def shadow(self, x: float, z: float, wide: float, deep: float, strength: float) -> None:
-        """Darken an ellipse on the ground; it has no part in the label."""
+        """Darken an ellipse on the ground; it has no part in the label.
+
+        Args:
+            x: its middle, in metres.
+            z: likewise.
+            wide: half its width, in metres.
+            deep: half its depth, in metres.
+            strength: from 0 to 1.
+        """
         points = [self.camera.project(px, 0, pz) for px, pz in ellipse(x, z, wide, deep, 10)]
         self.glaze.polygon(points, (0, 0, 10, int(255 * strength)))
 

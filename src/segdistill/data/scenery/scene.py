@@ -26,7 +26,16 @@ from segdistill.data.scenery.world import OVERSAMPLING, Camera, Point, Street, m
 
 
 def render(rng: Generator, height: int, width: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Image (H,W,3) and label (H,W) of one scene; all of it comes from `rng`."""
+    """Draw one scene; all of it comes from `rng`.
+
+    Args:
+        rng: what the scene is drawn from.
+        height: H, in pixels.
+        width: W, in pixels.
+
+    Returns:
+        RGB image uint8 (H,W,3) and label uint8 (H,W).
+    """
     height, width = height * OVERSAMPLING, width * OVERSAMPLING  # of the drawing
     end = rng.uniform(45, 110)
     corner = rng.uniform(10, 32) if rng.random() < 0.5 else end + 50

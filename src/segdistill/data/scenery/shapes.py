@@ -10,23 +10,64 @@ from segdistill.data.scenery.world import Point
 
 @cache
 def circle(corners: int, turn: float) -> list[Point]:
-    """A regular polygon on the unit circle, its first corner at the angle `turn`."""
+    """A regular polygon on the unit circle.
+
+    Args:
+        corners: how many.
+        turn: the angle of the first one, in radians.
+
+    Returns:
+        The corners, counter-clockwise.
+    """
     angles = [turn + 2 * math.pi * i / corners for i in range(corners)]
     return [(math.cos(angle), math.sin(angle)) for angle in angles]
 
 
 def ellipse(x: float, y: float, wide: float, high: float, corners: int, turn: float = 0.0) -> list[Point]:
-    """A polygon on the ellipse around (x, y) with the half axes `wide` and `high`."""
+    """A polygon on an ellipse.
+
+    Args:
+        x: the middle.
+        y: likewise.
+        wide: the half axis along x.
+        high: the half axis along y.
+        corners: how many.
+        turn: the angle of the first one, in radians.
+
+    Returns:
+        The corners, counter-clockwise.
+    """
     return [(x + wide * cos, y + high * sin) for cos, sin in circle(corners, turn)]
 
 
 def rectangle(x0: float, y0: float, x1: float, y1: float) -> list[Point]:
-    """The four corners, from (x0, y0) along y0 first."""
+    """The corners of a rectangle.
+
+    Args:
+        x0: the left side.
+        y0: the lower side.
+        x1: the right side.
+        y1: the upper side.
+
+    Returns:
+        Four corners, from (x0, y0) along y0 first.
+    """
     return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
 
 
 def part_of(face: list[Point], x0: float, y0: float, x1: float, y1: float) -> list[Point]:
-    """The part of a four-cornered face between the given fractions of its width and height."""
+    """A part of a four-cornered face, in its perspective but for foreshortening.
+
+    Args:
+        face: its corners, in the order of `rectangle`.
+        x0: where the part begins, as a fraction of the face's width.
+        y0: likewise, of its height.
+        x1: where it ends.
+        y1: likewise.
+
+    Returns:
+        Four corners in the same order.
+    """
     (ax, ay), (bx, by), (cx, cy), (dx, dy) = face
 
     def at(u: float, v: float) -> Point:
@@ -37,6 +78,13 @@ def part_of(face: list[Point], x0: float, y0: float, x1: float, y1: float) -> li
 
 
 def faces_camera(face: list[Point]) -> bool:
-    """Whether the corners run counter-clockwise on screen."""
+    """Whether a face of a solid is seen from outside.
+
+    Args:
+        face: its four corners on screen, counter-clockwise as seen from outside; y points down.
+
+    Returns:
+        Whether they run counter-clockwise on screen.
+    """
     (ax, ay), (bx, by), (cx, cy), (dx, dy) = face
     return (cx - ax) * (dy - by) - (cy - ay) * (dx - bx) < 0

@@ -30,34 +30,69 @@ Color = Sequence[float]
 
 @dataclass(frozen=True)
 class Camera:
-    """A level pinhole camera; lengths on screen are in pixels of the enlarged drawing."""
+    """A level pinhole camera; lengths on screen are in pixels of the enlarged drawing.
+
+    Attributes:
+        focal: the focal length, in pixels.
+        horizon: the row of the horizon.
+        vanish: the column in which the street vanishes.
+        x: where it stands, in metres from the middle of the road.
+        eye: its height above the ground, in metres.
+    """
 
     focal: float
     horizon: float
-    vanish: float  # the column in which the street vanishes
+    vanish: float
     x: float
-    eye: float  # metres above the ground
+    eye: float
 
     def project(self, x: float, y: float, z: float) -> Point:
-        """A world point on screen. Points behind the near plane slide onto it along Z."""
+        """A world point on screen. Points behind the near plane slide onto it along Z.
+
+        Args:
+            x: metres to the right.
+            y: metres above the ground.
+            z: metres ahead.
+
+        Returns:
+            Column and row, in pixels.
+        """
         scale = self.focal / max(z, NEAR)
         return self.vanish + (x - self.x) * scale, self.horizon + (self.eye - y) * scale
 
 
 @dataclass(frozen=True)
 class Light:
-    """Time of day and weather; `tint` multiplies the colors of what is lit."""
+    """Time of day and weather.
+
+    Attributes:
+        zenith: the color of the sky above.
+        haze: the color of the sky, and of all distant things, at the horizon.
+        tint: what the colors of lit things are multiplied by.
+        sun: the strength of cast shadows, 0 when overcast.
+        side: the side the sun stands on, -1 left, 1 right.
+        sight: metres at which haze has taken 63 % of a color.
+        lamps: the share of windows with a light on.
+    """
 
     zenith: Array
-    haze: Array  # the color of the sky and of all distant things at the horizon
+    haze: Array
     tint: Array
-    sun: float  # strength of cast shadows, 0 when overcast
-    side: int  # the side the sun stands on, -1 left, 1 right
-    sight: float  # metres at which haze has taken 63 % of a color
-    lamps: float  # share of windows with a light on
+    sun: float
+    side: int
+    sight: float
+    lamps: float
 
     def shade(self, color: Array, z: Array) -> Array:
-        """Surface colors (...,3) as seen from `z` (...) metres away."""
+        """Surface colors as they are seen from a distance.
+
+        Args:
+            color: (...,3), RGB.
+            z: (...), in metres.
+
+        Returns:
+            (...,3), RGB.
+        """
         clear = np.exp(-z / np.float32(self.sight))[..., None]
         shaded: Array = color * (self.tint * clear) + self.haze * (1 - clear)
         return shaded
@@ -65,12 +100,20 @@ class Light:
 
 @dataclass(frozen=True)
 class Street:
-    """The ground plan: road from -half to half, a pavement on each side, then walls up to Z = `end`."""
+    """The ground plan: road, a pavement on each side, then walls; in metres.
+
+    Attributes:
+        half: half the width of the road.
+        walk: the width of a pavement.
+        end: the Z at which the walls end.
+        near: the Z at which the side street begins; beyond `end` if there is none.
+        far: the Z at which it ends.
+    """
 
     half: float
     walk: float
     end: float
-    near: float  # the side street runs across from Z = near to far; beyond the end if there is none
+    near: float
     far: float
 
     @property
@@ -79,28 +122,57 @@ class Street:
         return self.half + self.walk
 
     def crossed(self, z: float, margin: float) -> bool:
-        """Whether `z` lies in the side street or within `margin` of it."""
+        """Whether a thing would stand in the side street.
+
+        Args:
+            z: of the thing, in metres.
+            margin: metres from the side street that count as inside.
+
+        Returns:
+            True inside.
+        """
         return self.near - margin < z < self.far + margin
 
 
 @dataclass(frozen=True)
 class Row:
-    """The buildings along one side, from near to far, one entry each; the last closes the street at its end."""
+    """The n buildings along one side, from near to far; the last closes the street at its end. Lengths in metres.
+
+    Attributes:
+        start: (n,) the Z at which each begins.
+        stop: (n,) the Z at which it ends.
+        height: (n,) of its roof.
+        bay: (n,) from window to window.
+        storey: (n,) from floor to floor.
+        window: (n,2) the share of a bay's width and of a storey's height that is glass.
+        wall: (n,3) colors.
+        trim: (n,3) colors of corners, roof edges and shop fronts.
+        poster: (n,3) left edge, lower edge and size; size 0 for none.
+        panes: (128,) random numbers that tell one window from another.
+    """
 
     start: Array
     stop: Array
     height: Array
-    bay: Array  # metres from window to window
+    bay: Array
     storey: Array
-    window: Array  # (n,2): share of a bay's width and of a storey's height that is glass
-    wall: Array  # (n,3) colors
-    trim: Array  # (n,3) colors of corners, roof edges and shop fronts
-    poster: Array  # (n,3): left edge, lower edge and size in metres; size 0 for none
-    panes: Array  # random numbers that tell one window from another
+    window: Array
+    wall: Array
+    trim: Array
+    poster: Array
+    panes: Array
 
 
 def colors(rng: Generator, count: int) -> Array:
-    """The palette of walls, cars and clothes: mostly greys and browns, some vivid, so that color is no clue."""
+    """The palette of walls, cars and clothes: mostly greys and browns, some vivid, so that color is no clue.
+
+    Args:
+        rng: what they are drawn from.
+        count: how many.
+
+    Returns:
+        (count,3), RGB, 0 to 255.
+    """
     vivid = np.where(rng.random((count, 1)) < 0.35, 0.75, 0.2) * rng.uniform(0.3, 1.0, (count, 1))
     hue = rng.exponential(1.0, (count, 3))
     hue /= hue.sum(1, keepdims=True)
@@ -109,7 +181,14 @@ def colors(rng: Generator, count: int) -> Array:
 
 
 def make_light(rng: Generator) -> Light:
-    """Day, overcast or dusk, at random strength."""
+    """Day, overcast or dusk, at random strength.
+
+    Args:
+        rng: what it is drawn from.
+
+    Returns:
+        The light.
+    """
     day = ((70, 125, 205), (200, 215, 230), (1.0, 0.98, 0.94), rng.uniform(0.35, 0.6), 0.05)
     overcast = ((165, 170, 178), (205, 207, 208), (0.8, 0.82, 0.85), 0.0, 0.1)
     dusk = ((75, 80, 130), (235, 165, 125), (0.66, 0.55, 0.54), rng.uniform(0.1, 0.3), 0.35)
@@ -127,7 +206,15 @@ def make_light(rng: Generator) -> Light:
 
 
 def make_row(rng: Generator, street: Street) -> Row:
-    """Random buildings along one side of `street`, here and there with a gap; none stands in the side street."""
+    """Random buildings along one side of a street, here and there with a gap; none stands in the side street.
+
+    Args:
+        rng: what they are drawn from.
+        street: the ground plan.
+
+    Returns:
+        The buildings.
+    """
     spans: list[tuple[float, float]] = []
     near, far = street.near - street.walk, street.far + street.walk
     z = rng.uniform(-12, 0)

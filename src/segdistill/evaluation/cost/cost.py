@@ -13,18 +13,24 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from segdistill.core.errors import SegdistillError
-from segdistill.evaluation.cost.macs import Convention, MacCounter
+from segdistill.evaluation.cost.macs import MacCounter
 from segdistill.evaluation.cost.memory import LiveBytes, saved_for_backward
 from segdistill.evaluation.cost.stages import Stages
 from segdistill.evaluation.inference.inference import predict_classes
 from segdistill.models.network import SegmentationNetwork
 
 Size = tuple[int, int]
+_WARMUP = 3  # rounds that are not timed
 
 
 @dataclass(frozen=True)
 class Traced:
-    """What one image cost: its multiply-adds and its live activations, by stage."""
+    """What one image cost, by stage.
+
+    Attributes:
+        macs: its multiply-adds.
+        live: its live activations.
+    """
 
     macs: MacCounter
     live: LiveBytes
@@ -42,21 +48,20 @@ def parameters(network: SegmentationNetwork) -> int:
     return sum(p.numel() for name, p in network.named_parameters() if network.section_of(name) != "auxiliary")
 
 
-def gflops(network: nn.Module, image: Tensor, convention: Convention = "paper") -> float:
-    """Billions of multiply-adds from one image to class scores of its size; see `macs`.
+def gflops(network: nn.Module, image: Tensor) -> float:
+    """Billions of multiply-adds from one image to class scores of its size, as the papers count them; see `macs`.
 
     The network runs for real: once is little beside the timing that goes with it, and quicker than `trace` if small.
 
     Args:
         network: returns `SegOutput`; its mode stays what it was.
         image: uint8 (1,3,H,W), of which only size and device count.
-        convention: which operations count.
 
     Returns:
         10^9 multiply-adds.
     """
     size = (image.shape[-2], image.shape[-1])
-    return trace(network, size, image.device, fake=False).macs.total(convention) / 1e9
+    return trace(network, size, image.device, fake=False).macs.total() / 1e9
 
 
 def trace(network: nn.Module, size: Size, device: torch.device, *, fake: bool = True) -> Traced:
@@ -127,51 +132,49 @@ def _contents(fake: bool) -> contextlib.AbstractContextManager[object]:
     return FakeTensorMode(allow_non_fake_inputs=True) if fake else contextlib.nullcontext()
 
 
-def milliseconds(networks: Sequence[nn.Module], image: Tensor, *, rounds: int = 15, warmup: int = 3) -> list[float]:
+def milliseconds(networks: Sequence[nn.Module], image: Tensor, *, rounds: int = 15) -> list[float]:
     """Median time of each network from image to classes; they take turns, so a busy machine hits all alike.
 
     Args:
         networks: on the device of the image.
         image: uint8 (N,3,H,W).
-        rounds: how often each is timed.
-        warmup: how often each runs before.
+        rounds: how often each is timed, after it ran three times.
 
     Returns:
         Milliseconds a pass, one number a network.
     """
     times: list[list[float]] = [[] for _ in networks]
-    for turn in range(warmup + rounds):
+    for turn in range(_WARMUP + rounds):
         for network, measured in zip(networks, times, strict=True):
             wait(image.device)
             began = time.perf_counter()
             predict_classes(network, image)
             wait(image.device)
-            if turn >= warmup:
+            if turn >= _WARMUP:
                 measured.append(1000 * (time.perf_counter() - began))
     return [statistics.median(measured) for measured in times]
 
 
-def stage_milliseconds(network: nn.Module, image: Tensor, *, rounds: int = 15, warmup: int = 1) -> dict[str, float]:
+def stage_milliseconds(network: nn.Module, image: Tensor, rounds: int) -> dict[str, float]:
     """Median time of each stage on the way from image to classes, which following them lengthens a little.
 
     Args:
         network: on the device of the image.
         image: uint8 (N,3,H,W).
-        rounds: how often it is timed.
-        warmup: how often it runs before.
+        rounds: how often it is timed, after it ran once.
 
     Returns:
         Stage -> milliseconds a pass.
     """
     times: dict[str, list[float]] = {}
-    for turn in range(warmup + rounds):
+    for turn in range(1 + rounds):
         spent: dict[str, float] = {}
         clock = _Clock(image.device, spent)
         with Stages(network, clock.change) as stages:
             clock.start()
             predict_classes(network, image)
             clock.change(stages.current, "")
-        if turn >= warmup:
+        if turn:
             for stage, seconds in spent.items():
                 times.setdefault(stage, []).append(1000 * seconds)
     return {stage: statistics.median(measured) for stage, measured in times.items()}

@@ -25,7 +25,15 @@ from segdistill.models.network import SegmentationNetwork
 
 @dataclass(frozen=True)
 class StageCost:
-    """One stage: its parameters, multiply-adds, most bytes of activations alive while it ran, median time."""
+    """The cost of one stage.
+
+    Attributes:
+        name: of the stage.
+        parameters: their number.
+        macs: multiply-adds.
+        activation_bytes: most bytes of activations alive while it ran.
+        milliseconds: median time; None if not timed.
+    """
 
     name: str
     parameters: int
@@ -36,12 +44,26 @@ class StageCost:
 
 @dataclass(frozen=True)
 class Profile:
-    """The cost of a network for one image of `size` (H,W).
+    """The cost of a network for one image.
 
-    parameters: all, auxiliary head included as in the published tables. macs: by `convention` (see `evaluation.macs`).
-    activation_bytes: most bytes alive at once during inference, batch 1; training_bytes: kept for the backward pass
-    by an image, None if unknown; cuda_bytes: most that CUDA's allocator held above the weights at `batch` images,
-    None elsewhere. milliseconds: median of `runs` warm runs from `batch` uint8 images to classes, None if not timed.
+    Attributes:
+        network: its name.
+        num_classes: K.
+        size: (H,W) of the image.
+        convention: which operations count as multiply-adds, see `macs`.
+        parameters: all, auxiliary head included as in the published tables.
+        parameters_without_auxiliary: those that inference uses.
+        macs: multiply-adds.
+        macs_by_kind: the same by kind of operation.
+        activation_bytes: most bytes alive at once during inference of one image.
+        training_bytes: kept for the backward pass by an image; None if unknown.
+        cuda_bytes: most that CUDA's allocator held above the weights at `batch` images; None elsewhere.
+        milliseconds: median of `runs` warm runs from `batch` uint8 images to classes; None if not timed.
+        runs: how often it was timed.
+        batch: images a timed run.
+        device: where it ran.
+        stages: the cost of each, in the order that they ran.
+        environment: machine and versions.
     """
 
     network: str
@@ -157,7 +179,7 @@ def _time(network: nn.Module, size: Size, runs: int, batch: int, device: torch.d
     noise = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (batch, 3, *size), dtype=torch.uint8, generator=noise).to(device)
     (whole,) = milliseconds([network], image, rounds=runs)
-    times = stage_milliseconds(network, image, rounds=runs)
+    times = stage_milliseconds(network, image, runs)
     cuda_bytes = None
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

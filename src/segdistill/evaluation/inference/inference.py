@@ -64,7 +64,12 @@ def predict_classes(network: nn.Module, image: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Predicted:
-    """classes: (N,H,W) indices, uint8 if they fit. confidence: (N,H,W), the probability of that class, if asked for."""
+    """What a network says about N images.
+
+    Attributes:
+        classes: indices (N,H,W), uint8 if they fit.
+        confidence: (N,H,W), the probability of that class; None if not asked for.
+    """
 
     classes: Tensor
     confidence: Tensor | None
@@ -136,13 +141,14 @@ def _classes(
         if classes is not None:
             yield 0, classes, None
             return
-    for strip in _strips(paths, size, config):
-        best = strip.scores.amax(1)
-        below = strip.scores - best[:, None]
+    probable = config.average == "probabilities" and len(paths) > 1
+    for top, scores in _strips(paths, size, config, probable):
+        best = scores.amax(1)
+        below = scores - best[:, None]
         probability = None
         if confidence:  # softmax at its largest is 1 / sum of exp(x - max)
-            probability = best if strip.probable else 1 / below.exp().sum(1)
-        yield strip.top, first_zeros(below).to(index_type(below.shape[1])), probability
+            probability = best if probable else 1 / below.exp().sum(1)
+        yield top, first_zeros(below).to(index_type(below.shape[1])), probability
 
 
 class _View(Protocol):
@@ -215,19 +221,9 @@ def _widened(rows: Tensor, widths: tuple[int, ...], align_corners: bool) -> Tens
     return rows
 
 
-@dataclass(frozen=True)
-class _Strip:
-    """Scores (R,K,W) of rows `top` .. of an image. probable: whether they are probabilities."""
-
-    top: int
-    scores: Tensor
-    probable: bool
-
-
-def _strips(paths: list[_Path], size: Size, config: InferenceConfig) -> Iterator[_Strip]:
-    """The scores of an image, strip by strip."""
+def _strips(paths: list[_Path], size: Size, config: InferenceConfig, probable: bool) -> Iterator[tuple[int, Tensor]]:
+    """The scores of an image, strip by strip: (top row, scores (R,K,W), or their mean probabilities if `probable`)."""
     height, width = size
-    probable = config.average == "probabilities" and len(paths) > 1
     first = paths[0].view.rows(0, 1)
     most = config.max_elements if first.is_cuda else min(_CACHED, config.max_elements)
     tall = max(1, most // (first.shape[1] * width))
@@ -237,7 +233,7 @@ def _strips(paths: list[_Path], size: Size, config: InferenceConfig) -> Iterator
         if len(paths) > 1:
             scores = sum((strip.softmax(1) if probable else strip for strip in strips), torch.zeros_like(scores))
             scores /= len(paths)
-        yield _Strip(top, scores, probable)
+        yield top, scores
 
 
 def _paths(

@@ -93,7 +93,15 @@ class SlidingScores:
         self._scores: Tensor | None = None  # rows from `base` on, (R,K,right-left)
 
     def rows(self, first: int, last: int) -> Tensor:
-        """The scores (last-first,K,right-left) of rows `first` .. `last` - 1; rows before `first` are forgotten."""
+        """The scores of some rows; rows before them are forgotten.
+
+        Args:
+            first: the first row.
+            last: the one behind the last.
+
+        Returns:
+            (last-first,K,right-left).
+        """
         if self._scores is None or last > self._base + len(self._scores):
             self._scores = None  # before the next are made
             self._held = [window for window in self._held if window[0] + self._crop[0] > first]

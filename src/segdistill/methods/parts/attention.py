@@ -9,13 +9,14 @@ _REDUCTION = 16
 
 
 class Attention(nn.Module):
-    """Maps (N,C,h,w) times a weight in (0,1) per channel, times one per position.
+    """Maps times a weight in (0,1) per channel, times one per position.
 
     a = sigmoid(f(mean of the maps over positions) + f(maximum over positions)), f a network of two layers
     b = sigmoid(conv7x7(mean and maximum of a * maps over channels))
-    The result is a * b * maps, 0 where `valid`, bool (N,1,h,w), is False; these positions are in no mean or maximum
-    over positions, and are 0 to the convolution. Of equal maxima one gets the gradient. Source: Woo et al.,
-    arXiv 1807.06521.
+    The result is a * b * maps. Of equal maxima one gets the gradient. Source: Woo et al., arXiv 1807.06521.
+
+    Args:
+        channels: of the maps; f has a sixteenth of them between its layers.
     """
 
     def __init__(self, channels: int) -> None:
@@ -29,7 +30,8 @@ class Attention(nn.Module):
 
         Args:
             maps: (N,C,h,w).
-            valid: bool (N,1,h,w), the positions that count.
+            valid: bool (N,1,h,w); other positions are in no mean or maximum over positions, and are 0 to the
+                convolution.
 
         Returns:
             (N,C,h,w), 0 where not `valid`.

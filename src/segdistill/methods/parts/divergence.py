@@ -22,9 +22,8 @@ _LEAST = -1e30
 class Divergence(torch.autograd.Function):
     """KL(softmax(teacher / T) || softmax(student / T)) along `dim`; its gradients are all that is kept.
 
-    They are p_s - p_t for the student and p_t (log p_t - log p_s - KL) for the teacher, each over T.
-
-    Positions where not `keep` have probability zero in both.
+    They are p_s - p_t for the student and p_t (log p_t - log p_s - KL) for the teacher, each over T. The arguments are
+    those of `methods.base.divergence`; positions where not `keep` have probability zero in both.
     """
 
     @staticmethod

@@ -14,9 +14,15 @@ class MaskedGenerator(nn.Module):
     """Student maps (N,C_s,h,w) to generated maps (N,C_t,h,w): align, hide positions, generate.
 
     align: a learned 1x1 convolution with bias, there only if C_s != C_t. Hidden positions are 0 in all channels.
-    masked: share of positions that "random" hides, drawn at each call; "center" hides the middle third of both axes.
-    The generator is 3x3 convolution, ReLU, 3x3 convolution at C_t channels; `enhanced` is the mean of two such that
-    share the first, of which the second has one layer more.
+    The generator is 3x3 convolution, ReLU, 3x3 convolution at C_t channels.
+
+    Args:
+        student: maps of the student; only the shape counts.
+        teacher: maps of the teacher.
+        masked: share of positions that "random" hides.
+        mask: "random", drawn at each call; "center" hides the middle third of both axes.
+        enhanced: the generator is the mean of two such that share the first layer, of which the second has one layer
+            more.
     """
 
     def __init__(
@@ -30,7 +36,15 @@ class MaskedGenerator(nn.Module):
         self.generator = _Enhanced(c_t) if enhanced else nn.Sequential(_conv(c_t), nn.ReLU(inplace=True), _conv(c_t))
 
     def forward(self, maps: Tensor, valid: Tensor | None) -> Tensor:
-        """valid: bool (N,1,h,w), void is hidden as well; None if there is none."""
+        """Generated maps.
+
+        Args:
+            maps: the student's (N,C_s,h,w).
+            valid: bool (N,1,h,w), void is hidden as well; None if there is none.
+
+        Returns:
+            (N,C_t,h,w).
+        """
         seen = self._seen(maps)
         generated: Tensor = self.generator(self.align(maps) * (seen if valid is None else seen & valid))
         return generated

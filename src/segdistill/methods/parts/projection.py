@@ -37,7 +37,8 @@ class KnownBatchNorm(nn.BatchNorm2d):
         centered = (input - mean) * keep
         var = ranks.sum_over(centered.square(), _ALL_BUT_CHANNELS) / count.clamp_min(1)
         with torch.no_grad():
-            momentum = (self.momentum * (count > 0)).flatten().to(self.running_mean)
+            # A product of a number and a bool is float32, in which a momentum of 0.1 has 8 digits.
+            momentum = self.momentum * (count > 0).flatten().to(self.running_mean)
             unbiased = var * count / (count - 1).clamp_min(1)
             self.running_mean.lerp_(mean.flatten().to(self.running_mean), momentum)
             self.running_var.lerp_(unbiased.flatten().to(self.running_var), momentum)
@@ -46,7 +47,12 @@ class KnownBatchNorm(nn.BatchNorm2d):
 
 
 class ConvNorm(nn.Sequential):
-    """1x1 convolution without bias, batch norm and ReLU; `valid` as in `KnownBatchNorm`."""
+    """1x1 convolution without bias, batch norm and ReLU; `valid` as in `KnownBatchNorm`.
+
+    Args:
+        channels: of the maps.
+        out: channels of the result.
+    """
 
     def __init__(self, channels: int, out: int) -> None:
         super().__init__(nn.Conv2d(channels, out, 1, bias=False), KnownBatchNorm(out), nn.ReLU())
@@ -57,7 +63,13 @@ class ConvNorm(nn.Sequential):
 
 
 class ProjectionHead(nn.Sequential):
-    """Student maps (N,C_s,h,w) in the teacher's space (N,C_t,h,w): convolution, batch norm, ReLU, convolution (1x1)."""
+    """Student maps in the teacher's space: 1x1 convolution, batch norm, ReLU, 1x1 convolution; `valid` as in
+    `KnownBatchNorm`.
+
+    Args:
+        channels: C_s of the student's maps (N,C_s,h,w).
+        out: C_t of the result (N,C_t,h,w).
+    """
 
     def __init__(self, channels: int, out: int) -> None:
         super().__init__(*ConvNorm(channels, out), nn.Conv2d(out, out, 1, bias=False))

@@ -43,7 +43,15 @@ class Chance(nn.Module):
         return torch.randn(*shape, generator=self._generator())
 
     def choice(self, size: int, count: int) -> Tensor:
-        """`count` different numbers below `size`, or all of them if there are not so many."""
+        """Different numbers below `size`, in random order.
+
+        Args:
+            size: numbers to choose from.
+            count: how many.
+
+        Returns:
+            int64 (min(count, size),), on the CPU.
+        """
         return torch.randperm(size, generator=self._generator())[:count]
 
     def get_extra_state(self) -> dict[str, int]:
@@ -54,7 +62,14 @@ class Chance(nn.Module):
 
 
 class Queue(nn.Module):
-    """K queues of P unit vectors (K,P,C), each with its write position; random directions until overwritten."""
+    """K queues of P unit vectors (K,P,C), each with its write position; random directions until overwritten.
+
+    Args:
+        queues: K.
+        size: P.
+        channels: C.
+        precision: of the stored vectors.
+    """
 
     rows: Tensor
     pointer: Tensor
@@ -74,9 +89,13 @@ class Queue(nn.Module):
 
     @torch.no_grad()
     def push(self, rows: Tensor, count: Tensor) -> None:
-        """Write the first count[k] of the rows (K,V,C), V <= P, to queue k.
+        """Write rows to every queue.
 
         What would reach the end replaces the queue's last rows, and writing goes on at the front (CIRKD's rule).
+
+        Args:
+            rows: (K,V,C), V <= P.
+            count: int64 (K,), how many of the V rows of each queue are written, the first ones.
         """
         size = self.rows.shape[1]
         ends = self.pointer + count >= size
@@ -93,12 +112,29 @@ class Queue(nn.Module):
         self.pointer.copy_(torch.where(ends, 0, self.pointer + count))
 
     def sample(self, index: Tensor, like: Tensor) -> Tensor:
-        """The rows `index` (m,) of every queue: (K m, C) in the precision of `like`."""
+        """Rows of every queue.
+
+        Args:
+            index: int64 (m,), which rows.
+            like: a tensor of the precision to give them in.
+
+        Returns:
+            (K m,C).
+        """
         return self.rows[:, index.to(self.rows.device)].flatten(0, 1).to(like.dtype)
 
 
 class ClassMemory(nn.Module):
-    """For each class a queue of the teacher's pixels and one of its regions: an image's mean over the class."""
+    """For each class a queue of the teacher's pixels and one of its regions: an image's mean over the class.
+
+    Args:
+        classes: K.
+        channels: of the teacher's embedding.
+        pixels: rows of a class's queue of pixels.
+        regions: rows of a class's queue of regions.
+        per_image: how many pixels of a class an image gives to the queue.
+        precision: of the stored rows.
+    """
 
     def __init__(
         self, classes: int, channels: int, *, pixels: int, regions: int, per_image: int, precision: Precision
@@ -113,7 +149,13 @@ class ClassMemory(nn.Module):
 
     @torch.no_grad()
     def push(self, features: Tensor, label: Tensor, *, as_published: bool = False) -> None:
-        """File the unit pixels (N,n,C) of a batch by their labels (N,n); as_published: as `published` says."""
+        """File the pixels of a batch by their classes, drawn at random, and their means.
+
+        Args:
+            features: unit vectors (N,n,C) of the n pixels of each image.
+            label: integers (N,n); those from K on are void.
+            as_published: pixels are taken as `published` says.
+        """
         rank, number = ranks.world()
         images, pixels = label.shape
         priority = self.chance.uniform(number * images, pixels).to(features.device)  # for the joint batch
@@ -133,29 +175,61 @@ class ClassMemory(nn.Module):
             self.pixels.push(new, present.clamp_max(self.per_image))
             self.regions.push(centre[:, None], present.clamp_max(1))
 
+    def draw(self, queue: Queue, count: int, like: Tensor) -> Tensor:
+        """Different rows of every class, at random.
+
+        Args:
+            queue: that of pixels or that of regions.
+            count: rows a class.
+            like: a tensor of the precision to give them in.
+
+        Returns:
+            (K count,C).
+        """
+        return queue.sample(self.chance.choice(queue.rows.shape[1], count), like)
+
 
 def by_group(group: Tensor, priority: Tensor, groups: int) -> tuple[Tensor, Tensor]:
-    """Positions (M,) of a batch's pixels by group, then by priority, and where each group begins among them (G,).
+    """A batch's M pixels by group, then by priority.
 
-    A group is an image's pixels of one class or, as its last one, void. priority: (M,) in [0,1).
+    Args:
+        group: int64 (M,); a group is an image's pixels of one class or, as its last one, void.
+        priority: (M,) in [0,1).
+        groups: their number G.
+
+    Returns:
+        Indices (M,) of the pixels in that order, and where each group begins among them (G,).
     """
     ordered, order = ((group << _PRIORITY_BITS) + (priority * (1 << _PRIORITY_BITS)).long()).sort(stable=True)
     return order, torch.searchsorted(ordered, torch.arange(groups, device=group.device) << _PRIORITY_BITS)
 
 
 def chosen(order: Tensor, start: Tensor, limit: int) -> Tensor:
-    """The first pixels (N,K,limit) of each class of an image; those beyond the class's number are of other groups.
+    """The first pixels of each class of an image.
 
-    start: (N,K+1), void being last.
+    Args:
+        order: (M,), of `by_group`.
+        start: (N,K+1), of `by_group`, void being last.
+        limit: pixels a class.
+
+    Returns:
+        (N,K,limit); those beyond the class's number are of other groups.
     """
     position = start[:, :-1, None] + torch.arange(limit, device=order.device)
     return order[position.clamp_max(len(order) - 1)]
 
 
 def sums(rows: Tensor, order: Tensor, start: Tensor) -> Tensor:
-    """Sums (N,K,C) of the rows (M,C) of each image's classes.
+    """Sums of the rows of each image's classes: one pass, in a fixed order on all devices, which index_add_ does not
+    promise.
 
-    One pass over the rows, in a fixed order on all devices, which index_add_ does not promise.
+    Args:
+        rows: (M,C), one a pixel.
+        order: (M,), of `by_group`.
+        start: (N,K+1), of `by_group`, void being last.
+
+    Returns:
+        (N,K,C).
     """
     return F.embedding_bag(order, rows, start.flatten(), mode="sum").view(*start.shape, -1)[:, :-1]
 
@@ -163,7 +237,13 @@ def sums(rows: Tensor, order: Tensor, start: Tensor) -> Tensor:
 def published(group: Tensor, start: Tensor, pixel: Tensor) -> Tensor:
     """In place of a class's j-th pixel the image's j-th, as in CIRKD's code: its queues hold pixels of any class.
 
-    Counted from the image's first pixel.
+    Args:
+        group: (M,), as in `by_group`.
+        start: (N,K+1), of `by_group`.
+        pixel: (N,K,limit), of `chosen`.
+
+    Returns:
+        (N,K,limit), counted from each image's first pixel.
     """
     raster = group.argsort(stable=True)
     within = torch.arange(len(group), device=group.device) - start.flatten()[group[raster]]

@@ -21,7 +21,14 @@ def world() -> tuple[int, int]:
 
 
 def gather(x: Tensor) -> Tensor:
-    """The tensors (N,...) of all ranks, one after the other: (ranks * N,...). Gradients of all ranks reach `x`."""
+    """The tensors of all ranks, one after the other. Gradients of all ranks reach `x`.
+
+    Args:
+        x: (N,...), of one shape on all ranks.
+
+    Returns:
+        (ranks * N,...).
+    """
     if world()[1] == 1:
         return x
     gathered: Tensor = _Gather.apply(x)
@@ -29,7 +36,14 @@ def gather(x: Tensor) -> Tensor:
 
 
 def total(x: Tensor) -> Tensor:
-    """The sum of `x` over all ranks. Gradients of all ranks reach `x`."""
+    """The sum over all ranks. Gradients of all ranks reach `x`.
+
+    Args:
+        x: of one shape on all ranks.
+
+    Returns:
+        The shape of `x`.
+    """
     if world()[1] == 1:
         return x
     summed: Tensor = _Total.apply(x)
@@ -37,20 +51,41 @@ def total(x: Tensor) -> Tensor:
 
 
 def mean(x: Tensor) -> Tensor:
-    """The mean of `x` over the ranks."""
+    """The mean over all ranks. Gradients of all ranks reach `x`.
+
+    Args:
+        x: floating point, of one shape on all ranks.
+
+    Returns:
+        The shape of `x`.
+    """
     ranks = world()[1]
     return x if ranks == 1 else total(x) / ranks
 
 
 def mean_count(count: Tensor) -> Tensor:
-    """`count` averaged over the ranks, 1 where there is none: as divisor it makes the mean of the ranks' terms the
-    joint batch's."""
+    """A divisor that makes the mean of the ranks' terms the joint batch's: `count` averaged over the ranks.
+
+    Args:
+        count: what this rank has, a scalar.
+
+    Returns:
+        A scalar; 1 where no rank has any.
+    """
     count = mean(count)
     return torch.where(count > 0, count, 1)
 
 
 def sum_over(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Sum of `x` along `dims`, which stay with size 1; over the images of all ranks if 0 is among them."""
+    """A sum along axes, which stay with size 1.
+
+    Args:
+        x: maps (N,...).
+        dims: the axes; with 0 among them the sum is over the images of all ranks.
+
+    Returns:
+        The shape of `x`, with 1 along `dims`.
+    """
     summed = x.sum(dims, keepdim=True)
     return total(summed) if 0 in dims else summed
 

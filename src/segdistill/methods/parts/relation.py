@@ -25,10 +25,21 @@ def relation_divergence(
 ) -> Tensor:
     """sum over rows a, groups j of row_weight_a group_weight_j KL( p_t || p_s ), p = softmax_m(rows_a . keys_jm / tau).
 
-    rows: (A,C), keys: (J,M,C), of student and teacher (C may differ between the two). row_weight: (A,), group_weight:
-    (J,). valid: (J,M) bool, the keys that take part; a group without one must weigh 0. Some rows and one group at a
-    time are worked off, with their gradient, so that memory grows with A + J M and not with their product. Not twice
-    differentiable.
+    Some rows and one group at a time are worked off, with their gradient, so that memory grows with A + J M and not
+    with their product. Not twice differentiable.
+
+    Args:
+        rows_s: the student's rows (A,C_s).
+        keys_s: the student's keys (J,M,C_s), in J groups.
+        rows_t: the teacher's rows (A,C_t).
+        keys_t: the teacher's keys (J,M,C_t).
+        tau: divisor of the similarities.
+        row_weight: (A,).
+        group_weight: (J,).
+        valid: bool (J,M), the keys that take part; a group without one must weigh 0. None: all.
+
+    Returns:
+        A scalar.
     """
     value: Tensor = _RelationDivergence.apply(rows_s, keys_s, rows_t, keys_t, tau, row_weight, group_weight, valid)
     return value

@@ -12,6 +12,9 @@ class Adapter(ABC):
     """One outside network, named `<prefix>:<source>` in a recipe; its keyword-only arguments are its options.
 
     Making an adapter reads no file, so that names and options are checked before anything is loaded.
+
+    Args:
+        source: What follows the prefix.
     """
 
     prefix: ClassVar[str]
@@ -32,11 +35,21 @@ class Adapter(ABC):
             num_classes: K; None for the network as it was published, trained and with its K.
             weights: "pretrained" or None, as `backbone_weights` of a recipe.
 
+        Returns:
+            The network, on the CPU; `classes` is set where its files name them for K classes.
+
         Raises:
             RecipeError: A name is not there.
             CheckpointError: A file is not there or does not fit.
         """
 
     def portable(self, network: SegmentationNetwork) -> dict[str, Any]:
-        """Options with which the name builds the empty `network` again, without the files it was loaded from."""
+        """Options with which the name builds the empty network again, without the files it was loaded from.
+
+        Args:
+            network: What `build` made.
+
+        Returns:
+            Plain values, for the YAML beside a weight file.
+        """
         return {}

@@ -20,8 +20,17 @@ class Factory(Adapter):
 
     It is called as factory(num_classes=K, **arguments). Nothing else is ever called: a weight file names its factory,
     and must not be able to name `os.system`. As `teacher.weights` it is called without num_classes, and must then load
-    its own weights. The other options are those of `segdistill.wrap`; the normalization is ImageNet's unless the
-    recipe's mean, std and bgr say otherwise.
+    its own weights. The normalization is ImageNet's unless the recipe's mean, std and bgr say otherwise.
+
+    Args:
+        source: `package.module:factory`.
+        arguments: Further keyword arguments of the factory.
+        classifier: See `ModuleNetwork`, as for the following.
+        features: Paths of the modules that give the stages.
+        auxiliary: Path of the auxiliary head.
+        backbone: Path of the backbone.
+        divisor: What the sides of an image must be multiples of.
+        size: H,W that images are resized to.
     """
 
     prefix: ClassVar[str] = "module"

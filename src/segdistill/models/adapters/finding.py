@@ -56,6 +56,9 @@ def locate_scores(
         classifier: Path of the classifier if the user names it.
         exclude: Path of the auxiliary head, which is not the classifier.
 
+    Returns:
+        The modules that make the scores.
+
     Raises:
         RecipeError: No layer is its classifier, the number of classes differs, or it takes no image.
     """
@@ -160,7 +163,11 @@ def _recording(module: nn.Module, calls: dict[str, Tensor]) -> Iterator[None]:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and afterwards every submodule's former mode again."""
+    """Evaluation mode, and afterwards every submodule's former mode again.
+
+    Args:
+        module: The network.
+    """
     modes = [(inner, inner.training) for inner in module.modules()]
     module.eval()
     try:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from segdistill.core.outputs import SegOutput
 from segdistill.models.adapters.module import fit
-from segdistill.models.adapters.taps import maps_in, tap
+from segdistill.models.adapters.taps import Tap, maps_in, submodule
 from segdistill.models.network import Section, SegmentationNetwork
 
 _LEAST = 1e-8
@@ -54,8 +54,8 @@ class MaskNetwork(SegmentationNetwork):
         self.module = module
         self.size = size
         self._backbone = backbone
-        self._decoder_tap = tap(module, decoder)
-        self._backbone_tap = tap(module, backbone) if backbone is not None else None
+        self._decoder_tap = Tap(submodule(module, decoder))
+        self._backbone_tap = Tap(submodule(module, backbone)) if backbone is not None else None
         tokens = torch.tensor([task], dtype=torch.long) if task is not None else None
         self.register_buffer("task", tokens, persistent=False)
 
@@ -78,7 +78,15 @@ class MaskNetwork(SegmentationNetwork):
 
 
 def per_pixel(classes: Tensor, masks: Tensor) -> Tensor:
-    """Class logits (N,Q,K+1), the last "no object", and mask logits (N,Q,h,w) -> log scores (N,K,h,w), float32."""
+    """Scores of classes pixel by pixel: log of sum_q softmax(classes)_qk sigmoid(masks)_q.
+
+    Args:
+        classes: Class logits (N,Q,K+1) of Q queries, the last "no object".
+        masks: Mask logits (N,Q,h,w).
+
+    Returns:
+        Log scores (N,K,h,w), float32, finite.
+    """
     with torch.autocast(classes.device.type, enabled=False):
         probability = classes.float().softmax(-1)[..., :-1]
         scores = torch.einsum("nqk,nqhw->nkhw", probability, masks.float().sigmoid())

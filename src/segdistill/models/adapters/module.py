@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from segdistill.core.outputs import SegOutput
 from segdistill.models.adapters.finding import evaluating, locate_scores
-from segdistill.models.adapters.taps import Tap, as_map, maps_in, scores_in, submodule, tap
+from segdistill.models.adapters.taps import Tap, as_map, maps_in, scores_in, submodule
 from segdistill.models.network import Section, SegmentationNetwork
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -85,7 +85,7 @@ class ModuleNetwork(SegmentationNetwork):
         paths = {
             path.removesuffix(_INPUT) for path in (location.scores, location.embedding, auxiliary, *features) if path
         }
-        self._taps: dict[str, Tap] = {path: tap(module, path) for path in sorted(paths)}
+        self._taps: dict[str, Tap] = {path: Tap(submodule(module, path)) for path in sorted(paths)}
 
     def forward(self, image: Tensor) -> SegOutput:
         pixels = fit(self.normalize(image), divisor=self.location.divisor, size=self.size)
@@ -143,6 +143,9 @@ def freeze_unused(network: SegmentationNetwork) -> None:
 
     Distributed training waits for the gradient of every parameter that trains. The auxiliary head is left alone: its
     output is there while training only.
+
+    Args:
+        network: It runs once, on an empty image.
     """
     parameter = next(network.parameters(), torch.zeros(()))
     with evaluating(network), torch.enable_grad():
@@ -157,7 +160,16 @@ def freeze_unused(network: SegmentationNetwork) -> None:
 
 
 def fit(pixels: Tensor, *, divisor: int = 1, size: tuple[int, int] | None = None) -> Tensor:
-    """Images (N,3,H,W) resized to `size`, or padded with their border to multiples of `divisor`."""
+    """Images of a size that a module takes: resized to `size`, or padded with their border at the bottom and right.
+
+    Args:
+        pixels: (N,3,H,W).
+        divisor: What the sides must be multiples of, without `size`.
+        size: (h,w), None for images of any size.
+
+    Returns:
+        (N,3,h,w).
+    """
     height, width = pixels.shape[-2:]
     if size is not None:
         if (height, width) == tuple(size):
@@ -168,7 +180,16 @@ def fit(pixels: Tensor, *, divisor: int = 1, size: tuple[int, int] | None = None
 
 
 def cut(maps: Tensor, image: Tensor, padded: Tensor) -> Tensor:
-    """The cells of maps (N,C,h,w) of the `padded` image that cover `image`; one that covers any of it stays."""
+    """The inverse of padding for maps: the cells that cover the image; one that covers any of it stays.
+
+    Args:
+        maps: (N,C,h,w) of the padded image.
+        image: (N,3,H,W); only the shape counts.
+        padded: (N,3,H',W').
+
+    Returns:
+        (N,C,ceil(h H / H'),ceil(w W / W')).
+    """
     if image.shape[-2:] == padded.shape[-2:]:
         return maps
     height = -(-maps.shape[-2] * image.shape[-2] // padded.shape[-2])

@@ -43,19 +43,39 @@ def make_adapter(name: str | Path, options: dict[str, Any], where: str) -> Adapt
 
 
 def check_adapted(spec: NetworkSpec, where: str) -> None:
-    """Refuse a `spec` whose name or options are wrong, or that sets what only our own networks have."""
+    """Check the spec of a network of another library; no file is read.
+
+    Args:
+        spec: The spec.
+        where: The recipe's key, for errors.
+
+    Raises:
+        RecipeError: Its name or an option is wrong, or it sets what only our own networks have.
+    """
     if spec.name is None:
         raise RecipeError(f"Key '{where}' names no network.")
     make_adapter(spec.name, spec.options, f"{where}.options")
     for key in sorted(spec.model_fields_set - _FIELDS):
-        if getattr(spec, key) != type(spec).model_fields[key].default:
+        if getattr(spec, key) != NetworkSpec.model_fields[key].default:
             raise RecipeError(
                 f"Key '{where}.{key}' has no meaning for '{spec.name}'; its options go into {where}.options."
             )
 
 
 def build_adapted(spec: NetworkSpec, num_classes: int | None) -> SegmentationNetwork:
-    """The network of `spec` for K = `num_classes` classes; for None as it was published, trained and with its K."""
+    """A network of another library, normalized as the spec says; parameters that no output depends on are frozen.
+
+    Args:
+        spec: Its name and options.
+        num_classes: K; None for the network as it was published, trained and with its K.
+
+    Returns:
+        The network.
+
+    Raises:
+        RecipeError: A name or option is wrong.
+        CheckpointError: A file is not there or does not fit.
+    """
     network = _adapter(spec).build(num_classes, spec.backbone_weights)
     for values, buffer in ((spec.mean, network.mean), (spec.std, network.std)):
         if values is not None:
@@ -67,7 +87,11 @@ def build_adapted(spec: NetworkSpec, num_classes: int | None) -> SegmentationNet
 
 @dataclass(frozen=True)
 class Adapted:
-    """A trained network of another library, taken as it is, with its own classes; `spec` names it."""
+    """A trained network of another library, taken as it is, with its own classes.
+
+    Attributes:
+        spec: Its name and options.
+    """
 
     spec: NetworkSpec
 
@@ -79,15 +103,22 @@ class Adapted:
 
 
 def portable_spec(spec: NetworkSpec, network: SegmentationNetwork) -> NetworkSpec:
-    """What builds the empty `network` again without the files that `spec` may have loaded it from."""
-    fields = {
-        "name": spec.name,
-        "mean": tuple(network.mean.flatten().tolist()),
-        "std": tuple(network.std.flatten().tolist()),
-        "bgr": network.bgr,
-        "options": _adapter(spec).portable(network),
-    }
-    return type(spec)(**fields)
+    """What builds the empty network again without the files that it was loaded from.
+
+    Args:
+        spec: What it was built from.
+        network: It.
+
+    Returns:
+        A spec with its name, normalization and options.
+    """
+    return NetworkSpec(
+        name=spec.name,
+        mean=tuple(network.mean.flatten().tolist()),
+        std=tuple(network.std.flatten().tolist()),
+        bgr=network.bgr,
+        options=_adapter(spec).portable(network),
+    )
 
 
 def _adapter(spec: NetworkSpec) -> Adapter:

@@ -15,6 +15,9 @@ class Tap:
     """Remembers the last input and output of a module between two calls of `clear`.
 
     A forward hook that is an object, not a closure: a deep copy of the network has a new tap.
+
+    Args:
+        module: What it is put on.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -31,13 +34,16 @@ class Tap:
         self.input = self.output = None
 
 
-def tap(module: nn.Module, path: str) -> Tap:
-    """A tap on the submodule at `path`."""
-    return Tap(submodule(module, path))
-
-
 def submodule(module: nn.Module, path: str) -> nn.Module:
-    """The submodule at `path`, or an error that shows the nearest path."""
+    """A part of a network.
+
+    Args:
+        module: The network.
+        path: As in `named_modules`.
+
+    Raises:
+        RecipeError: There is none; the message suggests the nearest path.
+    """
     modules = dict(module.named_modules())
     if path not in modules or not path:
         raise RecipeError(
@@ -48,7 +54,18 @@ def submodule(module: nn.Module, path: str) -> nn.Module:
 
 
 def scores_in(output: Any) -> Tensor:
-    """The class scores in what a network returns: a tensor, .logits, 'out' or 'logits', or the first of a list."""
+    """The class scores in what a network returns.
+
+    Args:
+        output: A tensor, an object with .logits, a mapping with 'out' or 'logits', or a list or tuple whose first is
+            the scores.
+
+    Returns:
+        The scores, of whatever shape.
+
+    Raises:
+        RecipeError: It is none of these.
+    """
     if isinstance(output, Tensor):
         return output
     if isinstance(getattr(output, "logits", None), Tensor):
@@ -70,7 +87,14 @@ def scores_in(output: Any) -> Tensor:
 
 
 def maps_in(value: Any) -> Iterator[Tensor]:
-    """All feature maps (N,C,h,w) in nested lists, tuples and mappings."""
+    """All feature maps in nested lists, tuples and mappings.
+
+    Args:
+        value: What a module takes or gives.
+
+    Yields:
+        Maps (N,C,h,w) in the order they stand there; other values are passed over.
+    """
     if isinstance(value, Tensor):
         if value.ndim == 4 and value.shape[1] > 0:  # smp's Mix Transformers hold a map of no channels
             yield value
@@ -82,12 +106,15 @@ def maps_in(value: Any) -> Iterator[Tensor]:
 
 
 def as_map(value: Tensor, image: tuple[int, int], *, channels_last: bool) -> Tensor:
-    """What a module gives as a map (N,C,h,w).
+    """What a module gives as a map.
 
     Args:
         value: (N,C,h,w); with `channels_last` (N,h,w,C), or tokens (N,L,C).
         image: H,W. The grid h,w of L tokens is the one whose aspect ratio is nearest to the image's.
         channels_last: Whether C is the last dimension.
+
+    Returns:
+        (N,C,h,w).
 
     Raises:
         RecipeError: The shape is another, or the tokens form no grid.
@@ -102,7 +129,18 @@ def as_map(value: Tensor, image: tuple[int, int], *, channels_last: bool) -> Ten
 
 
 def token_grid(tokens: int, image: tuple[int, int]) -> tuple[int, int]:
-    """(h, w) with h w = `tokens` and h / w nearest to the image's H / W."""
+    """The grid that tokens stand in: that of all with so many places whose aspect ratio is nearest to the image's.
+
+    Args:
+        tokens: Their number L.
+        image: H,W.
+
+    Returns:
+        (h,w) with h w = L.
+
+    Raises:
+        RecipeError: The nearest is further from the image's than a factor of two.
+    """
     ratio = math.log(image[0] / image[1])
     gaps = {h: abs(math.log(h * h / tokens) - ratio) for h in range(1, tokens + 1) if tokens % h == 0}
     height = min(gaps, key=gaps.__getitem__)

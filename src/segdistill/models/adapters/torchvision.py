@@ -22,8 +22,10 @@ class TorchVision(Adapter):
     (downloaded; for another number of classes the classifiers start at random). As `teacher.weights` the pretrained
     ones.
 
-    auxiliary: give the FCN and DeepLab networks their auxiliary head. features: see `ModuleNetwork`; default the
-    stages of a ResNet, or of a MobileNet those that the heads read.
+    Args:
+        source: torchvision's name of the network.
+        auxiliary: Whether FCN and DeepLab networks have their auxiliary head.
+        features: See `ModuleNetwork`; default the stages of a ResNet, or of a MobileNet those that the heads read.
     """
 
     prefix: ClassVar[str] = "torchvision"

@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from segdistill.core.errors import CheckpointError
-from segdistill.models.checkpoints.backbones import BASIC_DEPTHS, BOTTLENECK_DEPTHS
-from segdistill.models.checkpoints.layout import Layout, Rule, State, count, pick_by_shape, shape
+from segdistill.models.checkpoints.backbones import resnet_by_shape
+from segdistill.models.checkpoints.layout import Layout, Rule, State, shape
 from segdistill.models.published import CIRKD_PIXELS
 
 _STAGES = (1, 2, 3, 4, 3, 3, 1)  # blocks of MobileNetV2's stages; its files number them through
@@ -99,10 +99,8 @@ def _backbone(state: State) -> str:
     if "pretrained.net.features.0.0.weight" in state:
         return "mobilenetv2_os8"
     if "pretrained.layer1.0.bn1.weight" in state:
-        depths = tuple(count(state, f"pretrained.layer{stage}.") for stage in (1, 2, 3, 4))
-        candidates = BOTTLENECK_DEPTHS if "pretrained.layer1.0.conv3.weight" in state else BASIC_DEPTHS
         stem = "v1s" if "pretrained.conv3.weight" in state else "vanilla"
-        return f"resnet{pick_by_shape(candidates, depths, 'ResNet')}_{stem}"
+        return f"{resnet_by_shape(state, 'pretrained.')}_{stem}"
     raise CheckpointError(
         "The file is in CIRKD's layout, but its backbone is neither ResNet nor MobileNetV2 "
         f"(MobileNetV3, MobileViT: not read yet). First tensors: {', '.join(list(state)[:4])}."

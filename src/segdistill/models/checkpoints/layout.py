@@ -22,7 +22,14 @@ third to the end of a."""
 
 @dataclass(frozen=True)
 class Slice:
-    """Rows `start`/`of` to `stop`/`of` of the published tensor `key`."""
+    """Rows `start`/`of` to `stop`/`of` of a published tensor.
+
+    Attributes:
+        key: The tensor's name.
+        start: The first part.
+        stop: The part behind the last.
+        of: How many parts the rows have.
+    """
 
     key: str
     start: int = 0
@@ -44,22 +51,62 @@ class Layout(ABC):
 
     @abstractmethod
     def matches(self, names: Collection[str]) -> bool:
-        """Whether tensors of these names are in this layout."""
+        """Whether a file is in this layout.
+
+        Args:
+            names: Of its tensors.
+        """
 
     @abstractmethod
     def network(self, state: State) -> dict[str, Any]:
-        """The fields of `NetworkSpec` that the tensors imply."""
+        """The network that a file holds.
+
+        Args:
+            state: The tensors of the file.
+
+        Returns:
+            The fields of its `NetworkSpec`.
+
+        Raises:
+            CheckpointError: It is none of this library.
+        """
 
     @abstractmethod
     def num_classes(self, state: State) -> int:
-        """K."""
+        """How many classes the network of a file has.
+
+        Args:
+            state: The tensors of the file.
+
+        Returns:
+            K.
+        """
 
     @abstractmethod
     def rules(self, backbone: str, head: str) -> Sequence[Rule]:
-        """Rules for our names of a network with this backbone and head; the first that matches counts."""
+        """From our names to those of this layout.
+
+        Args:
+            backbone: Name of the backbone.
+            head: Name of the head.
+
+        Returns:
+            Rules, of which the first that matches counts.
+
+        Raises:
+            CheckpointError: The layout has no names for such a network.
+        """
 
     def slices(self, key: str, rules: Sequence[Rule]) -> list[Slice]:
-        """Where the rows of our tensor `key` are in a file."""
+        """Where the rows of a tensor of ours are in a file.
+
+        Args:
+            key: Our name of the tensor.
+            rules: Of `rules`; a name that none matches is the file's as well.
+
+        Returns:
+            One slice, or several whose rows follow each other in ours.
+        """
         for pattern, replacement in rules:
             name, matches = re.subn(f"^{pattern}", replacement, key)
             if matches:
@@ -79,20 +126,48 @@ def _slice(text: str) -> Slice:
 
 
 def shape(state: State, key: str) -> tuple[int, ...]:
-    """Shape of a tensor that the network is recognized by; a `CheckpointError` that names it if the file has none."""
+    """The shape of a tensor that the network is recognized by.
+
+    Args:
+        state: The tensors of the file.
+        key: Its name there.
+
+    Raises:
+        CheckpointError: The file has no such tensor.
+    """
     if key not in state:
         raise CheckpointError(f"The file has no tensor '{key}', by which the network is recognized.")
     return tuple(state[key].shape)
 
 
 def count(state: State, prefix: str) -> int:
-    """How many consecutive integers 0, 1, ... follow `prefix` in the names."""
+    """How many consecutive integers 0, 1, ... follow a prefix in the names of tensors.
+
+    Args:
+        state: The tensors of the file.
+        prefix: As "backbone.layer1.".
+
+    Returns:
+        Their number.
+    """
     numbers = {int(m[1]) for key in state if (m := re.match(rf"{re.escape(prefix)}(\d+)\.", key))}
     return next(n for n in range(len(numbers) + 1) if n not in numbers)
 
 
 def pick_by_shape(candidates: Mapping[str, Any], shape: Any, what: str) -> str:
-    """The name among `candidates` whose value equals `shape`; `what` they are, for the error if there is none."""
+    """What has a given shape.
+
+    Args:
+        candidates: Name -> shape.
+        shape: The shape that was read off a file.
+        what: They are, for the message.
+
+    Returns:
+        The first name whose value equals `shape`.
+
+    Raises:
+        CheckpointError: There is none.
+    """
     for name, value in candidates.items():
         if value == shape:
             return name
@@ -139,7 +214,16 @@ def gather(layout: Layout, state: State, expected: State, rules: Sequence[Rule])
 
 
 def scatter(layout: Layout, ours: State, rules: Sequence[Rule]) -> dict[str, Tensor]:
-    """The inverse of `gather`: from tensors by our names to a state dict in the published layout."""
+    """The inverse of `gather`: a state dict in the published layout.
+
+    Args:
+        layout: The layout.
+        ours: Tensors by our names.
+        rules: What our names are in that layout.
+
+    Returns:
+        Tensors by the published names, of the published shapes.
+    """
     pieces: dict[str, list[tuple[int, Tensor]]] = {}
     for key, tensor in ours.items():
         slices = layout.slices(key, rules)

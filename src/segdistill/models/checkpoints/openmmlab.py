@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from segdistill.core.errors import CheckpointError
-from segdistill.models.checkpoints.backbones import BASIC_DEPTHS, BOTTLENECK_DEPTHS, mit_by_shape
+from segdistill.models.checkpoints.backbones import mit_by_shape, resnet_by_shape
 from segdistill.models.checkpoints.layout import Layout, Rule, State, count, pick_by_shape, shape
 
 _HRNETS = {"hrnet_w18s": (18, 2), "hrnet_w18": (18, 4), "hrnet_w48": (48, 4)}
@@ -138,10 +138,8 @@ def _backbone(state: State) -> tuple[str, dict[str, Any]]:
     if "backbone.conv1.conv.weight" in state:
         return "mobilenetv2_d8", {"output_stride": 8}
     if "backbone.layer1.0.conv1.weight" in state:
-        depths = tuple(count(state, f"backbone.layer{stage}.") for stage in (1, 2, 3, 4))
-        candidates = BOTTLENECK_DEPTHS if "backbone.layer1.0.conv3.weight" in state else BASIC_DEPTHS
         stem = "v1c" if "backbone.stem.0.weight" in state else "v1b"
-        return f"resnet{pick_by_shape(candidates, depths, 'ResNet')}_{stem}", {"output_stride": 8}
+        return f"{resnet_by_shape(state, 'backbone.')}_{stem}", {"output_stride": 8}
     raise CheckpointError(
         "The file is in OpenMMLab's layout, but its backbone is none of ResNet, MobileNetV2, HRNet and MiT. "
         f"First tensors: {', '.join(list(state)[:4])}."

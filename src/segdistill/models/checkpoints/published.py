@@ -70,9 +70,15 @@ class Published:
 
         Generations of the same network differ in stem, widths and normalization; the model takes on those of the file.
 
+        Args:
+            model: The network to fill. After an error it is as it was.
+
+        Returns:
+            The file, its layout and the number of its tensors.
+
         Raises:
             CheckpointError: The model was not composed by this library, has another number of classes, or is another
-                network; the tensors that do not fit are listed. It is then as it was.
+                network; the tensors that do not fit are listed.
         """
         if not isinstance(model, Segmenter) or model.spec is None:
             raise CheckpointError(
@@ -123,7 +129,17 @@ class Published:
 
 
 def is_published(path: Path) -> bool:
-    """Whether `path` looks like a published file or folder: it has no description of this library beside or in it."""
+    """Whether a path looks like a published file or folder: it has no description of this library beside or in it.
+
+    Args:
+        path: Of a file or folder.
+
+    Returns:
+        Whether it does; of a .safetensors file, whether a layout has its tensors' names.
+
+    Raises:
+        CheckpointError: A .safetensors file can't be read.
+    """
     if path.is_dir():
         trained_here = any((path / f"{role}.safetensors").is_file() for role in get_args(Role))
         return (path / "config.json").is_file() and not trained_here
@@ -144,6 +160,9 @@ def read_published(path: Path, *, role: Role = "student") -> Published:
         path: Of the file.
         role: Which network of a distillation run's file, which may hold two.
 
+    Returns:
+        The file with its network.
+
     Raises:
         CheckpointError: The file can't be read, or is in no layout or of no network that this library knows.
     """
@@ -158,11 +177,14 @@ def read_published(path: Path, *, role: Role = "student") -> Published:
 
 
 def as_layout(network: Segmenter, layout: str) -> dict[str, Any]:
-    """The weights of `network` by the names of a published layout.
+    """The weights of a network by the names of a published layout.
 
     Args:
         network: One composed by this library.
         layout: A key of `LAYOUTS`.
+
+    Returns:
+        A state dict.
 
     Raises:
         CheckpointError: The layout has no names for such a network.
@@ -173,7 +195,14 @@ def as_layout(network: Segmenter, layout: str) -> dict[str, Any]:
 
 
 def name_in_zoo(spec: NetworkSpec) -> NetworkSpec:
-    """`spec` under the name of the zoo's entry that is made of the same, if there is one."""
+    """A spec under the name of the zoo's entry that is made of the same, if there is one.
+
+    Args:
+        spec: What a network is made of.
+
+    Returns:
+        It, with `name` where the zoo has it.
+    """
     for name in ZOO:
         candidate = resolve_spec({"name": name})
         if same_network(candidate, spec):
@@ -182,12 +211,25 @@ def name_in_zoo(spec: NetworkSpec) -> NetworkSpec:
 
 
 def same_network(a: NetworkSpec, b: NetworkSpec) -> bool:
-    """Whether two networks are made of the same."""
+    """Whether two networks are made of the same, with the defaults of their heads written out.
+
+    Args:
+        a: What one is made of.
+        b: What the other is made of.
+    """
     return _fields(a) == _fields(b)
 
 
 def same_family(a: NetworkSpec, b: NetworkSpec) -> bool:
-    """Whether two networks differ only in what published generations differ in: stem, widths, normalization."""
+    """Whether two networks differ only in what published generations differ in: stem, widths, normalization.
+
+    Args:
+        a: What one is made of.
+        b: What the other is made of.
+
+    Returns:
+        Whether backbone, head and the presence of an auxiliary head are the same.
+    """
 
     def family(spec: NetworkSpec) -> tuple[str, str, bool]:
         backbone = spec.backbone.rpartition("_")[0] if spec.backbone.startswith("resnet") else spec.backbone
@@ -198,7 +240,14 @@ def same_family(a: NetworkSpec, b: NetworkSpec) -> bool:
 
 
 def head_name(spec: NetworkSpec) -> str:
-    """The name of the head of `spec`."""
+    """The name of a network's head.
+
+    Args:
+        spec: What it is made of.
+
+    Returns:
+        A module of `heads`.
+    """
     return spec.head if isinstance(spec.head, str) else str(spec.head.get("name", "fcn"))
 
 

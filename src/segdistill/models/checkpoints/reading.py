@@ -29,7 +29,13 @@ _HARMLESS: list[Any] = [
 
 @dataclass(frozen=True)
 class RawFile:
-    """What a file holds: tensors by their published names, and the plain values kept beside them (`meta`)."""
+    """What a file holds.
+
+    Attributes:
+        path: The file or folder.
+        state: Tensors by their published names.
+        meta: The plain values kept beside them.
+    """
 
     path: Path
     state: dict[str, Tensor]
@@ -37,7 +43,13 @@ class RawFile:
 
 
 def read_file(path: Path) -> RawFile:
-    """Read a .safetensors file, a torch file (.pth, .pt, .bin, ..) or a folder as Hugging Face writes it.
+    """Read a weight file of another library; nothing in it is executed.
+
+    Args:
+        path: A .safetensors file, a torch file (.pth, .pt, .bin, ..) or a folder as Hugging Face writes it.
+
+    Returns:
+        What it holds.
 
     Raises:
         CheckpointError: There is no such file, it is damaged, holds more than tensors and plain values, or no tensors.
@@ -64,7 +76,14 @@ def read_file(path: Path) -> RawFile:
 
 
 def names_in(path: Path) -> list[str]:
-    """The names of the tensors in a .safetensors file, without reading them."""
+    """The names of the tensors in a .safetensors file, without reading them.
+
+    Args:
+        path: Of the file.
+
+    Raises:
+        CheckpointError: It can't be read.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             return list(file.keys())

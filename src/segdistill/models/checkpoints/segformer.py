@@ -33,6 +33,34 @@ def _original(backbone: str, head: str) -> list[Rule]:
     ]
 
 
+def _huggingface() -> list[Rule]:
+    top = "segformer.encoder."
+    block = r"backbone\.stages_(\d)\.blocks\.(\d+)\."
+    into = rf"{top}block.\1.\2."
+    return [
+        (r"backbone\.patch_embed\.proj", f"{top}patch_embeddings.0.proj"),
+        (r"backbone\.patch_embed\.norm", f"{top}patch_embeddings.0.layer_norm"),
+        (r"backbone\.stages_(\d)\.downsample\.proj", rf"{top}patch_embeddings.\1.proj"),
+        (r"backbone\.stages_(\d)\.downsample\.norm", rf"{top}patch_embeddings.\1.layer_norm"),
+        (r"backbone\.stages_(\d)\.norm", rf"{top}layer_norm.\1"),
+        (rf"{block}norm([12])", rf"{into}layer_norm_\3"),
+        (rf"{block}attn\.q", rf"{into}attention.self.query"),
+        (
+            rf"{block}attn\.kv\.(\w+)",
+            rf"{into}attention.self.key.\3|{into}attention.self.value.\3",
+        ),
+        (rf"{block}attn\.proj", rf"{into}attention.output.dense"),
+        (rf"{block}attn\.sr", rf"{into}attention.self.sr"),
+        (rf"{block}attn\.norm", rf"{into}attention.self.layer_norm"),
+        (rf"{block}mlp\.fc([12])", rf"{into}mlp.dense\3"),
+        (rf"{block}mlp\.dwconv", rf"{into}mlp.dwconv.dwconv"),
+        (r"head\.projections\.(\d)", r"decode_head.linear_c.\1.proj"),
+        (r"head\.fusion\.0", "decode_head.linear_fuse"),
+        (r"head\.fusion\.1", "decode_head.batch_norm"),
+        (r"classifier", "decode_head.classifier"),
+    ]
+
+
 class _SegFormer(Layout):
     classifier: str
     fusion: str
@@ -40,6 +68,8 @@ class _SegFormer(Layout):
     blocks: str
     first = 1
     extra: ClassVar[dict[str, Any]] = {}
+    renamed: list[Rule]
+    """From our names to the file's."""
 
     def matches(self, names: Collection[str]) -> bool:
         return self.fusion in names and self.classifier in names
@@ -62,10 +92,7 @@ class _SegFormer(Layout):
     def rules(self, backbone: str, head: str) -> Sequence[Rule]:
         if head != "segformer" or not backbone.startswith("mit_"):
             raise CheckpointError(f"{self.title} has no names for head '{head}' on backbone '{backbone}'.")
-        return self.names()
-
-    def names(self) -> Sequence[Rule]:
-        raise NotImplementedError
+        return self.renamed
 
 
 class NVlabs(_SegFormer):
@@ -78,9 +105,7 @@ class NVlabs(_SegFormer):
     blocks = "backbone.block{}."
     matrices = re.compile(r"linear_c\d\.proj\.weight$")
     spare = re.compile(r"num_batches_tracked$|^decode_head\.conv_seg\.")
-
-    def names(self) -> Sequence[Rule]:
-        return _original("backbone.", "decode_head.")
+    renamed = _original("backbone.", "decode_head.")
 
 
 class CIRKDSegFormer(_SegFormer):
@@ -93,9 +118,7 @@ class CIRKDSegFormer(_SegFormer):
     blocks = "block{}."
     extra: ClassVar[dict[str, Any]] = {**CIRKD_PIXELS, "dropout": 0.0}
     matrices = re.compile(r"linear_c\d\.proj\.weight$")
-
-    def names(self) -> Sequence[Rule]:
-        return _original("", "")
+    renamed = _original("", "")
 
 
 class HuggingFace(_SegFormer):
@@ -109,30 +132,4 @@ class HuggingFace(_SegFormer):
     first = 0
     extra: ClassVar[dict[str, Any]] = {"backbone_options": {"norm_eps": [1e-5, 1e-5]}}
     matrices = re.compile(r"linear_c\.\d\.proj\.weight$")
-
-    def names(self) -> Sequence[Rule]:
-        top = "segformer.encoder."
-        block = r"backbone\.stages_(\d)\.blocks\.(\d+)\."
-        into = rf"{top}block.\1.\2."
-        return [
-            (r"backbone\.patch_embed\.proj", f"{top}patch_embeddings.0.proj"),
-            (r"backbone\.patch_embed\.norm", f"{top}patch_embeddings.0.layer_norm"),
-            (r"backbone\.stages_(\d)\.downsample\.proj", rf"{top}patch_embeddings.\1.proj"),
-            (r"backbone\.stages_(\d)\.downsample\.norm", rf"{top}patch_embeddings.\1.layer_norm"),
-            (r"backbone\.stages_(\d)\.norm", rf"{top}layer_norm.\1"),
-            (rf"{block}norm([12])", rf"{into}layer_norm_\3"),
-            (rf"{block}attn\.q", rf"{into}attention.self.query"),
-            (
-                rf"{block}attn\.kv\.(\w+)",
-                rf"{into}attention.self.key.\3|{into}attention.self.value.\3",
-            ),
-            (rf"{block}attn\.proj", rf"{into}attention.output.dense"),
-            (rf"{block}attn\.sr", rf"{into}attention.self.sr"),
-            (rf"{block}attn\.norm", rf"{into}attention.self.layer_norm"),
-            (rf"{block}mlp\.fc([12])", rf"{into}mlp.dense\3"),
-            (rf"{block}mlp\.dwconv", rf"{into}mlp.dwconv.dwconv"),
-            (r"head\.projections\.(\d)", r"decode_head.linear_c.\1.proj"),
-            (r"head\.fusion\.0", "decode_head.linear_fuse"),
-            (r"head\.fusion\.1", "decode_head.batch_norm"),
-            (r"classifier", "decode_head.classifier"),
-        ]
+    renamed = _huggingface()

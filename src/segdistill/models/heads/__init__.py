@@ -19,4 +19,11 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
-        """The backbone's features (N,C,h,w), finest first -> embedding (N, `channels`, h, w)."""
+        """The embedding of images.
+
+        Args:
+            features: The backbone's (N,C,h,w), finest first.
+
+        Returns:
+            (N,`channels`,h,w) at the stride of one of them.
+        """

@@ -60,7 +60,12 @@ class ISANet(Head):
 
 
 class SelfAttention(nn.Module):
-    """softmax(q k^T / sqrt(d)) v over all positions of a map (N,C,h,w), keys and queries of d channels."""
+    """softmax(q k^T / sqrt(d)) v over all positions of a map (N,C,h,w).
+
+    Args:
+        channels: C.
+        inner: d, the channels of keys and queries.
+    """
 
     def __init__(self, channels: int, inner: int) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ _SHOWN = 24  # classes in the figure; a table has all of them
 class Bar:
     """A row of a bar chart.
 
-    Args:
+    Attributes:
         name: Of the method or class.
         gain: As text.
         left: Of the bar, in percent of the field.
@@ -40,7 +40,7 @@ class Bar:
 class Bars:
     """Rows on one scale.
 
-    Args:
+    Attributes:
         title: Of the figure.
         headings: Of the name, the gain and the cells.
         rows: From top to bottom.
@@ -56,13 +56,27 @@ class Bars:
 
 
 def by_method(study: Study) -> Bars | None:
-    """The gain in mIoU of every method."""
+    """The gain in mIoU of every method.
+
+    Args:
+        study: What was found.
+
+    Returns:
+        A bar for each method; None if no gain is known.
+    """
     rows = [(row, row.gain) for row in study.methods()]
     return _of_gains("Gain in mIoU by method", rows)
 
 
 def by_region(study: Study) -> list[Bars]:
-    """The gains at the edges of things and inside them, by method."""
+    """The gains at the edges of things and inside them, by method.
+
+    Args:
+        study: What was found.
+
+    Returns:
+        A chart for each region in which a gain is known.
+    """
     methods = study.methods()
     edge = _of_gains("At edges: gain in edge mIoU", [(row, row.edge_gain) for row in methods])
     body = _of_gains("Inside: gain in body mIoU", [(row, row.body_gain) for row in methods])

@@ -31,7 +31,7 @@ Points = tuple[Numbers, Numbers]
 class Curve:
     """A label's curve, in units of the viewBox.
 
-    Args:
+    Attributes:
         name: The label.
         style: Its number among the labels.
         seeds: How many runs it is the mean of.
@@ -52,7 +52,7 @@ class Curve:
 class Panel:
     """The chart of one logged number.
 
-    Args:
+    Attributes:
         title: Of the figure.
         x: The axis of steps.
         y: The axis of values.
@@ -70,7 +70,17 @@ class Panel:
 
 
 def panels(subject: Subject) -> list[Panel]:
-    """A panel for the validation mIoU, then one for every loss term; runs without a log are left out."""
+    """A panel for the validation mIoU, then one for every loss term.
+
+    Args:
+        subject: The study and its folder; runs without a log are left out.
+
+    Returns:
+        The panels of what was logged.
+
+    Raises:
+        DataError: A log is damaged.
+    """
     labels = subject.labels()
     logs = {label: [journal(run.path) for run in subject.runs(label) if run.metrics.is_file()] for label in labels}
     terms = dict.fromkeys(

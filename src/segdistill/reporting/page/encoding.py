@@ -19,12 +19,28 @@ Map = NDArray[np.uint8]
 
 
 def shrunk(values: Tensor, side: int) -> Map:
-    """Class indices or flags (H,W) with no side longer than `side`."""
+    """A small map.
+
+    Args:
+        values: Class indices or flags (H,W).
+        side: What no side of the result is longer than, in pixels.
+
+    Returns:
+        (h,w), uint8.
+    """
     return resized(values.cpu().to(torch.uint8).numpy(), side)
 
 
 def resized(values: Map, side: int) -> Map:
-    """Every so many pixels one, so that no side is longer than `side`; nothing is mixed."""
+    """A smaller map of every so many pixels one; nothing is mixed.
+
+    Args:
+        values: (H,W).
+        side: What no side of the result is longer than, in pixels.
+
+    Returns:
+        (h,w).
+    """
     sizes = zip(_fit(values.shape[0], values.shape[1], side), values.shape, strict=True)
     rows, columns = ((np.arange(new) * old + old // 2) // new for new, old in sizes)
     taken: Map = values[rows[:, None], columns]
@@ -32,26 +48,57 @@ def resized(values: Map, side: int) -> Map:
 
 
 def photo(image: Tensor, side: int) -> Image.Image:
-    """uint8 (3,H,W) as a picture with no side longer than `side`."""
+    """A small picture of an image.
+
+    Args:
+        image: uint8 (3,H,W), RGB.
+        side: What no side of the result is longer than, in pixels.
+
+    Returns:
+        The picture.
+    """
     picture = Image.fromarray(image.permute(1, 2, 0).cpu().numpy())
     height, width = _fit(picture.height, picture.width, side)
     return picture.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def photo_uri(picture: Image.Image) -> str:
-    """As WebP."""
+    """A photograph as a data URI.
+
+    Args:
+        picture: RGB.
+
+    Returns:
+        A WebP.
+    """
     return _uri(picture, "webp", quality=80, method=6)
 
 
 def classes_uri(label: Map, classes: Classes) -> str:
-    """Class indices (H,W) in the class colors, void white."""
+    """A class map as a data URI.
+
+    Args:
+        label: Class indices or void (H,W).
+        classes: Whose colors are taken; void is white.
+
+    Returns:
+        A PNG with a palette.
+    """
     picture = Image.fromarray(label, mode="P")
     picture.putpalette(palette(classes).tobytes())
     return _uri(picture, "png", optimize=True)
 
 
 def mask_uri(mask: Map, color: tuple[int, int, int]) -> str:
-    """`color` where the mask (H,W) is not 0, nothing elsewhere."""
+    """A mask as a data URI.
+
+    Args:
+        mask: (H,W).
+        color: Where it is not 0; it is transparent elsewhere.
+
+    Returns:
+        A PNG of one bit.
+    """
     picture = Image.fromarray((mask != 0).astype(np.uint8), mode="P")
     picture.putpalette([0, 0, 0, *color])
     return _uri(picture, "png", optimize=True, bits=1, transparency=0)

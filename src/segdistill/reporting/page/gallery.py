@@ -28,7 +28,7 @@ _WRONG, _EDGE = (214, 20, 60), (255, 140, 0)
 class Thumbnail:
     """An image to choose.
 
-    Args:
+    Attributes:
         name: In the data set.
         why: It is there, in words.
         photo: As a data URI.
@@ -51,7 +51,7 @@ class Thumbnail:
 class Gallery:
     """The images of the page.
 
-    Args:
+    Attributes:
         thumbnails: The images to choose from.
         networks: Labels, in the order of the thumbnails' numbers.
         left: The label that is shown first, left of the divider.

@@ -34,7 +34,7 @@ _MIDDLE = "near the median"
 class Picture:
     """An image of the page, at most `SIDE` long.
 
-    Args:
+    Attributes:
         name: In the data set.
         why: It is there, in words.
         photo: The image.
@@ -58,7 +58,7 @@ class Picture:
 class Choice:
     """Which images the page shows.
 
-    Args:
+    Attributes:
         reasons: Why each is there, by its index in the data set.
         better: How many images gained; None, as the next two, if the gains were not measured.
         worse: How many lost.
@@ -140,7 +140,15 @@ def picture(models: ModelSet, index: int, why: str) -> Picture:
 
 
 def image_miou(predicted: Tensor, label: Tensor) -> float:
-    """mIoU in percent of one image, over the classes that it or the prediction holds; NaN if all labels are void."""
+    """The mIoU of one image, over the classes that its label or the prediction holds.
+
+    Args:
+        predicted: Class indices (H,W).
+        label: Class indices or void (H,W).
+
+    Returns:
+        In percent; NaN if all of the label is void.
+    """
     if not (label != IGNORE_INDEX).any():
         return math.nan
     classes = 1 + max(int(predicted.max()), int(label[label != IGNORE_INDEX].max()))
@@ -148,14 +156,29 @@ def image_miou(predicted: Tensor, label: Tensor) -> float:
 
 
 def errors(picture: Picture, name: str) -> Map:
-    """Where the network is wrong: 1, elsewhere and on void 0."""
+    """Where a network is wrong.
+
+    Args:
+        picture: The image with its label and predictions.
+        name: Label of the network.
+
+    Returns:
+        (h,w), 1 where it is wrong, 0 elsewhere and on void.
+    """
     label = picture.label
     wrong: Map = ((picture.predictions[name] != label) & (label != IGNORE_INDEX)).astype(label.dtype)
     return wrong
 
 
 def present(pictures: Sequence[Picture]) -> list[int]:
-    """The classes that labels and predictions of the pictures hold."""
+    """The classes that labels and predictions hold.
+
+    Args:
+        pictures: The images.
+
+    Returns:
+        Ascending indices, without void.
+    """
     classes: set[int] = set()
     for each in pictures:
         for values in (each.label, *each.predictions.values()):

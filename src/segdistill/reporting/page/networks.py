@@ -23,7 +23,7 @@ _METHODS = 8  # the best ones; more would make the page heavy
 class ModelSet:
     """The networks of a study, ready to predict.
 
-    Args:
+    Attributes:
         recipe: Of the best method's run.
         data: The validation images.
         seed: Of the networks, as far as there are runs of it.

@@ -15,7 +15,14 @@ _FOLDER = "templates"
 
 
 def render(page: PageModel) -> str:
-    """The page as text: style, script and pictures are in it, and it asks for nothing else."""
+    """Fill the template.
+
+    Args:
+        page: All that the page shows.
+
+    Returns:
+        HTML with style, script and pictures in it, which asks for nothing else.
+    """
     script = _text("page.js")
     environment = Environment(
         loader=PackageLoader("segdistill.reporting.page", _FOLDER),

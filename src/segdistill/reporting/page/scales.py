@@ -13,7 +13,7 @@ from segdistill.reporting.numbers import compact
 class Scale:
     """A linear axis.
 
-    Args:
+    Attributes:
         low: The value at `start`.
         high: The value at `end`.
         start: Position of the axis's beginning.
@@ -28,7 +28,14 @@ class Scale:
     step: float
 
     def position(self, value: float) -> float:
-        """Where `value` is."""
+        """Where a value is on the axis.
+
+        Args:
+            value: That is drawn.
+
+        Returns:
+            Its position, to hundredths.
+        """
         return round(self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 2)
 
     def ticks(self) -> list[tuple[float, str]]:

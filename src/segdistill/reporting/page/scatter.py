@@ -19,7 +19,7 @@ _LABELS = 14  # that a field's height has room for; the table names the others
 class Point:
     """A network, in units of the viewBox.
 
-    Args:
+    Attributes:
         name: Its label in the study.
         shape: "teacher", "alone" or "distilled".
         x: Position of its cost.
@@ -46,7 +46,7 @@ class Point:
 class Scatter:
     """mIoU against a cost.
 
-    Args:
+    Attributes:
         title: Of the figure.
         cost: Name of the x axis, as "milliseconds an image".
         x: The axis of costs.
@@ -62,7 +62,14 @@ class Scatter:
 
 
 def scatters(study: Study) -> list[Scatter]:
-    """Against latency and against parameters."""
+    """mIoU against latency, and against the number of parameters.
+
+    Args:
+        study: What was found.
+
+    Returns:
+        Two figures.
+    """
     return [
         _scatter(study, "mIoU against time", "milliseconds an image", lambda cost: cost.milliseconds),
         _scatter(study, "mIoU against size", "million parameters", lambda cost: cost.parameters / 1e6),

@@ -18,7 +18,7 @@ _OLD_RESULT = "result.json"
 class Subject:
     """A study with its folder.
 
-    Args:
+    Attributes:
         folder: What the outcomes' folders are relative to.
         study: What was found.
     """
@@ -32,11 +32,25 @@ class Subject:
         return any(row.folder == "." for row in self.study.outcomes)
 
     def run(self, outcome: Outcome) -> RunFolder:
-        """The folder of a finished run; for a network that was given from elsewhere its file or name."""
+        """Where a finished run is.
+
+        Args:
+            outcome: Of the run.
+
+        Returns:
+            Its folder; for a network that was given from elsewhere its file or name.
+        """
         return RunFolder(Path(outcome.folder) if is_adapted(outcome.folder) else self.folder / outcome.folder)
 
     def runs(self, label: str) -> list[RunFolder]:
-        """The folders of a label's finished runs, by seed."""
+        """Where a label's finished runs are.
+
+        Args:
+            label: As in the outcomes.
+
+        Returns:
+            Their folders, by seed.
+        """
         rows = sorted((row for row in self.study.outcomes if row.label == label), key=lambda row: row.seed)
         return [self.run(row) for row in rows]
 

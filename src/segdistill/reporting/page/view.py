@@ -29,7 +29,7 @@ _ELSEWHERE = ("best classes", "worst classes", "steps", "s/step", *COSTS)
 class Table:
     """Rows of text under their headings.
 
-    Args:
+    Attributes:
         caption: What is in it.
         headings: Of the columns.
         rows: Cells; the first one names the row.
@@ -46,7 +46,7 @@ class Table:
 class PageModel:
     """What the page shows, in its order.
 
-    Args:
+    Attributes:
         title: Of the page.
         subject: What was compared, on which data, in a sentence.
         answer: The sentences at its beginning.

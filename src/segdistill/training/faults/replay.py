@@ -14,7 +14,8 @@ from torch import Tensor
 from segdistill.core.errors import RecipeError, TrainingError
 from segdistill.core.outputs import SegOutput
 from segdistill.core.seeds import mix
-from segdistill.data.loading import Batch, Stream
+from segdistill.data.loading import Batch
+from segdistill.data.stream import Stream
 from segdistill.evaluation.finite import first_not_finite
 from segdistill.methods.base import on_grid
 from segdistill.models.teacher import Teacher
@@ -29,10 +30,10 @@ from segdistill.training.faults.saved_step import load_saved_step
 from segdistill.training.faults.tracing import Spot, Trace, traced
 from segdistill.training.loop import Trainer
 from segdistill.training.pairing import run_teacher
-from segdistill.training.plan import make_distilled, teacher_network
+from segdistill.training.plan import plan_student
 from segdistill.training.stepper import forward_backward
 from segdistill.training.task import Task, make_task, open_splits
-from segdistill.training.teacher_cache import cached_logits
+from segdistill.training.teacher_cache import cached_logits, cached_view
 
 _FAR = 200  # steps since the last checkpoint that are run again at most
 _LOWER = 0.25
@@ -46,9 +47,12 @@ def replay_step(recipe: Recipe, folder: RunFolder, file: Path) -> Replay:
         folder: Of the run; nothing in it is changed.
         file: The saved step.
 
+    Returns:
+        What the trials showed.
+
     Raises:
-        CheckpointError: If the saved step can't be read.
-        RecipeError: If the run's teacher is gone.
+        CheckpointError: The saved step can't be read.
+        RecipeError: The run's teacher is gone.
     """
     saved = load_saved_step(file)
     task = _restore_task(recipe, folder, saved)
@@ -91,8 +95,7 @@ def _restore_task(recipe: Recipe, folder: RunFolder, saved: dict[str, Any]) -> T
         teacher = run_teacher(recipe, folder.path, splits.train.classes)
         if teacher is None:
             raise RecipeError(f"The teacher of {folder.path} is gone; name it with teacher.weights=FOLDER.")
-        task = make_distilled(recipe, teacher, splits)
-        task.distiller.set_teacher(teacher_network(teacher))
+        task = plan_student(recipe, splits, teacher).task_with_teacher()
     else:
         task = make_task(recipe, recipe.role, splits=splits)
     task.distiller.class_weights = saved["class_weights"]
@@ -138,7 +141,7 @@ def _repeat_from_checkpoint(
     config, targets = task.config, None
     if recipe.teacher.cache != "off" and isinstance(teacher := task.distiller.teacher, Teacher):
         cache = recipe.teacher.cache_folder or folder.teacher_logits
-        targets = cached_logits(teacher, task.data, config, cache)
+        targets = cached_logits(cached_view(teacher, recipe.teacher), task.data, config, cache)
         if targets is None:
             return [], [f"A lower learning rate was not tried: the teacher's cached logits are gone from {cache}."]
     task.distiller.zero_grad(set_to_none=True)  # what the trials before left

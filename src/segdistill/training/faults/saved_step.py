@@ -14,10 +14,17 @@ from segdistill.runs.checkpoint import damage
 
 
 def find_saved_step(run: Path, step: int | None) -> Path:
-    """The file of a saved step of the run, its teacher's or the student's alone; the first one for None.
+    """The file of a saved step of a run, of its teacher's or of its student alone's.
+
+    Args:
+        run: The run folder.
+        step: Counted from 1; None for the first one that was saved.
+
+    Returns:
+        The file.
 
     Raises:
-        RecipeError: If the run holds no such step.
+        RecipeError: The run holds no such step.
     """
     files = {
         int(match.group(1)): file
@@ -36,10 +43,16 @@ def find_saved_step(run: Path, step: int | None) -> Path:
 
 
 def load_saved_step(file: Path) -> dict[str, Any]:
-    """What `nonfinite.Faults` wrote to `file`, verified by its checksum.
+    """What `nonfinite.Faults` wrote, verified by its checksum.
+
+    Args:
+        file: The saved step.
+
+    Returns:
+        Its content by name, on the CPU.
 
     Raises:
-        CheckpointError: If it can't be read.
+        CheckpointError: It can't be read.
     """
     try:
         if fault := damage(file):

@@ -14,10 +14,17 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Spot:
-    """A module. way: "forward", or "backward" for its gradient. share: of its numbers that are not finite.
+    """A module at which a number is not finite.
 
-    given: whether what it was given was not finite already, so that it arises just before it. largest: finite
-    magnitude that it was given. call: how often its network had run before. rows: of the batch, that are not finite.
+    Attributes:
+        module: Its path, after the name of its network.
+        kind: The name of its class.
+        way: "forward", or "backward" for its gradient.
+        share: Of its numbers that are not finite.
+        given: Whether what it was given was not finite already, so that it arises just before it.
+        largest: The largest finite magnitude that it was given.
+        call: How often its network had run before.
+        rows: Of the batch, that are not finite.
     """
 
     module: str
@@ -39,20 +46,31 @@ class Spot:
 
 @dataclass
 class Trace:
-    """The first such spot forward and backward, or None."""
+    """Where a number that is not finite first arises.
+
+    Attributes:
+        forward: The first such module of the forward passes, if any.
+        backward: The first such of the backward pass, if any.
+        images: Of the batch at hand.
+        calls: How often each network has run before.
+    """
 
     forward: Spot | None = None
     backward: Spot | None = None
-    images: int = field(default=0, repr=False)  # of the batch
+    images: int = field(default=0, repr=False)
     calls: dict[str, int] = field(default_factory=dict, repr=False)
     _fine: Spot | None = field(default=None, repr=False)  # the module whose gradient was looked at last, and finite
 
 
 @contextlib.contextmanager
 def traced(networks: Mapping[str, nn.Module]) -> Iterator[Trace]:
-    """While entered, watch the modules of the networks, which are called by these names.
+    """While entered, watch the modules of networks. Waits for the device at every module: for looking, not training.
 
-    Waits for the device at every module: for looking, not for training.
+    Args:
+        networks: By the names that they are called by.
+
+    Yields:
+        What has been found so far.
     """
     trace = Trace(calls=dict.fromkeys(networks, -1))
     handles = [
@@ -111,7 +129,14 @@ def _backward(trace: Trace, name: str, kind: str, call: int) -> Callable[[Tensor
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
-    """All floating-point tensors in what a module takes or gives."""
+    """All floating-point tensors in what a module takes or gives.
+
+    Args:
+        value: A tensor, or a mapping, sequence or dataclass of such, nested.
+
+    Yields:
+        The tensors.
+    """
     if isinstance(value, Tensor):
         if value.is_floating_point():
             yield value

@@ -18,7 +18,13 @@ from segdistill.runtime.processes import total
 
 @dataclass(frozen=True)
 class Unreadable:
-    """samples: of the training data. world: processes that share them."""
+    """What a run does about samples that can't be read.
+
+    Attributes:
+        config: Whose `on_unreadable` and `unreadable_limit` say what is done.
+        samples: Of the training data.
+        world: Processes that share them.
+    """
 
     config: TrainingConfig
     samples: int
@@ -35,9 +41,17 @@ class Unreadable:
         return max(1, math.floor(self.config.unreadable_limit * self.samples))
 
     def note(self, batches: Sequence[Batch], progress: Progress) -> dict[int, str]:
-        """Samples of a step that are missing for the first time, and why; `DataError` beyond the limit.
+        """Note the samples of a step that could not be read. All processes get the same, and stop at the same step.
 
-        All processes get the same, and stop at the same step.
+        Args:
+            batches: The step's micro-batches in this process.
+            progress: Of the run, in which the samples are noted.
+
+        Returns:
+            Why each sample is missing, by its index in the data set; only those missing for the first time.
+
+        Raises:
+            DataError: There are more than the limit.
         """
         if not self.skips:
             return {}

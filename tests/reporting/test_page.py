@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from example_studies import CLASSES, FILE, HOSTILE, METHOD, gain, own_data, study
 from PIL import Image
-from studies import CLASSES, FILE, HOSTILE, METHOD, gain, own_data, study
 
 import segdistill
 from segdistill import distill, report, train
@@ -53,7 +53,7 @@ class Read(HTMLParser):
     def all(self, tag: str) -> list[dict[str, str]]:
         return [attributes for name, attributes in self.elements if name == tag]
 
-    def said(self, *tags: str) -> list[str]:
+    def texts_of(self, *tags: str) -> list[str]:
         return [text for tag, text in self.texts if text and (not tags or tag in tags)]
 
     def pictures(self) -> dict[str, Any]:
@@ -84,15 +84,15 @@ def test_names_of_classes_files_and_methods_are_text(read: Read) -> None:
     assert not any(key.startswith("on") for _, each in read.elements for key in each)
     assert all(each.get("src", "data:").startswith("data:") for each in read.all("img"))
     assert not read.all("b")
-    assert {CLASSES[0], HOSTILE, METHOD} <= set(read.said("th"))
-    assert any(f"0{FILE}" == text for text in read.said("span"))
+    assert {CLASSES[0], HOSTILE, METHOD} <= set(read.texts_of("th"))
+    assert any(f"0{FILE}" == text for text in read.texts_of("span"))
 
 
 def test_the_answer_comes_first(read: Read) -> None:
-    text = read.said("h1", "h2", "p")
+    text = read.texts_of("h1", "h2", "p")
     assert text[0] == "Distillation on things"
     assert next(line for line in text if line.startswith(METHOD)).startswith(f"{METHOD} gained 4.2 mIoU [95 % CI 1.0")
-    assert read.said("h2")[0] == "The answer"
+    assert read.texts_of("h2")[0] == "The answer"
 
 
 def test_each_image_has_the_scores_that_evaluation_gives_it_and_the_first_gained_most(
@@ -117,11 +117,11 @@ def test_the_pictures_hold_labels_predictions_and_errors(read: Read, study_folde
     data = create_dataset(load_recipe(study_folder / "kd-0" / "recipe.yaml").data, "val")
     image = read.pictures()["images"][0]
     sample = next(data[i] for i in range(len(data)) if data.name(i) == image["name"])
-    said = predict_classes(open_model(study_folder / "kd-0").network, sample.image[None])[0].numpy()
+    printed = predict_classes(open_model(study_folder / "kd-0").network, sample.image[None])[0].numpy()
     network = next(each for each in image["networks"] if each["name"] == METHOD)
     assert np.array_equal(decoded(image["label"]), sample.label.numpy())
-    assert np.array_equal(decoded(network["classes"]), said)
-    wrong = (said != sample.label.numpy()) & (sample.label.numpy() != 255)
+    assert np.array_equal(decoded(network["classes"]), printed)
+    wrong = (printed != sample.label.numpy()) & (sample.label.numpy() != 255)
     assert np.array_equal(decoded(network["errors"]) == 1, wrong)
 
 
@@ -135,7 +135,7 @@ def decoded(uri: str) -> np.ndarray:
 def test_curves_are_the_mean_over_the_seeds_of_the_runs_logs(read: Read, study_folder: Path) -> None:
     logs = [journal(study_folder / f"kd-{seed}") for seed in (0, 1)]
     last = [[line["miou"] for line in log if line["kind"] == "validation"][-1] for log in logs]
-    cells = read.said("th", "td", "p")
+    cells = read.texts_of("th", "td", "p")
     start = cells.index("Validation mIoU, %")
     row = cells.index("3", start)
     assert float(cells[row + 2]) == pytest.approx(sum(last) / 2, rel=1e-3)
@@ -157,7 +157,7 @@ def test_images_that_have_moved_are_missed_named_and_found_again(study_folder: P
     done = report(moved, quiet=True)
     assert done.pictures == ()
     assert "data.root=" in done.warnings[0]
-    assert any("data.root=" in text for text in Read(done.file).said("p"))
+    assert any("data.root=" in text for text in Read(done.file).texts_of("p"))
     again = report(moved, f"data.root={own_data(tmp_path / 'here')}", quiet=True)
     assert len(again.pictures) == 8
     assert again.warnings == (), "the teacher is found in the study"
@@ -184,10 +184,10 @@ def test_a_distillation_run_has_the_same_page(tiny: tuple[str, ...], tmp_path: P
     assert gained is not None
     verb = "gained" if gained.mean >= 0 else "lost"
     assert done.answer.startswith(f"kd {verb} {abs(gained.mean):.1f} mIoU [one seed, no interval]")
-    assert any("One seed proves little" in text for text in read.said("p"))
-    assert any(text.startswith("One distillation on streets") for text in read.said("p"))
-    assert "verdict" in read.said("th")
-    assert any("gain in edge mIoU" in text for text in read.said("p"))
+    assert any("One seed proves little" in text for text in read.texts_of("p"))
+    assert any(text.startswith("One distillation on streets") for text in read.texts_of("p"))
+    assert "verdict" in read.texts_of("th")
+    assert any("gain in edge mIoU" in text for text in read.texts_of("p"))
     assert [each["name"] for each in read.pictures()["images"][0]["networks"]] == [ALONE, "kd", "teacher"]
 
 
@@ -219,9 +219,9 @@ def test_a_folder_without_anything_to_compare_is_refused(tiny: tuple[str, ...], 
 
 def test_a_study_with_very_many_classes_shows_some_and_lists_all(tmp_path: Path) -> None:
     read = made_up(tmp_path, study({"kd": gain(1.0, (0.2, 1.8))}, classes=182))
-    names = [text for text in read.said("th") if text.startswith("class ")]
+    names = [text for text in read.texts_of("th") if text.startswith("class ")]
     assert len(names) == 24 + 182
-    assert any("24" in text or "12 classes that gained most" in text for text in read.said("p"))
+    assert any("24" in text or "12 classes that gained most" in text for text in read.texts_of("p"))
 
 
 def test_a_study_without_regions_teacher_scores_or_gains_says_what_it_has(tmp_path: Path) -> None:
@@ -233,9 +233,9 @@ def test_a_study_without_regions_teacher_scores_or_gains_says_what_it_has(tmp_pa
         summary=tuple(replace(row, **bare) for row in made.summary),
     )
     read = made_up(tmp_path, made)
-    assert any("knows other classes" in text for text in read.said("p"))
-    assert not any("gain in edge mIoU" in text for text in read.said("p"))
-    assert "No run" not in " ".join(read.said("p"))
+    assert any("knows other classes" in text for text in read.texts_of("p"))
+    assert not any("gain in edge mIoU" in text for text in read.texts_of("p"))
+    assert "No run" not in " ".join(read.texts_of("p"))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -253,15 +253,15 @@ def test_losses_that_are_no_numbers_do_not_end_the_page(study_folder: Path, tmp_
     assert "inf" not in drawn
 
 
-def test_the_command_line_writes_where_it_is_told_and_says_the_answer(
+def test_the_command_line_writes_where_it_is_asked_to_and_prints_the_answer(
     study_folder: Path, segdistill: Command, tmp_path: Path
 ) -> None:
     done = segdistill("report", study_folder, "--out", tmp_path / "page.html", "--json")
-    said = json.loads(done.stdout)
+    printed = json.loads(done.stdout)
     assert done.stderr == ""
-    assert said["file"] == str(tmp_path / "page.html")
-    assert said["answer"].startswith(f"{METHOD} gained 4.2 mIoU")
-    assert said["megabytes"] == pytest.approx((tmp_path / "page.html").stat().st_size / 1e6, abs=0.01)
+    assert printed["file"] == str(tmp_path / "page.html")
+    assert printed["answer"].startswith(f"{METHOD} gained 4.2 mIoU")
+    assert printed["megabytes"] == pytest.approx((tmp_path / "page.html").stat().st_size / 1e6, abs=0.01)
 
 
 def test_the_verb_stays_the_verb_after_its_room_is_imported() -> None:

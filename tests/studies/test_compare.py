@@ -21,8 +21,9 @@ from forked import Forked
 
 from segdistill import compare
 from segdistill.core.errors import RecipeError, TrainingError
+from segdistill.reporting.answer import answer
 from segdistill.runs.folder import RunFolder
-from segdistill.studies.result import Study, load_study
+from segdistill.studies.result import ALONE, LONGER, Study, load_study
 
 Start = Callable[..., Forked]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -67,8 +68,8 @@ def test_a_finished_run_equals_the_same_distillation_made_alone(
     words = [*tiny, "kd", "seed=1", "steps=3", "baseline=none", f"teacher.weights={folder / 'teacher'}"]
     done = segdistill("distill", *words, f"out={tmp_path / 'own'}")
     assert done.returncode == 0, done.stderr
-    own, compared = ((path / "student.safetensors").read_bytes() for path in (tmp_path / "own", folder / "kd-1"))
-    assert own == compared
+    alone, compared = ((path / "student.safetensors").read_bytes() for path in (tmp_path / "own", folder / "kd-1"))
+    assert alone == compared
 
 
 def test_going_on_repeats_nothing_and_takes_more_methods_and_seeds(
@@ -122,10 +123,10 @@ def test_a_run_that_fails_is_named_and_the_others_finish(
     words = [*tiny, f"teacher.weights={study[0] / 'teacher'}", *SHORT, f"out={tmp_path / 's'}", "--seeds", "0"]
     done = segdistill("compare", *words, "--methods", "burst={name: kd, weight: 1.0e+39},kd", "--json")
     assert done.returncode == 1
-    found = json.loads(done.stdout)
-    assert [row["label"] for row in found["summary"]] == ["student alone", "kd"]
-    assert [(each["label"], each["seed"]) for each in found["failures"]] == [("burst", 0)]
-    assert "Loss term 'kd'" in found["failures"][0]["error"]
+    written = json.loads(done.stdout)
+    assert [row["label"] for row in written["summary"]] == ["student alone", "kd"]
+    assert [(each["label"], each["seed"]) for each in written["failures"]] == [("burst", 0)]
+    assert "Loss term 'kd'" in written["failures"][0]["error"]
 
 
 def test_a_state_that_can_not_be_read_is_put_aside_and_the_run_made_again(
@@ -162,10 +163,26 @@ def test_minutes_become_steps_once(tiny: tuple[str, ...], tmp_path: Path, study:
     assert later == {**steps, "kd": more.of("kd").steps}
 
 
+def test_the_student_alone_at_equal_minutes_stands_in_the_table(
+    tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study]
+) -> None:
+    words = [*tiny, *SHORT, f"teacher.weights={study[0] / 'teacher'}", f"out={tmp_path / 'longer'}"]
+    done = compare(*words, methods="longer,cwd", seeds="0", quiet=True)
+    longer, alone = done.of(LONGER), done.of(ALONE)
+    assert longer is not None
+    assert alone is not None
+    assert longer.steps >= alone.steps  # cwd also runs the teacher
+    assert [row.label for row in done.methods()] == ["cwd"]  # training on is no method
+    assert any(f"the student alone makes {longer.steps} steps" in line for line in answer(done).lines())
+    assert compare(tmp_path / "longer", quiet=True).of(LONGER) == longer
+    with pytest.raises(RecipeError, match="equal minutes"):
+        compare(*words, methods="longer,kd", budget="minutes:1", out=tmp_path / "other", quiet=True)
+
+
 def test_several_at_a_time_reach_the_same(tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study]) -> None:
     words = [*tiny, *SHORT, f"teacher.weights={study[0] / 'teacher'}", "processes=2"]
-    done = compare(*words, methods="kd,cwd", seeds="0", out=tmp_path / "s", quiet=True)
-    assert scores(done) == [each for each in scores(study[1]) if each[1] == 0]
+    done = compare(*words, methods="kd", seeds="0", out=tmp_path / "s", quiet=True)
+    assert scores(done) == [each for each in scores(study[1]) if each[:2] in [("student alone", 0), ("kd", 0)]]
 
 
 def test_ray_reaches_the_same(
@@ -196,8 +213,8 @@ def test_the_slurm_script_does_every_run(
     srun.chmod(0o755)
     on_a_node = {**environment(), "PATH": f"{srun.parent}:{os.environ['PATH']}"}
     for task in ({}, {"SLURM_ARRAY_TASK_ID": "0"}, {"SLURM_ARRAY_TASK_ID": "1"}):
-        said = subprocess.run(["bash", str(script)], env={**on_a_node, **task}, check=True, capture_output=True)
-        python, *command = said.stdout.decode().splitlines()
+        printed = subprocess.run(["bash", str(script)], env={**on_a_node, **task}, check=True, capture_output=True)
+        python, *command = printed.stdout.decode().splitlines()
         assert (python, command[:2]) == (sys.executable, ["-m", "segdistill"])
         ran = segdistill(*command[2:])  # as other tests do with all of it
         assert ran.returncode == 0, ran.stderr
@@ -215,7 +232,7 @@ def test_a_folder_in_which_another_process_trains_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--methods", "bpkd_lite"], "Did you mean 'bpkd_light'?"),
         (["--methods", "kd={name: kd, temprature: 4}"], "Did you mean 'temperature'?"),
@@ -231,7 +248,7 @@ def test_a_folder_in_which_another_process_trains_is_refused(
     ],
 )
 def test_wrong_words_are_refused_before_anything_is_written(
-    words: list[str], said: str, tiny: tuple[str, ...], tmp_path: Path
+    words: list[str], message: str, tiny: tuple[str, ...], tmp_path: Path
 ) -> None:
     from typer.testing import CliRunner
 
@@ -239,5 +256,5 @@ def test_wrong_words_are_refused_before_anything_is_written(
 
     done = CliRunner().invoke(app, ["compare", *tiny, f"out={tmp_path / 's'}", *words])
     assert done.exit_code != 0
-    assert said in str(done.exception)
+    assert message in str(done.exception)
     assert not (tmp_path / "s").exists()

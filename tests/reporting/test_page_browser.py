@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from example_studies import CLASSES, METHOD, gain, study
 from playwright.sync_api import sync_playwright
-from studies import CLASSES, METHOD, gain, study
 
 from segdistill import report
 from segdistill.studies.result import ALONE
@@ -33,8 +33,8 @@ class Opened:
     complaints: list[str] = field(default_factory=list)
 
     def style(self, selector: str, name: str) -> str:
-        found: str = self.page.eval_on_selector(selector, f"each => getComputedStyle(each)[{name!r}]")
-        return found
+        value: str = self.page.eval_on_selector(selector, f"each => getComputedStyle(each)[{name!r}]")
+        return value
 
     def source(self, selector: str) -> str:
         """The picture that can be seen there, or nothing."""
@@ -44,7 +44,7 @@ class Opened:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    program = next((found for name in NAMES if (found := shutil.which(name))), None)
+    program = next((path for name in NAMES if (path := shutil.which(name))), None)
     if program is None:
         pytest.skip(f"No browser: none of {', '.join(NAMES)} is installed (apt-get install chromium)")
     with sync_playwright() as driver:
@@ -158,10 +158,13 @@ def test_networks_and_images_are_chosen(show: Callable[..., Opened], page: Path)
     images = opened.page.evaluate("JSON.parse(document.getElementById('pictures').textContent).images")
     opened.page.locator("#left").select_option(label="teacher")
     opened.page.locator("input[name=image]").nth(3).check()
-    said = {each["name"]: each for each in images[3]["networks"]}
-    assert opened.source("#left-classes") == said["teacher"]["classes"]
-    told = opened.page.locator("#choice").inner_text()
-    assert told == f"{images[3]['name']}: teacher {said['teacher']['miou']} mIoU, {METHOD} {said[METHOD]['miou']} mIoU."
+    networks = {each["name"]: each for each in images[3]["networks"]}
+    assert opened.source("#left-classes") == networks["teacher"]["classes"]
+    text = opened.page.locator("#choice").inner_text()
+    assert (
+        text
+        == f"{images[3]['name']}: teacher {networks['teacher']['miou']} mIoU, {METHOD} {networks[METHOD]['miou']} mIoU."
+    )
     listed = opened.page.locator("#classes li").all_inner_texts()
     assert listed == [CLASSES[index] for index in images[3]["classes"]]
 
@@ -174,8 +177,8 @@ def test_axe_finds_no_fault_and_the_window_is_wide_enough(
     opened = show(page, width=width, color_scheme=scheme)
     opened.page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
-    found = Axe().run(opened.page).response
-    faults = [(fault["id"], node["html"][:90]) for fault in found["violations"] for node in fault["nodes"]]
+    response = Axe().run(opened.page).response
+    faults = [(fault["id"], node["html"][:90]) for fault in response["violations"] for node in fault["nodes"]]
     assert faults == []
 
 

@@ -20,8 +20,8 @@ from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.runtime.display import Display
 from segdistill.runtime.interruption import Interrupted
 from segdistill.training import loop
-from segdistill.training import run as runs
 from segdistill.training.distiller import Distiller
+from segdistill.training.plan import resolve
 
 RECIPE = ("streets", "tiny_pair", "steps=100")
 
@@ -125,7 +125,7 @@ def test_a_resumed_run_with_schedules_is_bit_identical(tiny: tuple[str, ...], tm
     def recipe(name: str) -> Recipe:
         return load_recipe(*parts, out=str(tmp_path / name), checkpoint_every=1)
 
-    runs.distill(recipe("whole"), quiet=True)
+    resolve(recipe("whole")).run(quiet=True)
 
     class Ended(Display):
         def step(self, done: int, terms: dict[str, float]) -> None:
@@ -135,7 +135,7 @@ def test_a_resumed_run_with_schedules_is_bit_identical(tiny: tuple[str, ...], tm
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "Display", Ended)
         with pytest.raises(Interrupted, match="after step 3 of 6"):
-            runs.distill(recipe("parts"), quiet=True)
-    runs.distill(recipe("parts"), resume=True, quiet=True)
+            resolve(recipe("parts")).run(quiet=True)
+    resolve(recipe("parts")).run(resume=True, quiet=True)
     whole, again = ((tmp_path / name / "student.safetensors").read_bytes() for name in ("whole", "parts"))
     assert whole == again

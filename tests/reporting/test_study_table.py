@@ -7,8 +7,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from example_studies import gain, study
 from rich.console import Console
-from studies import gain, study
 
 from segdistill.reporting.study_table import HEADINGS, cells, markdown, notes, terminal
 from segdistill.studies.result import NetworkCost, Study, load_study
@@ -91,8 +91,8 @@ def test_a_teacher_of_other_classes_is_shown_with_what_it_costs() -> None:
 
 
 def test_the_notes_tell_how_the_numbers_were_made() -> None:
-    told = notes(one_seed())
+    lines = notes(one_seed())
     for text in ("things: 9 validation images, 48x32", "100 steps, batch 8", "a machine, cpu", "torch 2", "commit abc"):
-        assert text in told
-    assert "GFLOPs: multiply-adds" in told
+        assert text in lines
+    assert "GFLOPs: multiply-adds" in lines
     assert set(cells(one_seed())[0]) < set(HEADINGS)

@@ -25,9 +25,9 @@ def noise(index: int, side: int = SIDE) -> Picture:
     random = np.random.default_rng(index)
     maps = [random.integers(150, size=(side * 3 // 4, side), dtype=np.uint8) for _ in range(4)]
     pixels = torch.from_numpy(random.integers(256, size=(3, side * 3 // 4, side), dtype=np.uint8))
-    said = dict(zip(NAMES, maps[1:], strict=True))
+    predicted = dict(zip(NAMES, maps[1:], strict=True))
     edges = (maps[0] % 2).astype(np.uint8)
-    return Picture(f"{index}", "shown", photo(pixels, SIDE), maps[0], edges, said, dict.fromkeys(NAMES, 1.0))
+    return Picture(f"{index}", "shown", photo(pixels, SIDE), maps[0], edges, predicted, dict.fromkeys(NAMES, 1.0))
 
 
 def decoded(uri: str) -> Image.Image:
@@ -67,6 +67,6 @@ def test_a_map_made_smaller_holds_no_class_that_was_not_there_and_stays_in_place
 
 def test_the_score_of_an_image_is_the_mean_over_the_classes_in_it() -> None:
     label = torch.tensor([[3, 3, 5, IGNORE_INDEX]], dtype=torch.uint8)
-    said = torch.tensor([[3, 5, 5, 9]], dtype=torch.uint8)
-    assert image_miou(said, label) == pytest.approx(50.0)
-    assert np.isnan(image_miou(said, torch.full_like(label, IGNORE_INDEX)))
+    predicted = torch.tensor([[3, 5, 5, 9]], dtype=torch.uint8)
+    assert image_miou(predicted, label) == pytest.approx(50.0)
+    assert np.isnan(image_miou(predicted, torch.full_like(label, IGNORE_INDEX)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from studies import real_study
+from example_studies import real_study
 
 from segdistill import report
 

@@ -24,12 +24,12 @@ def test_the_interval_is_that_of_a_paired_t_test(seeds: int) -> None:
     draw = np.random.default_rng(seeds)
     alone = draw.normal(50, 2, seeds)
     method = alone + draw.normal(1, 0.5, seeds)
-    found = gain((method - alone).tolist())
+    result = gain((method - alone).tolist())
     reference = ttest_rel(method, alone).confidence_interval(0.95)
-    assert found.low == pytest.approx(reference.low)
-    assert found.high == pytest.approx(reference.high)
-    assert found.mean == pytest.approx(np.mean(method - alone))
-    assert found.std == pytest.approx(np.std(method - alone, ddof=1))
+    assert result.low == pytest.approx(reference.low)
+    assert result.high == pytest.approx(reference.high)
+    assert result.mean == pytest.approx(np.mean(method - alone))
+    assert result.std == pytest.approx(np.std(method - alone, ddof=1))
 
 
 def test_gains_are_paired_by_seed_and_a_seed_without_its_pair_counts_only_in_the_mean() -> None:
@@ -71,7 +71,7 @@ def test_classes_are_ordered_by_gain_and_absent_ones_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"), [([1, 1.1, 0.9], "gain"), ([-1, -1.1, -0.9], "loss"), ([1, -1.1, 0.2], "unclear")]
+    ("values", "expected"), [([1, 1.1, 0.9], "gain"), ([-1, -1.1, -0.9], "loss"), ([1, -1.1, 0.2], "unclear")]
 )
-def test_what_an_interval_says(values: list[float], said: str) -> None:
-    assert verdict(gain(values)) == said
+def test_what_an_interval_says(values: list[float], expected: str) -> None:
+    assert verdict(gain(values)) == expected

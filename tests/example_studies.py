@@ -13,7 +13,7 @@ from segdistill.data.datasets.streets import Streets
 from segdistill.recipe.recipe import load_recipe
 from segdistill.runtime.environment import describe_environment
 from segdistill.studies.result import ALONE, ClassGain, Gain, NetworkCost, Outcome, Spread, Study, Summary
-from segdistill.training import run as runs
+from segdistill.training.plan import resolve
 
 HOSTILE = '"><img src=x onerror=alert(1)>'
 CLASSES = ("<script>alert(2)</script>", HOSTILE, "of_a_very_long_name" * 6, *(f"class {i}" for i in range(3, 8)))
@@ -96,12 +96,12 @@ def real_study(folder: Path, tiny: Sequence[str]) -> Path:
     parts = ["folder", *(part for part in tiny if not part.startswith(("streets", "data."))), f"data.root={data}"]
     parts += ["steps=3", "validate_every=1", "baseline=none"]
     place = folder / "study"
-    runs.train(load_recipe(*parts, role="teacher", out=place / "teacher"), quiet=True)
+    resolve(load_recipe(*parts, role="teacher", out=place / "teacher"), distills=False).run(quiet=True)
     names = {ALONE: "alone", METHOD: "kd"}
     for seed in (0, 1):
-        runs.train(load_recipe(*parts, f"seed={seed}", out=place / f"alone-{seed}"), quiet=True)
+        resolve(load_recipe(*parts, f"seed={seed}", out=place / f"alone-{seed}"), distills=False).run(quiet=True)
         teacher = f"teacher.weights={place / 'teacher'}"
-        runs.distill(load_recipe(*parts, "kd", teacher, f"seed={seed}", out=place / f"kd-{seed}"), quiet=True)
+        resolve(load_recipe(*parts, "kd", teacher, f"seed={seed}", out=place / f"kd-{seed}")).run(quiet=True)
     made = study({METHOD: gain(4.2, (1.0, 7.4), seeds=2)}, classes=len(CLASSES))
     outcomes = tuple(replace(row, folder=f"{names[row.label]}-{row.seed}") for row in made.outcomes)
     moved = tuple(ClassGain(name, 4.0 - index) for index, name in enumerate(CLASSES))

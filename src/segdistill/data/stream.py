@@ -1,0 +1,112 @@
+"""The endless sequence of augmented training samples, a pure function of (seed, position)."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from segdistill.core.classes import UNLABELED
+from segdistill.core.seeds import mix
+from segdistill.data.augment import Augment
+from segdistill.data.base import Sample, SegmentationDataset
+from segdistill.data.unlabeled import Mixed
+from segdistill.data.views import View
+
+
+class AugmentedSample(NamedTuple):
+    """One augmented sample.
+
+    Attributes:
+        image: uint8 (3,H,W), RGB.
+        label: uint8 (H,W), 255 is void.
+        name: the file's stem.
+        target: what `Targets` gives for it, (K,h,w), if the stream has such.
+        failed: samples that it took the place of, by their index in the data set, and why.
+    """
+
+    image: Tensor
+    label: Tensor
+    name: str
+    target: Tensor | None = None
+    failed: tuple[tuple[int, str], ...] = ()
+
+
+class Targets(Protocol):
+    """What the student is to imitate in the view of the sample at an index, (K,h,w)."""
+
+    def __call__(self, index: int, sample: Sample, view: View) -> Tensor: ...
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, count: int) -> tuple[int, ...]:
+    return tuple(np.random.default_rng([seed, epoch]).permutation(count).tolist())
+
+
+class Stream(Dataset[AugmentedSample]):
+    """The endless augmented training sequence: position p gives sample p mod n of epoch p div n, shuffled by epoch.
+
+    A `Mixed` data set is gone through as two, in a fixed ratio. Labels of images without a mask are `UNLABELED`.
+
+    Args:
+        data: n samples.
+        augment: what is done to each.
+        seed: with the position it settles order and augmentation.
+        targets: what each sample is handed out with, in the same crop.
+    """
+
+    def __init__(self, data: SegmentationDataset, augment: Augment, seed: int, targets: Targets | None = None) -> None:
+        self.data, self.augment, self.seed, self.targets = data, augment, seed, targets
+
+    def __getitem__(self, position: int) -> AugmentedSample:
+        return self.taking(self.index(position), position)
+
+    def index(self, position: int, attempt: int = 0) -> int:
+        """Which sample stands at a position.
+
+        Args:
+            position: in the sequence, from 0.
+            attempt: how many samples that were tried for it could not be read; each time another one is taken.
+
+        Returns:
+            Its index in the data set.
+        """
+        if attempt:
+            return mix(self.seed, position, attempt) % len(self.data)
+        if not isinstance(self.data, Mixed):
+            return self._shuffled(position, len(self.data))
+        # Of the positions below p, floor(p * share) are unlabelled: with a share of 1/4 the last of every four.
+        before, after = int(position * self.data.share), int((position + 1) * self.data.share)
+        if after > before:
+            return self.data.labeled + self._shuffled(before, len(self.data) - self.data.labeled)
+        return self._shuffled(position - before, self.data.labeled)
+
+    def _shuffled(self, position: int, count: int) -> int:
+        epoch, offset = divmod(position, count)
+        return _order(self.seed, epoch, count)[offset]
+
+    def taking(self, index: int, position: int) -> AugmentedSample:
+        """A sample, augmented as a position asks for.
+
+        Args:
+            index: of the sample in the data set.
+            position: in the sequence.
+
+        Returns:
+            The augmented sample.
+
+        Raises:
+            DataError: it can't be read.
+        """
+        sample = self.data[index]
+        if not sample.labeled:
+            sample = replace(sample, label=torch.full_like(sample.label, UNLABELED))
+        generator = torch.Generator().manual_seed(mix(self.seed, position))
+        image, label, view = self.augment.viewed(sample, generator)
+        target = None if self.targets is None else self.targets(index, sample, view)
+        return AugmentedSample(image, label, sample.name, target)

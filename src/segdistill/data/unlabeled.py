@@ -1,0 +1,124 @@
+"""Images without labels, which only a teacher can say something about."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from pydantic import BeforeValidator, Field
+
+from segdistill.core.classes import IGNORE_INDEX, Classes
+from segdistill.core.errors import DataError
+from segdistill.core.typed_settings import TypedSettings
+from segdistill.data.base import Sample, SegmentationDataset
+from segdistill.data.own_folder.templates import find_files
+from segdistill.data.reading import read_image
+
+
+class ExtraConfig(TypedSettings):
+    """Unlabelled images that are mixed into the distillation, as `data.extra` describes them."""
+
+    images: Annotated[
+        tuple[Path, ...], BeforeValidator(lambda value: [value] if isinstance(value, str | Path) else value)
+    ] = ()
+    """A folder of images, or several, sub-folders included; by default only the data set's own images without masks."""
+
+    share: float = Field(0.5, gt=0, lt=1)
+    """The share of every batch that is taken from images without labels; the rest has some."""
+
+
+class Unlabeled(SegmentationDataset):
+    """The images of folders, without labels.
+
+    Args:
+        folders: Where they are, in sub-folders as well.
+        classes: Of the data set that they are mixed into.
+
+    Raises:
+        DataError: If a folder is missing or holds no image.
+    """
+
+    def __init__(self, folders: tuple[Path, ...], classes: Classes) -> None:
+        self.classes = classes
+        self.paths: list[Path] = []
+        for folder in folders:
+            images = find_files(folder, "{name}", "", hint="data.extra.images names folders of images without labels.")
+            if not images:
+                raise DataError(f"data.extra.images: {folder} holds no images.")
+            self.paths += images.values()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def is_labeled(self, index: int) -> bool:
+        return False
+
+    def name(self, index: int) -> str:
+        return self.paths[index].stem
+
+    def __getitem__(self, index: int) -> Sample:
+        image = read_image(self.paths[index])
+        label = torch.full(image.shape[1:], IGNORE_INDEX, dtype=torch.uint8)
+        return Sample(image, label, self.paths[index].stem, labeled=False)
+
+
+class Part(SegmentationDataset):
+    """Some samples of a data set.
+
+    Args:
+        data: All of them.
+        indices: Of those that are taken.
+    """
+
+    def __init__(self, data: SegmentationDataset, indices: Sequence[int]) -> None:
+        self.data, self.indices, self.classes = data, list(indices), data.classes
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.data[self.indices[index]]
+
+    def is_labeled(self, index: int) -> bool:
+        return self.data.is_labeled(self.indices[index])
+
+    def name(self, index: int) -> str:
+        return self.data.name(self.indices[index])
+
+
+class Mixed(SegmentationDataset):
+    """A labelled data set, then unlabelled ones: a training sequence takes both in a fixed ratio.
+
+    Args:
+        labeled: Comes first.
+        unlabeled: Follow, one after the other.
+        share: Of the sequence that is unlabelled, in (0, 1).
+    """
+
+    def __init__(self, labeled: SegmentationDataset, unlabeled: Sequence[SegmentationDataset], share: float) -> None:
+        self._parts = [labeled, *unlabeled]
+        self._ends = [*itertools.accumulate(len(part) for part in self._parts)]
+        self.labeled, self.share, self.classes = len(labeled), share, labeled.classes
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> Sample:
+        part, index = self._part(index)
+        return part[index]
+
+    def is_labeled(self, index: int) -> bool:
+        part, index = self._part(index)
+        return part.is_labeled(index)
+
+    def name(self, index: int) -> str:
+        part, index = self._part(index)
+        return part.name(index)
+
+    def _part(self, index: int) -> tuple[SegmentationDataset, int]:
+        number = bisect.bisect_right(self._ends, index)
+        return self._parts[number], index - (self._ends[number - 1] if number else 0)
