@@ -47,7 +47,7 @@ def export(run: str | Path, *parts: str | Path, quiet: bool = False, **settings:
 
 def recipe_of(file: Path, words: list[str]) -> Recipe | None:
     """The recipe of the run that a weight file belongs to, with words over it; None if there is none at all."""
-    own = run_of(file).recipe
-    if not own.is_file() and not words:
+    saved = run_of(file).recipe
+    if not saved.is_file() and not words:
         return None
-    return load_recipe(*([own] if own.is_file() else []), *words)
+    return load_recipe(*([saved] if saved.is_file() else []), *words)

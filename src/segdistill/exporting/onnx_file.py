@@ -71,7 +71,7 @@ def _clean(model: Any, description: ExportDescription) -> None:
     for info in infos:
         for axis in info.type.tensor_type.shape.dim:
             if axis.dim_param:
-                axis.dim_param = pattern.sub(lambda found: wanted[found.group()], axis.dim_param)
+                axis.dim_param = pattern.sub(lambda match: wanted[match.group()], axis.dim_param)
     for part in [*model.graph.node, *model.graph.initializer, *infos, *model.functions, model.graph]:
         del part.metadata_props[:]
         part.doc_string = ""

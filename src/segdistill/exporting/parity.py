@@ -71,8 +71,8 @@ class Parity:
     @property
     def difference(self) -> float | None:
         """The largest of all differences of logits, if they are known."""
-        known = [check.difference for check in self.checks if check.difference is not None]
-        return max(known, default=None)
+        differences = [check.difference for check in self.checks if check.difference is not None]
+        return max(differences, default=None)
 
     @property
     def pixels(self) -> float:

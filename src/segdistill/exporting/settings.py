@@ -92,9 +92,9 @@ def check_settings(model: type[BaseModel], words: Sequence[str | Path], given: d
     Raises:
         RecipeError: A setting is wrong.
     """
-    own = [str(word) for word in words if str(word).partition("=")[0] in model.model_fields and "=" in str(word)]
-    parts = [str(word) for word in words if str(word) not in own]
+    settings = [str(word) for word in words if str(word).partition("=")[0] in model.model_fields and "=" in str(word)]
+    parts = [str(word) for word in words if str(word) not in settings]
     try:
-        return model.model_validate({**key_values(own), **given}), parts
+        return model.model_validate({**key_values(settings), **given}), parts
     except ValidationError as error:
         raise RecipeError("\n".join(explain(error, model))) from error
