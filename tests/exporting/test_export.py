@@ -21,6 +21,7 @@ import segdistill
 from segdistill.core.classes import unnamed_classes
 from segdistill.core.errors import SegdistillError
 from segdistill.core.outputs import SegOutput, finer
+from segdistill.data.datasets.streets import Streets
 from segdistill.exporting.export import export_model
 from segdistill.exporting.settings import ExportSettings
 from segdistill.models.heads.isanet import ISANet
@@ -84,7 +85,8 @@ def test_the_file_describes_itself(run: Path, small: Path) -> None:
         onnxruntime.InferenceSession(small / "student.onnx").get_modelmeta().custom_metadata_map["segdistill"]
     )
     beside = json.loads((small / "export.json").read_text(encoding="utf-8"))
-    assert about["classes"][2] == {"name": "road", "color": [128, 64, 128]}
+    names, colors = Streets.classes.names, map(list, Streets.classes.colors)
+    assert about["classes"] == [{"name": name, "color": color} for name, color in zip(names, colors, strict=True)]
     assert (about["input"], about["outputs"], about["size"], about["align_corners"]) == ("uint8", "small", "any", False)
     assert about["license"] == "CC0"
     assert about["recipe"]["data"] == "streets"

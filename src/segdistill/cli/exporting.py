@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from segdistill.cli.tables.exporting import benchmark_notes, benchmark_table, export_lines
-from segdistill.cli.terminal import AsJson, print_json, results
+from segdistill.cli.terminal import AsJson, print_result
 from segdistill.commands.benchmark import benchmark
 from segdistill.commands.export import export
 
@@ -26,11 +26,7 @@ def export_command(
 ) -> None:
     """Write a file that runs without this library, checked against the network; INT8 with what it costs."""
     done = export(run, *(parts or ()), quiet=as_json)
-    if as_json:
-        print_json(done.as_dict())
-    else:
-        for line in export_lines(done):
-            results.print(line, soft_wrap=True, markup=False)
+    print_result(done.as_dict(), as_json, *export_lines(done))
     if done.int8 is not None and not done.int8.passed:
         raise typer.Exit(1)
 
@@ -48,9 +44,4 @@ def benchmark_command(
 ) -> None:
     """Export a run to every format that runs here, and show scores, size and time of each beside the teacher."""
     done = benchmark(run, *(parts or ()), quiet=as_json)
-    if as_json:
-        print_json(done.as_dict())
-        return
-    results.print(benchmark_table(done))
-    for line in benchmark_notes(done):
-        results.print(line, soft_wrap=True, markup=False)
+    print_result(done.as_dict(), as_json, benchmark_table(done), *benchmark_notes(done))

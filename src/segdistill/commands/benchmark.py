@@ -27,7 +27,7 @@ def benchmark(run: str | Path, *parts: str | Path, quiet: bool = False, **settin
 
     Args:
         run: The run folder.
-        parts: Settings as "key=value", and recipe parts over the run's own, as "data.root=...".
+        *parts: Settings as "key=value", and recipe parts over the run's own, as "data.root=...".
         quiet: Show no progress.
         **settings: Fields of `BenchmarkSettings`: formats, int8, size, threads, runs, images, seed, calibration, out.
 

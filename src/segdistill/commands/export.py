@@ -21,7 +21,7 @@ def export(run: str | Path, *parts: str | Path, quiet: bool = False, **settings:
 
     Args:
         run: A run folder, a weight file, or the name of a trained network of another library.
-        parts: Settings as "key=value", and recipe parts over the run's own, as "data.root=...".
+        *parts: Settings as "key=value", and recipe parts over the run's own, as "data.root=...".
         quiet: Show no progress.
         **settings: Fields of `ExportSettings`: format, size, outputs, input, fp16, int8, images, seed, calibration,
             max_drop, license, out.
@@ -47,7 +47,7 @@ def export(run: str | Path, *parts: str | Path, quiet: bool = False, **settings:
 
 def recipe_of(file: Path, words: list[str]) -> Recipe | None:
     """The recipe of the run that a weight file belongs to, with words over it; None if there is none at all."""
-    recorded = run_of(file).recipe
-    if not recorded.is_file() and not words:
+    saved = run_of(file).recipe
+    if not saved.is_file() and not words:
         return None
-    return load_recipe(*([recorded] if recorded.is_file() else []), *words)
+    return load_recipe(*([saved] if saved.is_file() else []), *words)

@@ -174,8 +174,8 @@ def _times(
         for threads in settings.threads:
             torch.set_num_threads(threads)
             measured = latencies([each.networks[threads] for each in candidates], image, runs=settings.runs)
-            for row, latency in zip(times, measured, strict=True):
-                row[threads] = latency
+            for each, latency in zip(times, measured, strict=True):
+                each[threads] = latency
     finally:
         torch.set_num_threads(before)
     return times

@@ -51,12 +51,12 @@ def latencies(networks: Sequence[SegmentationNetwork], image: Tensor, *, runs: i
     """
     times: list[list[float]] = [[] for _ in networks]
     for turn in range(warmup + runs):
-        for network, series in zip(networks, times, strict=True):
+        for network, measured in zip(networks, times, strict=True):
             start = time.perf_counter()
             predict_classes(network, image)
             if turn >= warmup:
-                series.append(1000 * (time.perf_counter() - start))
-    return [_latency(series) for series in times]
+                measured.append(1000 * (time.perf_counter() - start))
+    return [_latency(measured) for measured in times]
 
 
 def _latency(times: Sequence[float]) -> Latency:

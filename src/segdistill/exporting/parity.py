@@ -70,7 +70,7 @@ class Parity:
 
     @property
     def difference(self) -> float | None:
-        """The largest of all differences of logits, if there are any."""
+        """The largest of all differences of logits, if they are known."""
         differences = [check.difference for check in self.checks if check.difference is not None]
         return max(differences, default=None)
 
