@@ -14,7 +14,7 @@ from segdistill.core.discovery import options_of, pick
 from segdistill.core.errors import CheckpointError, listed
 from segdistill.models.build import build, outline
 from segdistill.models.checkpoints.cirkd import CIRKD
-from segdistill.models.checkpoints.foreign import reader_of
+from segdistill.models.checkpoints.foreign import is_safetensors, other_tool, reader_of
 from segdistill.models.checkpoints.layout import Layout, State, gather, scatter
 from segdistill.models.checkpoints.openmmlab import OpenMMLab
 from segdistill.models.checkpoints.reading import RawFile, names_in, read_file
@@ -128,8 +128,10 @@ def is_published(path: Path) -> bool:
         return (path / "config.json").is_file() and not trained_here
     if path.suffix != ".safetensors":
         return path.is_file() or path.suffix in (".pth", ".pt", ".bin", ".ckpt")
-    described = path.with_suffix(".yaml").is_file()
-    return path.is_file() and not described and _layout_of(names_in(path), "student") is not None
+    if not path.is_file() or path.with_suffix(".yaml").is_file():
+        return False
+    # What is no .safetensors file in spite of its name is explained by who reads it.
+    return not is_safetensors(path) or other_tool(path) is not None or _layout_of(names_in(path), "student") is not None
 
 
 def read_published(path: Path, *, role: Role = "student") -> Published:
