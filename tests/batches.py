@@ -18,6 +18,14 @@ VOID = 255
 Options = dict[str, Any]
 METHODS = method_names()
 
+_QUEUES = {"pixel_queue": 200, "region_queue": 20, "pixel_keys": 100, "region_keys": 30}
+SMALL: dict[str, Options] = {
+    "adversary": {"width": 8},
+    "cirkd": _QUEUES,
+    "cirkdv2": {**_QUEUES, "channel_queue": 100},
+}
+"""Sizes of the parts of methods that take ten times as long as all others at their usual sizes."""
+
 
 def variants(*, switches: bool = False, without: Container[str] = ()) -> list[Any]:
     """Each method with its defaults, then with each other choice of each option that is a `Literal`.
@@ -97,8 +105,9 @@ def all_maps(output: SegOutput) -> list[Tensor]:
 
 
 def make(name: str, student: SegOutput, teacher: SegOutput, **options: Any) -> Method:
-    """A method whose parameters are the same at every call; in float64 where the maps are."""
+    """A method, small, whose parameters are the same at every call; in float64 where the maps are."""
     torch.manual_seed(0)
+    options = {**SMALL.get(name, {}), **options}
     method = create_method(name, student=student, teacher=teacher, num_classes=student.logits.shape[1], **options)
     return method.double() if student.logits.dtype == torch.float64 else method
 

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from forked import Forked
@@ -31,10 +32,28 @@ TINY = (
 
 pytest_plugins = ["needs"]
 
+# What torch reads when it is imported, here and in every process that tests start: a network that a test compiles is
+# too small for precompiled headers, vector units and a pool of compilers, which cost seconds of their own.
+for _name, _value in {
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",
+    "TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS": "0",
+    "TORCHINDUCTOR_VEC_ISA_OK": "0",
+}.items():
+    os.environ.setdefault(_name, _value)
+
 
 @pytest.fixture(scope="session")
 def tiny() -> tuple[str, ...]:
     return TINY
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_rounds() -> Iterator[None]:
+    """The networks of a run are timed in three rounds and not in fifteen, which take a tiny run as long as training."""
+    from segdistill.evaluation.cost.cost import milliseconds  # imports torch, for which the environment is set below
+
+    with mock.patch.dict(milliseconds.__kwdefaults__, rounds=3, warmup=1):
+        yield
 
 
 @pytest.fixture

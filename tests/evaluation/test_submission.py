@@ -17,10 +17,10 @@ from segdistill.evaluation.submission import SERVERS, Submission, check_submissi
 CITY = label_table("cityscapes").classes.names
 
 
-@pytest.fixture
-def images(tmp_path: Path) -> list[Path]:
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Three test images of Cityscapes by name, in the size the server wants."""
-    folder = tmp_path / "leftImg8bit" / "test" / "berlin"
+    folder = tmp_path_factory.mktemp("cityscapes") / "leftImg8bit" / "test" / "berlin"
     folder.mkdir(parents=True)
     paths = [folder / f"berlin_{number:06d}_000019_leftImg8bit.png" for number in range(3)]
     for path in paths:

@@ -37,7 +37,7 @@ def test_channels_last_changes_nothing(name: str, options: Options) -> None:
         torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9 * b.abs().max().item())
 
 
-SLOW_TO_COMPILE = {"adversary", "cirkdv2"}  # each as long as most others together
+SLOW_TO_COMPILE = {"adversary", "afdcd", "attnfd", "cirkd", "cirkdv2"}  # together longer than all others
 
 
 @pytest.mark.parametrize("name", sorted(set(METHODS) - SLOW_TO_COMPILE))

@@ -34,8 +34,6 @@ ONE_RANK_ONLY = {
     "cirkd-across_ranks-False": "`minibatch` does not leave its rank, as asked for",
     "cirkdv2-across_ranks-False": "`minibatch` does not leave its rank, as asked for",
 }
-QUEUES = {"pixel_queue": 200, "region_queue": 20, "pixel_keys": 100, "region_keys": 30}
-SMALL: dict[str, Options] = {"adversary": {"width": 8}, "cirkd": QUEUES, "cirkdv2": {**QUEUES, "channel_queue": 100}}
 Result = tuple[dict[str, Tensor], list[Tensor], dict[str, Tensor]]
 
 
@@ -65,7 +63,7 @@ def _results_of(name: str, options: Options, which: str, images: slice) -> Resul
     if name == "task":
         method, terms = nn.Module(), {"task": task_loss(student.logits, label)}
     else:
-        method = make(name, *whole, **SMALL.get(name, {}), **options)
+        method = make(name, *whole, **options)
         for module in method.modules():
             if type(module) is nn.BatchNorm2d:  # of a discriminator: it reads its rank's own batch, as a network's does
                 module.eval()

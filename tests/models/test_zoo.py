@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from checks import CLASSES, NetworkChecks
+from checks import CLASSES, ExportCheck, NetworkChecks
 from shapes import Shapes
 
 from segdistill.core.outputs import SegOutput
@@ -20,10 +20,20 @@ BIG = [
     if any(part in name for part in ("r101", "r50", "w48", "w18", "_b1", "_b2", "_b3", "_b4", "_b5"))
 ]
 BIG.remove("hrnet_w18s")
+BIG += ["deeplabv3plus_mv2", "deeplabv3_r18_cirkd2", "pspnet_mv2"]  # the widths or parts of others that are not big
 
 
 class TestNetworks(NetworkChecks):
     names: ClassVar = [name for name in ZOO if name not in BIG]
+
+
+class TestExports(ExportCheck):
+    """Each head and each kind of backbone once."""
+
+    names: ClassVar = [
+        "mobilenetv2_pspnet", "mobilenetv2_035_fcn", "mobilenetv2_035_deeplabv3plus", "deeplabv3_mv2", "isanet_r18",
+        "hrnet_w18s", "segformer_b0", "pspnet_r18_cirkd",
+    ]  # fmt: skip
 
 
 class TestBigNetworks(NetworkChecks):
@@ -56,4 +66,3 @@ class TestBigNetworks(NetworkChecks):
     test_says_the_same_twice = None
     test_saved_and_loaded_is_the_same = None
     test_half_precision = None
-    test_exports = None

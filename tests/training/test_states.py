@@ -6,7 +6,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +19,6 @@ from segdistill.core.errors import CheckpointError, TrainingError
 from segdistill.models.files import save_weights
 from segdistill.runs.checkpoint import NoStateError, Progress, load_state, save_state
 from segdistill.runs.folder import RunFolder
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 STATES = {"net": {"weight": torch.arange(500.0)}, "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}}
 EVERY = ("steps=12", "checkpoint_every=4", "validate_every=4", "keep=best")
@@ -65,14 +62,18 @@ def empty(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [cut, flip, zeros, empty, Path.unlink])
 def test_the_state_before_is_taken_where_the_newest_does_not_verify(
-    damage: Callable[[Path], None], stopped: RunFolder, whole: Path, tiny: tuple[str, ...], segdistill: Run
+    damage: Callable[[Path], None],
+    stopped: RunFolder,
+    whole: Path,
+    tiny: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     damage(stopped.last)
-    done = segdistill("train", *tiny, *EVERY, f"out={stopped.path}", "--resume")
-    assert done.returncode == 0, done.stderr
-    assert "goes on after step 8" in done.stderr
-    assert "previous.pt" in done.stderr
-    assert ("passed over" in done.stderr) == (damage is not Path.unlink)
+    segdistill.train(*tiny, *EVERY, out=stopped.path, resume=True)
+    messages = " ".join(capsys.readouterr().err.split())
+    assert "goes on after step 8" in messages
+    assert "previous.pt" in messages
+    assert ("passed over" in messages) == (damage is not Path.unlink)
     assert (stopped.path / "student.safetensors").read_bytes() == (whole / "student.safetensors").read_bytes()
     assert _steps(stopped) == _steps(RunFolder(whole))
     assert [load_state(path)[0].step for path in stopped.states()] == [12, 8]

@@ -13,7 +13,7 @@ from PIL import Image
 import segdistill
 from segdistill.core.classes import IGNORE_INDEX, UNLABELED
 from segdistill.core.errors import DataError
-from segdistill.data import DatasetConfig, create_dataset, labeled_part, with_extra
+from segdistill.data import DatasetConfig, create_dataset, labeled_part, with_unlabeled
 from segdistill.data.augment import Augment
 from segdistill.data.balance import class_weights
 from segdistill.data.loading import Share, training_batches
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 def _stream(folder: Path, share: float, seed: int = 0) -> Stream:
     config = DatasetConfig(name="streets", size=[32, 48], count=5, extra={"images": [str(folder)], "share": share})
-    data = with_extra(create_dataset(config, "train"), config)
+    data = with_unlabeled(create_dataset(config, "train"), config)
     return Stream(data, Augment(crop=(32, 48), scale=(0.5, 1.0)), seed)
 
 
@@ -83,7 +83,7 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     for name, message in (("empty", "holds no images"), ("gone", "gone")):
         config = DatasetConfig(name="streets", extra=str(tmp_path / name))
         with pytest.raises(DataError, match=message):
-            with_extra(create_dataset(config, "train"), config)
+            with_unlabeled(create_dataset(config, "train"), config)
 
 
 def _terms(method: str, label: torch.Tensor) -> tuple[dict[str, torch.Tensor], Distiller]:
@@ -118,7 +118,7 @@ def test_a_labelled_image_beside_an_unlabelled_one_is_learned_as_alone() -> None
     assert _terms("kd", void)[0]["kd"] != _terms("kd", open_)[0]["kd"]
 
 
-def test_distil_with_extra_images(tiny: tuple[str, ...], folder: Path, tmp_path: Path) -> None:
+def test_distil_with_unlabeled_images(tiny: tuple[str, ...], folder: Path, tmp_path: Path) -> None:
     words = [*tiny, "kd", "steps=4", "teacher.train.steps=1", f"data.extra={folder}", f"out={tmp_path / 'run'}"]
     segdistill.distill(*words, quiet=True)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]

@@ -76,7 +76,8 @@ def test_the_limit_holds_and_a_resumed_run_is_the_same(data: Path) -> None:
 
 def test_a_file_that_breaks_while_the_run_goes_on(data: Path, start: Callable[..., subprocess.Popen[str]]) -> None:
     run = data.parent / "run"
-    process = start("train", *words(data, "steps=60", "on_unreadable=skip", "workers=1"), f"out={run}")
+    recipe = words(data, "steps=60", "checkpoint_every=60", "on_unreadable=skip", "workers=1")
+    process = start("train", *recipe, f"out={run}")
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         if (run / "metrics.jsonl").exists() and journal(run, "train"):

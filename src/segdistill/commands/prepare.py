@@ -10,6 +10,7 @@ from typing import Any, Literal
 from segdistill.core.discovery import options_of, pick
 from segdistill.core.errors import DataError
 from segdistill.data import DATASETS, DatasetConfig, SegmentationDataset, create_dataset
+from segdistill.data.spread import chosen
 from segdistill.preparation.archives import Unpacked, unpack
 from segdistill.preparation.base import Preparation, Task
 from segdistill.runtime.interruption import Interrupted
@@ -19,7 +20,13 @@ _READ = 20  # images of each split that are read to the last pixel
 
 @dataclass(frozen=True)
 class SplitState:
-    """images: found with all they need. expected: of the official data set, if known. problem: "" if there is none."""
+    """What there is of a split.
+
+    Attributes:
+        images: found with all they need.
+        expected: that the official data set has, if known.
+        problem: what is missing or wrong; "" if nothing is.
+    """
 
     images: int
     expected: int | None
@@ -28,7 +35,17 @@ class SplitState:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What `prepare` did and found. settings: keys below `data` that a recipe needs. source: where it is to be had."""
+    """What `prepare` did and found.
+
+    Attributes:
+        dataset: the data set's name.
+        root: its folder.
+        unpacked: what each archive gave, by its name.
+        converted: what was made -> how many files.
+        splits: what there is of each.
+        settings: keys below `data` that a recipe needs.
+        source: where the data set is to be had.
+    """
 
     dataset: str
     root: Path
@@ -67,7 +84,7 @@ def prepare(
         archives: the folder of the archives, which are unpacked into the root; None if they are already.
         out: where converted masks go, if not into the root.
         quiet: show no progress.
-        options: those of the data set, as in a recipe's `data`.
+        **options: those of the data set, as in a recipe's `data`.
 
     Returns:
         What was done, and what is missing.
@@ -116,8 +133,8 @@ def _state(config: DatasetConfig, split: Literal["train", "val"]) -> SplitState:
     except DataError as error:
         return SplitState(_partial_count(config, split), expected, str(error))
     try:
-        for index in range(min(_READ, len(data))):
-            data[index * len(data) // min(_READ, len(data))]
+        for index in chosen(len(data), _READ):
+            data[index]
     except DataError as error:
         return SplitState(len(data), expected, str(error))
     return SplitState(len(data), expected, "")

@@ -11,7 +11,7 @@ from segdistill.core.discovery import check_options, classes_in, pick
 from segdistill.core.errors import DataError
 from segdistill.core.typed_settings import TypedSettings
 from segdistill.data.base import Sample, SegmentationDataset
-from segdistill.data.unlabeled import ExtraConfig, Labeled, Mixed, Unlabeled
+from segdistill.data.unlabeled import ExtraConfig, Mixed, Part, Unlabeled
 
 __all__ = [
     "IGNORE_INDEX",
@@ -22,7 +22,7 @@ __all__ = [
     "create_dataset",
     "dataset_names",
     "labeled_part",
-    "with_extra",
+    "with_unlabeled",
 ]
 
 
@@ -86,19 +86,30 @@ def labeled_part(data: SegmentationDataset) -> SegmentationDataset:
         data: The training images.
     """
     labeled = [index for index in range(len(data)) if data.is_labeled(index)]
-    return Labeled(data, labeled) if 0 < len(labeled) < len(data) else data
+    return Part(data, labeled) if 0 < len(labeled) < len(data) else data
 
 
-def with_extra(data: SegmentationDataset, config: DatasetConfig) -> SegmentationDataset:
-    """The training images of a distillation: with the unlabelled ones that `data.extra` names, if it does.
+def with_unlabeled(data: SegmentationDataset, config: DatasetConfig) -> SegmentationDataset:
+    """The training images of a distillation: those without a mask in a fixed ratio among those with one.
 
     Args:
-        data: The labelled training images.
-        config: Of the data set.
+        data: The training images, which may lack masks.
+        config: Of the data set; its `extra` names further unlabelled images, and the ratio.
+
+    Returns:
+        The data set itself where all images have masks, or where none has and no folder is named.
+
+    Returns:
+        `data` itself, or both in the ratio of `data.extra.share`.
 
     Raises:
-        DataError: If a folder of `data.extra` is missing or holds no image.
+        DataError: A folder of `data.extra` is missing or holds no image.
     """
-    if config.extra is None:
-        return data
-    return Mixed(data, Unlabeled(config.extra.images, data.classes), config.extra.share)
+    extra = config.extra or ExtraConfig()
+    labeled = labeled_part(data)
+    unlabeled: list[SegmentationDataset] = []
+    if labeled is not data:
+        unlabeled.append(Part(data, [index for index in range(len(data)) if not data.is_labeled(index)]))
+    if extra.images:
+        unlabeled.append(Unlabeled(extra.images, data.classes))
+    return Mixed(labeled, unlabeled, extra.share) if unlabeled else data

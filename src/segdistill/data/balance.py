@@ -7,6 +7,7 @@ from torch import Tensor
 
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.data.base import SegmentationDataset
+from segdistill.data.spread import chosen
 
 _SAMPLES = 500
 
@@ -27,10 +28,8 @@ def class_weights(data: SegmentationDataset, exponent: float) -> Tensor | None:
     if exponent == 0:
         return None
     counts = torch.zeros(IGNORE_INDEX + 1, dtype=torch.float64)
-    chosen = min(_SAMPLES, len(data))
-    for index in range(chosen):
-        label = data[index * len(data) // chosen].label
-        counts += torch.bincount(label.reshape(-1), minlength=IGNORE_INDEX + 1)
+    for index in chosen(len(data), _SAMPLES):
+        counts += torch.bincount(data[index].label.reshape(-1), minlength=IGNORE_INDEX + 1)
     counts = counts[: len(data.classes)]
     share = counts / counts.sum().clamp_min(1)
     seen = share[share > 0]

@@ -12,6 +12,9 @@ def has_labels(data: SegmentationDataset) -> bool:
     Args:
         data: any split.
 
+    Returns:
+        False if all of every label is void.
+
     Raises:
         DataError: an image or mask on the way can't be read.
     """

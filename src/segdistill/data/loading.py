@@ -22,9 +22,12 @@ _ATTEMPTS = 20  # samples that are tried for a position
 class Batch:
     """N samples of one size.
 
-    image: uint8 (N,3,H,W) RGB. label: uint8 (N,H,W), 255 is void. names: the N file stems.
-    unreadable: samples that others took the place of, by their index in the data set, and why. target: what `Targets`
-    gives for them, (N,K,h,w), if the stream has such.
+    Attributes:
+        image: uint8 (N,3,H,W), RGB.
+        label: uint8 (N,H,W), 255 is void.
+        names: the N file stems.
+        unreadable: samples that others took the place of, by their index in the data set, and why.
+        target: what `Targets` gives for them, (N,K,h,w), if the stream has such.
     """
 
     image: Tensor
@@ -34,9 +37,18 @@ class Batch:
     target: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
+        """Copy the batch to a device, without waiting for it where its memory is pinned.
+
+        Args:
+            device: to copy to.
+
+        Returns:
+            The batch there.
+        """
         return self._with(lambda part: part.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
+        """The batch in pinned memory; torch's loader calls this."""
         return self._with(lambda part: part.pin_memory())
 
     def _with(self, change: Callable[[Tensor], Tensor]) -> Batch:
@@ -48,8 +60,11 @@ class Batch:
 class Share:
     """Which positions of a global batch this process reads.
 
-    batch_size: samples of an optimizer step, of all processes together. rank, world: of this process, and how many
-    there are. grad_accumulation: micro-batches a step.
+    Attributes:
+        batch_size: samples of an optimizer step, of all processes together.
+        rank: of this process, from 0.
+        world: how many processes there are.
+        grad_accumulation: micro-batches a step.
     """
 
     batch_size: int

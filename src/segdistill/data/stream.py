@@ -20,8 +20,15 @@ from segdistill.data.views import View
 
 
 class AugmentedSample(NamedTuple):
-    """One augmented sample: image uint8 (3,H,W), label uint8 (H,W), name; its target (K,h,w) if the stream has such,
-    and the samples it took the place of, by index, and why."""
+    """One augmented sample.
+
+    Attributes:
+        image: uint8 (3,H,W), RGB.
+        label: uint8 (H,W), 255 is void.
+        name: the file's stem.
+        target: what `Targets` gives for it, (K,h,w), if the stream has such.
+        failed: samples that it took the place of, by their index in the data set, and why.
+    """
 
     image: Tensor
     label: Tensor
@@ -76,8 +83,8 @@ class Stream(Dataset[AugmentedSample]):
         # Of the positions below p, floor(p * share) are unlabelled: with a share of 1/4 the last of every four.
         before, after = int(position * self.data.share), int((position + 1) * self.data.share)
         if after > before:
-            return len(self.data.labeled) + self._shuffled(before, len(self.data.unlabeled))
-        return self._shuffled(position - before, len(self.data.labeled))
+            return self.data.labeled + self._shuffled(before, len(self.data) - self.data.labeled)
+        return self._shuffled(position - before, self.data.labeled)
 
     def _shuffled(self, position: int, count: int) -> int:
         epoch, offset = divmod(position, count)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -22,11 +24,11 @@ class ExtraConfig(TypedSettings):
 
     images: Annotated[
         tuple[Path, ...], BeforeValidator(lambda value: [value] if isinstance(value, str | Path) else value)
-    ]
-    """A folder of images, or several; sub-folders are gone through."""
+    ] = ()
+    """A folder of images, or several, sub-folders included; by default only the data set's own images without masks."""
 
     share: float = Field(0.5, gt=0, lt=1)
-    """The share of every batch that is taken from them; the rest has labels."""
+    """The share of every batch that is taken from images without labels; the rest has some."""
 
 
 class Unlabeled(SegmentationDataset):
@@ -64,12 +66,12 @@ class Unlabeled(SegmentationDataset):
         return Sample(image, label, self.paths[index].stem, labeled=False)
 
 
-class Labeled(SegmentationDataset):
-    """The samples of a data set that have a mask.
+class Part(SegmentationDataset):
+    """Some samples of a data set.
 
     Args:
         data: All of them.
-        indices: Of those that have one.
+        indices: Of those that are taken.
     """
 
     def __init__(self, data: SegmentationDataset, indices: Sequence[int]) -> None:
@@ -81,25 +83,29 @@ class Labeled(SegmentationDataset):
     def __getitem__(self, index: int) -> Sample:
         return self.data[self.indices[index]]
 
+    def is_labeled(self, index: int) -> bool:
+        return self.data.is_labeled(self.indices[index])
+
     def name(self, index: int) -> str:
         return self.data.name(self.indices[index])
 
 
 class Mixed(SegmentationDataset):
-    """A labelled data set, then unlabelled images: position p of a training sequence takes them in a fixed ratio.
+    """A labelled data set, then unlabelled ones: a training sequence takes both in a fixed ratio.
 
     Args:
         labeled: Comes first.
-        unlabeled: Follows.
+        unlabeled: Follow, one after the other.
         share: Of the sequence that is unlabelled, in (0, 1).
     """
 
-    def __init__(self, labeled: SegmentationDataset, unlabeled: SegmentationDataset, share: float) -> None:
-        self.labeled, self.unlabeled, self.share = labeled, unlabeled, share
-        self.classes = labeled.classes
+    def __init__(self, labeled: SegmentationDataset, unlabeled: Sequence[SegmentationDataset], share: float) -> None:
+        self._parts = [labeled, *unlabeled]
+        self._ends = [*itertools.accumulate(len(part) for part in self._parts)]
+        self.labeled, self.share, self.classes = len(labeled), share, labeled.classes
 
     def __len__(self) -> int:
-        return len(self.labeled) + len(self.unlabeled)
+        return self._ends[-1]
 
     def __getitem__(self, index: int) -> Sample:
         part, index = self._part(index)
@@ -114,5 +120,5 @@ class Mixed(SegmentationDataset):
         return part.name(index)
 
     def _part(self, index: int) -> tuple[SegmentationDataset, int]:
-        first = len(self.labeled)
-        return (self.labeled, index) if index < first else (self.unlabeled, index - first)
+        number = bisect.bisect_right(self._ends, index)
+        return self._parts[number], index - (self._ends[number - 1] if number else 0)

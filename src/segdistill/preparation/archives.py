@@ -7,9 +7,10 @@ import shutil
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -22,8 +23,13 @@ _LITTER = ("__MACOSX", ".DS_Store")
 
 @dataclass(frozen=True)
 class Archive:
-    """Where the files of an archive go. pattern: of its name. below: only what lies below this folder of the archive,
-    which is taken off the names. into: the folder below the root."""
+    """Where the files of an archive go.
+
+    Attributes:
+        pattern: that the archive's name fits, with * for anything.
+        below: only what lies below this folder of the archive is taken, without the folder in its name.
+        into: the folder below the root that it goes to.
+    """
 
     pattern: str
     below: str = ""
@@ -32,7 +38,13 @@ class Archive:
 
 @dataclass(frozen=True)
 class Unpacked:
-    """files: the files the archive holds for this data set; written: those that were not there yet."""
+    """What an archive gave.
+
+    Attributes:
+        files: the files that it holds for this data set.
+        written: those that were not there yet.
+        megabytes: that these have.
+    """
 
     files: int
     written: int
@@ -44,7 +56,7 @@ class _Member:
     name: str
     size: int
     kind: str  # "file", "folder", or what it is instead
-    source: zipfile.ZipInfo | tarfile.TarInfo
+    open: Callable[[], IO[bytes] | None]  # None for what is no file
 
 
 def unpack(path: Path, rule: Archive, root: Path, *, quiet: bool = False) -> Unpacked:
@@ -67,8 +79,8 @@ def unpack(path: Path, rule: Archive, root: Path, *, quiet: bool = False) -> Unp
         DataError: the archive is broken, not safe, of another data set, or larger than the disk's free space.
     """
     try:
-        with _open(path) as archive:
-            members = [member for member in archive.members() if not _is_litter(member)]
+        with _members(path) as all_members:
+            members = [member for member in all_members if not _is_litter(member)]
             _check(path, members)
             wanted = [(member, root / inner) for member in members if (inner := _target(member, rule)) is not None]
             if not wanted:
@@ -79,7 +91,9 @@ def unpack(path: Path, rule: Archive, root: Path, *, quiet: bool = False) -> Unp
             title = f"{path.name}, {size / 1e6:.0f} MB"
             with Display(title, start=len(wanted) - len(todo), steps=len(wanted), quiet=quiet) as display:
                 for done, (member, target) in enumerate(todo, len(wanted) - len(todo) + 1):
-                    with archive.open(member) as source:
+                    source = member.open()
+                    assert source is not None  # only files are opened
+                    with source:
                         _write(source, target, member.size)
                     display.step(done, {})
     except _BROKEN as error:
@@ -90,40 +104,21 @@ def unpack(path: Path, rule: Archive, root: Path, *, quiet: bool = False) -> Unp
     return Unpacked(len(wanted), len(todo), round(size / 1e6, 1))
 
 
-class _Zip:
-    def __init__(self, file: zipfile.ZipFile) -> None:
-        self.file = file
-
-    def members(self) -> list[_Member]:
-        return [_Member(info.filename, info.file_size, _zip_kind(info), info) for info in self.file.infolist()]
-
-    def open(self, member: _Member) -> AbstractContextManager[IO[bytes]]:
-        assert isinstance(member.source, zipfile.ZipInfo)
-        return self.file.open(member.source)
-
-
-class _Tar:
-    def __init__(self, file: tarfile.TarFile) -> None:
-        self.file = file
-
-    def members(self) -> list[_Member]:
-        return [_Member(info.name, info.size, _tar_kind(info), info) for info in self.file.getmembers()]
-
-    def open(self, member: _Member) -> AbstractContextManager[IO[bytes]]:
-        assert isinstance(member.source, tarfile.TarInfo)
-        source = self.file.extractfile(member.source)
-        assert source is not None  # only files are opened
-        return source
-
-
 @contextmanager
-def _open(path: Path) -> Iterator[_Zip | _Tar]:
+def _members(path: Path) -> Iterator[list[_Member]]:
+    """All members of a zip or tar, which can be opened while this is entered."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as file:
-            yield _Zip(file)
+            yield [
+                _Member(info.filename, info.file_size, _zip_kind(info), partial(file.open, info))
+                for info in file.infolist()
+            ]
     else:
         with tarfile.open(path) as tar:
-            yield _Tar(tar)
+            yield [
+                _Member(info.name, info.size, _tar_kind(info), partial(tar.extractfile, info))
+                for info in tar.getmembers()
+            ]
 
 
 def _zip_kind(info: zipfile.ZipInfo) -> str:

@@ -41,5 +41,9 @@ class MovingAverage(AveragedModel):
 
     @torch.no_grad()
     def copy_to(self, network: SegmentationNetwork) -> None:
-        """Give `network` the averaged weights."""
+        """Give a network the averaged weights.
+
+        Args:
+            network: Built like the one that trains; its weights are overwritten.
+        """
         network.load_state_dict(self.module.state_dict())

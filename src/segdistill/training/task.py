@@ -10,7 +10,7 @@ import torch
 from segdistill.core.errors import RecipeError
 from segdistill.core.outputs import SegOutput
 from segdistill.core.seeds import mix
-from segdistill.data import SegmentationDataset, create_dataset, labeled_part, with_extra
+from segdistill.data import SegmentationDataset, create_dataset, labeled_part, with_unlabeled
 from segdistill.data.labelled import has_labels
 from segdistill.methods import Method, create_method
 from segdistill.models.build import build, probe
@@ -122,7 +122,7 @@ def make_task(
         network, methods, factors=factors, shares=GradientShares(shares, measured), task=config.task_loss
     )
     # A teacher speaks of unlabelled images, too; a network that is trained alone can learn nothing from them.
-    data = labeled_part(splits.train) if teacher is None else with_extra(splits.train, recipe.data)
+    data = labeled_part(splits.train) if teacher is None else with_unlabeled(splits.train, recipe.data)
     return Task(recipe, role, spec, config, data, splits.val, distiller)
 
 

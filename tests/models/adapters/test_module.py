@@ -122,6 +122,13 @@ def test_the_auxiliary_head_speaks_only_while_training_and_is_not_counted() -> N
     assert parameters(network) == sum(p.numel() for p in network.parameters()) - 6 * K - K
 
 
+def test_a_compiled_network_scores_the_same() -> None:
+    network = segdistill.wrap(Convolutions(), K).eval()
+    wanted, compiled = (call(_image(64, 96)) for call in (network, torch.compile(network, backend="eager")))
+    torch.testing.assert_close(compiled.logits, wanted.logits)
+    torch.testing.assert_close(compiled.embedding, wanted.embedding)
+
+
 @pytest.mark.parametrize("flat", [True, False])
 @pytest.mark.parametrize("size", [(32, 80), (80, 32), (33, 47)], ids=str)
 def test_a_linear_classifier_on_tokens(flat: bool, size: tuple[int, int]) -> None:

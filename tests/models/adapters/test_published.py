@@ -162,7 +162,7 @@ def test_a_run_folder_needs_nothing_else(name: str, published: Publish, tmp_path
     assert set(described["network"]) <= {"name", "options", "mean", "std", "bgr"}
 
 
-def test_a_copy_and_a_compiled_network_score_the_same(published: Publish) -> None:
+def test_a_copy_scores_the_same_and_is_its_own(published: Publish) -> None:
     network = _load(published("segformer"))
     image = _image(64, 96)
     with torch.no_grad():
@@ -172,9 +172,6 @@ def test_a_copy_and_a_compiled_network_score_the_same(published: Publish) -> Non
             each.zero_()
         assert not torch.equal(twin(image).logits, wanted.logits)
         assert torch.equal(network(image).logits, wanted.logits)
-        compiled = torch.compile(network, backend="eager")(image)
-    torch.testing.assert_close(compiled.logits, wanted.logits)
-    torch.testing.assert_close(compiled.embedding, wanted.embedding)
 
 
 def test_a_network_exports(published: Publish) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from filling import filled, oracle_state, shapes_of, written
+from filling import oracle_state, written
 from torch import Tensor
 
 import segdistill
@@ -24,9 +24,11 @@ IMAGE = torch.rand(1, 3, 65, 97, generator=torch.Generator().manual_seed(0))
 
 
 def _file_of(name: str, layout: str, folder: Path, num_classes: int = 19) -> tuple[Path, torch.nn.Module]:
-    """A bare state dict as `layout` writes the network `name`, filled, and that network."""
+    """A bare state dict as `layout` writes the network `name`, and that network; its norms are not as new."""
     network = create_model(name, num_classes)
-    network.load_state_dict(filled(shapes_of(network.state_dict()), gamma=0.85))
+    for value in network.state_dict().values():
+        if value.dim() == 1:
+            value += 0.1 * torch.rand(len(value))
     return written(folder, as_layout(network, layout)), network.eval()  # type: ignore[arg-type]
 
 
@@ -231,17 +233,17 @@ def test_a_hugging_face_segformer_gives_its_own_outputs(tmp_path: Path) -> None:
         ("resnet18_v1s", "cirkd", "pspnet", "pretrained."),
     ],
 )
-@pytest.mark.parametrize("with_prefix", [True, False])
 def test_a_published_backbone_file_fills_a_backbone(
-    backbone: str, layout: str, head: Any, prefix: str, with_prefix: bool, tmp_path: Path
+    backbone: str, layout: str, head: Any, prefix: str, tmp_path: Path
 ) -> None:
     made_of = {"backbone": backbone, "head": head, "channels": 8, "auxiliary_channels": 0}
     network = build(resolve_spec(made_of), 3)
     assert isinstance(network, Segmenter)
     named = {key: value for key, value in as_layout(network, layout).items() if key.startswith(prefix)}
-    state = named if with_prefix else {key.removeprefix(prefix): value for key, value in named.items()}
-    path = written(tmp_path, {"state_dict": state | {"head.fc.weight": torch.zeros(1000, 8)}})
-    other = create_backbone(backbone, weights=path).state_dict()
-    assert all(torch.equal(other[key], value) for key, value in network.backbone.state_dict().items())
+    bare = {key.removeprefix(prefix): value for key, value in named.items()}
+    for state in (named, bare):
+        path = written(tmp_path, {"state_dict": state | {"head.fc.weight": torch.zeros(1000, 8)}})
+        other = create_backbone(backbone, weights=path).state_dict()
+        assert all(torch.equal(other[key], value) for key, value in network.backbone.state_dict().items())
     with pytest.raises(CheckpointError, match="not those of backbone 'resnet34_v1c'"):
         create_backbone("resnet34_v1c", weights=path)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from segdistill.core.errors import SegdistillError, TrainingError
+from segdistill.core.findings import shortened
 from segdistill.core.storage import write_aside
 from segdistill.data.loading import Batch
 from segdistill.evaluation.finite import first_not_finite
@@ -27,8 +28,14 @@ _NAMED = 16  # samples in a message
 
 @dataclass(frozen=True)
 class Reading:
-    """A step's numbers. terms: by name, and joint: their means over the processes, which are the joint batch's. norms:
-    of the gradients. faults: how many are not finite, in all processes."""
+    """A step's numbers.
+
+    Attributes:
+        terms: Of the loss of this process, by name.
+        joint: Their means over the processes, which are the joint batch's.
+        norms: Of the gradients.
+        faults: How many of the numbers are not finite, in all processes.
+    """
 
     terms: dict[str, float]
     joint: dict[str, float]
@@ -37,7 +44,15 @@ class Reading:
 
 
 def read(terms: Mapping[str, Tensor], norms: Sequence[Tensor] = ()) -> Reading:
-    """Fetch the scalars from the device, all at once; the processes agree on the number of faults."""
+    """Fetch a step's numbers from the device, all at once; the processes agree on the number of faults.
+
+    Args:
+        terms: Scalars of the loss by name, one at least.
+        norms: Scalars.
+
+    Returns:
+        The numbers.
+    """
     numbers = torch.stack([*terms.values(), *(norm.to(next(iter(terms.values()))) for norm in norms)])
     faults = (~numbers.isfinite()).sum()
     summed = total(torch.cat([numbers[: len(terms)], faults[None].to(numbers.dtype)]))
@@ -87,7 +102,12 @@ class Snapshot:
 class Faults:
     """What a run does about a fault: says what it is, saves the batch, and stops, or leaves the step out.
 
-    folder: of the run. positions: of the step's samples, one list a micro-batch. world: number of processes.
+    Attributes:
+        folder: Of the run.
+        distiller: Student, methods and teacher.
+        config: Whose `on_nonfinite` says what is done.
+        rank: Of this process, from 0.
+        world: Number of processes.
     """
 
     folder: Path
@@ -104,9 +124,20 @@ class Faults:
         progress: Progress,
         scale: float,
     ) -> str:
-        """What was found and done, for people; an error where the run has to stop. Weights are those before the step.
+        """Save the batch, and leave the step out or stop. The weights are those before the step.
 
-        scale: what the loss was multiplied with, in fp16.
+        Args:
+            reading: The step's numbers.
+            batches: Its micro-batches.
+            positions: Of its samples in the order of the run, one list a micro-batch.
+            progress: Of the run; a step that is left out is noted in it.
+            scale: What the loss was multiplied with, in fp16.
+
+        Returns:
+            What was found and done, for people.
+
+        Raises:
+            TrainingError: The run has to stop.
         """
         what = self._what(reading, batches, positions, progress.step)
         broken = first_not_finite(self.distiller.student.state_dict())
@@ -141,7 +172,7 @@ class Faults:
         names = [name for batch in batches for name in batch.names]
         indices = [index for batch_positions in positions for index in batch_positions]
         named = [f"{name} (position {index})" for name, index in zip(names, indices, strict=True)]
-        samples = ", ".join(named[:_NAMED]) + (f" and {len(named) - _NAMED} more" if len(named) > _NAMED else "")
+        samples = shortened(named, _NAMED)
         return f"{what} at step {step + 1} of {self.config.steps} in {self.config.precision}; samples {samples}."
 
     def _saved(
@@ -198,6 +229,13 @@ class Faults:
 
 
 def bad_gradients(module: nn.Module) -> list[str]:
-    """The parameters whose gradient is not finite, the one nearest to the loss first as far as their order tells."""
+    """The parameters whose gradient is not finite.
+
+    Args:
+        module: Whose parameters are looked at.
+
+    Returns:
+        Their names, the one nearest to the loss first as far as their order tells.
+    """
     named = [(name, each.grad) for name, each in module.named_parameters() if each.grad is not None]
     return [name for name, gradient in reversed(named) if not gradient.isfinite().all()]
