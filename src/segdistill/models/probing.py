@@ -237,7 +237,7 @@ def with_any_size(make: Callable[[dict[str, Any]], nn.Module]) -> nn.Module:
     for arguments in further:
         try:
             other = make(arguments)
-        except (TypeError, AttributeError, AssertionError):  # it has no such argument
+        except (TypeError, ValueError, AttributeError, AssertionError):  # it has no such argument
             continue
         if _takes_two_sizes(other):
             return other

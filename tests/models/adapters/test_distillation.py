@@ -50,7 +50,7 @@ def test_a_published_teacher_and_a_student(
     log = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     trained = [line for line in log if line["kind"] == "train"]
     assert {"task", "kd"} <= set(trained[0])
-    assert all(line["kd"] > 0 for line in trained)
+    assert all(line["kd"] > 0 for line in trained[1:])  # the first step measures the gradients for the share
     assert segdistill.evaluate(tmp_path / "run").classes == segdistill.load_model(tmp_path / "run").classes.names
 
 

@@ -187,7 +187,22 @@ def test_compiled_networks_and_files_of_other_tools_are_named(tmp_path: Path) ->
     assert "Keras" in _refusal(tmp_path / "weights.pt")
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["file.pth", "file.safetensors"])
+def test_what_is_in_the_place_of_a_weight_file_is_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")
+    assert "git lfs pull" in _refusal(tmp_path / name)
+    (tmp_path / name).write_text("\n<!DOCTYPE html><html><body>Sign in</body></html>")
+    assert "web page" in _refusal(tmp_path / name)
+
+
+def test_a_file_is_read_by_its_bytes_and_not_by_its_name(state: State, tmp_path: Path) -> None:
+    save_file(state, tmp_path / "tensors.pth")
+    torch.save({"state_dict": state}, tmp_path / "archive.safetensors")
+    for name in ("tensors.pth", "archive.safetensors"):
+        assert segdistill.inspect(tmp_path / name).network == "segformer_b0"
+
+
+def test_a_missing_file_is_named_as_missing(tmp_path: Path) -> None:
     for name in ("none.pth", "none.safetensors", "none"):
         with pytest.raises(CheckpointError, match="No weight file"):
             identify(tmp_path / name)

@@ -17,6 +17,7 @@ from segdistill.models.adapters.base import Adapter
 from segdistill.models.adapters.module import ModuleNetwork
 from segdistill.models.filling import fill
 from segdistill.models.network import SegmentationNetwork
+from segdistill.models.probing import with_any_size
 from segdistill.models.sigmoid import same_scores
 
 _PRIVATE = "_model_class"
@@ -119,8 +120,12 @@ class SMP(Adapter):
         for name in arguments:  # smp drops names that it does not have, unless they are for a timm encoder
             if name not in parameters and not str(arguments["encoder_name"]).startswith("tu-"):
                 raise RecipeError(f"'{self.name}': {cls.__name__} has no argument '{name}'.{nearest(name, parameters)}")
+
+        def make(further: dict[str, Any]) -> nn.Module:
+            return cls(**{**further, **arguments})  # type: ignore[no-any-return]
+
         try:
-            return cls(**arguments)  # type: ignore[no-any-return]
+            return with_any_size(make) if str(arguments["encoder_name"]).startswith("tu-") else make({})
         except OSError as error:
             raise CheckpointError(
                 f"Can't download the pretrained encoder of '{self.name}': {error}. Without a connection, set "

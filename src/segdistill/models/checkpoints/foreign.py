@@ -35,6 +35,14 @@ _OTHER_TOOLS = {
 _BYTES = {b"\x89HDF\r\n\x1a\n": "Keras (HDF5)", b"GGUF": "GGUF"}
 """First bytes of a file -> the tool that wrote it, whatever its suffix."""
 
+_NO_WEIGHTS = {
+    b"version https://git": "a pointer of Git LFS, and the file itself was not fetched: run git lfs pull",
+    b"<!doctype": "a web page: the download asked for a login or went wrong. Download it again",
+    b"<html": "a web page: the download asked for a login or went wrong. Download it again",
+    b"<?xml": "an XML document: the download went wrong. Download it again",
+}
+"""First bytes, in lower case, of what is in the place of a weight file -> what it is, and what to do."""
+
 # Who reads a state dict, by names that are all in it. The first that fits counts.
 _READERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (
@@ -68,15 +76,20 @@ _READERS: tuple[tuple[tuple[str, ...], str], ...] = (
 
 
 def other_tool(path: Path) -> str | None:
-    """What a file of another tool or a compiled network is, and what to do.
+    """What a file of another tool, a compiled network or no weight file at all is, and what to do.
 
     Args:
         path: Of a file, which is looked at without anything in it being run.
 
     Returns:
-        The explanation; None if it may be a torch file.
+        The explanation; None if it may be a file of weights.
     """
-    tool = _OTHER_TOOLS.get(path.suffix.lower()) or _by_first_bytes(path)
+    first = first_bytes(path)
+    instead = next((text for start, text in _NO_WEIGHTS.items() if first.lstrip().lower().startswith(start)), None)
+    if instead is not None:
+        return f"{path} is no weight file but {instead}."
+    tool = _OTHER_TOOLS.get(path.suffix.lower())
+    tool = tool or next((name for start, name in _BYTES.items() if first.startswith(start)), None)
     if tool is not None:
         return (
             f"{path} is a file of {tool}, not of torch: no gradient goes through it, and no feature comes out of it. "
@@ -121,13 +134,32 @@ def _saved_by(folder: Path) -> tuple[str, str] | None:
     return ("Hugging Face", "hf") if "model_type" in config else None
 
 
-def _by_first_bytes(path: Path) -> str | None:
+def is_safetensors(path: Path) -> bool:
+    """Whether a file is a .safetensors file, by its first bytes where they tell, else by its suffix.
+
+    Args:
+        path: Of the file.
+    """
+    first = first_bytes(path)
+    if first.startswith(b"PK\x03\x04"):  # an archive of torch
+        return False
+    return path.suffix == ".safetensors" or first[8:10] == b'{"'
+
+
+def first_bytes(path: Path) -> bytes:
+    """The first 64 bytes of a file.
+
+    Args:
+        path: Of the file.
+
+    Returns:
+        The bytes; none if it can't be read.
+    """
     try:
         with path.open("rb") as file:
-            first = file.read(16)
+            return file.read(64)
     except OSError:
-        return None
-    return next((tool for start, tool in _BYTES.items() if first.startswith(start)), None)
+        return b""
 
 
 def _compiled(path: Path) -> str | None:

@@ -14,7 +14,7 @@ from segdistill.core.discovery import options_of, pick
 from segdistill.core.errors import CheckpointError, listed
 from segdistill.models.build import build, outline
 from segdistill.models.checkpoints.cirkd import CIRKD
-from segdistill.models.checkpoints.foreign import reader_of
+from segdistill.models.checkpoints.foreign import is_safetensors, other_tool, reader_of
 from segdistill.models.checkpoints.layout import Layout, State, gather, scatter
 from segdistill.models.checkpoints.openmmlab import OpenMMLab
 from segdistill.models.checkpoints.reading import RawFile, names_in, read_file
@@ -91,9 +91,8 @@ class Published:
             )
         adapted = not same_network(model.spec, self.spec) and same_family(model.spec, self.spec)
         if adapted:
-            other = self._network()
-            model.become(other)
-            count = len(other.state_dict())
+            model.become(self._network())
+            count = len(model.state_dict())
         else:
             count = self._fill(model)
         return LoadedCheckpoint(self.path, self.layout, count, self.spec.name, adapted)
@@ -144,8 +143,10 @@ def is_published(path: Path) -> bool:
         return (path / "config.json").is_file() and not trained_here
     if path.suffix != ".safetensors":
         return path.is_file() or path.suffix in (".pth", ".pt", ".bin", ".ckpt")
-    described = path.with_suffix(".yaml").is_file()
-    return path.is_file() and not described and _layout_of(names_in(path), "student") is not None
+    if not path.is_file() or path.with_suffix(".yaml").is_file():
+        return False
+    # What is no .safetensors file in spite of its name is explained by who reads it.
+    return not is_safetensors(path) or other_tool(path) is not None or _layout_of(names_in(path), "student") is not None
 
 
 def read_published(path: Path, *, role: Role = "student") -> Published:
@@ -265,8 +266,7 @@ def _rules(layout: str, spec: NetworkSpec) -> Sequence[Any]:
 def _recognize(raw: RawFile, role: Role) -> tuple[str, State]:
     location = _layout_of(raw.state, role)
     if location is not None:
-        layout, prefix = location
-        return layout, below(raw.state, prefix)
+        return location[0], below(raw.state, location[1])
     raise CheckpointError(
         f"{raw.path} is in none of the layouts this library reads by itself. {reader_of(raw.path, raw.state)} Its "
         f"{len(raw.state)} tensors begin with {', '.join(list(raw.state)[:4])}; the layouts are "

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from segdistill.core.errors import CheckpointError
-from segdistill.models.checkpoints.foreign import other_tool
+from segdistill.models.checkpoints.foreign import is_safetensors, other_tool
 from segdistill.models.checkpoints.wrapping import unwrap
 from segdistill.models.spec import Role
 
@@ -64,11 +64,11 @@ def read_file(path: Path, *, role: Role = "student") -> RawFile:
         return _read_folder(path)
     if not path.is_file():
         raise CheckpointError(f"No weight file {path}.")
-    if path.suffix == ".safetensors":
-        return RawFile(path, unwrap(_read_safetensors(path), str(path)).state, {})
     explanation = other_tool(path)
     if explanation is not None:
         raise CheckpointError(explanation)
+    if is_safetensors(path):
+        return RawFile(path, unwrap(_read_safetensors(path), str(path)).state, {})
     content = _read_torch(path)
     meta = content.get("meta") if isinstance(content, dict) else None
     unwrapped = unwrap(content, str(path), role)
