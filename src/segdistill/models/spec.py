@@ -8,10 +8,29 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from segdistill.core.numbers import Count, Positive
+from segdistill.core.numbers import Count, NonNegative, Positive
 
 Role = Literal["student", "teacher"]
 """Which network of a distillation."""
+
+
+Predicts = Literal["classes", "edges", "details"]
+"""What an auxiliary head predicts; see `AuxiliarySpec`."""
+
+
+class AuxiliarySpec(BaseModel):
+    """An auxiliary head with a classifier of its own, which only training reads.
+
+    Attributes:
+        head: A head's name, or {name: .., options of it}; the option stage says what it reads.
+        predicts: "classes"; "edges": one channel, where the labels change (PIDNet); "details": two channels, whether a
+            pixel is one where the labels change at one of three scales (STDC).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    head: str | dict[str, Any] = "fcn"
+    predicts: Predicts = "classes"
 
 
 class NetworkSpec(BaseModel):
@@ -25,6 +44,8 @@ class NetworkSpec(BaseModel):
         channels: Width of the head; null for its default.
         output_stride: 8, 16 or 32 where the backbone can; null for its default.
         auxiliary_channels: Width of the auxiliary FCN head on the last stage but one, 0 for none.
+        auxiliary_heads: Further auxiliary heads, as `AuxiliarySpec` describes each.
+        auxiliary_weight: Of the auxiliary heads' losses beside the head's, where the recipe does not say.
         dropout: The share of channels that is dropped before the classifier, while training.
         backbone_weights: null, "pretrained", a .safetensors file, or a folder with <backbone>.safetensors.
         backbone_options: Further arguments of the backbone.
@@ -42,6 +63,8 @@ class NetworkSpec(BaseModel):
     channels: Count | None = None
     output_stride: Count | None = None
     auxiliary_channels: int = Field(64, ge=0)
+    auxiliary_heads: tuple[AuxiliarySpec, ...] = ()
+    auxiliary_weight: NonNegative = 0.4
     dropout: float = Field(0.1, ge=0, lt=1)
     backbone_weights: str | None = None
     backbone_options: dict[str, Any] = {}

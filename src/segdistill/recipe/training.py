@@ -60,16 +60,16 @@ Divisor = Literal["labelled", "all"]
 class TaskLossConfig(BaseModel):
     """Cross-entropy with the labels. align_corners: of the logits' bilinear upsampling to label size. divisor: the mean
     is over the "labelled" pixels, or void ones count in the divisor as well ("all", as in OpenMMLab). auxiliary_weight:
-    of the same loss of the auxiliary head.
-
-    Defaults: 0.4 is both papers'.
+    of the same loss of each auxiliary head; null for what the network was published with, 0.4 for most.
+    boundary_weight: of the loss of a boundary head (PIDNet's, STDC's); null for what it was published with, 20 and 1.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     align_corners: bool = False
     divisor: Divisor = "labelled"
-    auxiliary_weight: NonNegative = 0.4
+    auxiliary_weight: NonNegative | None = None
+    boundary_weight: NonNegative | None = None
 
 
 class TrainingConfig(BaseModel):
