@@ -32,6 +32,8 @@ class SegmentationNetwork(nn.Module, ABC):
     std: Tensor
     classes: Classes | None = None
     """Names and colors of the classes, once the network has been trained on some."""
+    auxiliary_weight: float = 0.4
+    """Of the auxiliary heads' losses beside the head's, as it was published with."""
     keeps_tensors: bool = False
     """Whether a forward pass leaves tensors behind for later ones, as cached position embeddings."""
 
@@ -53,6 +55,14 @@ class SegmentationNetwork(nn.Module, ABC):
         """
         pixels = (image - self.mean) / self.std
         return pixels.flip(1) if self.bgr else pixels
+
+    def boundary_target(self, label: Tensor) -> Tensor:
+        """Labels (N,H,W) -> what the boundary head should say of each pixel, (N,H,W) of 0 and 1.
+
+        Raises:
+            NotImplementedError: The network has no boundary head.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no boundary head.")
 
     def section_of(self, parameter: str) -> Section:
         """Which section a parameter belongs to.
