@@ -155,7 +155,10 @@ def test_a_probe_leaves_the_network_as_it_was() -> None:
         ({"name": "mobilenetv2_pspnt"}, "'mobilenetv2_pspnt'. Did you mean 'mobilenetv2_pspnet'?"),
         ({"backbone": "mobilenet2_035"}, "'mobilenet2_035'. Did you mean 'mobilenetv2_035'?"),
         ({"head": "psp_net"}, "'psp_net'. Did you mean 'pspnet'?"),
-        ({"head": "something else"}, "Known: deeplabv3, deeplabv3plus, fcn, isanet, pspnet, segformer"),
+        (
+            {"head": "something else"},
+            "Known: deeplabv3, deeplabv3plus, fcn, isanet, lraspp, preactivated, pspnet, segformer, upernet",
+        ),
         ({"chanels": 3}, "'network.chanels'. Did you mean 'channels'?"),
         ({"head": {"name": "pspnet", "scale": [1, 2]}}, "'head.scale'. Did you mean 'scales'?"),
         ({"head": {"name": "pspnet", "scales": "many"}}, "'head.scales'"),

@@ -7,24 +7,29 @@ from typing import ClassVar
 import pytest
 import torch
 from checks import CLASSES, ExportCheck, NetworkChecks
+from deployed import SMALL, small
 from shapes import Shapes
 
 from segdistill.core.outputs import SegOutput
+from segdistill.evaluation.cost.cost import parameters
 from segdistill.models.build import outline
+from segdistill.models.families import NETWORKS
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.zoo import ZOO, resolve_spec
 
-BIG = [
-    name
-    for name in ZOO
-    if any(part in name for part in ("r101", "r50", "w48", "w18", "_b1", "_b2", "_b3", "_b4", "_b5"))
-]
+LARGE = ("r101", "r50", "w48", "w18", "_b1", "_b2", "_b3", "_b4", "_b5")
+PLAIN = [name for name in ZOO if name not in NETWORKS and "upernet" not in name]
+BIG = [name for name in PLAIN if any(part in name for part in LARGE)]
 BIG.remove("hrnet_w18s")
 BIG += ["deeplabv3plus_mv2", "deeplabv3_r18_cirkd2", "pspnet_mv2"]  # the widths or parts of others that are not big
+DEPLOYED = [name for name in NETWORKS if "swin" not in name]
+"""Of Swin see test_swin.py."""
+MILLIONS = {"ddrnet_23": 20.1, "pidnet_l": 36.9, "upernet_swin_s": 81, "upernet_swin_b": 121, "upernet_r101": 86}
+"""Parameters as printed: DDRNet's and PIDNet's papers leave the auxiliary heads out, Swin's counts them."""
 
 
 class TestNetworks(NetworkChecks):
-    names: ClassVar = [name for name in ZOO if name not in BIG]
+    names: ClassVar = [name for name in PLAIN if name not in BIG]
 
 
 class TestExports(ExportCheck):
@@ -66,3 +71,26 @@ class TestBigNetworks(NetworkChecks):
     test_says_the_same_twice = None
     test_saved_and_loaded_is_the_same = None
     test_half_precision = None
+
+
+class TestDeployedNetworks(NetworkChecks):
+    """Those of `models/families`, in small: the same layers, fewer channels and blocks."""
+
+    names: ClassVar = list(SMALL)
+    make = staticmethod(small)
+
+
+class TestTheirSizes(TestBigNetworks):
+    """At full size and without memory: what they claim."""
+
+    names: ClassVar = [*DEPLOYED, "upernet_r18"]
+    test_any_size = None
+    test_any_number_of_classes = None
+
+
+@pytest.mark.parametrize("name", MILLIONS)
+def test_parameters_are_the_published_ones(name: str) -> None:
+    upernet = "upernet" in name
+    network = TestBigNetworks.make(name, 150 if upernet else 19)
+    counted = sum(each.numel() for each in network.parameters()) if upernet else parameters(network)
+    assert counted / 1e6 == pytest.approx(MILLIONS[name], rel=0.006)

@@ -18,12 +18,22 @@ class SegOutput:
         embedding: (N,D,h,w) the decoder's feature map that the classifier reads.
         features: backbone stages (N,C_i,h_i,w_i), finest first.
         auxiliary: (N,K,h',w') logits of the auxiliary head while training, or where a method asks for them, else None.
+        further_auxiliary: (N,K,h',w') logits of the other auxiliary heads, if there are several, while training.
+        boundary: Logits of a boundary head while training, else None: (N,1,h',w') whether the labels change there, or
+            (N,2,h',w') for no and yes.
     """
 
     logits: Tensor
     embedding: Tensor
     features: tuple[Tensor, ...]
     auxiliary: Tensor | None = None
+    further_auxiliary: tuple[Tensor, ...] = ()
+    boundary: Tensor | None = None
+
+    @property
+    def auxiliary_maps(self) -> tuple[Tensor, ...]:
+        """All auxiliary logits over the classes, the first one first."""
+        return () if self.auxiliary is None else (self.auxiliary, *self.further_auxiliary)
 
 
 def resize(maps: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor:

@@ -229,4 +229,5 @@ def _full_precision(output: SegOutput, *, detach: bool = False) -> SegOutput:
         embedding=convert(output.embedding),
         features=tuple(convert(feature) for feature in output.features),
         auxiliary=None if output.auxiliary is None else convert(output.auxiliary),
+        further_auxiliary=tuple(convert(each) for each in output.further_auxiliary),
     )

@@ -8,12 +8,13 @@ from typing import Any
 import timm
 from torch import nn
 
+from segdistill.core.discovery import check_options
 from segdistill.core.errors import CheckpointError, RecipeError, listed, nearest
 from segdistill.models.checkpoints.backbone_files import published_backbone
 from segdistill.models.checkpoints.reading import read_file
 from segdistill.models.checkpoints.wrapping import below, prefixes_of
-from segdistill.models.probing import with_any_size
-from segdistill.models.variants import VARIANTS, Variant, set_norm_eps
+from segdistill.models.families import BACKBONES
+from segdistill.models.variants import VARIANTS, create_variant, is_variant, stride_of
 
 PRETRAINED = "pretrained"
 
@@ -25,7 +26,7 @@ def create_backbone(
     weights: str | Path | None = None,
     options: dict[str, Any] | None = None,
 ) -> nn.Module:
-    """The network `name`, of timm or of `variants`, as a stack of features, finest first.
+    """The network `name`, of timm, of `variants` or of `families`, as a stack of features, finest first.
 
     Args:
         name: The network.
@@ -40,44 +41,31 @@ def create_backbone(
         RecipeError: There is no such network, or it can't give features at that stride.
         CheckpointError: The weights can't be downloaded, are missing or do not fit.
     """
-    variant = VARIANTS.get(name, Variant(name))
-    if not timm.is_model(variant.timm):
-        raise RecipeError(f"No backbone is called '{name}'.{nearest(name, [*VARIANTS, *timm.list_models()])}")
-    output_stride = output_stride or variant.stride
-    arguments = {**variant.options, **(options or {})}
-    norm_eps = arguments.pop("norm_eps", None)
-    if output_stride is not None:
-        arguments["output_stride"] = output_stride
-    backbone = _create_timm(name, variant.timm, arguments, pretrained=weights == PRETRAINED)
+    if name not in BACKBONES and not is_variant(name):
+        names = [*BACKBONES, *VARIANTS, *timm.list_models()]
+        raise RecipeError(f"No backbone is called '{name}'.{nearest(name, names)}")
+    if name in BACKBONES:
+        backbone = _create_own(name, options or {}, pretrained=weights == PRETRAINED)
+    else:
+        output_stride = output_stride or stride_of(name)
+        backbone = create_variant(name, output_stride, options, pretrained=weights == PRETRAINED)
     actual = backbone.feature_info.reduction()[-1]  # type: ignore[operator, union-attr]
     if output_stride not in (None, actual):  # some timm networks ignore a stride they can't make
         raise RecipeError(f"Backbone '{name}' gives output stride {actual} when asked for {output_stride}.")
-    if variant.adjust is not None:
-        variant.adjust(backbone)
-    if norm_eps is not None:
-        set_norm_eps(backbone, *norm_eps)
     if weights is not None and weights != PRETRAINED:
         load_backbone_weights(backbone, name, Path(weights))
     return backbone
 
 
-def _create_timm(name: str, timm_name: str, arguments: dict[str, Any], *, pretrained: bool) -> nn.Module:
-    """timm's network, its errors in words that name our backbone `name`."""
-    try:
-        return with_any_size(
-            lambda further: timm.create_model(
-                timm_name, features_only=True, pretrained=pretrained, **{**further, **arguments}
-            )
-        )
-    except OSError as error:  # the hub's connection and cache errors
+def _create_own(name: str, options: dict[str, Any], *, pretrained: bool) -> nn.Module:
+    """A backbone of `families`."""
+    if pretrained:
         raise CheckpointError(
-            f"Can't download the pretrained weights of '{name}': {error}. Without a connection, set backbone_weights "
-            f"to a file or a folder with {name}.safetensors, or to null for random weights."
-        ) from error
-    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
-        stride = arguments.get("output_stride")
-        request = "features" if stride is None else f"features at output stride {stride}"
-        raise RecipeError(f"Backbone '{name}' can't give {request} ({error or type(error).__name__}).") from error
+            f"No pretrained weights of '{name}' can be downloaded. Set backbone_weights to a file, or to null for "
+            "random weights."
+        )
+    cls, defaults = BACKBONES[name]
+    return cls(**check_options(cls, defaults | options, "backbone_options"))
 
 
 def describe_backbone(backbone: Any) -> tuple[list[int], tuple[float, ...], tuple[float, ...]]:

@@ -9,6 +9,7 @@ import torch
 from segdistill.core.discovery import check_options, pick
 from segdistill.core.errors import RecipeError
 from segdistill.models.adapters.registry import build_adapted
+from segdistill.models.auxiliary import AuxiliaryHead
 from segdistill.models.backbones import create_backbone, describe_backbone
 from segdistill.models.heads import Head
 from segdistill.models.heads.fcn import FCN
@@ -40,12 +41,11 @@ def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
         spec.backbone, output_stride=spec.output_stride, weights=spec.backbone_weights, options=spec.backbone_options
     )
     stages, mean, std = describe_backbone(backbone)
-    options: dict[str, Any] = {"name": spec.head} if isinstance(spec.head, str) else dict(spec.head)
-    head_class = pick("segdistill.models.heads", Head, options.pop("name", "fcn"), "head")
-    if spec.channels is not None:
-        options["channels"] = spec.channels
     try:
-        head = head_class(stages, **check_options(head_class, options, "head"))
+        head = _make_head(spec.head, stages, spec.channels)
+        auxiliary_heads = [
+            AuxiliaryHead(_make_head(each.head, stages), num_classes, each.predicts) for each in spec.auxiliary_heads
+        ]
         auxiliary = FCN(stages, channels=spec.auxiliary_channels, stage=-2) if spec.auxiliary_channels else None
     except IndexError as error:
         raise RecipeError(
@@ -60,11 +60,12 @@ def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
         std=spec.std or std,
         bgr=spec.bgr,
         auxiliary=auxiliary,
+        auxiliary_heads=auxiliary_heads,
         dropout=spec.dropout,
         sigmoid=spec.sigmoid,
     )
     network.stage_fit = probe_backbone(backbone, spec.backbone)
-    network.spec = spec
+    network.spec, network.auxiliary_weight = spec, spec.auxiliary_weight
     return network
 
 
@@ -79,6 +80,15 @@ def _check_classes(spec: NetworkSpec, num_classes: int) -> None:
         raise RecipeError(
             f"Key 'sigmoid': one score makes two classes, one and the rest; there are {num_classes}. Set it to false."
         )
+
+
+def _make_head(described: str | dict[str, Any], stages: list[int], channels: int | None = None) -> Head:
+    """The head of that name and options, `channels` wide unless that is None, on stages of those channels."""
+    options: dict[str, Any] = {"name": described} if isinstance(described, str) else dict(described)
+    cls = pick("segdistill.models.heads", Head, options.pop("name", "fcn"), "head")
+    if channels is not None:
+        options["channels"] = channels
+    return cls(stages, **check_options(cls, options, "head"))
 
 
 def outline(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,38 +24,74 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class ConvNormAct(nn.Sequential):
-    """Convolution without bias, batch normalization, ReLU; padded so that stride 1 keeps the size.
+    """Convolution without bias, batch normalization, ReLU unless not `act`; padded so that stride 1 keeps the size.
 
     Args:
         inputs: Channels of the maps.
         outputs: Channels of the result.
         kernel: Side of the kernel, odd.
+        stride: Of the kernel.
         dilation: Of the kernel.
         groups: Of the convolution.
+        act: Whether there is a ReLU.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 1, *, dilation: int = 1, groups: int = 1) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        act: bool = True,
+    ) -> None:
         padding = dilation * (kernel // 2)
-        super().__init__(
-            nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, groups=groups, bias=False),
-            BatchNorm(outputs),
-            nn.ReLU(inplace=True),
-        )
+        conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups, bias=False)
+        super().__init__(conv, BatchNorm(outputs), *([nn.ReLU(inplace=True)] if act else []))
 
 
-class SeparableConv(nn.Sequential):
-    """Depthwise 3x3 then pointwise 1x1, each with batch normalization and ReLU.
+class NormActConv(nn.Sequential):
+    """Batch normalization, ReLU, convolution without bias: the order of `ConvNormAct` before its convolution.
 
     Args:
         inputs: Channels of the maps.
         outputs: Channels of the result.
-        dilation: Of the depthwise kernel.
+        kernel: Side of the kernel, odd.
+        groups: Of the convolution.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, dilation: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, *, groups: int = 1) -> None:
+        conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False)
+        super().__init__(OrderedDict(norm=BatchNorm(inputs), act=nn.ReLU(), conv=conv))
+
+
+class SeparableConv(nn.Sequential):
+    """Depthwise 3x3 then pointwise 1x1, each with batch normalization; ReLU after both, one or none.
+
+    Args:
+        inputs: Channels of the maps.
+        outputs: Channels of the result.
+        stride: Of the depthwise kernel.
+        dilation: Of the depthwise kernel.
+        depthwise_act: Whether the depthwise convolution has a ReLU.
+        act: Whether the pointwise one has.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        depthwise_act: bool = True,
+        act: bool = True,
+    ) -> None:
         super().__init__(
-            ConvNormAct(inputs, inputs, 3, dilation=dilation, groups=inputs),
-            ConvNormAct(inputs, outputs),
+            ConvNormAct(inputs, inputs, 3, stride=stride, dilation=dilation, groups=inputs, act=depthwise_act),
+            ConvNormAct(inputs, outputs, act=act),
         )
 
 
@@ -62,6 +100,19 @@ class Resize(nn.Module):
 
     def forward(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
         return resize(maps, size)
+
+
+def resize_like(maps: Tensor, like: Tensor) -> Tensor:
+    """Bilinear resize of maps (N,C,h,w) to the size of `like` (N,*,H,W), whatever the sizes: no branch to export.
+
+    Args:
+        maps: What is resized.
+        like: Whose size it gets.
+
+    Returns:
+        (N,C,H,W).
+    """
+    return F.interpolate(maps, (like.shape[-2], like.shape[-1]), mode="bilinear", align_corners=False)
 
 
 class AdaptiveAveragePool(nn.Module):

@@ -34,6 +34,8 @@ class SegmentationNetwork(nn.Module, ABC):
     """Names and colors of the classes, once the network has been trained on some."""
     sigmoid: bool = False
     """Whether its two classes are one sigmoid score z, as logits (0, z): the second class against the rest."""
+    auxiliary_weight: float = 0.4
+    """Of the auxiliary heads' losses beside the head's, as it was published with."""
     keeps_tensors: bool = False
     """Whether a forward pass leaves tensors behind for later ones, as cached position embeddings."""
 
@@ -55,6 +57,14 @@ class SegmentationNetwork(nn.Module, ABC):
         """
         pixels = (image - self.mean) / self.std
         return pixels.flip(1) if self.bgr else pixels
+
+    def boundary_target(self, label: Tensor) -> Tensor:
+        """Labels (N,H,W) -> what the boundary head should say of each pixel, (N,H,W) of 0 and 1.
+
+        Raises:
+            NotImplementedError: The network has no boundary head.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no boundary head.")
 
     def section_of(self, parameter: str) -> Section:
         """Which section a parameter belongs to.

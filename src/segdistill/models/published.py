@@ -84,6 +84,23 @@ PUBLISHED: dict[str, dict[str, Any]] = {
                                "backbone_options": {"norm_eps": [1e-6, 1e-6]}}
         for size in range(6)
     },
+    **{
+        f"upernet_r{depth}": {
+            "backbone": f"resnet{depth}_v1c",
+            "head": "upernet",
+            "channels": 512,
+            "output_stride": 32,
+            "auxiliary_channels": 256,
+        }
+        for depth in (18, 50, 101)
+    },
+    "lraspp_mv3_large": {
+        "backbone": "mobilenetv3_d8",
+        "head": "lraspp",
+        "channels": 128,
+        "output_stride": 8,
+        "auxiliary_channels": 0,
+    },
     # CIRKD: generation 1 (CVPR 2022) and generation 2 (CIRKDv2)
     "deeplabv3_r101_cirkd": _cirkd("resnet101_v1s", _PROJECTED, 256, 256),
     "deeplabv3_r18_cirkd": _cirkd("resnet18_v1s", _PROJECTED, 128, 64),

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor, nn
 
 from segdistill.core.outputs import SegOutput
+from segdistill.models.auxiliary import AuxiliaryHead
 from segdistill.models.heads import Head
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.probing import StageFit
@@ -26,6 +27,8 @@ class Segmenter(SegmentationNetwork):
         std: What it expects to be divided by then.
         bgr: Whether it expects the channels the other way round.
         auxiliary: A second head, whose logits are returned while training, or where `auxiliary_given`.
+        auxiliary_heads: Further ones; the logits of the first that predicts classes are `SegOutput.auxiliary` where
+            there is no `auxiliary`, those of the others are returned while training only.
         dropout: The share of whole channels that is dropped before the classifier, while training.
         sigmoid: Whether one score makes the two classes, see `SegmentationNetwork.sigmoid`.
     """
@@ -47,6 +50,7 @@ class Segmenter(SegmentationNetwork):
         std: Sequence[float],
         bgr: bool = False,
         auxiliary: Head | None = None,
+        auxiliary_heads: Sequence[AuxiliaryHead] = (),
         dropout: float = 0.1,
         sigmoid: bool = False,
     ) -> None:
@@ -60,26 +64,45 @@ class Segmenter(SegmentationNetwork):
         self.auxiliary_classifier = (
             make_classifier(auxiliary.channels, num_classes, sigmoid=sigmoid) if auxiliary else None
         )
-        for module in (self.head, self.auxiliary, self.classifier, self.auxiliary_classifier):
+        self.auxiliary_heads = nn.ModuleList(auxiliary_heads)
+        for module in (self.head, self.auxiliary, self.classifier, self.auxiliary_classifier, self.auxiliary_heads):
             if module is not None:
                 module.apply(_initialize)
 
     def forward(self, image: Tensor) -> SegOutput:
         features = self.stage_fit(self.backbone, self.normalize(image))
         embedding = self.head(features)
-        auxiliary = None
-        if (
-            (self.training or self.auxiliary_wanted)
-            and self.auxiliary is not None
-            and self.auxiliary_classifier is not None
-        ):
-            auxiliary = self.auxiliary_classifier(self.dropout(self.auxiliary(features)))
+        maps, boundary = self._auxiliary_logits(features)
         return SegOutput(
             logits=self.classifier(self.dropout(embedding)),
             embedding=embedding,
             features=features,
-            auxiliary=auxiliary,
+            auxiliary=maps[0] if maps else None,
+            further_auxiliary=tuple(maps[1:]),
+            boundary=boundary,
         )
+
+    def _auxiliary_logits(self, features: tuple[Tensor, ...]) -> tuple[list[Tensor], Tensor | None]:
+        """Logits over the classes of each auxiliary head that is wanted, and the boundary head's."""
+        maps: list[Tensor] = []
+        boundary = None
+        if not (self.training or self.auxiliary_wanted):
+            return maps, boundary
+        if self.auxiliary is not None and self.auxiliary_classifier is not None:
+            maps.append(self.auxiliary_classifier(self.dropout(self.auxiliary(features))))
+        for each in self.auxiliary_heads:
+            if each.predicts != "classes":
+                boundary = each(features, self.dropout) if self.training else None
+            elif self.training or not maps:
+                maps.append(each(features, self.dropout))
+        return maps, boundary
+
+    def boundary_target(self, label: Tensor) -> Tensor:
+        for each in self.auxiliary_heads:
+            if isinstance(each, AuxiliaryHead) and each.target is not None:
+                target: Tensor = each.target(label)
+                return target
+        return super().boundary_target(label)
 
     def become(self, other: Segmenter) -> None:
         """Take on the modules, and so the weights, of another network.
@@ -91,6 +114,7 @@ class Segmenter(SegmentationNetwork):
             setattr(self, name, module)
         self.mean, self.std, self.bgr, self.spec = other.mean, other.std, other.bgr, other.spec
         self.stage_fit, self.sigmoid = other.stage_fit, other.sigmoid
+        self.auxiliary_weight = other.auxiliary_weight
         self.train(self.training)
 
 

@@ -8,11 +8,26 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from segdistill.core.numbers import Count, Positive
+from segdistill.core.numbers import Count, NonNegative, Positive
 from segdistill.core.typed_settings import TypedSettings
 
 Role = Literal["student", "teacher"]
 """Which network of a distillation."""
+
+
+Predicts = Literal["classes", "edges", "details"]
+"""What an auxiliary head predicts; see `AuxiliarySpec`."""
+
+
+class AuxiliarySpec(TypedSettings):
+    """An auxiliary head with a classifier of its own, which only training reads."""
+
+    head: str | dict[str, Any] = "fcn"
+    """The name of a head, or a mapping {name: .., options of it}; the option stage says what it reads."""
+
+    predicts: Predicts = "classes"
+    """What it predicts: "classes"; "edges", one channel, where the labels change (PIDNet); or "details", two channels,
+    whether a pixel is one where the labels change at one of three scales (STDC)."""
 
 
 class NetworkSpec(TypedSettings):
@@ -38,6 +53,12 @@ class NetworkSpec(TypedSettings):
 
     auxiliary_channels: int = Field(64, ge=0)
     """The width in channels of the auxiliary FCN head on the last stage but one, for training only; 0 has none."""
+
+    auxiliary_heads: tuple[AuxiliarySpec, ...] = ()
+    """Further auxiliary heads; the default has none."""
+
+    auxiliary_weight: NonNegative = 0.4
+    """The weight of the auxiliary heads' losses beside the head's, where the recipe does not say."""
 
     dropout: float = Field(0.1, ge=0, lt=1)
     """The share of channels that is dropped before the classifier while it trains."""

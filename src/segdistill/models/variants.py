@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import timm
 import torch
 import torch.nn.functional as F
 from timm.models.hrnet import HighResolutionModule
@@ -14,7 +15,9 @@ from timm.models.pvt_v2 import Attention
 from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 
+from segdistill.core.errors import CheckpointError, RecipeError
 from segdistill.models.layers import Resize
+from segdistill.models.probing import with_any_size
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,14 @@ def _first_block_dilation(backbone: Any) -> None:
         for index, block in enumerate(stage):
             rate = dilation if index == 0 else 1
             block.conv_dw.dilation = block.conv_dw.padding = (rate, rate)
+
+
+def _stage_dilation(backbone: Any) -> None:
+    """OpenMMLab's MobileNetV3-D8: all depthwise convolutions of a dilated stage are dilated, the first as well."""
+    for stage, dilation in zip(backbone.blocks[3:6], (2, 2, 4), strict=True):
+        for block in stage:
+            padding = dilation * (block.conv_dw.kernel_size[0] // 2)
+            block.conv_dw.dilation, block.conv_dw.padding = (dilation, dilation), (padding, padding)
 
 
 class ExactFusion(nn.Module):
@@ -166,6 +177,7 @@ VARIANTS: dict[str, Variant] = {
     **_resnets("vanilla", None),  # CIRKD, with a 7x7 stem
     "mobilenetv2_d8": Variant("mobilenetv2_100", _FOUR_STAGES, _first_block_dilation, stride=8),  # OpenMMLab
     "mobilenetv2_os8": Variant("mobilenetv2_100", _FOUR_STAGES, stride=8),  # CIRKD
+    "mobilenetv3_d8": Variant("tf_mobilenetv3_large_100", {}, _stage_dilation, stride=8),  # OpenMMLab
     "mobilenetv2_short": Variant("mobilenetv2_100", {"out_indices": (0, 1, 2, 3)}, _without_last_stages),
     "hrnet_w18s": _hrnet("hrnet_w18_small_v2"),
     "hrnet_w18": _hrnet("hrnet_w18"),
@@ -178,3 +190,77 @@ VARIANTS: dict[str, Variant] = {
     "mit_b5": _mit(_WIDE, (3, 6, 40, 3)),
 }
 """Name -> what it is made of. They give four stages, finest first."""
+
+
+def is_variant(name: str) -> bool:
+    """Whether `name` is one of `VARIANTS` or a network of timm.
+
+    Args:
+        name: What may be one.
+
+    Returns:
+        True for a network that `create_variant` makes.
+    """
+    return name in VARIANTS or timm.is_model(name)
+
+
+def stride_of(name: str) -> int | None:
+    """The output stride that the variant was published with; None if it has no say in it.
+
+    Args:
+        name: Of a variant or a network of timm.
+
+    Returns:
+        The stride.
+    """
+    return VARIANTS[name].stride if name in VARIANTS else None
+
+
+def create_variant(
+    name: str, output_stride: int | None = None, options: dict[str, Any] | None = None, *, pretrained: bool = False
+) -> nn.Module:
+    """A network of timm or of `VARIANTS` as a stack of features, finest first; see `backbones.create_backbone`.
+
+    Args:
+        name: The network.
+        output_stride: Of the coarsest features; None for the default of timm.
+        options: Further arguments of timm's constructor; norm_eps of a MiT (see `set_norm_eps`).
+        pretrained: Whether timm's weights are downloaded.
+
+    Returns:
+        A module (N,3,H,W) -> list of stages (N,C,h,w); its `feature_info` has the channels and strides.
+
+    Raises:
+        RecipeError: The network can't give features at that stride or with those options.
+        CheckpointError: The weights can't be downloaded.
+    """
+    variant = VARIANTS.get(name, Variant(name))
+    arguments = {**variant.options, **(options or {})}
+    norm_eps = arguments.pop("norm_eps", None)
+    if output_stride is not None:
+        arguments["output_stride"] = output_stride
+    backbone = _create_timm(name, variant.timm, arguments, pretrained=pretrained)
+    if variant.adjust is not None:
+        variant.adjust(backbone)
+    if norm_eps is not None:
+        set_norm_eps(backbone, *norm_eps)
+    return backbone
+
+
+def _create_timm(name: str, timm_name: str, arguments: dict[str, Any], *, pretrained: bool) -> nn.Module:
+    """timm's network, its errors in words that name our backbone `name`."""
+    try:
+        return with_any_size(
+            lambda further: timm.create_model(
+                timm_name, features_only=True, pretrained=pretrained, **{**further, **arguments}
+            )
+        )
+    except OSError as error:  # the hub's connection and cache errors
+        raise CheckpointError(
+            f"Can't download the pretrained weights of '{name}': {error}. Without a connection, set backbone_weights "
+            f"to a file or a folder with {name}.safetensors, or to null for random weights."
+        ) from error
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
+        stride = arguments.get("output_stride")
+        request = "features" if stride is None else f"features at output stride {stride}"
+        raise RecipeError(f"Backbone '{name}' can't give {request} ({error or type(error).__name__}).") from error

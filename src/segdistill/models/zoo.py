@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from segdistill.core.discovery import explain
 from segdistill.core.errors import RecipeError, nearest
 from segdistill.models.adapters.registry import check_adapted
+from segdistill.models.families import NETWORKS
 from segdistill.models.published import PUBLISHED
 from segdistill.models.spec import NetworkSpec, is_adapted
 
@@ -52,6 +53,7 @@ ZOO: dict[str, dict[str, Any]] = {
         "auxiliary_channels": 0,
     },
     **PUBLISHED,
+    **NETWORKS,
 }
 """Name -> what it is made of; every key is a field of `NetworkSpec`."""
 

@@ -102,8 +102,11 @@ class TaskLossConfig(TypedSettings):
     """What the sum over pixels is divided by: the number of "labelled" ones, or of "all", void ones included, as
     OpenMMLab does."""
 
-    auxiliary_weight: NonNegative = 0.4
-    """The weight of the same loss of the auxiliary head, where a network has one; 0.4 is both papers' (BPKD, CIRKD)."""
+    auxiliary_weight: NonNegative | None = None
+    """The weight of the same loss of each auxiliary head; null is what the network was published with, 0.4 for most."""
+
+    boundary_weight: NonNegative | None = None
+    """The weight of the loss of a boundary head (PIDNet's, STDC's); null is what it was published with, 20 and 1."""
 
 
 class TrainingConfig(TypedSettings):

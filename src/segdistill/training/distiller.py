@@ -15,6 +15,7 @@ from segdistill.methods import Method
 from segdistill.models.network import SegmentationNetwork, as_input
 from segdistill.models.segmenter import auxiliary_given
 from segdistill.recipe.training import TaskLossConfig
+from segdistill.training.boundary_loss import at_label_size, detail_loss, edge_loss, near_edges
 from segdistill.training.gradient_shares import GradientShares
 from segdistill.training.task_loss import labelled_only, task_loss
 
@@ -23,8 +24,8 @@ class Distiller(nn.Module):
     """Student and methods as one module, so that one wrapper distributes both; the teacher stays outside of it.
 
     `forward` takes image uint8 (N,3,H,W), label uint8 (N,H,W) and step, and returns {"task": .., "auxiliary": ..,
-    "<method>": ..}, scalars whose sum is the loss. target: the teacher's logits (N,K,h,w) where they are cached; it is
-    then not run. share: of a micro-batch, see `micro_batch_shares`.
+    "boundary": .., "<method>": ..}, scalars whose sum is the loss. target: the teacher's logits (N,K,h,w) where they
+    are cached; it is then not run. share: of a micro-batch, see `micro_batch_shares`.
 
     Args:
         student: What is trained.
@@ -92,7 +93,12 @@ class Distiller(nn.Module):
         output: SegOutput = compiled.get("student", self.student)(pixels)
         terms = {"task": self._task_loss(output.logits, labelled)}
         if output.auxiliary is not None:
-            terms["auxiliary"] = self._task.auxiliary_weight * self._task_loss(output.auxiliary, labelled)
+            weight = self._task.auxiliary_weight
+            weight = self.student.auxiliary_weight if weight is None else weight
+            losses = [self._task_loss(each, labelled) for each in output.auxiliary_maps]
+            terms["auxiliary"] = weight * torch.stack(losses).sum() if len(losses) > 1 else weight * losses[0]
+        if output.boundary is not None:
+            terms |= self._boundary_terms(output.logits, output.boundary, labelled)
         if share is not None and self._task.divisor == "labelled":
             terms = {name: share * value for name, value in terms.items()}
         task = torch.stack(list(terms.values())).sum()
@@ -108,6 +114,17 @@ class Distiller(nn.Module):
             for name, value in raw.items():
                 terms[name] = terms.get(name, 0) + factor * value
         return terms
+
+    def _boundary_terms(self, logits: Tensor, boundary: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """The loss of a boundary head, and PIDNet's further cross-entropy of the pixels that it puts near an edge."""
+        with torch.autocast(boundary.device.type, enabled=False):
+            boundary = at_label_size(boundary, label, align_corners=self._task.align_corners)
+            target = self.student.boundary_target(label)
+            weight = self._task.boundary_weight
+            if boundary.shape[1] == 2:
+                return {"boundary": (1.0 if weight is None else weight) * detail_loss(boundary, target, label)}
+            edges = (20.0 if weight is None else weight) * edge_loss(boundary, target, label)
+        return {"boundary": edges, "near_boundary": self._task_loss(logits, near_edges(boundary, label))}
 
     @torch.no_grad()
     def _teacher_output(self, pixels: Tensor) -> SegOutput:

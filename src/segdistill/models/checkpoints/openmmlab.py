@@ -9,9 +9,34 @@ from typing import Any
 from segdistill.core.errors import CheckpointError
 from segdistill.models.checkpoints.backbones import mit_by_shape, resnet_by_shape
 from segdistill.models.checkpoints.layout import Layout, Rule, State, count, pick_by_shape, shape
+from segdistill.models.checkpoints.openmmlab_families import FAMILIES, RULES, recognize, swin_by_shape
 
 _HRNETS = {"hrnet_w18s": (18, 2), "hrnet_w18": (18, 4), "hrnet_w48": (48, 4)}
 """Width of the finest branch, and blocks in it."""
+
+_MOBILENETV3_STAGES = (1, 2, 4, 7, 11, 13, 16)
+"""Number of the first layer of each of timm's stages."""
+_V3_FIRST = {
+    "conv_dw": "depthwise_conv@.0",
+    "bn1": "depthwise_conv@.1",
+    "conv_pw": "linear_conv@.0",
+    "bn2": "linear_conv@.1",
+}
+_V3_BLOCK = {
+    "conv_pw": "expand_conv@.0",
+    "bn1": "expand_conv@.1",
+    "conv_dw": "depthwise_conv@.0",
+    "bn2": "depthwise_conv@.1",
+    "conv_pwl": "linear_conv@.0",
+    "bn3": "linear_conv@.1",
+    "se.conv_reduce": "se.conv1.conv",
+    "se.conv_expand": "se.conv2.conv",
+}
+
+
+def _v3_layer(stage: str, block: str) -> str:
+    return f"backbone.layer{_MOBILENETV3_STAGES[int(stage)] + int(block)}"
+
 
 _BLOCK = {"conv_pw": "0@.0", "bn1": "0@.1", "conv_dw": "1@.0", "bn2": "1@.1", "conv_pwl": "2@.0", "bn3": "2@.1"}
 _FIRST = {"conv_dw": "0@.0", "bn1": "0@.1", "conv_pw": "1@.0", "bn2": "1@.1"}
@@ -26,6 +51,17 @@ _BACKBONES: dict[str, list[Rule]] = {
         (
             r"backbone\.blocks\.(\d)\.(\d)\.(\w+)",
             lambda m: f"backbone.layer{int(m[1]) + 1}.{m[2]}.conv.{_BLOCK[m[3]]}",
+        ),
+    ],
+    "mobilenetv3": [
+        (r"backbone\.conv_stem\.", "backbone.layer0@.0."),
+        (r"backbone\.bn1\.", "backbone.layer0@.1."),
+        (r"backbone\.blocks\.6\.0\.conv\.", "backbone.layer16@.0."),
+        (r"backbone\.blocks\.6\.0\.bn1\.", "backbone.layer16@.1."),
+        (r"backbone\.blocks\.(0)\.(0)\.(\w+)", lambda m: f"{_v3_layer(m[1], m[2])}.{_V3_FIRST[m[3]]}"),
+        (
+            r"backbone\.blocks\.(\d)\.(\d)\.(se\.\w+|\w+)",
+            lambda m: f"{_v3_layer(m[1], m[2])}.{_V3_BLOCK[m[3]]}",
         ),
     ],
     "mit": [
@@ -78,6 +114,20 @@ _HEADS: dict[str, list[Rule]] = {
             )
         ),
     ],
+    "upernet": [
+        (r"head\.pyramid\.branches\.(\d)", r"decode_head.psp_modules.\1.1@"),
+        (r"head\.pyramid\.bottleneck", "decode_head.bottleneck@"),
+        (r"head\.laterals\.(\d)", r"decode_head.lateral_convs.\1@"),
+        (r"head\.smooth\.(\d)", r"decode_head.fpn_convs.\1@"),
+        (r"head\.bottleneck", "decode_head.fpn_bottleneck@"),
+    ],
+    "lraspp": [
+        (r"head\.conv", "decode_head.aspp_conv@"),
+        (r"head\.attention", "decode_head.image_pool.1.conv"),
+        (r"head\.input", "decode_head.conv_up_input"),
+        (r"head\.branches\.(\d)", r"decode_head.convs.conv\1"),
+        (r"head\.fusions\.(\d)", r"decode_head.conv_ups.conv_up\1@"),
+    ],
     "segformer": [
         (r"head\.projections\.(\d)", r"decode_head.convs.\1@"),
         (r"head\.fusion", "decode_head.fusion_conv@"),
@@ -88,6 +138,9 @@ _CLASSIFIERS: list[Rule] = [
     (r"auxiliary\.conv", "auxiliary_head.convs.0@"),
     (r"auxiliary_classifier", "auxiliary_head.conv_seg"),
 ]
+
+
+_FPN = "decode_head.fpn_bottleneck.conv.weight"
 
 
 class OpenMMLab(Layout):
@@ -103,11 +156,17 @@ class OpenMMLab(Layout):
         return shape(state, "decode_head.conv_seg.weight")[0]
 
     def rules(self, backbone: str, head: str) -> Sequence[Rule]:
+        family = FAMILIES.get(backbone, "")
+        if family and family != "swin":
+            return RULES[family]
         if head not in _HEADS:
             raise CheckpointError(f"{self.title} has no names for head '{head}'; it has {', '.join(_HEADS)}.")
-        return [*_BACKBONES.get(_kind(backbone), []), *_HEADS[head], *_CLASSIFIERS]
+        return [*_BACKBONES.get(_kind(backbone), RULES.get(family, [])), *_HEADS[head], *_CLASSIFIERS]
 
     def network(self, state: State) -> dict[str, Any]:
+        implied = recognize(state)
+        if implied is not None:
+            return implied
         backbone, fields = _backbone(state)
         head, channels = _head(state)
         auxiliary = state.get("auxiliary_head.convs.0.conv.weight")
@@ -135,13 +194,19 @@ def _backbone(state: State) -> tuple[str, dict[str, Any]]:
         prefix = "backbone.stage2.0.branches.0."
         width = shape(state, f"{prefix}0.conv1.weight")[0]
         return pick_by_shape(_HRNETS, (width, count(state, prefix)), "HRNet (width, blocks)"), {}
+    if "backbone.patch_embed.projection.weight" in state:
+        return swin_by_shape(state), {}
+    if "backbone.layer16.conv.weight" in state:
+        return "mobilenetv3_d8", {"output_stride": 8}
     if "backbone.conv1.conv.weight" in state:
         return "mobilenetv2_d8", {"output_stride": 8}
     if "backbone.layer1.0.conv1.weight" in state:
+        stride = 32 if _FPN in state else 8
         stem = "v1c" if "backbone.stem.0.weight" in state else "v1b"
-        return f"{resnet_by_shape(state, 'backbone.')}_{stem}", {"output_stride": 8}
+        return f"{resnet_by_shape(state, 'backbone.')}_{stem}", {"output_stride": stride}
     raise CheckpointError(
-        "The file is in OpenMMLab's layout, but its backbone is none of ResNet, MobileNetV2, HRNet and MiT. "
+        "The file is in OpenMMLab's layout, but its backbone is none of ResNet, MobileNetV2 and V3, HRNet, MiT, Swin "
+        "and those of the real-time networks. "
         f"First tensors: {', '.join(list(state)[:4])}."
     )
 
@@ -150,6 +215,10 @@ def _head(state: State) -> tuple[dict[str, Any], int | None]:
     """The head's options and its width."""
     name = "decode_head."
     spp = {"dilations": [12, 24, 36]}
+    if _FPN in state:
+        return {"name": "upernet"}, shape(state, _FPN)[0]
+    if f"{name}conv_up_input.weight" in state:
+        return {"name": "lraspp"}, shape(state, f"{name}conv_up_input.weight")[0]
     if f"{name}psp_modules.0.1.conv.weight" in state:
         return {"name": "pspnet"}, shape(state, f"{name}bottleneck.conv.weight")[0]
     if f"{name}c1_bottleneck.conv.weight" in state:
@@ -170,6 +239,7 @@ def _head(state: State) -> tuple[dict[str, Any], int | None]:
             return {"name": "fcn", "stage": "all", "kernel": kernel, "channels": None}, None
         return {"name": "fcn", "kernel": kernel}, width
     raise CheckpointError(
-        "The file is in OpenMMLab's layout, but its head is none of PSP, DeepLabV3, DeepLabV3+, ISA, SegFormer and FCN "
+        "The file is in OpenMMLab's layout, but its head is none of PSP, DeepLabV3, DeepLabV3+, ISA, UPerNet, LR-ASPP, "
+        "SegFormer and FCN "
         f"with one convolution. Its tensors: {', '.join(sorted(k for k in state if k.startswith(name))[:4])}."
     )

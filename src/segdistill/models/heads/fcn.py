@@ -1,4 +1,4 @@
-"""FCN head: one convolution on one backbone stage, or on all of them."""
+"""FCN head: one convolution or more on one backbone stage, or on all of them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from segdistill.core.numbers import Count
 from segdistill.models.heads import Head
-from segdistill.models.layers import ConvNormAct, Resize
+from segdistill.models.layers import ConvNormAct, Resize, SeparableConv
 
 
 class FCN(Head):
-    """One convolution, batch normalization and ReLU on one backbone stage, or on all of them.
+    """Convolution, batch normalization and ReLU, once or more, on one backbone stage, or on all of them.
 
     Source: Long et al., "Fully convolutional networks", CVPR 2015, in the one-convolution form of OpenMMLab's heads;
     Sun et al., "High-resolution representations", arXiv 1904.04514.
@@ -24,7 +24,9 @@ class FCN(Head):
         channels: Of the embedding; null for as many as come in.
         stage: Its index, negative ones count from the coarsest; "all": all stages, resized to the finest and
             concatenated, finest first (HRNet; the convolution is then 1x1 in published networks).
-        kernel: Of the convolution.
+        kernel: Of the convolutions.
+        convs: How many there are.
+        separable: Whether they are depthwise 3x3 and then pointwise ones, without a ReLU in between (Fast-SCNN).
     """
 
     def __init__(
@@ -34,13 +36,22 @@ class FCN(Head):
         channels: Count | None = 256,
         stage: int | Literal["all"] = -1,
         kernel: Literal[1, 3] = 3,
+        convs: Count = 1,
+        separable: bool = False,
     ) -> None:
         super().__init__()
         inputs = sum(stages) if stage == "all" else stages[stage]
         self.channels = inputs if channels is None else channels
         self.stage = stage
         self.resize = Resize()
-        self.conv = ConvNormAct(inputs, self.channels, kernel)
+
+        def conv(inputs: int) -> nn.Module:
+            if separable:
+                return SeparableConv(inputs, self.channels, depthwise_act=False)
+            return ConvNormAct(inputs, self.channels, kernel)
+
+        self.conv = conv(inputs)
+        self.more = nn.Sequential(*(conv(self.channels) for _ in range(convs - 1)))
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
         if self.stage == "all":
@@ -48,5 +59,5 @@ class FCN(Head):
             x = torch.cat([self.resize(feature, size) for feature in features], dim=1)
         else:
             x = features[self.stage]
-        embedding: Tensor = self.conv(x)
+        embedding: Tensor = self.more(self.conv(x))
         return embedding
