@@ -90,7 +90,7 @@ class Segmenter(SegmentationNetwork):
 
     def boundary_target(self, label: Tensor) -> Tensor:
         for each in self.auxiliary_heads:
-            if each.target is not None:
+            if isinstance(each, AuxiliaryHead) and each.target is not None:
                 target: Tensor = each.target(label)
                 return target
         return super().boundary_target(label)

@@ -28,7 +28,7 @@ class InvertedResidual(nn.Sequential):
         self.adds = stride == 1 and inputs == channels
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = super().forward(x)
+        y: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
         return x + y if self.adds else y
 
 

@@ -62,4 +62,5 @@ class LRASPP(Head):
         for stage, branch, fusion in reversed(list(zip(self.finer, self.branches, self.fusions, strict=True))):
             feature = features[stage]
             x = fusion(torch.cat([resize_like(x, feature), branch(feature)], dim=1))
-        return x
+        embedding: Tensor = x
+        return embedding
