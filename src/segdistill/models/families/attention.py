@@ -13,8 +13,7 @@ class GlobalAttention(nn.Sequential):
     """(N,C,h,w) -> (N,C,1,1): the sigmoid of what its layers make of the map's mean."""
 
     def forward(self, x: Tensor) -> Tensor:
-        mean = x.mean((-2, -1), keepdim=True)
-        return torch.sigmoid(super().forward(mean))  # type: ignore[no-untyped-call]
+        return torch.sigmoid(super().forward(x.mean((-2, -1), keepdim=True)))  # type: ignore[no-untyped-call]
 
 
 class AttentionRefinement(nn.Module):
