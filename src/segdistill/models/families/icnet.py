@@ -53,8 +53,8 @@ class ICNet(Backbone):
         net: Any = create_variant(resnet, output_stride=8)
         _, middle, _, coarse = net.feature_info.channels()
         super().__init__([channels, channels, channels, 512], [8, 8, 16, 32])
-        self.resnet: nn.ModuleDict = net
-        self.resnet["maxpool"] = nn.MaxPool2d(3, 2, 1, ceil_mode=True)
+        net["maxpool"] = nn.MaxPool2d(3, 2, 1, ceil_mode=True)
+        self.resnet = net
         self.pools = nn.ModuleList(AdaptiveAveragePool(scale) for scale in SCALES)
         self.branches = nn.ModuleList(ConvNormAct(coarse, 512) for _ in SCALES)
         self.bottleneck = ConvNormAct(coarse + 512 * len(SCALES), 512, 3)
@@ -68,11 +68,12 @@ class ICNet(Backbone):
         initialize(self)
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        resnet: Any = self.resnet
         x = _half(image)
         for name in ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2"):
-            x = self.resnet[name](x)
+            x = resnet[name](x)
         middle = self.conv_sub2(x)
-        x = self.resnet["layer4"](self.resnet["layer3"](_half(x)))
+        x = resnet["layer4"](resnet["layer3"](_half(x)))
         pooled = [resize_like(conv(pool(x)), x) for pool, conv in zip(self.pools, self.branches, strict=True)]
         context = self.bottleneck(torch.cat([*pooled, x], dim=1))
         both, middle = self.fuse_24(self.conv_sub4(context), middle)
