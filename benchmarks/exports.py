@@ -83,7 +83,8 @@ def markdown(rows: list[dict[str, Any]], environment: dict[str, Any]) -> str:
             f"{100 * row['pixels']:.3g} | {row['megabytes']:.1f} |"
         )
     made = f"{environment['machine']}; torch {environment['packages']['torch']}; commit {environment['commit']}."
-    return "\n".join([*lines, "", made, ""])
+    missing = "" if len(rows) == len(ZOO) else f"{len(rows)} of {len(ZOO)} networks; the same command goes on. "
+    return "\n".join([*lines, "", missing + made, ""])
 
 
 def main() -> None:
