@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -31,9 +32,11 @@ class SegmentationDataset(ABC):
 
     A subclass in `data/datasets` bears its module's name; its keyword arguments are the options of a recipe's section
     `data`. It sets `classes` and defines `__len__` and `__getitem__`, which raises `DataError` for what can't be read.
+    notes: how files were understood where nothing said it, in sentences that `train` and `doctor` print.
     """
 
     classes: Classes
+    notes: Sequence[str] = ()
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -31,8 +31,8 @@ class Count:
 class Evidence:
     """images: of the split. looked_at: of them. masks: that could be read. values: raw value -> count. labels: class
     index, 255 for void, -1 for unknown -> count. of_value: raw value -> label. sizes: (H,W) -> images. forms: unusual
-    form -> images. void: mask -> share of void, those with the most first. milliseconds: to read a sample, one thread,
-    median of a few, files in the cache."""
+    form -> images. kinds: what files are -> how many. void: mask -> share of void, those with the most first.
+    milliseconds: to read a sample, one thread, median of a few, files in the cache."""
 
     split: str
     images: int
@@ -45,6 +45,7 @@ class Evidence:
     of_value: dict[int, int]
     sizes: dict[Size, int]
     forms: dict[str, int]
+    kinds: dict[str, int]
     void: dict[str, float]
     milliseconds: float | None
 
@@ -78,7 +79,7 @@ class Evidence:
             "images": self.images, "looked_at": self.looked_at, "masks": self.masks,
             "milliseconds": self.milliseconds,
             "sizes": [{"height": size[0], "width": size[1], "images": n} for size, n in self.sizes.items()],
-            "forms": self.forms,
+            "forms": self.forms, "kinds": self.kinds,
             "values": {str(v): {**asdict(n), "means": names[self.of_value[v]]} for v, n in self.values.items()},
             "void_share": self.share(IGNORE_INDEX),
             "classes": {
@@ -132,6 +133,7 @@ def add_up(split: str, data: SegmentationDataset, seen: Sequence[PairReport], mi
         of_value=of_value,
         sizes=dict(Counter(look.size for look in seen if look.size is not None).most_common()),
         forms=dict(Counter(form for look in seen for form in look.forms).most_common()),
+        kinds=dict(Counter(kind for look in seen for kind in look.kinds).most_common()),
         void=dict(sorted(void.items(), key=lambda item: -item[1])),
         milliseconds=milliseconds,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from segdistill.core.errors import RecipeError
+from segdistill.core.paths import expanded
 from segdistill.models.adapters.registry import Adapted
 from segdistill.models.checkpoints.published import Published, is_published, read_published
 from segdistill.models.files import OwnRun, weight_file
@@ -35,5 +36,5 @@ def identify(source: str | Path | NetworkSpec, *, role: Role = "student") -> Sou
         )
     if spec is not None:
         return Adapted(spec)
-    path = Path(source)  # type: ignore[arg-type]
+    path = expanded(Path(source))  # type: ignore[arg-type]
     return read_published(path, role=role) if is_published(path) else OwnRun(weight_file(path))

@@ -33,6 +33,6 @@ class Preparation:
         """Convert what needs it: what was made -> how many files. What is there already is not made again."""
         return {}
 
-    def settings(self, task: Task) -> dict[str, str]:
+    def settings(self, task: Task) -> dict[str, Any]:
         """Options of the data set that a recipe needs for it as it was made ready."""
-        return {}
+        return task.options

@@ -49,8 +49,8 @@ class PascalContext(Preparation):
         jobs = [(mat, made) for mat in mats if not (made := folder / f"{mat.stem}.png").is_file()]
         return {"masks": do_all("Masks from .mat files", jobs, _from_mat, quiet=task.quiet)}
 
-    def settings(self, task: Task) -> dict[str, str]:
-        return {} if task.out is None else {"masks": str(task.out.absolute())}
+    def settings(self, task: Task) -> dict[str, Any]:
+        return task.options if task.out is None else {**task.options, "masks": str(task.out.absolute())}
 
 
 def raw_values() -> LabelValues:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -18,6 +19,7 @@ from pydantic import (
 
 from segdistill.core.discovery import check_options, explain
 from segdistill.core.errors import RecipeError
+from segdistill.core.paths import expanded
 from segdistill.data import DatasetConfig
 from segdistill.data.augment import Augment
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
@@ -73,7 +75,7 @@ class Recipe(TrainingConfig):
     inference: how images are run through a network that is scored or predicts. metrics: what `evaluate` measures.
     """
 
-    out: Path | None = None
+    out: Annotated[Path, AfterValidator(expanded)] | None = None
     role: Role = "student"
     data: DatasetConfig
     augment: Augment = Augment()

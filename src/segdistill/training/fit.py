@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from segdistill.core.errors import CheckpointError
@@ -12,6 +13,7 @@ from segdistill.models.network import SegmentationNetwork
 from segdistill.models.spec import Role
 from segdistill.runs.checkpoint import Progress
 from segdistill.runs.folder import RunFolder
+from segdistill.runtime.display import console
 from segdistill.runtime.failures import OutOfMemoryError, explained
 from segdistill.runtime.processes import is_main, wait_for_all
 from segdistill.training.loop import Trainer
@@ -91,6 +93,9 @@ def _record(task: Task, progress: Progress) -> dict[str, object]:
 def _train(task: Task, folder: RunFolder, *, quiet: bool) -> Progress:
     """All steps that are not made yet. Where there is too little memory for them, what would do is found out."""
     recipe = task.recipe
+    if not quiet and is_main():
+        for note in dict.fromkeys([*task.data.notes, *task.validation.notes]):
+            _print_once(f"data: {note}")
     targets = _targets(task, folder, quiet=quiet)
     try:
         with explained("training"):
@@ -114,6 +119,12 @@ def _train(task: Task, folder: RunFolder, *, quiet: bool) -> Progress:
             what,
         )
     raise OutOfMemoryError(f"{message} {advice(task, recipe.augment)}", what)
+
+
+@functools.cache
+def _print_once(text: str) -> None:
+    """Print a line; not again for the other runs of a distillation or comparison in this process."""
+    console.print(text, soft_wrap=True, markup=False)
 
 
 def _targets(task: Task, folder: RunFolder, *, quiet: bool) -> Targets | None:
