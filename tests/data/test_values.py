@@ -41,7 +41,6 @@ def test_255_is_a_class_where_the_table_says_so() -> None:
 
 def test_values_of_16_bits() -> None:
     values = LabelValues({24001: 0, 65535: 1, 3: IGNORE_INDEX})
-    assert values.deep
     assert values(_raw([24001, 3, 65535], np.uint16), PATH).tolist() == [[0, 255, 1]]
     with pytest.raises(DataError, match="value 24002;"):
         values(_raw([24001, 24002], np.uint16), PATH)

@@ -142,8 +142,8 @@ def test_masks_painted_in_the_colors(copied: Path) -> None:
     for path in masks:
         Image.open(path).convert("RGB").save(path)
     done = examine("voc", root)
-    each = [finding for finding in done.problems if "color or deep image" in finding.text]
-    assert {finding.files[0] for finding in each} == {str(path) for path in masks}
+    each = [finding for finding in done.problems if "is a color image" in finding.text]
+    assert {file for finding in each for file in finding.files} == {str(path) for path in masks}
     painted = [finding for finding in done.problems if "painted in the colors" in finding.text]
     assert {file for finding in painted for file in finding.files} == {str(path) for path in masks}
     assert "data.mask_colors=true" in painted[0].advice
@@ -233,3 +233,23 @@ def test_all_is_in_the_json(little: Callable[..., Path], segdistill: Any) -> Non
     assert report["splits"]["train"]["values"]["1"] == {"pixels": 5 * 160, "images": 5, "means": "class 1"}
     assert report["splits"]["train"]["classes"]["class 0"]["share"] == pytest.approx(1 / 3)
     assert report["splits"]["train"]["values"]["3"]["means"] is None
+
+
+@pytest.mark.parametrize("how", ["resized", "jpeg"])
+def test_masks_that_were_smoothed_although_all_values_are_classes(tmp_path: Path, how: str) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for index in range(5):
+        mask = np.zeros((80, 120), np.uint8)
+        mask[20:60, 10 + index : 50], mask[30:70, 60:100] = 5, 9
+        picture = Image.fromarray(mask)
+        if how == "resized":
+            picture = picture.resize((90, 60), Image.Resampling.BILINEAR)
+        else:
+            picture.save(tmp_path / "once.jpg", quality=90)
+            picture = Image.open(tmp_path / "once.jpg")
+        picture.save(tmp_path / "masks" / f"{index}.png")
+        noise = np.random.default_rng(index).integers(0, 255, (*np.asarray(picture).shape, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / "images" / f"{index}.png")
+    done = examine("folder", tmp_path, classes=[f"class {index}" for index in range(20)])
+    assert [finding.level for finding in done.findings if "smooth edges" in finding.text] == ["problem"] * 2

@@ -17,7 +17,9 @@ from run_lengths import encode, packed
 from scipy.io import savemat
 
 from segdistill import prepare
+from segdistill.cli.tables.preparation import preparation_notes
 from segdistill.core.errors import DataError, RecipeError
+from segdistill.data import DatasetConfig, create_dataset
 from segdistill.data.datasets.pascal_context import PascalContext
 from segdistill.data.datasets.voc import VOC
 from segdistill.preparation.matlab import read_label_map
@@ -161,6 +163,26 @@ def test_painted_masks_become_indices(tmp_path: Path) -> None:
     assert done.converted == {"index masks": 3}
     values = {name: values_of(tmp_path / "index" / "masks" / f"{name}.png")[0][0] for name in ("a", "b", "sub/c")}
     assert values == {"a": 0, "b": 1, "sub/c": 255}
+    assert done.ready
+    printed = " ".join(preparation_notes(done))
+    assert str(tmp_path / "index" / "masks") in printed, "the way to use it is the way to what was made"
+    assert "void" not in printed
+    again = create_dataset(DatasetConfig(name="folder", root=root, **done.settings), "train")
+    assert [again[index].label.unique().tolist() for index in range(len(again))] == [[0], [255]]
+
+
+def test_masks_of_a_list_become_indices_on_a_list(tmp_path: Path) -> None:
+    for split, value in (("train", 1000), ("val", 2000)):
+        image(tmp_path / "set" / f"{split}.jpg")
+        Image.fromarray(np.full((4, 6), value, np.uint16)).save(tmp_path / "set" / f"{split}_m.png")
+        (tmp_path / "set" / f"{split}.txt").write_text(f"{split}.jpg {split}_m.png\n")
+    values = {1000: "x", 2000: "y"}
+    done = prepare("folder", root=tmp_path / "set", out=tmp_path / "o", quiet=True, classes=["x", "y"], values=values)
+    assert done.ready
+    again = create_dataset(DatasetConfig(name="folder", root=tmp_path / "set", **done.settings), "val")
+    assert again[0].label.unique().tolist() == [1]
+    with pytest.raises(DataError, match="would be written over"):
+        prepare("folder", root=tmp_path / "set", out=tmp_path / "set", quiet=True, classes=["x", "y"], values=values)
 
 
 def test_archives_are_unpacked_and_what_is_missing_is_named(tmp_path: Path, segdistill: Run) -> None:

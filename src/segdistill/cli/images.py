@@ -30,12 +30,14 @@ def predict_command(
 ) -> None:
     """Write a class mask and an overlay for every image."""
     done = []
-    for prediction in predict(weights, *inputs, out=out, alpha=alpha, legend=legend, parts=parts or ()):
-        done.append({name: str(path) for name, path in asdict(prediction).items()})
-        if not as_json:
-            results.print(f"{prediction.image} -> {prediction.mask}, {prediction.overlay}", soft_wrap=True)
-    if as_json:
-        print_json(done)
+    try:
+        for prediction in predict(weights, *inputs, out=out, alpha=alpha, legend=legend, parts=parts or ()):
+            done.append({name: str(path) for name, path in asdict(prediction).items()})
+            if not as_json:
+                results.print(f"{prediction.image} -> {prediction.mask}, {prediction.overlay}", soft_wrap=True)
+    finally:  # files that can't be read are an error once the others are done
+        if as_json and done:
+            print_json(done)
 
 
 def show_command(

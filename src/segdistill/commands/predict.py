@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from segdistill.core.paths import expanded
 from segdistill.models.open import open_model
 from segdistill.recipe.recipe import load_inference
 from segdistill.reporting.prediction import Prediction, predict_files
@@ -21,7 +22,8 @@ def predict(
 ) -> Iterable[Prediction]:
     """Write a mask (palette PNG of class indices) and an overlay for every image file, or image of a folder.
 
-    Works as it is iterated.
+    Works as it is iterated. No two images share a file, and none is written over: results lie as the images lie below
+    their folder, with the suffix in the name where two differ only in it.
 
     Args:
         weights: a run folder or a weight file.
@@ -41,4 +43,4 @@ def predict(
     recipe_file = run_of(model.path).recipe
     inference = load_inference(*([recipe_file] if recipe_file.is_file() else []), *parts)
     files = [Path(path) for path in inputs]
-    return predict_files(model, files, Path(out), inference=inference, alpha=alpha, legend=legend)
+    return predict_files(model, files, expanded(Path(out)), inference=inference, alpha=alpha, legend=legend)

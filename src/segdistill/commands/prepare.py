@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from segdistill.core.discovery import options_of, pick
 from segdistill.core.errors import DataError
+from segdistill.core.paths import expanded
 from segdistill.data import DATASETS, DatasetConfig, SegmentationDataset, create_dataset
 from segdistill.data.spread import chosen
 from segdistill.preparation.archives import Unpacked, unpack
@@ -95,8 +96,8 @@ def prepare(
     """
     pick(DATASETS, SegmentationDataset, dataset, "data set")
     preparation = pick("segdistill.preparation", Preparation, dataset, "data set to prepare")()
-    base, folder = Path(root), None if archives is None else Path(archives)
-    task = Task(base, folder, None if out is None else Path(out), options, quiet)
+    base, folder = expanded(Path(root)), None if archives is None else expanded(Path(archives))
+    task = Task(base, folder, None if out is None else expanded(Path(out)), options, quiet)
     DatasetConfig(name=dataset, root=base, **options)
     try:
         unpacked = {} if folder is None else _unpack_all(preparation, folder, task)
@@ -106,7 +107,7 @@ def prepare(
     except KeyboardInterrupt:
         text = "Stopped. Every file made so far is complete; the same command goes on from here."
         raise Interrupted(text, 130) from None
-    settings = {**options, **preparation.settings(task)}
+    settings = preparation.settings(task)
     config = DatasetConfig(name=dataset, root=base, **settings)
     splits: tuple[Literal["train", "val"], ...] = ("train", "val")
     states: dict[str, SplitState] = {split: _state(config, split) for split in splits}

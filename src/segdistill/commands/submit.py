@@ -62,7 +62,7 @@ def submit(
     model = open_model(weights)
     recipe_file = RunFolder(model.path.parent).recipe
     inference = load_inference(*([recipe_file] if recipe_file.is_file() else []), *parts)
-    files = sorted(image_files(map(Path, images), deep=True))
+    files = sorted(image_files(map(Path, images)))
     target = server_of(server)
     made_by = {
         "server": server,
@@ -101,4 +101,4 @@ def check_zip(file: str | Path, server: str, *images: str | Path) -> list[str]:
     Returns:
         The faults.
     """
-    return check_submission(Path(file), server_of(server), sorted(image_files(map(Path, images), deep=True)))
+    return check_submission(Path(file), server_of(server), sorted(image_files(map(Path, images))))

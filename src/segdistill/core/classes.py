@@ -32,6 +32,26 @@ class Classes:
         return len(self.names)
 
 
+def require_countable(classes: Classes) -> None:
+    """Refuse more classes than a label can hold: 8 bits a pixel, of which 255 is void and 254 an image without mask.
+
+    Sixteen bits would double the memory and time of every label that is read, augmented, copied and counted, for all
+    data sets, and palette masks hold 8 bits in any case.
+
+    Args:
+        classes: of a data set, or of a network whose predictions are to be labels.
+
+    Raises:
+        DataError: there are more than 254.
+    """
+    if len(classes) > UNLABELED:
+        raise DataError(
+            f"There are {len(classes)} classes; a label holds 0 to 253, as 254 (no mask) and 255 (void) are taken, so at "
+            f"most {UNLABELED} are possible. Merge classes (data.merge={{a: b}}), or leave rare ones out (data.values, "
+            "data.unlisted=void)."
+        )
+
+
 def unnamed_classes(count: int) -> Classes:
     """Classes of a network that came without names: LABEL_0, LABEL_1, ..., as Hugging Face calls them.
 

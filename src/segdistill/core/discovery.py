@@ -7,11 +7,13 @@ import importlib
 import inspect
 import pkgutil
 import re
+from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from segdistill.core.errors import RecipeError, nearest
+from segdistill.core.paths import expanded
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -117,7 +119,7 @@ def check_options(cls: type, options: dict[str, Any], where: str) -> dict[str, A
     """
     model = options_of(cls)
     checked = validated(model, options, where)
-    return {name: getattr(checked, name) for name in model.model_fields}
+    return {name: _at_home(getattr(checked, name)) for name in model.model_fields}
 
 
 def validated(model: type[M], values: Any, where: str = "") -> M:
@@ -138,6 +140,13 @@ def validated(model: type[M], values: Any, where: str = "") -> M:
         return model.model_validate(values)
     except ValidationError as error:
         raise RecipeError("\n".join(explain(error, model, where))) from error
+
+
+def _at_home(value: Any) -> Any:
+    """The value with `~` of its paths replaced, which no shell does within a word."""
+    if isinstance(value, dict):
+        return {key: _at_home(each) for key, each in value.items()}
+    return expanded(value) if isinstance(value, Path) else value
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> list[str]:
@@ -164,6 +173,7 @@ def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> 
             lines[problem["msg"].removeprefix("Value error, ") + ".", ""] = []
         else:
             message = "Input should be a path" if problem["type"] == "path_type" else problem["msg"]
+            message = message.removeprefix("Value error, ")
             messages = lines.setdefault((f"Key '{key}': ", f", found {problem['input']!r}."), [])
             messages.append(message.removeprefix("Input ") if messages else message)
     return [beginning + ", or ".join(messages) + end for (beginning, end), messages in lines.items()]

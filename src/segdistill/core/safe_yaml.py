@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,24 @@ MOST_CHARACTERS = 1 << 20
 MOST_VALUES = 200_000
 MOST_LEVELS = 40
 
-_FAST: Any = getattr(yaml, "CSafeLoader", None)
+_WHOLE = re.compile(r"[-+]?0b[01_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+")
+_FRACTION = re.compile(
+    r"[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+)
+
+
+def _without_surprises(loader: Any) -> Any:
+    """The loader without numbers of base 60 and 8, as YAML 1.2 has it: 255:1 is not 15301 and 010 is not 8."""
+    numbers = {"tag:yaml.org,2002:int": _WHOLE, "tag:yaml.org,2002:float": _FRACTION}
+    rules = {
+        first: [(tag, re.compile(f"(?:{numbers[tag].pattern})$") if tag in numbers else rule) for tag, rule in each]
+        for first, each in loader.yaml_implicit_resolvers.items()
+    }
+    return type("Loader", (loader,), {"yaml_implicit_resolvers": rules})
+
+
+_SLOW = _without_surprises(yaml.SafeLoader)
+_FAST: Any = _without_surprises(yaml.CSafeLoader) if hasattr(yaml, "CSafeLoader") else None
 """The safe loader in C, where PyYAML was built with it."""
 
 
@@ -38,7 +56,7 @@ def load_yaml(text: str) -> Any:
     if _FAST is not None:
         with contextlib.suppress(yaml.YAMLError):  # the errors of the slow one show the line
             return _load(text, _FAST)
-    return _load(text, yaml.SafeLoader)
+    return _load(text, _SLOW)
 
 
 def read_yaml(path: Path) -> Any:
@@ -96,3 +114,18 @@ def _check(text: str, loader: Any) -> None:
             raise YamlTooLargeError(f"it is nested more than {MOST_LEVELS} levels deep")
         if total > MOST_VALUES:
             raise YamlTooLargeError(f"its aliases unfold to more than {MOST_VALUES} values")
+
+
+def not_text(value: object) -> str:
+    """What became of a name that YAML read as something else, and how to write it.
+
+    Args:
+        value: as YAML read it.
+
+    Returns:
+        A sentence.
+    """
+    if isinstance(value, bool):
+        words = "yes, on and true as true" if value else "no, off and false as false"
+        return f"YAML reads {words}. Put such names in quotes, as in ['no', 'yes', 'off']."
+    return "YAML reads it as a number or nothing. Put such names in quotes, as in ['1', 'null']."

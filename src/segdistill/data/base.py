@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -39,9 +40,11 @@ class SegmentationDataset(ABC):
 
     Attributes:
         classes: names and colors of the K classes.
+        notes: how files were understood where nothing said it, in sentences that `train` and `doctor` print.
     """
 
     classes: Classes
+    notes: Sequence[str] = ()
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from segdistill.core.classes import IGNORE_INDEX, Classes
+from segdistill.core.classes import IGNORE_INDEX, Classes, require_countable
 from segdistill.core.errors import DataError
 from segdistill.data.base import Sample, SegmentationDataset
-from segdistill.data.reading import check_size, read_image, read_mask
+from segdistill.data.reading import Exif, read_image, read_pair
 from segdistill.data.values import LabelValues
 
 Pair = tuple[Path, Path | None]
@@ -30,9 +30,10 @@ class FilePairs(SegmentationDataset):
         expected: the number of pairs of the complete data set, if known.
         partial: take the pairs that are there.
         hint: what to do where there are fewer than expected, for the message.
+        exif: whether photos are turned by their EXIF tag, see `read_pair`.
 
     Raises:
-        DataError: files are missing, or there is no pair.
+        DataError: files are missing, there is no pair, or there are more classes than a label can hold.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class FilePairs(SegmentationDataset):
         expected: int | None = None,
         partial: bool = False,
         hint: str = "Complete the download, or take the lines off the list.",
+        exif: Exif = "apply",
     ) -> None:
+        require_countable(classes)
         missing = missing_files(path for pair in pairs for path in pair if path is not None)
         if partial and missing:
             pairs = [pair for pair in pairs if not missing.intersection(pair)]
@@ -55,6 +58,7 @@ class FilePairs(SegmentationDataset):
         self.pairs = list(pairs)
         self.classes = classes
         self.values = values
+        self.exif: Exif = exif
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -75,12 +79,11 @@ class FilePairs(SegmentationDataset):
 
     def __getitem__(self, index: int) -> Sample:
         image_path, mask_path = self.pairs[index]
-        image = read_image(image_path)
-        size = (image.shape[1], image.shape[2])
         if mask_path is None:
-            return Sample(image, torch.full(size, IGNORE_INDEX, dtype=torch.uint8), image_path.stem, labeled=False)
-        raw = read_mask(mask_path, deep=self.values.deep, colors=self.values.colors)
-        check_size(raw, size, mask_path)
+            image = read_image(image_path, exif=self.exif)
+            void = torch.full((image.shape[1], image.shape[2]), IGNORE_INDEX, dtype=torch.uint8)
+            return Sample(image, void, image_path.stem, labeled=False)
+        image, raw = read_pair(image_path, mask_path, colors=self.values.colors, exif=self.exif)
         return Sample(image, torch.from_numpy(self.values(raw, mask_path)), image_path.stem)
 
 
@@ -133,11 +136,11 @@ def names_in(folder: Path) -> set[str]:
         folder: which may be missing.
 
     Returns:
-        The names; none if there is no such folder.
+        The names; none if there is no such folder. Hidden files, as macOS leaves beside each image, are no files.
     """
     try:
         with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if _is_file(entry)}
+            return {entry.name for entry in entries if not entry.name.startswith(".") and _is_file(entry)}
     except (FileNotFoundError, NotADirectoryError):
         return set()
 

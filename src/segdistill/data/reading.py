@@ -7,6 +7,7 @@ import re
 import warnings
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,10 +15,22 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from segdistill.core.errors import DataError
+from segdistill.data import raw_values
 from segdistill.data.decoding import decode_grey, decode_rgb
+from segdistill.data.formats import (
+    FORMATS,
+    Header,
+    Role,
+    header_of,
+    npy_header,
+    refusal,
+    tiff_header,
+    undecodable,
+)
 from segdistill.data.values import Raw
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
+Exif = Literal["auto", "apply", "ignore"]
+"""What the EXIF tag of a turned photo means: see `read_pair`."""
 
 LIMIT = "SEGDISTILL_MAX_PIXELS"
 """The environment variable that moves the limit of `largest_image`."""
@@ -26,64 +39,105 @@ if os.environ.get(LIMIT, "").isdecimal():
     Image.MAX_IMAGE_PIXELS = int(os.environ[LIMIT]) // 2  # Pillow warns beyond it and refuses beyond its double
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # what is not refused is welcome
 
-_UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+_UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
-def read_image(path: Path) -> Tensor:
-    """Read an image file, turned upright by its EXIF tag. In memory a pixel's channels lie together.
+def read_image(path: Path, *, exif: Exif = "apply") -> Tensor:
+    """Read an image file. In memory a pixel's channels lie together.
 
     Args:
         path: an 8-bit image, grey or colored, of a suffix in `IMAGE_SUFFIXES`.
+        exif: whether it is turned upright by its EXIF tag; "auto" is "apply".
 
     Returns:
         RGB uint8 (3,H,W).
 
     Raises:
-        DataError: the file is missing, broken, too large, or has more than 8 bits a channel.
+        DataError: the file is missing, broken, too large, or not of those that `formats.ACCEPTED` takes.
     """
-    try:
-        content = path.read_bytes()
-        with Image.open(BytesIO(content)) as picture:
-            if picture.mode.startswith(("I", "F")):
-                raise DataError(
-                    f"Image {path} has more than 8 bits a channel (mode {picture.mode}); expected 8-bit RGB or grey. "
-                    "Convert it, so that you choose what is bright and what is dark."
-                )
-            pixels = decode_rgb(picture, content)
-            if pixels is None:
-                pixels = np.array(ImageOps.exif_transpose(picture).convert("RGB"))
-            return torch.from_numpy(pixels).permute(2, 0, 1)
-    except _UNREADABLE as error:
-        raise _unreadable("image", path, error) from error
+    return load_image(path, exif)[0]
 
 
-def read_mask(path: Path, *, deep: bool = False, colors: bool = False) -> Raw:
-    """Read a mask file's raw values: indices of a grey or palette file. Colors never pass for indices.
+def read_mask(path: Path, *, colors: bool = False, exif: Exif = "apply") -> Raw:
+    """Read a mask file's raw values: indices of a grey or palette file, or of an array. Colors never pass for indices.
 
     Args:
         path: of the mask.
-        deep: take 16-bit files as well.
         colors: take the file as painted in colors.
+        exif: whether it is turned by its own EXIF tag.
 
     Returns:
         (H,W): uint8; uint16 of a deep file; uint32, each pixel 0xRRGGBB, with `colors`.
 
     Raises:
-        DataError: the file is missing, broken, too large, or of colors where indices are expected.
+        DataError: the file is missing, broken, too large, or not of those that `formats.ACCEPTED` takes.
     """
-    try:
-        content = path.read_bytes()
-        with Image.open(BytesIO(content)) as picture:
-            if colors:
-                return _packed_colors(picture)
-            if deep and picture.mode.startswith("I"):
-                return _sixteen_bits(picture, path)
-            if picture.mode not in {"L", "P", "1"}:
-                raise DataError(_no_indices(picture, path))
-            indices = decode_grey(picture, content)
-            return np.array(picture).astype(np.uint8) if indices is None else indices
-    except _UNREADABLE as error:
-        raise _unreadable("mask", path, error) from error
+    return load_mask(path, colors, exif)[0]
+
+
+def read_pair(image_path: Path, mask_path: Path, *, colors: bool = False, exif: Exif = "apply") -> tuple[Tensor, Raw]:
+    """Read an image and its mask, which must lie on each other.
+
+    A photo with an EXIF orientation shows another picture than its pixels as stored, and nothing in the files tells on
+    which of the two its mask was drawn, unless their sizes differ.
+
+    Args:
+        image_path: the image.
+        mask_path: its mask.
+        colors: take the mask as painted in colors.
+        exif: "apply" turns both by their own tags, "ignore" neither, "auto" applies where the mask's tag or size tells
+            that this is right.
+
+    Returns:
+        RGB uint8 (3,H,W) and raw values (H,W).
+
+    Raises:
+        DataError: as of `read_image` and `read_mask`; the sizes differ; or the mask of a turned image is not certain.
+    """
+    image, header = load_image(image_path, exif)
+    raw, mask_header = load_mask(mask_path, colors, exif)
+    fault = alignment_fault(header, mask_header, raw.shape, image_path, mask_path, exif)
+    if fault:
+        raise DataError(fault)
+    check_size(raw, (image.shape[1], image.shape[2]), mask_path)
+    return image, raw
+
+
+def alignment_fault(
+    image: Header, mask: Header, shape: tuple[int, ...], image_path: Path, mask_path: Path, exif: Exif
+) -> str:
+    """Why it is not certain that a mask lies on its turned image.
+
+    Args:
+        image: header of the image.
+        mask: header of the mask.
+        shape: (H,W) of the mask as read.
+        image_path: of the image, for the message.
+        mask_path: of the mask, for the message.
+        exif: as of `read_pair`.
+
+    Returns:
+        A sentence with the remedy; "" if it is certain, or a plain difference of sizes.
+    """
+    stored, upright = image.size, image.size[::-1] if image.orientation >= 5 else image.size
+    if image.orientation == mask.orientation or exif == "ignore":
+        return ""
+    if image.orientation != 1 and shape == stored != upright:
+        return (
+            f"Mask {mask_path} has the size of {image_path} as stored, {stored[1]}x{stored[0]} (width x height), but "
+            f"EXIF orientation {image.orientation} turns that image to {upright[1]}x{upright[0]}: the mask was drawn "
+            "on the unturned picture. Say so with data.exif=ignore, or turn the masks."
+        )
+    if exif == "apply" or (image.orientation >= 5 and shape == upright != stored):
+        return ""
+    turned = image_path if image.orientation != 1 else mask_path
+    other = mask_path if image.orientation != 1 else image_path
+    orientation = max(image.orientation, mask.orientation)
+    return (
+        f"{turned} is turned by EXIF orientation {orientation} and {other} is not, so it is not certain whether the "
+        f"mask {mask_path} was drawn on the picture as shown or as stored. Say which: data.exif=apply (as shown) or "
+        "data.exif=ignore (as stored)."
+    )
 
 
 def check_size(raw: Raw, size: tuple[int, int], path: Path) -> None:
@@ -104,29 +158,81 @@ def check_size(raw: Raw, size: tuple[int, int], path: Path) -> None:
         )
 
 
-def _packed_colors(picture: Image.Image) -> Raw:
-    channels = np.array(picture.convert("RGB")).astype(np.uint32)
-    return channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
+def load_image(path: Path, exif: Exif) -> tuple[Tensor, Header]:
+    """As `read_image`, with what the file says of itself."""
+    try:
+        content = path.read_bytes()
+        with _open(content) as picture:
+            header = _accepted(picture, content, path, "image")
+            pixels = decode_rgb(picture, content)
+            if pixels is None:
+                pixels = np.array(_turned(picture, header, exif).convert("RGB"))
+            return torch.from_numpy(pixels).permute(2, 0, 1), header
+    except _UNREADABLE as error:
+        raise _unreadable("image", path, error) from error
 
 
-def _sixteen_bits(picture: Image.Image, path: Path) -> Raw:
-    values = np.array(picture)
-    if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
-        raise DataError(f"Mask {path} holds values from {values.min()} to {values.max()}; expected 0 to 65535.")
-    return values.astype(np.uint16)
+def load_mask(path: Path, colors: bool, exif: Exif) -> tuple[Raw, Header]:
+    """As `read_mask`, with what the file says of itself."""
+    role: Role = "painted mask" if colors else "mask"
+    try:
+        content = path.read_bytes()
+        array = npy_header(content)
+        if array is not None:
+            if colors:
+                raise DataError(f"Mask {path} {refusal(array, role)}")
+            _check_pixels(array)
+            return raw_values.whole(np.load(BytesIO(content), allow_pickle=False), path), array
+        with _open(content) as picture:
+            header = _accepted(picture, content, path, role)
+            if colors:
+                return raw_values.packed_colors(_turned(picture, header, exif), path), header
+            plain = decode_grey(picture, content)
+            if plain is not None:
+                return plain, header
+            return raw_values.indices(_turned(picture, header, exif), header, path), header
+    except _UNREADABLE as error:
+        raise _unreadable("mask", path, error) from error
 
 
-def _no_indices(picture: Image.Image, path: Path) -> str:
-    grey = ""
-    if picture.mode == "RGB" and all(band == picture.getextrema()[0] for band in picture.getextrema()):
-        channels = np.array(picture)
-        if (channels == channels[..., :1]).all():
-            grey = " Its three channels are equal: these may be class indices saved as RGB; save one channel."
-    return (
-        f"Mask {path} is a color or deep image (mode {picture.mode}); expected one 8-bit channel of class indices "
-        f"(grey or palette).{grey} For your own folder give data.classes with each class's color and "
-        "data.mask_colors=true, or the meaning of 16-bit values with data.values; else convert the masks first."
-    )
+def _open(content: bytes) -> Image.Image:
+    """The file as Pillow opens it; of a TIFF with too many bands, which Pillow complains of itself, our own words."""
+    tiff = tiff_header(content)
+    if tiff is not None and tiff.bands > 6:
+        raise ValueError(undecodable(tiff))
+    try:
+        return Image.open(BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        if tiff is not None:
+            raise ValueError(undecodable(tiff)) from error
+        raise
+
+
+def _accepted(picture: Image.Image, content: bytes, path: Path, role: Role) -> Header:
+    header = header_of(picture, content)
+    fault = refusal(header, role)
+    if fault:
+        raise DataError(f"{'Image' if role == 'image' else 'Mask'} {path} {fault}")
+    return header
+
+
+def _check_pixels(header: Header) -> None:
+    pixels = header.size[0] * header.size[1]
+    if pixels > largest_image():
+        raise Image.DecompressionBombError(f"({pixels} pixels)")
+
+
+_BACK = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
+"""Orientation -> the transposition that undoes what it asks for, as Pillow numbers them."""
+
+
+def _turned(picture: Image.Image, header: Header, exif: Exif) -> Image.Image:
+    """The picture upright, or as stored with "ignore". Pillow turns a TIFF by itself when it decodes it."""
+    if header.format == "TIFF":
+        picture.load()
+        back = _BACK.get(header.orientation)
+        return picture if exif != "ignore" or back is None else picture.transpose(Image.Transpose(back))
+    return picture if exif == "ignore" else ImageOps.exif_transpose(picture)
 
 
 def require_folder(path: Path, hint: str) -> Path:
@@ -160,6 +266,8 @@ def _unreadable(kind: str, path: Path, error: Exception) -> DataError:
         )
     size = path.stat().st_size
     what = f"{error}" if size else "it is empty"
+    if size and isinstance(error, UnidentifiedImageError):
+        what = f"it is not an image of a known format ({', '.join(FORMATS)})"
     return DataError(f"Can't read {kind} {path} ({size} bytes): {what}. Replace the file, or take it off the list.")
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 from segdistill.core.classes import IGNORE_INDEX, Classes, as_color, distinct_colors
 from segdistill.core.errors import DataError
+from segdistill.core.paths import composed
+from segdistill.core.safe_yaml import not_text
 from segdistill.data.base import label_file
 from segdistill.data.values import LabelValues
 
@@ -29,12 +31,14 @@ class LabelTable:
         ids: the raw values of each class; the first is the one to write.
         void: raw values that are not trained on, with a word on each.
         source: for messages, the user's own file that they are from, as "the 3 classes of FILE".
+        uncolored: classes whose color nobody named, so that it is only one to draw with.
     """
 
     classes: Classes
     ids: tuple[tuple[int, ...], ...]
     void: Mapping[int, str]
     source: str = ""
+    uncolored: frozenset[str] = frozenset()
 
     def values(self, *, cause: str = "") -> LabelValues:
         """What raw mask values mean.
@@ -98,20 +102,27 @@ def as_table(tree: Any, source: object, column: str = "id") -> LabelTable:
     for index, row in enumerate(rows):
         row = {"name": row} if isinstance(row, str) else row
         if not isinstance(row, dict) or not isinstance(row.get("name"), str):
-            raise DataError(f"{source}: class {index} is {row!r}; expected {{name: .., id: .., color: [r, g, b]}}.")
-        names.append(row["name"])
+            name = row.get("name") if isinstance(row, dict) else row
+            why = f" {not_text(name)}" if isinstance(name, bool | int | float) else ""
+            raise DataError(
+                f"{source}: class {index} is {row!r}; expected {{name: .., id: .., color: [r, g, b]}}.{why}"
+            )
+        names.append(composed(row["name"]))
         ids.append(_whole_numbers(row.get(column, index), f"{source}: {column} of '{row['name']}'"))
         shown.append(as_color(row.get("color", colors[index]), f"{source}: color of '{row['name']}'"))
     void = tree.get("void") or {}
     numbers = _whole_numbers(list(void) if isinstance(void, dict) else void, f"{source}: void") if void else ()
     void = void if isinstance(void, dict) else dict.fromkeys(numbers, "void")
     _refuse_twice(names, ids, void, source)
-    return LabelTable(Classes(tuple(names), tuple(shown)), tuple(ids), void)
+    uncolored = frozenset(
+        name for name, row in zip(names, rows, strict=True) if not isinstance(row, dict) or "color" not in row
+    )
+    return LabelTable(Classes(tuple(names), tuple(shown)), tuple(ids), void, uncolored=uncolored)
 
 
 def _whole_numbers(value: Any, what: str) -> tuple[int, ...]:
     values = tuple(value) if isinstance(value, list) else (value,)
-    if not values or any(not isinstance(each, int) or not 0 <= each <= 65535 for each in values):
+    if not values or any(type(each) is not int or not 0 <= each <= 65535 for each in values):
         raise DataError(f"{what} is {value!r}; expected a mask value from 0 to 65535, or a list of them.")
     return values
 

@@ -24,7 +24,7 @@ Raw = NDArray[np.integer[Any]]
 class LabelValues:
     """Raw value -> class index.
 
-    Values up to 255 make a table of 256 entries, larger ones one of 65536 (`deep`: 16-bit masks are then read, too).
+    Values up to 255 make a table of 256 entries, larger ones one of 65536.
     class_values, void_values: the known values, sorted.
 
     Args:
@@ -36,7 +36,7 @@ class LabelValues:
 
     def __init__(self, meaning: Mapping[int, int], *, cause: str = "", source: str = "", colors: bool = False) -> None:
         classes_of = dict(meaning) if colors else {IGNORE_INDEX: IGNORE_INDEX, **meaning}
-        self.colors, self.deep = colors, not colors and max(classes_of) > IGNORE_INDEX
+        self.colors = colors
         self.cause, self.source = cause, source
         self.class_values = sorted(value for value, index in classes_of.items() if index != IGNORE_INDEX)
         self.void_values = sorted(value for value, index in classes_of.items() if index == IGNORE_INDEX)
@@ -44,7 +44,7 @@ class LabelValues:
         if colors:
             self._table = np.array([classes_of[int(key)] for key in self._keys], np.int16)
         else:
-            self._table = np.full(1 << (16 if self.deep else 8), UNKNOWN, np.int16)
+            self._table = np.full(65536 if max(classes_of) > IGNORE_INDEX else 256, UNKNOWN, np.int16)
             self._table[self._keys] = [classes_of[int(key)] for key in self._keys]
 
     @classmethod
@@ -88,8 +88,11 @@ class LabelValues:
         Returns:
             Class index, `IGNORE_INDEX` or `UNKNOWN`, of the same shape, int16.
         """
-        if not self.colors:
+        if not self.colors and (raw.dtype == np.uint8 or raw.max(initial=0) < len(self._table)):
             return self._table[raw]
+        if not self.colors:
+            inside: NDArray[np.int16] = np.where(raw < len(self._table), self._table[raw % len(self._table)], UNKNOWN)
+            return inside
         positions = np.searchsorted(self._keys, raw).clip(max=len(self._keys) - 1)
         classes: NDArray[np.int16] = np.where(self._keys[positions] == raw, self._table[positions], UNKNOWN)
         return classes

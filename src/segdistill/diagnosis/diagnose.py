@@ -20,7 +20,7 @@ from segdistill.data.spread import chosen
 from segdistill.diagnosis.capacity import check_capacity
 from segdistill.diagnosis.evidence import Evidence, add_up
 from segdistill.diagnosis.files import PairReport
-from segdistill.diagnosis.listing import list_findings
+from segdistill.diagnosis.listing import list_findings, understood
 from segdistill.diagnosis.machine import Machine, describe_machine
 from segdistill.diagnosis.masks import FEW, findings_of
 from segdistill.diagnosis.opening import SPLITS, Split, open_split
@@ -134,6 +134,7 @@ def _look_at_data(
             return data, healthy
     files: dict[str, FilePairs] = {split: opened for split, opened in data.items() if isinstance(opened, FilePairs)}
     done.findings += list_findings(files, missing)
+    done.findings += understood(files)
     if {"train", "val"} <= done.splits.keys():
         done.findings += _only_in_validation(done.splits["train"], done.splits["val"])
     return data, healthy

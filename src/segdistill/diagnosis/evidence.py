@@ -48,6 +48,7 @@ class Evidence:
         of_value: raw value -> label.
         sizes: (H,W) -> images, the most frequent first.
         forms: unusual form -> images.
+        kinds: what files are -> how many.
         void: mask -> share of void, those with the most first.
         milliseconds: to read a sample, one thread, median of a few, files in the cache; None if not measured.
     """
@@ -63,6 +64,7 @@ class Evidence:
     of_value: dict[int, int]
     sizes: dict[Size, int]
     forms: dict[str, int]
+    kinds: dict[str, int]
     void: dict[str, float]
     milliseconds: float | None
 
@@ -103,7 +105,7 @@ class Evidence:
             "images": self.images, "looked_at": self.looked_at, "masks": self.masks,
             "milliseconds": self.milliseconds,
             "sizes": [{"height": size[0], "width": size[1], "images": n} for size, n in self.sizes.items()],
-            "forms": self.forms,
+            "forms": self.forms, "kinds": self.kinds,
             "values": {str(v): {**asdict(n), "means": names[self.of_value[v]]} for v, n in self.values.items()},
             "void_share": self.share(IGNORE_INDEX),
             "classes": {
@@ -157,6 +159,7 @@ def add_up(split: str, data: SegmentationDataset, seen: Sequence[PairReport], mi
         of_value=of_value,
         sizes=dict(Counter(look.size for look in seen if look.size is not None).most_common()),
         forms=dict(Counter(form for look in seen for form in look.forms).most_common()),
+        kinds=dict(Counter(kind for look in seen for kind in look.kinds).most_common()),
         void=dict(sorted(void.items(), key=lambda item: -item[1])),
         milliseconds=milliseconds,
     )

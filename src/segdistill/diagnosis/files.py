@@ -9,16 +9,20 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.errors import DataError
 from segdistill.data.base import Sample
+from segdistill.data.formats import Header
 from segdistill.data.pairs import FilePairs
-from segdistill.data.reading import check_size, read_image, read_mask
+from segdistill.data.reading import alignment_fault, check_size, load_image, load_mask, read_mask
 from segdistill.data.values import Raw, packed
+from segdistill.diagnosis.soft_edges import values_between
 
 Size = tuple[int, int]
+BANDS = "bands: "
+TURNED = "turned by EXIF"
 GREY_SEEN = 8  # of a palette mask, how many of its colors are named as grey values
 
 
@@ -32,7 +36,10 @@ class PairReport:
         size: (H,W) of the image, if it could be read.
         raw: mask value -> pixels; None without a mask that can be read.
         faults: errors that reading the pair would raise.
+        kinds: what each file is, as "mask PNG grey 8-bit".
         forms: what is unusual and read rightly all the same.
+        turned: whether the image is turned by EXIF and only the recipe says that its mask is, too.
+        soft: values of the mask that smoothing made (`soft_edges`).
         painted: the share of the pixels of a color mask that have a color of the class table.
         grey: raw value -> what a tool that reads the mask's palette as grey takes it for; empty where that is the same.
     """
@@ -42,7 +49,10 @@ class PairReport:
     size: Size | None = None
     raw: dict[int, int] | None = None
     faults: list[str] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
     forms: list[str] = field(default_factory=list)
+    turned: bool = False
+    soft: list[int] = field(default_factory=list)
     painted: float | None = None
     grey: dict[int, int] = field(default_factory=dict)
 
@@ -59,20 +69,29 @@ def report_pair(data: FilePairs, index: int) -> PairReport:
     """
     image_path, mask_path = data.pairs[index]
     seen = PairReport(str(image_path), None if mask_path is None else str(mask_path))
+    header = None
     try:
-        image = read_image(image_path)
+        image, header = load_image(image_path, data.exif)
         seen.size = (image.shape[1], image.shape[2])
-        seen.forms += _image_forms(image_path)
+        seen.kinds.append(f"image {header}")
+        seen.forms += _image_forms(header)
     except DataError as error:
         seen.faults.append(str(error))
     if mask_path is None:
         return seen
     try:
-        raw = read_mask(mask_path, deep=data.values.deep, colors=data.values.colors)
+        raw, mask_header = load_mask(mask_path, data.values.colors, data.exif)
+        seen.kinds.append(f"mask {mask_header}")
         seen.raw = histogram(raw)
-        seen.grey = {} if data.values.colors else _as_grey(mask_path, seen.raw)
-        if seen.size is not None:
+        seen.soft = [] if data.values.colors else values_between(raw)
+        seen.grey = {} if data.values.colors or mask_header.mode != "P" else _as_grey(mask_path, seen.raw)
+        if header is not None and seen.size is not None:
+            fault = alignment_fault(header, mask_header, raw.shape, image_path, mask_path, data.exif)
+            if fault:
+                raise DataError(fault)
             check_size(raw, seen.size, mask_path)
+            same = header.orientation == mask_header.orientation or raw.shape != header.size
+            seen.turned = data.exif == "apply" and not same
     except DataError as error:
         seen.faults.append(str(error))
         if seen.raw is None:
@@ -122,11 +141,12 @@ def luminance(color: tuple[int, int, int]) -> int:
     return (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
 
 
-def _image_forms(path: Path) -> list[str]:
-    with Image.open(path) as picture:
-        forms = [] if picture.mode == "RGB" else [f"{picture.mode} image"]
-        if picture.format != "PNG" and picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-            forms.append("turned by EXIF")
+def _image_forms(header: Header) -> list[str]:
+    forms = [] if header.mode == "RGB" else [f"{header.mode} image"]
+    if header.spare:
+        forms = [f"{BANDS}{header.bands}"]
+    if header.orientation != 1:
+        forms.append(TURNED)
     return forms
 
 

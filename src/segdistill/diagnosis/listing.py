@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from segdistill.core.findings import Finding, shortened
+from segdistill.data.datasets.folder import Folder
+from segdistill.data.formats import IMAGE_SUFFIXES
+from segdistill.data.own_folder.templates import files_below
 from segdistill.data.pairs import FilePairs, Pair, names_in
-from segdistill.data.reading import IMAGE_SUFFIXES
 
+_NO_DATA = {"", ".txt", ".md", ".db", ".ini", ".html", ".log"}
+"""Suffixes of files that lie about in any folder."""
 _LEAK = 0.01  # of the validation images
 
 
@@ -26,8 +31,12 @@ def list_findings(data: Mapping[str, FilePairs], incomplete: bool) -> Iterator[F
     """
     if {"train", "val"} <= data.keys():
         yield from _twice(data["train"], data["val"])
-    pairs = [pair for split in data.values() for pair in split.pairs]
-    images, masks = _lone(pairs)
+    searched = [folder for split in data.values() if isinstance(split, Folder) for folder in split.searched or ()]
+    used = {path for split in data.values() for pair in split.pairs for path in pair if path is not None}
+    if searched:
+        yield from _untaken(searched, used, incomplete)
+        return
+    images, masks = _lone([pair for split in data.values() for pair in split.pairs])
     for what, lone in (("image files have no mask", images), ("masks have no image", masks)):
         if lone:
             yield Finding(
@@ -37,6 +46,42 @@ def list_findings(data: Mapping[str, FilePairs], incomplete: bool) -> Iterator[F
                 "Add what is missing, or take them away." if incomplete else "",
                 tuple(map(str, lone)),
             )
+
+
+def understood(data: Mapping[str, FilePairs]) -> Iterator[Finding]:
+    """What was not said of a folder and had to be understood.
+
+    Args:
+        data: the splits by name.
+
+    Yields:
+        Findings, one for what is the same in both splits.
+    """
+    notes = {split: each.notes for split, each in data.items() if isinstance(each, Folder)}
+    for note in dict.fromkeys(note for each in notes.values() for note in each):
+        splits = [split for split, each in notes.items() if note in each]
+        yield Finding("note", splits[0] if len(splits) == 1 else "data", note)
+
+
+def _untaken(folders: Sequence[Path], used: set[Path], incomplete: bool) -> Iterator[Finding]:
+    """Files in the folders that were searched, which no template, list or split takes."""
+    left: dict[Path, list[Path]] = {}
+    looked: set[Path] = set()
+    for folder in dict.fromkeys(folders):
+        for path in files_below(folder):
+            if path not in used and path not in looked and path.suffix.lower() not in _NO_DATA:
+                left.setdefault(folder, []).append(path)
+            looked.add(path)
+    for folder, files in left.items():
+        kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(path.suffix for path in files).most_common(5))
+        yield Finding(
+            "warning" if incomplete else "note",
+            "files",
+            f"{len(files)} files in {folder} are in no split, have no partner or fit no rule ({kinds}): "
+            f"{shortened([path.relative_to(folder).as_posix() for path in files], 2)}.",
+            "Add what is missing, or take them away." if incomplete else "",
+            tuple(map(str, files)),
+        )
 
 
 def _twice(train: FilePairs, val: FilePairs) -> Iterator[Finding]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.findings import Finding, shortened
 from segdistill.diagnosis.evidence import Evidence
-from segdistill.diagnosis.files import GREY_SEEN, PairReport
+from segdistill.diagnosis.files import BANDS, GREY_SEEN, PairReport
 from segdistill.diagnosis.mistakes import recognise
 
 _NEARLY_ALL = 0.95  # of a mask's pixels
@@ -29,19 +30,57 @@ def findings_of(dataset: str, evidence: Evidence, seen: Sequence[PairReport]) ->
         Findings.
     """
     where = evidence.split
-    for look in seen:
-        for fault in look.faults:
-            yield Finding("problem", where, fault, files=(_file(look, fault),))
+    yield from _faults(where, seen)
     values = list(_values(dataset, evidence, seen))
     yield from values
     yield from _painted(where, seen)
+    yield from _soft(evidence, seen)
     if not values:  # what is said of wrong labels is wrong as well
         yield from _void(evidence)
         yield from _classes(evidence)
-    if evidence.forms:
-        forms = ", ".join(f"{count} {form}" for form, count in evidence.forms.items())
-        yield Finding("note", where, f"Read rightly, but not plain RGB: {forms}.")
+    yield from _forms(evidence, seen)
     yield from _palettes(where, seen)
+
+
+def _faults(where: str, seen: Sequence[PairReport]) -> Iterator[Finding]:
+    """What is wrong with files, equal faults together."""
+    groups: dict[str, dict[str, str]] = {}
+    for look in seen:
+        for fault in look.faults:
+            kind = fault
+            for name in filter(None, (look.mask, look.image)):
+                kind = kind.replace(name, "")
+            groups.setdefault(re.sub(r"\d+", "", kind), {})[_file(look, fault)] = fault
+    for group in groups.values():
+        files = tuple(group)
+        text = group[files[0]]
+        if len(files) > 1:
+            text = f"{len(files)} files, as {files[0]} and {files[1]}, have the same fault: {text}"
+        yield Finding("problem", where, text, files=files)
+
+
+def _forms(evidence: Evidence, seen: Sequence[PairReport]) -> Iterator[Finding]:
+    """What is unusual with images: bands that are dropped, pictures that are turned, and other forms."""
+    bands = {form.removeprefix(BANDS): count for form, count in evidence.forms.items() if form.startswith(BANDS)}
+    if bands:
+        counts = ", ".join(f"{count} of {number} bands" for number, count in bands.items())
+        files = tuple(look.image for look in seen if any(form.startswith(BANDS) for form in look.forms))
+        text = f"Only the first three bands of images are read, the others are dropped: {counts}."
+        yield Finding("warning", evidence.split, text, "Choose the bands that are meant and save them as RGB.", files)
+    turned = tuple(look.image for look in seen if look.turned)
+    if turned:
+        yield Finding(
+            "warning",
+            evidence.split,
+            f"{len(turned)} images are turned by EXIF, and nothing in their masks tells whether these are, too: masks "
+            "must be turned, too.",
+            "Look at some with `segdistill show`; data.exif=ignore is for masks that were drawn on the stored pixels.",
+            turned,
+        )
+    forms = {form: count for form, count in evidence.forms.items() if not form.startswith(BANDS)}
+    if forms:
+        shown = ", ".join(f"{count} {form}" for form, count in forms.items())
+        yield Finding("note", evidence.split, f"Not plain RGB: {shown}.")
 
 
 def _file(look: PairReport, fault: str) -> str:
@@ -70,6 +109,21 @@ def _values(dataset: str, evidence: Evidence, seen: Sequence[PairReport]) -> Ite
                 "edges, or maps of instances. Export the masks anew, as PNG, without smoothing."
             )
         yield Finding("problem", where, text, advice, files)
+
+
+def _soft(evidence: Evidence, seen: Sequence[PairReport]) -> Iterator[Finding]:
+    """Masks with values that lie only between others: resized smoothly, or once a JPEG."""
+    files = tuple(look.mask for look in seen if look.mask and look.soft)
+    if files:
+        values = sorted({value for look in seen for value in look.soft})
+        yield Finding(
+            "problem" if 2 * len(files) > evidence.masks else "warning",
+            evidence.split,
+            f"{len(files)} of {evidence.masks} masks look resized with smooth edges, or saved as JPEG once: the values "
+            f"{evidence.meaning.listed(values)} lie mostly in single pixels between a lower and a higher one.",
+            "Export the masks anew from their source; resize masks with nearest neighbor only.",
+            files,
+        )
 
 
 def _painted(where: str, seen: Sequence[PairReport]) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from segdistill.core.errors import RecipeError
+from segdistill.core.paths import expanded
 from segdistill.models.adapters.registry import Adapted
 from segdistill.models.checkpoints.published import Published, is_published, read_published
 from segdistill.models.exported.network import Exported, is_exported
@@ -53,7 +54,7 @@ def identify(source: str | Path | NetworkSpec, *, role: Role = "student") -> Sou
         )
     if spec is not None:
         return Adapted(spec)
-    path = included(str(source)) or Path(source)  # type: ignore[arg-type]
+    path = included(str(source)) or expanded(Path(source))  # type: ignore[arg-type]
     if is_exported(path):
         return Exported(path)
     return read_published(path, role=role) if is_published(path) else OwnRun(weight_file(path))

@@ -54,13 +54,13 @@ class Preparation:
         """
         return {}
 
-    def settings(self, task: Task) -> dict[str, str]:
+    def settings(self, task: Task) -> dict[str, Any]:
         """Options of the data set that a recipe needs for it as it was made ready.
 
         Args:
             task: what was asked for.
 
         Returns:
-            Option -> value; the defaults do if there is none.
+            Option -> value: those that were given, and others where the defaults don't do.
         """
-        return {}
+        return task.options

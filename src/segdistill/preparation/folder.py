@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal
+from pathlib import Path, PurePosixPath
+from typing import Any
 
+from segdistill.core.classes import distinct_colors
 from segdistill.core.discovery import check_options
+from segdistill.core.output_names import output_names, refuse_overwriting
+from segdistill.core.storage import write_text
 from segdistill.data.datasets.folder import Folder as Dataset
+from segdistill.data.own_folder.templates import base_of
 from segdistill.data.reading import read_mask
 from segdistill.preparation.base import Preparation, Task
 from segdistill.preparation.jobs import do_all, save_index_mask
+
+_MEANING = ("values", "void", "unlisted", "merge", "mask_colors", "classes", "colors", "masks")
+"""Options that the written masks need no more, or other ones of."""
 
 
 class Folder(Preparation):
@@ -22,18 +29,65 @@ class Folder(Preparation):
         out = task.out
         if out is None:
             return {}
-        splits: tuple[Literal["train", "val"], ...] = ("train", "val")
+        datasets = _datasets(task)
+        made = _made(task, out, datasets)
+        refuse_overwriting(made.values(), [*made])
         count = 0
-        for split in splits:
-            options = check_options(Dataset, {**task.options, "root": task.root, "split": split}, "data")
-            dataset = Dataset(**options)
+        for split, dataset in datasets.items():
 
             def make(mask: Path, dataset: Dataset = dataset) -> None:
-                relative = mask.relative_to(task.root) if mask.is_relative_to(task.root) else Path(mask.name)
-                made = (out / relative).with_suffix(".png")
-                raw = read_mask(mask, deep=dataset.values.deep, colors=dataset.values.colors)
-                save_index_mask(made, dataset.values(raw, mask))
+                raw = read_mask(mask, colors=dataset.values.colors, exif=dataset.exif)
+                save_index_mask(made[mask], dataset.values(raw, mask))
 
             masks = [mask for _, mask in dataset.pairs if mask is not None]
             count += do_all(f"Index masks, {split}", masks, make, quiet=task.quiet)
+            if dataset.templates is None:
+                pairs = [f"{image.absolute()}\t{made[mask].absolute()}\n" for image, mask in dataset.pairs if mask]
+                write_text(out / f"{split}.txt", "".join(pairs))
         return {"index masks": count}
+
+    def settings(self, task: Task) -> dict[str, Any]:
+        out = task.out
+        if out is None:
+            return task.options
+        kept = {key: value for key, value in task.options.items() if key not in _MEANING}
+        lists = dict(task.options.get("lists") or {})
+        datasets = _datasets(task)
+        classes = next(iter(datasets.values())).classes
+        kept["classes"] = list(classes.names)
+        if classes.colors != distinct_colors(len(classes)):
+            kept["colors"] = dict(zip(classes.names, map(list, classes.colors), strict=True))
+        for split, dataset in datasets.items():
+            if dataset.templates is None:
+                kept["lists"] = lists = {**lists, split: str((out / f"{split}.txt").absolute())}
+            else:
+                kept["masks"] = _template(task, out, dataset.templates[1])
+        return kept
+
+
+def _datasets(task: Task) -> dict[str, Dataset]:
+    options = {split: {**task.options, "root": task.root, "split": split} for split in ("train", "val")}
+    return {split: Dataset(**check_options(Dataset, given, "data")) for split, given in options.items()}
+
+
+def _made(task: Task, out: Path, datasets: dict[str, Dataset]) -> dict[Path, Path]:
+    """Mask -> the file that is made of it."""
+    below: dict[Path, PurePosixPath] = {}
+    for dataset in datasets.values():
+        for _, mask in dataset.pairs:
+            if mask is None:
+                continue
+            base = task.root
+            if not mask.is_relative_to(base):
+                base = dataset.searched[1] if dataset.searched and dataset.templates else mask.parent
+            below[mask] = PurePosixPath(mask.relative_to(base).as_posix())
+    return {mask: out / f"{name}.png" for mask, name in output_names(below).items()}
+
+
+def _template(task: Task, out: Path, template: str) -> str:
+    """The template of the written masks, which keep their path below the root, or else below their folder."""
+    base, rest = base_of(task.root, template, "train")
+    if base.is_relative_to(task.root):
+        rest = template.removeprefix(f"{task.root}/")
+    stem = rest[: -len(Path(rest).suffix)] if Path(rest).suffix and not rest.endswith("{name}") else rest
+    return f"{out.absolute()}/{stem}.png"

@@ -50,9 +50,9 @@ class PascalContext(Preparation):
         jobs = [(mat, made) for mat in mats if not (made := folder / f"{mat.stem}.png").is_file()]
         return {"masks": do_all("Masks from .mat files", jobs, _from_mat, quiet=task.quiet)}
 
-    def settings(self, task: Task) -> dict[str, str]:
-        """The folder of the masks, if it is not the usual one; see `Preparation.settings`."""
-        return {} if task.out is None else {"masks": str(task.out.absolute())}
+    def settings(self, task: Task) -> dict[str, Any]:
+        """The folder of the masks too, if it is not the usual one; see `Preparation.settings`."""
+        return task.options if task.out is None else {**task.options, "masks": str(task.out.absolute())}
 
 
 def raw_values() -> LabelValues:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -16,6 +17,7 @@ from pydantic import (
 from segdistill.core.discovery import check_options, validated
 from segdistill.core.errors import RecipeError
 from segdistill.core.numbers import NonNegative
+from segdistill.core.paths import expanded
 from segdistill.core.typed_settings import TypedSettings
 from segdistill.data import DatasetConfig
 from segdistill.data.augment import Augment
@@ -85,7 +87,7 @@ class Recipe(TrainingConfig):
         "inference", "metrics", "task_loss", "sync_bn", "auto_scale_lr", "compile",
     )  # fmt: skip
 
-    out: Path | None = None
+    out: Annotated[Path, AfterValidator(expanded)] | None = None
     """The folder that the run writes; null is runs/<data>-<what is run>-seed<n>."""
 
     role: Role = "student"

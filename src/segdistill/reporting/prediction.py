@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
 from torch import Tensor, nn
 
-from segdistill.core.errors import DataError
+from segdistill.core.classes import require_countable
+from segdistill.core.errors import DataError, listed
+from segdistill.core.output_names import output_names, refuse_overwriting
+from segdistill.core.paths import expanded
 from segdistill.data.colors import overlay, save_mask, save_picture, with_legend
-from segdistill.data.reading import IMAGE_SUFFIXES, read_image
+from segdistill.data.formats import IMAGE_SUFFIXES, is_of
+from segdistill.data.own_folder.templates import files_below
+from segdistill.data.reading import read_image
 from segdistill.evaluation.inference.inference import infer
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.loaded import LoadedModel
@@ -44,7 +49,10 @@ def predict_files(
     alpha: float = 0.5,
     legend: bool = False,
 ) -> Iterable[Prediction]:
-    """Predict image files and the images of folders, one by one as the result is read.
+    """Predict image files and the images of folders and of those below them, one by one as the result is read.
+
+    Results lie below `out` as the images lie below their folder. A file that can't be read does not end the others; it
+    is an error once they are done.
 
     Args:
         model: The network and its classes.
@@ -58,31 +66,47 @@ def predict_files(
         The files written for each image.
 
     Raises:
-        DataError: An image can't be read, or is too small for the network.
+        DataError: Images can't be read, or are too small for the network; a result would be written over an image, or
+            there are more classes than a mask can hold.
     """
+    require_countable(model.classes)
+    below = _inputs(inputs, out)
+    results = [
+        Prediction(file, out / f"{name}_mask.png", out / f"{name}_overlay.png")
+        for file, name in output_names(below).items()
+    ]
+    refuse_overwriting([path for each in results for path in (each.mask, each.overlay)], [*below])
     device = own_device()
     keep_freed_memory(device)
     network = model.network.to(device)
-    files = list(image_files(inputs))
-    stems = [file.stem for file in files]
-    for file in files:
-        # Two inputs of one stem would overwrite each other's results; then the folder's name goes in front.
-        stem = file.stem if stems.count(file.stem) == 1 else f"{file.parent.name}-{file.stem}-{file.suffix[1:]}"
-        image = read_image(file)
+    faults: list[str] = []
+    for prediction in results:
         try:
-            label = _classes(network, image.to(device), inference, file, model.path)
-        except (ValueError, RuntimeError) as error:
-            if "size" not in str(error) or isinstance(error, torch.OutOfMemoryError):
-                raise
-            raise DataError(
-                f"{model.path} can't be run on {file}, {image.shape[2]}x{image.shape[1]} pixels (width x height): "
-                f"{error}. It may be too small: enlarge it, or take --set inference.scales=[2]."
-            ) from error
-        prediction = Prediction(file, out / f"{stem}_mask.png", out / f"{stem}_overlay.png")
+            image = read_image(prediction.image)
+            label = _label(network, image.to(device), inference, prediction.image, model.path)
+        except DataError as error:
+            faults.append(str(error))
+            continue
         save_mask(prediction.mask, label, model.classes)
         pixels = overlay(image, label, model.classes, alpha=alpha)
         save_picture(prediction.overlay, with_legend(pixels, label, model.classes) if legend else pixels)
         yield prediction
+    if faults:
+        others = f"{len(faults)} of {len(results)} images could not be predicted, the others are done:\n  "
+        raise DataError(f"{others if len(results) > 1 else ''}{listed(faults)}")
+
+
+def _label(network: nn.Module, image: Tensor, inference: InferenceConfig, file: Path, weights: Path) -> Tensor:
+    """Class indices (H,W) of an image; an error that names it where it does not fit the network."""
+    try:
+        return _classes(network, image, inference, file, weights)
+    except (ValueError, RuntimeError) as error:
+        if "size" not in str(error) or isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise DataError(
+            f"{weights} can't be run on {file}, {image.shape[2]}x{image.shape[1]} pixels (width x height): "
+            f"{error}. It may be too small: enlarge it, or take --set inference.scales=[2]."
+        ) from error
 
 
 def _classes(network: nn.Module, image: Tensor, inference: InferenceConfig, file: Path, weights: Path) -> Tensor:
@@ -96,12 +120,11 @@ def _classes(network: nn.Module, image: Tensor, inference: InferenceConfig, file
         return prediction.classes[0].cpu()
 
 
-def image_files(inputs: Iterable[Path], *, deep: bool = False) -> Iterable[Path]:
-    """Image files as they are named, and those in named folders.
+def image_files(inputs: Iterable[Path]) -> Iterable[Path]:
+    """Image files as they are named, and those in named folders and the folders below; not the hidden ones.
 
     Args:
         inputs: Files and folders.
-        deep: Whether the folders below count as well.
 
     Yields:
         The files, those of a folder by name.
@@ -109,14 +132,24 @@ def image_files(inputs: Iterable[Path], *, deep: bool = False) -> Iterable[Path]
     Raises:
         DataError: A file or folder is missing, or a folder holds no image.
     """
-    for path in inputs:
+    yield from _inputs(inputs, None)
+
+
+def _inputs(inputs: Iterable[Path], out: Path | None) -> dict[Path, PurePosixPath]:
+    """Image file -> its path below the folder that was named. What lies in `out`, from an earlier call, is left out."""
+    below: dict[Path, PurePosixPath] = {}
+    for path in map(expanded, inputs):
         if path.is_dir():
-            inside = path.rglob("*") if deep else path.iterdir()
-            images = sorted(file for file in inside if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
-            if not images:
+            inside = [file for file in files_below(path) if is_of(file, IMAGE_SUFFIXES)]
+            if out is not None and out.resolve() != path.resolve():
+                inside = [file for file in inside if not file.resolve().is_relative_to(out.resolve())]
+            if not inside:
                 raise DataError(f"Folder {path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-            yield from images
+            below.update(
+                {file: PurePosixPath(file.relative_to(path).as_posix()) for file in inside if file not in below}
+            )
         elif path.is_file():
-            yield path
+            below.setdefault(path, PurePosixPath(path.name))
         else:
             raise DataError(f"No image file or folder {path}.")
+    return below

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from segdistill.core.errors import CheckpointError
 from segdistill.data import labeled_part
 from segdistill.data.balance import class_weights
@@ -75,6 +77,9 @@ def _record(task: Task, progress: Progress) -> dict[str, object]:
 def _train(task: Task, folder: RunFolder, *, quiet: bool) -> Progress:
     """All steps that are not made yet. Where there is too little memory for them, what would do is found out."""
     recipe = task.recipe
+    if not quiet and is_main():
+        for note in dict.fromkeys([*task.data.notes, *task.validation.notes]):
+            _print_once(f"data: {note}")
     targets = _targets(task, folder, quiet=quiet)
     try:
         with explained("training"):
@@ -98,6 +103,12 @@ def _train(task: Task, folder: RunFolder, *, quiet: bool) -> Progress:
             what,
         )
     raise OutOfMemoryError(f"{message} {advice(task, recipe.augment)}", what)
+
+
+@functools.cache
+def _print_once(text: str) -> None:
+    """Print a line; not again for the other runs of a distillation or comparison in this process."""
+    console.print(text, soft_wrap=True, markup=False)
 
 
 def _targets(task: Task, folder: RunFolder, *, quiet: bool) -> Targets | None:

@@ -11,7 +11,9 @@ import yaml
 
 from segdistill.core.classes import IGNORE_INDEX, Classes, as_color, distinct_colors
 from segdistill.core.errors import DataError, nearest
+from segdistill.core.paths import composed
 from segdistill.core.safe_yaml import read_yaml
+from segdistill.data.own_folder.class_files import Row, class_file, read_rows, yolo_names
 from segdistill.data.pairs import read_lines
 from segdistill.data.tables import LabelTable, as_table
 from segdistill.data.values import LabelValues, packed
@@ -25,11 +27,16 @@ _CAUSE = (
 
 
 def own_table(classes: Sequence[str] | Path | None, root: Path, colors: Mapping[str, Any] | None) -> LabelTable:
-    """Class names from a list, a file with one name a line (default `<root>/classes.txt`), or a .yaml table."""
-    if isinstance(classes, Path) and classes.suffix in {".yaml", ".yml"}:
-        table = _read_table(classes if classes.is_file() else root / classes)
+    """Class names from a list, a file (default `<root>/classes.txt`, see `class_files`), or a .yaml table."""
+    if classes is None and not (root / "classes.txt").is_file():
+        read_lines(root / "classes.txt", what="class")  # says what is missing
+    if classes is None or isinstance(classes, Path):
+        file = class_file(classes or root / "classes.txt", root)
+        table = _from_file(
+            _read_table(file) if file.suffix in {".yaml", ".yml"} else _of_rows(read_rows(file), file), file
+        )
     else:
-        table = _named(classes, root)
+        table = _of_rows([Row(composed(name)) for name in classes], None)
     if not colors:
         return table
     shown = dict(zip(table.classes.names, table.classes.colors, strict=True))
@@ -37,7 +44,8 @@ def own_table(classes: Sequence[str] | Path | None, root: Path, colors: Mapping[
         if name not in shown:
             raise DataError(f"data.colors: no class is called '{name}'.{nearest(name, shown)}")
         shown[name] = as_color(color, f"data.colors.{name}")
-    return replace(table, classes=Classes(table.classes.names, tuple(shown.values())))
+    named = Classes(table.classes.names, tuple(shown.values()))
+    return replace(table, classes=named, uncolored=table.uncolored - colors.keys())
 
 
 def merge_classes(table: LabelTable, merge: Mapping[str, str | None]) -> LabelTable:
@@ -80,7 +88,9 @@ def merge_classes(table: LabelTable, merge: Mapping[str, str | None]) -> LabelTa
 
 
 def own_values(
+    source: LabelTable,
     table: LabelTable,
+    merge: Mapping[str, str | None],
     *,
     values: Mapping[int, int | str | None] | None,
     void: Sequence[int | Color],
@@ -89,8 +99,10 @@ def own_values(
     """What the values of index masks mean.
 
     Args:
-        table: the classes and their ids.
-        values: raw value -> class, by name or index, or None for void; in the place of the table's ids.
+        source: the classes before they were merged.
+        table: the classes after it, and their ids.
+        merge: class -> the one it counts as; None for void.
+        values: raw value -> class, by name or index in `source`, or None for void; in the place of the table's ids.
         void: more values that are not trained on.
         unlisted_is_void: whether all values that are not named are void, too.
 
@@ -104,7 +116,10 @@ def own_values(
     if wrong is not None:
         raise DataError(f"data.void holds the color {list(wrong)}; colors are for data.mask_colors=true.")
     if values is not None:
-        meaning = {value: _index(target, table.classes, value) for value, target in values.items()}
+        meaning = {
+            value: _index(_name(target, source.classes, table.classes, value), table.classes, merge)
+            for value, target in values.items()
+        }
     else:
         meaning = {value: index for index, ids in enumerate(table.ids) for value in ids}
     meaning = {**dict.fromkeys(table.void, IGNORE_INDEX), **meaning}
@@ -115,8 +130,8 @@ def own_values(
     if unlisted_is_void:
         size = 256 if max(meaning) < 256 else 65536
         meaning = {**dict.fromkeys(range(size), IGNORE_INDEX), **meaning}
-    source = table.source if values is None else ""
-    return LabelValues(meaning, cause=_CAUSE.format(example="value"), source=source)
+    listed_in = table.source if values is None else ""
+    return LabelValues(meaning, cause=_CAUSE.format(example="value"), source=listed_in)
 
 
 def color_values(
@@ -137,8 +152,14 @@ def color_values(
         The lookup table.
 
     Raises:
-        DataError: two classes share a color.
+        DataError: two classes share a color, or one has none.
     """
+    if source.uncolored:
+        name = next(name for name in source.classes.names if name in source.uncolored)
+        raise DataError(
+            f"data.mask_colors needs data.colors (or a class table with colors) for every class; '{name}' has none "
+            f"({len(source.uncolored)} such)."
+        )
     meaning: dict[int, int] = {packed(as_color(color, "data.void")): IGNORE_INDEX for color in void}
     owner: dict[int, str] = {}
     for name, color in zip(source.classes.names, source.classes.colors, strict=True):
@@ -151,47 +172,50 @@ def color_values(
 
 
 def _read_table(path: Path) -> LabelTable:
-    if not path.is_file():
-        raise DataError(f"No class table {path} (data.classes).")
     try:
-        table = as_table(read_yaml(path), path)
+        names = yolo_names(path)
+        return as_table(read_yaml(path), path) if names is None else _of_rows([Row(name) for name in names], path)
     except yaml.YAMLError as error:
         raise DataError(f"Class table {path} is not valid YAML: {error}") from error
-    return _from_file(table, path)
 
 
-def _named(classes: Sequence[str] | Path | None, root: Path) -> LabelTable:
-    """The names as a table, in their order; those of a file say where they are from."""
-    file = None
-    if classes is None or isinstance(classes, Path):
-        file = classes or root / "classes.txt"
-        classes = read_lines(file, what="class")
-    names = tuple(classes)
+def _of_rows(rows: Sequence[Row], file: Path | None) -> LabelTable:
+    """The classes as a table; values and colors that no row says are the place in the list and distinct colors."""
+    names = tuple(row.name for row in rows)
+    where = f" in {file}" if file else ""
     twice = sorted({name for name in names if names.count(name) > 1})
     if len(names) < 2 or twice:
         fault = f"{twice[0]!r} twice" if twice else f"{len(names)} name(s)"
         raise DataError(
-            f"Expected two or more different class names, found {fault}{f' in {file}' if file else ''}. Give "
+            f"Expected two or more different class names, found {fault}{where}. Give "
             "data.classes=[road,car,...] or one name a line in classes.txt."
         )
-    ids = tuple((index,) for index in range(len(names)))
+    values = [index if row.value is None else row.value for index, row in enumerate(rows)]
+    same = sorted({value for value in values if values.count(value) > 1 or value > 65535})
+    if same:
+        raise DataError(f"The value {same[0]}{where} stands twice, or is beyond 65535. Each class needs its own.")
     colors = distinct_colors(len(names))
-    table = LabelTable(Classes(names, colors), ids, {})
-    return _from_file(table, file) if file else table
+    shown = tuple(row.color or color for row, color in zip(rows, colors, strict=True))
+    uncolored = frozenset(row.name for row in rows if row.color is None)
+    return LabelTable(Classes(names, shown), tuple((value,) for value in values), {}, uncolored=uncolored)
 
 
 def _from_file(table: LabelTable, file: Path) -> LabelTable:
     return replace(table, source=f"the {len(table.classes)} classes of {file}")
 
 
-def _index(target: int | str | None, classes: Classes, value: int) -> int:
-    """The class index that `data.values` gives to a raw value."""
-    if target is None:
-        return IGNORE_INDEX
-    if isinstance(target, str):
-        if target not in classes.names:
-            raise DataError(f"data.values: {value} means '{target}', no class.{nearest(target, classes.names)}")
-        return classes.names.index(target)
-    if not 0 <= target < len(classes):
-        raise DataError(f"data.values: {value} means class {target}; the classes are 0..{len(classes) - 1}.")
-    return target
+def _name(target: int | str | None, classes: Classes, merged: Classes, value: int) -> str | None:
+    """The class that `data.values` gives to a raw value, by its name before or after classes are merged."""
+    if isinstance(target, int):
+        if not 0 <= target < len(classes):
+            raise DataError(f"data.values: {value} means class {target}; the classes are 0..{len(classes) - 1}.")
+        return classes.names[target]
+    names = (*classes.names, *merged.names)
+    if target is not None and composed(target) not in names:
+        raise DataError(f"data.values: {value} means '{target}', no class.{nearest(target, names)}")
+    return target and composed(target)
+
+
+def _index(name: str | None, merged: Classes, merge: Mapping[str, str | None]) -> int:
+    counts_as = merge.get(name, name) if name is not None else None
+    return IGNORE_INDEX if counts_as is None else merged.names.index(counts_as)

@@ -1,0 +1,51 @@
+"""Paths as people write them: `~`, and accents that systems spell in two ways."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+from typing import TypeVar
+
+PathLike = TypeVar("PathLike", str, Path)
+
+
+def expanded(path: PathLike) -> PathLike:
+    """A path with `~` replaced by the home folder, which the shell leaves alone in `data.root=~/x`.
+
+    Args:
+        path: text or path.
+
+    Returns:
+        The same, of the same type; a home that is not known is left as it is.
+    """
+    if not str(path).startswith("~"):
+        return path
+    try:
+        return type(path)(Path(path).expanduser())
+    except RuntimeError:
+        return path
+
+
+def composed(text: str) -> str:
+    """A name with each accent in its letter (NFC): macOS writes them as two characters (NFD), other systems as one.
+
+    Args:
+        text: of a name or path.
+
+    Returns:
+        The form to compare names in.
+    """
+    return unicodedata.normalize("NFC", text)
+
+
+def as_spelled(path: Path) -> Path:
+    """The path as it lies on the disk, if only its accents are written otherwise.
+
+    Args:
+        path: that may exist.
+
+    Returns:
+        The first of its forms that exists, else the path itself.
+    """
+    forms = (path, *(Path(unicodedata.normalize(form, str(path))) for form in ("NFC", "NFD")))
+    return next((form for form in forms if form.exists()), path)
