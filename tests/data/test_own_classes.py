@@ -43,7 +43,7 @@ def test_values_that_are_not_named(tmp_path: Path) -> None:
 def test_masks_of_16_bits(tmp_path: Path) -> None:
     root = pair(tmp_path, [1000, 40000, 3, 65535, 3, 3], np.uint16)
     assert row(open_folder(root, values={1000: 0, 40000: 1, 3: 2}, void=[65535])) == [0, 1, 2, 255, 2, 2]
-    with pytest.raises(DataError, match=says_in_order("the value 1000", "0..2", "data.values")):
+    with pytest.raises(DataError, match=says_in_order("the value 3", "0..2", "data.values")):
         open_folder(root)[0]
 
 
@@ -83,7 +83,7 @@ def test_a_palette_mask_by_its_colors(tmp_path: Path) -> None:
 
 def test_two_classes_of_one_color_are_refused_where_colors_count(tmp_path: Path) -> None:
     root = pair(tmp_path, [(1, 1, 1)] * 6)
-    colors = {"road": [1, 1, 1], "car": [1, 1, 1]}
+    colors = {"road": [1, 1, 1], "car": [1, 1, 1], "tree": [2, 2, 2]}
     with pytest.raises(DataError, match="'road' and 'car' share the color"):
         open_folder(root, mask_colors=True, colors=colors)
     with pytest.raises(DataError, match=r"needs data\.colors"):
