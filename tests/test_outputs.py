@@ -32,8 +32,8 @@ def test_names_keep_folders_and_never_meet() -> None:
     assert len({*names("a.jpg", "a.png", "a-png.jpg")}) == 3
     accents = [unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD")]
     for several in (["A.png", "a.png"], accents, ["a.b.png", "a.b.jpg"], ["a.jpg", "a.JPG", "a.jpeg"]):
-        found = [unicodedata.normalize("NFC", name).casefold() for name in names(*several)]
-        assert len({*found}) == len(several), found
+        written = [unicodedata.normalize("NFC", name).casefold() for name in names(*several)]
+        assert len({*written}) == len(several), written
 
 
 def test_a_file_of_the_same_name_in_two_given_folders() -> None:

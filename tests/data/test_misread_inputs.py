@@ -131,8 +131,8 @@ def test_folders_named_after_splits_are_the_split(tmp_path: Path, val: str) -> N
         mask(tmp_path / "masks" / f"{place}.png", [0, 1, 2] * 2)
     assert names_of(open_folder(tmp_path)) == ["a", "b"]
     assert names_of(open_folder(tmp_path, "val")) == ["c"]
-    told = " ".join(finding.text for finding in doctor(tmp_path).findings)
-    assert "are the split: 2 train, 1 val, 1 test" in told
+    message = " ".join(finding.text for finding in doctor(tmp_path).findings)
+    assert "are the split: 2 train, 1 val, 1 test" in message
     assert names_of(open_folder(tmp_path, "val", val_pattern="test/*")) == ["d"], "a rule goes before folders"
 
 
@@ -259,8 +259,8 @@ def test_words_that_yaml_changes(tmp_path: Path) -> None:
         segdistill.doctor(*tree, "data.classes=[no,yes,off]", quiet=True)
     with pytest.raises(RecipeError, match=says_in_order("data.values", "on and true", "quotes")):
         segdistill.doctor(*tree, "data.classes=['on','off']", "data.values={0: on, 1: off}", quiet=True)
-    found = segdistill.doctor("folder", f"data.root={root}", "data.classes=[a,b]", "data.values={0:1,1:a}", quiet=True)
-    assert found.splits["train"].of_value == {0: 1, 1: 0}
+    report = segdistill.doctor("folder", f"data.root={root}", "data.classes=[a,b]", "data.values={0:1,1:a}", quiet=True)
+    assert report.splits["train"].of_value == {0: 1, 1: 0}
 
 
 # --- Options that would do nothing, or something else ----------------------------------------------------------------
@@ -381,7 +381,7 @@ def test_a_painted_mask_that_is_seen_through_is_refused_where_it_has_a_color(tmp
         read_mask(tmp_path / "unclear.png", colors=True)
 
 
-def test_bands_that_are_dropped_are_told_and_too_many_refused(
+def test_bands_that_are_dropped_are_named_and_too_many_refused(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for bands in (4, 5, 8):

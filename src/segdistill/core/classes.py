@@ -46,9 +46,9 @@ def require_countable(classes: Classes) -> None:
     """
     if len(classes) > UNLABELED:
         raise DataError(
-            f"There are {len(classes)} classes; labels hold 0 to 253, as 254 (no mask) and 255 (void) are taken, so at "
-            f"most {UNLABELED} are possible. Merge classes (data.merge={{a: b}}), or leave rare ones out (data.values, "
-            "data.unlisted=void)."
+            f"There are {len(classes)} classes; a label holds 0 to 253, as 254 (no mask) and 255 (void) are taken, so "
+            f"at most {UNLABELED} are possible. Merge classes (data.merge={{a: b}}), or leave rare ones out "
+            "(data.values, data.unlisted=void)."
         )
 
 
