@@ -93,10 +93,10 @@ def page(rows: dict[str, Any]) -> str:
         there = row.get("at_published_size", row)
         used, whole = row["parameters_without_auxiliary"] / 1e6, row["parameters"] / 1e6
         macs = {convention: count / 1e9 for convention, count in row["macs"].items()}
-        known = million is not None or billion is not None
-        printed = f"{'' if million is None else million}, {'' if billion is None else billion}" if known else ""
-        ours = f"{there['parameters'] / 1e6:.2f}, {there['macs']['conv'] / 1e9:.1f}" if known else ""
-        at = f"{size[0]}x{size[1]}, {classes} classes" if known else ""
+        published = million is not None or billion is not None
+        printed = f"{'' if million is None else million}, {'' if billion is None else billion}" if published else ""
+        ours = f"{there['parameters'] / 1e6:.2f}, {there['macs']['conv'] / 1e9:.1f}" if published else ""
+        at = f"{size[0]}x{size[1]}, {classes} classes" if published else ""
         lines.append(
             f"| `{name}` | {used:.2f} ({whole:.2f}) | {macs['conv']:.1f} | {macs['paper']:.1f} "
             f"| {printed} | {at} | {ours} | {source} |"
