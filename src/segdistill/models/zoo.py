@@ -31,6 +31,7 @@ ZOO: dict[str, dict[str, Any]] = {
         "backbone": "mobilenetv2_short",
         "head": "deeplabv3plus",
         "channels": 64,
+        "output_stride": 16,
     },
     "lite2_deeplabv3plus": {
         "backbone": "tf_efficientnet_lite2",

@@ -75,7 +75,7 @@ def read_rows(path: Path) -> list[Row]:
     lines = [composed(line) for line in read_lines(path, what="class")]
     if not lines:
         return []
-    if path.suffix.lower() == ".json" or lines[0][0] in "[{<":
+    if path.suffix.lower() == ".json" or lines[0][0] + lines[-1][-1] in ("[]", "{}", "<>"):
         raise DataError(f"{path} is JSON or XML, not a list of classes. {_REMEDY}")
     if lines[0].lstrip("# ").lower().startswith("label:color_rgb") or all(line.count(":") == 3 for line in lines):
         return [_cvat(line, path) for line in lines if not line.startswith("#")]
