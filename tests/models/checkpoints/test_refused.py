@@ -81,7 +81,7 @@ def test_numbers_of_numpy_in_the_metadata_are_harmless(tmp_path: Path) -> None:
     [
         ({"state_dict": {"fc.weight": torch.zeros(2, 2)}}, "none of the layouts"),
         ({"epoch": 3}, "no tensors by name"),
-        ([1, 2], "holds a list"),
+        ([1, 2], "holds no tensors by name"),
     ],
     ids=["unknown", "no tensors", "no dictionary"],
 )

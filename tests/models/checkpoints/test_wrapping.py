@@ -181,8 +181,9 @@ def test_compiled_networks_and_files_of_other_tools_are_named(tmp_path: Path) ->
     for name, tool in files.items():
         (tmp_path / name).write_bytes(b"\x08\x07")
         assert tool in _refusal(tmp_path / name)
-        with pytest.raises(CheckpointError, match=tool):
-            segdistill.inspect(tmp_path / name)
+        if tool != "ONNX":  # which exported files are
+            with pytest.raises(CheckpointError, match=tool):
+                segdistill.inspect(tmp_path / name)
     (tmp_path / "weights.pt").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(20))
     assert "Keras" in _refusal(tmp_path / "weights.pt")
 

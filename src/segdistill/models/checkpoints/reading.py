@@ -101,8 +101,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals(_HARMLESS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        # Opened here: by the name torch would take a torch file that is called .safetensors for one of those.
+        with torch.serialization.safe_globals(_HARMLESS), path.open("rb") as file:
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds more than tensors and plain values{_pickled(path)}; such a file can run code when it is "

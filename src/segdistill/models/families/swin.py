@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath
+from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
 from segdistill.core.numbers import Count, Share
@@ -35,7 +35,8 @@ class WindowAttention(nn.Module):
         self.register_buffer("relative_position_index", _relative_positions(window))
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
-        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+        # timm's, not torch's: that one draws until all numbers fit, for ever where opening weights skips the draws.
+        trunc_normal_(self.relative_position_bias_table, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
         side, (n, height, width, channels) = self.window, x.shape
@@ -166,7 +167,7 @@ class Swin(Backbone):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+                trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
