@@ -92,7 +92,8 @@ def prefixes_of(names: Iterable[str], role: str = "student") -> list[str]:
         parts = name.split(".")[:-1][:_DEPTH]
         prefixes.update(".".join(parts[: depth + 1]) + "." for depth in range(len(parts)))
     of_role = [prefix for prefix in prefixes if ("teacher" in prefix) == (role == "teacher")]
-    of_role = of_role or (prefixes if role == "teacher" else [])  # in a file of the teacher alone it needs no prefix
+    if role == "teacher" and not of_role:  # a file of the teacher alone needs no such prefix
+        of_role = list(prefixes)
     return sorted(of_role, key=lambda prefix: (bool(_AVERAGE.search(prefix)), len(prefix), prefix))
 
 
