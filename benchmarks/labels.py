@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from damaged_folders import DAMAGES, outcome
-from random_folders import FORMS, Form, make, mistakes
+from folder_truth import mistakes
+from random_folders import FORMS, Form, make
 
 RESULTS = Path(__file__).parent / "results"
 

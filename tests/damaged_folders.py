@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from folder_truth import Made, mistakes, open_made, refused
 from PIL import Image
-from random_folders import Made, mistakes, open_made, refused
 from raw_files import png, tiff
 
 Rng = np.random.Generator

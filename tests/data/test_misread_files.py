@@ -16,7 +16,6 @@ from raw_files import png, tiff
 
 import segdistill
 from segdistill.core.errors import DataError
-from segdistill.data.pairs import FilePairs
 from segdistill.data.reading import read_image, read_mask
 from segdistill.diagnosis.diagnose import Diagnosis
 
@@ -28,11 +27,6 @@ SMALL = np.arange(12, dtype=np.uint8).reshape(3, 4) % 3
 def doctor(root: Path, **options: Any) -> Diagnosis:
     tree = {"root": str(root), "classes": CLASSES, **options}
     return segdistill.doctor("folder", data=tree, augment={"crop": [4, 6]}, quiet=True)
-
-
-def files_of(data: Any, root: Path) -> list[str]:
-    assert isinstance(data, FilePairs)
-    return [path.relative_to(root / "images").as_posix() for path, _ in data.pairs]
 
 
 # --- Formats, bits, bands, pages ------------------------------------------------------------------------------------

@@ -8,17 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from own_folders import CLASSES, image, mask, names_of, open_folder, pair, row, says_in_order
 
 import segdistill
 from segdistill.core.errors import DataError, RecipeError
 from segdistill.data.pairs import FilePairs
 from segdistill.diagnosis.diagnose import Diagnosis
-
-Array = NDArray[Any]
-SMALL = np.arange(12, dtype=np.uint8).reshape(3, 4) % 3
-"""A mask of three classes."""
 
 
 def doctor(root: Path, **options: Any) -> Diagnosis:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from damaged_folders import DAMAGES, outcome
+from folder_truth import mistakes
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from random_folders import FORMS, Form, make, mistakes
+from random_folders import FORMS, Form, make
 
 FEW = settings(max_examples=40, deadline=None, database=None, derandomize=True)
 """`benchmarks/labels.py` runs thousands."""

@@ -99,9 +99,6 @@ def with_unlabeled(data: SegmentationDataset, config: DatasetConfig) -> Segmenta
     Returns:
         The data set itself where all images have masks, or where none has and no folder is named.
 
-    Returns:
-        `data` itself, or both in the ratio of `data.extra.share`.
-
     Raises:
         DataError: A folder of `data.extra` is missing or holds no image.
     """

@@ -76,19 +76,22 @@ class Stream(Dataset[AugmentedSample]):
         Returns:
             Its index in the data set.
         """
+        first, count, place = self._part(position)
         if attempt:
-            return mix(self.seed, position, attempt) % len(self.data)
-        if not isinstance(self.data, Mixed):
-            return self._shuffled(position, len(self.data))
-        # Of the positions below p, floor(p * share) are unlabelled: with a share of 1/4 the last of every four.
-        before, after = int(position * self.data.share), int((position + 1) * self.data.share)
-        if after > before:
-            return self.data.labeled + self._shuffled(before, len(self.data) - self.data.labeled)
-        return self._shuffled(position - before, self.data.labeled)
+            return first + mix(self.seed, position, attempt) % count
+        epoch, offset = divmod(place, count)
+        return first + _order(self.seed, epoch, count)[offset]
 
-    def _shuffled(self, position: int, count: int) -> int:
-        epoch, offset = divmod(position, count)
-        return _order(self.seed, epoch, count)[offset]
+    def _part(self, position: int) -> tuple[int, int, int]:
+        """The part of the data set that a position takes from: its first index, its length, and the place in it."""
+        data = self.data
+        if not isinstance(data, Mixed):
+            return 0, len(data), position
+        # Of the positions below p, floor(p * share) are unlabelled: with a share of 1/4 the last of every four.
+        before, after = int(position * data.share), int((position + 1) * data.share)
+        if after > before:
+            return data.labeled, len(data) - data.labeled, before
+        return 0, data.labeled, position - before
 
     def taking(self, index: int, position: int) -> AugmentedSample:
         """A sample, augmented as a position asks for.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -55,8 +56,7 @@ class Distiller(nn.Module):
         self.register_buffer("class_weights", None, persistent=False)
         self.student = student
         self._task = task or TaskLossConfig()
-        self._list = list(methods)
-        self.methods = nn.ModuleList(self._list)
+        self.methods = nn.ModuleList(methods)
         # DistributedDataParallel must not send at every step what is equal on all ranks by itself, such as queues.
         queues = self.queue_names()
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers() if name.startswith(queues)]
@@ -106,7 +106,7 @@ class Distiller(nn.Module):
             teacher_output = self._teacher_output(pixels) if target is None else _only(target)
             same_classes = teacher_output.logits.shape[1] == output.logits.shape[1]
             completed = _completed(label, teacher_output.logits, same_classes)
-        for number, (method, factor) in enumerate(zip(self._list, factors, strict=True)):
+        for number, (method, factor) in enumerate(zip(self._methods(), factors, strict=True)):
             raw = _idle(method)
             if factor:
                 seen = completed if same_classes or "label" not in method.needs else labelled
@@ -126,11 +126,14 @@ class Distiller(nn.Module):
             edges = (20.0 if weight is None else weight) * edge_loss(boundary, target, label)
         return {"boundary": edges, "near_boundary": self._task_loss(logits, near_edges(boundary, label))}
 
+    def _methods(self) -> Sequence[Method]:
+        return cast("Sequence[Method]", self.methods)
+
     @torch.no_grad()
     def _teacher_output(self, pixels: Tensor) -> SegOutput:
         if self.teacher is None:
             raise TrainingError("The methods compare with a teacher, and none is set. Call set_teacher(network) first.")
-        needs_auxiliary = any("auxiliary" in method.needs for method in self._list)
+        needs_auxiliary = any("auxiliary" in method.needs for method in self._methods())
         with auxiliary_given(self.teacher) if needs_auxiliary else contextlib.nullcontext():
             output: SegOutput = self._compiled.get("teacher", self.teacher)(pixels)
         return output
