@@ -10,8 +10,8 @@ from segdistill.data import dataset_names
 from segdistill.methods import method_names
 from segdistill.models.heads import Head
 from segdistill.models.zoo import ZOO
-from segdistill.recipe.composition import comments, fragments
 from segdistill.recipe.published_rows import PublishedRow, measured, published_rows
+from segdistill.recipe.words import comments, fragments
 
 
 def available(what: str | None = None) -> dict[str, dict[str, Any]]:

@@ -8,10 +8,12 @@ from typing import Any
 
 from segdistill.commands.common import with_folder, with_warning
 from segdistill.commands.evaluate import evaluate
+from segdistill.core.errors import DataError
 from segdistill.evaluation.metrics import Scores
-from segdistill.models.files import read_description
+from segdistill.models.files import read_description, weight_file
 from segdistill.models.spec import Role
-from segdistill.recipe.recipe import load_recipe
+from segdistill.recipe.recipe import Recipe, load_recipe
+from segdistill.reporting.curves import journal
 from segdistill.training.plan import resolve
 
 
@@ -55,8 +57,22 @@ def train(*parts: str | Path, resume: bool = False, quiet: bool = False, **overr
     recipe = with_warning(load_recipe(*parts, **overrides), quiet)
     recipe = with_folder(recipe, recipe.role)
     run = resolve(recipe, distills=False).run(resume=resume, quiet=quiet)
-    done = evaluate(run.folder.path, quiet=quiet, boundary=False, calibration=False, agreement=False)
-    trained = read_description(done.weights).trained
-    return Trained(
-        run.folder.path, recipe.role, done.scores, trained["best_miou"], trained["best_step"], trained["seconds"]
-    )
+    folder = run.folder.path
+    trained = read_description(weight_file(folder)).trained
+    scores = _validated(folder, recipe, trained)
+    if scores is None:
+        scores = evaluate(folder, quiet=quiet, boundary=False, calibration=False, agreement=False).scores
+    return Trained(folder, recipe.role, scores, trained["best_miou"], trained["best_step"], trained["seconds"])
+
+
+def _validated(folder: Path, recipe: Recipe, trained: dict[str, Any]) -> Scores | None:
+    """The scores of the network that is handed over, if the run has validated it on all images."""
+    config = recipe.teacher_training() if recipe.role == "teacher" else recipe.training()
+    step = trained["best_step"] if trained["keep"] == "best" else trained["steps"]
+    if step != trained["steps"] and config.validate_images is not None:
+        return None
+    try:
+        entries = [entry for entry in journal(folder) if entry["kind"] == "validation" and entry["step"] == step]
+        return Scores.from_dict(entries[-1]) if entries else None
+    except (DataError, KeyError):  # the run's journal is gone or damaged; its network is not
+        return None

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from segdistill.core.classes import IGNORE_INDEX, UNLABELED
-from segdistill.core.numbers import Count
+from segdistill.core.numbers import Size
 from segdistill.core.typed_settings import TypedSettings
 from segdistill.data.base import Sample
 from segdistill.data.photometric import Distortion, Picture
@@ -27,7 +27,7 @@ _CROP_TRIES = 10
 class Augment(TypedSettings):
     """Random scale, crop, flip and photometric distortion, in this order, then padding."""
 
-    crop: tuple[Count, Count] = (512, 512)
+    crop: Size = (512, 512)
     """The size (H,W) in pixels of what networks are trained on."""
 
     scale: tuple[float, float] = (0.5, 2.0)
@@ -36,7 +36,7 @@ class Augment(TypedSettings):
     scale_step: float | None = Field(None, gt=0)
     """The step between the factors that may be drawn, both ends of `scale` included; null draws from all of it."""
 
-    base_size: tuple[Count, Count] | None = None
+    base_size: Size | None = None
     """The sides (long, short) in pixels that an image is fitted into at factor 1, its shape kept; null: its own."""
 
     max_class_share: float = Field(0.75, gt=0, le=1)

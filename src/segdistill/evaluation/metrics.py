@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 import torch
@@ -183,6 +184,20 @@ class Scores:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; NaN becomes null."""
         return {key: plain(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Scores:
+        """The scores that `as_dict` made plain values of.
+
+        Args:
+            values: with further keys or without.
+        """
+
+        def number(value: float | None) -> float:
+            return math.nan if value is None else value
+
+        given = ((field.name, values[field.name]) for field in fields(cls))
+        return cls(**{key: tuple(map(number, each)) if isinstance(each, list) else number(each) for key, each in given})
 
 
 def plain(value: Any) -> Any:

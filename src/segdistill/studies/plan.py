@@ -17,6 +17,7 @@ from segdistill.core.safe_yaml import load_yaml, read_yaml
 from segdistill.core.storage import write_yaml
 from segdistill.core.typed_settings import TypedSettings
 from segdistill.recipe.composition import compose
+from segdistill.recipe.keys import changeable_keys
 from segdistill.recipe.recipe import MethodSpec, Recipe
 from segdistill.recipe.teacher import TeacherMember
 from segdistill.runs.folder import changed_keys
@@ -172,7 +173,7 @@ class Plan(TypedSettings):
             TrainingError: It is the plan of another study; the error says what differs.
         """
         now, before = (plan.recipe.model_dump(mode="json") for plan in (later, self))
-        changed = [line for line in changed_keys(before, now) if line.partition(":")[0] not in _OWN_KEYS]
+        changed = changed_keys(before, now, {*changeable_keys(), *_OWN_KEYS})
         if later.budget != self.budget:
             changed.append(f"budget: {self.budget} then, {later.budget} now")
         for label in self.methods.keys() & later.methods.keys():
@@ -271,7 +272,7 @@ def _entry(word: str) -> tuple[str, list[Any]]:
     try:
         value = load_yaml(text)
     except yaml.YAMLError as error:
-        raise RecipeError(f"--methods: {text!r} of '{label}' is not a recipe entry: {error}") from error
+        raise RecipeError(f"methods: {text!r} of '{label}' is not a recipe entry: {error}") from error
     return label, value if isinstance(value, list) else [value]
 
 
@@ -282,7 +283,7 @@ def _specs(label: str, value: Any) -> list[MethodSpec]:
         entries = compose(value)[0].get("method") or []
         if not entries:
             raise RecipeError(
-                f"--methods: '{value}' is neither a method nor a fragment with one. See segdistill list methods."
+                f"methods: '{value}' is neither a method nor a fragment with one. See segdistill list methods."
             )
     named = ({"name": entry} if isinstance(entry, str) else entry for entry in entries)
     return [validated(MethodSpec, entry, f"method {label}") for entry in named]
