@@ -6,10 +6,7 @@ from typing import Annotated
 
 import typer
 
-from segdistill.cli.tables.exporting import benchmark_notes, benchmark_table, export_lines
 from segdistill.cli.terminal import AsJson, print_result
-from segdistill.commands.benchmark import benchmark
-from segdistill.commands.export import export
 
 
 def export_command(
@@ -25,6 +22,9 @@ def export_command(
     as_json: AsJson = False,
 ) -> None:
     """Write a file that runs without this library, checked against the network; INT8 with what it costs."""
+    from segdistill.cli.tables.exporting import export_lines
+    from segdistill.commands.export import export
+
     done = export(run, *(parts or ()), quiet=as_json)
     print_result(done.as_dict(), as_json, *export_lines(done))
     if done.int8 is not None and not done.int8.passed:
@@ -43,5 +43,8 @@ def benchmark_command(
     as_json: AsJson = False,
 ) -> None:
     """Export a run to every format that runs here, and show scores, size and time of each beside the teacher."""
+    from segdistill.cli.tables.exporting import benchmark_notes, benchmark_table
+    from segdistill.commands.benchmark import benchmark
+
     done = benchmark(run, *(parts or ()), quiet=as_json)
     print_result(done.as_dict(), as_json, benchmark_table(done), *benchmark_notes(done))

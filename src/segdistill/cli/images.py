@@ -9,9 +9,6 @@ from typing import Annotated
 import typer
 
 from segdistill.cli.terminal import AsJson, print_json, print_result, results
-from segdistill.commands.predict import predict
-from segdistill.commands.show import show
-from segdistill.commands.submit import check_zip, submit
 
 How = Annotated[
     list[str] | None, typer.Option("--set", help="How images are run, as inference.flip=true; may come repeatedly.")
@@ -29,6 +26,8 @@ def predict_command(
     as_json: AsJson = False,
 ) -> None:
     """Write a class mask and an overlay for every image."""
+    from segdistill.commands.predict import predict
+
     done = []
     try:
         for prediction in predict(weights, *inputs, out=out, alpha=alpha, legend=legend, parts=parts or ()):
@@ -52,6 +51,8 @@ def show_command(
     as_json: AsJson = False,
 ) -> None:
     """Draw what a run learned: networks side by side, errors, activations, embeddings, curves."""
+    from segdistill.commands.show import show
+
     kinds, chosen = ([word for word in words.split(",") if word] for words in (what, images))
     made = show(run, *(parts or ()), what=kinds, images=chosen, of_class=of_class, out=out)  # type: ignore[arg-type]
     files = [str(path) for path in made]
@@ -67,6 +68,8 @@ def submit_command(
     as_json: AsJson = False,
 ) -> None:
     """Predict test images and pack them as the test server wants them; stopped, the same command goes on."""
+    from segdistill.commands.submit import submit
+
     done = submit(weights, server, *images, out=out, parts=parts or (), quiet=as_json)
     text = f"{done.file}: {done.images} maps. To send to: {done.upload}"
     print_result(
@@ -81,6 +84,8 @@ def check_zip_command(
     as_json: AsJson = False,
 ) -> None:
     """Look for what a test server would refuse in a zip."""
+    from segdistill.commands.submit import check_zip
+
     problems = check_zip(file, server, *(images or ()))
     print_result(problems, as_json, *([f"- {problem}" for problem in problems] or [f"{file} is good."]))
     if problems:

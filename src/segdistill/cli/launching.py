@@ -12,7 +12,8 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from segdistill.core.errors import RecipeError, SegdistillError
+from segdistill.cli.terminal import ProcessFailedError
+from segdistill.core.errors import RecipeError
 from segdistill.recipe.recipe import load_recipe
 from segdistill.runtime.interruption import Interrupted
 from segdistill.runtime.slurm import as_ranks
@@ -20,19 +21,6 @@ from segdistill.training.shares import require_possible
 
 _SECONDS_TO_SAVE = "600"
 """How long processes that were asked to stop may take to save before torchrun kills them."""
-
-
-class ProcessFailedError(SegdistillError):
-    """A process of a launched command has failed and has printed why itself.
-
-    Args:
-        message: For people.
-        code: The exit status to leave with.
-    """
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def launch(nproc: int | None, parts: Sequence[str] = ()) -> bool:

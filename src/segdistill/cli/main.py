@@ -1,4 +1,4 @@
-"""The command line: one thin verb per public function."""
+"""The command line: one thin verb per public function, which imports what it needs when it is called."""
 
 from __future__ import annotations
 
@@ -13,22 +13,11 @@ from rich.table import Table
 
 from segdistill.cli.exporting import benchmark_command, export_command
 from segdistill.cli.images import Weights, check_zip_command, predict_command, show_command, submit_command
-from segdistill.cli.launching import ProcessFailedError, launch
 from segdistill.cli.studies import compare_command, report_command, reproduce_command
-from segdistill.cli.tables.diagnosis import diagnosis_notes, diagnosis_tables
-from segdistill.cli.tables.preparation import preparation_notes, preparation_table
 from segdistill.cli.tables.published import long_table, published_tables
-from segdistill.cli.tables.score import score_lines, score_table
-from segdistill.cli.tables.study import shown_study
-from segdistill.cli.terminal import AsJson, Processes, Resume, print_json, print_result, results
+from segdistill.cli.terminal import AsJson, Processes, ProcessFailedError, Resume, print_json, print_result, results
 from segdistill.cli.weights import convert_command, inspect_command, profile_command
-from segdistill.commands.distill import distill
-from segdistill.commands.doctor import doctor
-from segdistill.commands.evaluate import evaluate
 from segdistill.commands.listing import available
-from segdistill.commands.prepare import prepare
-from segdistill.commands.replay import replay
-from segdistill.commands.train import train
 from segdistill.core.errors import RecipeError, SegdistillError
 from segdistill.recipe.composition import key_values
 from segdistill.recipe.published_rows import published_rows
@@ -54,6 +43,9 @@ Parts = Annotated[
 @app.command("train")
 def train_command(parts: Parts, resume: Resume = False, nproc: Processes = None, as_json: AsJson = False) -> None:
     """Train the student, or with role=teacher the teacher, without distillation."""
+    from segdistill.cli.launching import launch
+    from segdistill.commands.train import train
+
     if launch(nproc, parts):
         return
     done = train(*parts, resume=resume, quiet=as_json)
@@ -74,6 +66,10 @@ def train_command(parts: Parts, resume: Resume = False, nproc: Processes = None,
 @app.command("distill")
 def distill_command(parts: Parts, resume: Resume = False, nproc: Processes = None, as_json: AsJson = False) -> None:
     """Distil the student and show teacher, student alone and distilled student in one table."""
+    from segdistill.cli.launching import launch
+    from segdistill.cli.tables.study import shown_study
+    from segdistill.commands.distill import distill
+
     if launch(nproc, parts):
         return
     done = distill(*parts, resume=resume, quiet=as_json)
@@ -101,6 +97,10 @@ def evaluate_command(
     as_json: AsJson = False,
 ) -> None:
     """Score a network on a data set, class by class."""
+    from segdistill.cli.launching import launch
+    from segdistill.cli.tables.score import score_lines, score_table
+    from segdistill.commands.evaluate import evaluate
+
     if launch(nproc):
         return
     done = evaluate(weights, *(parts or ()), split=split, quiet=as_json)
@@ -133,6 +133,9 @@ def prepare_command(
     as_json: AsJson = False,
 ) -> None:
     """Unpack, convert and check a data set; say what is missing and where to get it."""
+    from segdistill.cli.tables.preparation import preparation_notes, preparation_table
+    from segdistill.commands.prepare import prepare
+
     given = key_values(options or ())
     if "root" not in given:
         raise RecipeError(f"Say where the data set is or goes: segdistill prepare {dataset} root=FOLDER")
@@ -149,6 +152,9 @@ def doctor_command(
     as_json: AsJson = False,
 ) -> None:
     """Say what a run would see, before it runs: data, teacher, time, memory, and every problem with its remedy."""
+    from segdistill.cli.tables.diagnosis import diagnosis_notes, diagnosis_tables
+    from segdistill.commands.doctor import doctor
+
     if images != "all" and not images.isdecimal():
         raise RecipeError(f"--images is {images!r}; expected a number or all.")
     done = doctor(*parts, images="all" if images == "all" else int(images), quiet=as_json)
@@ -189,6 +195,8 @@ def replay_command(
     as_json: AsJson = False,
 ) -> None:
     """Run a step again whose loss or gradient was not finite, and say where that arises and what cures it."""
+    from segdistill.commands.replay import replay
+
     done = replay(run, *(parts or ()), step=step)
     print_result(done.as_dict(), as_json, *done.lines())
 

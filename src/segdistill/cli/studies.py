@@ -9,11 +9,7 @@ from typing import Annotated
 import typer
 
 from segdistill.cli.tables.published import reproduction_notes, reproduction_table
-from segdistill.cli.tables.study import shown_study
 from segdistill.cli.terminal import AsJson, Resume, print_result
-from segdistill.commands.compare import compare, compare_one
-from segdistill.commands.report import report
-from segdistill.commands.reproduce import reproduce
 
 
 def compare_command(
@@ -32,6 +28,9 @@ def compare_command(
     as_json: AsJson = False,
 ) -> None:
     """Compare methods with the student alone, over seeds, at equal cost; stopped, the same command goes on."""
+    from segdistill.cli.tables.study import shown_study
+    from segdistill.commands.compare import compare, compare_one
+
     if job is not None:
         one = compare_one(parts[0], job, quiet=as_json)
         print_result(None if one is None else asdict(one), as_json)
@@ -50,6 +49,8 @@ def report_command(
     as_json: AsJson = False,
 ) -> None:
     """Write one self-contained page: what was gained, at what cost, how sure, and the images to see it on."""
+    from segdistill.commands.report import report
+
     chosen = [word for word in images.split(",") if word]
     done = report(folder, *(parts or ()), images=chosen, out=out, quiet=as_json)
     text = f"{done.file} ({done.megabytes:.1f} MB): {done.answer}"
@@ -68,5 +69,7 @@ def reproduce_command(
     as_json: AsJson = False,
 ) -> None:
     """Run a row of a published table and show what it measures beside what was printed."""
+    from segdistill.commands.reproduce import reproduce
+
     done = reproduce(row, *(parts or ()), resume=resume, quiet=as_json)
     print_result(done.as_dict(), as_json, reproduction_table(done), *reproduction_notes(done))

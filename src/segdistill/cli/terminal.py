@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from segdistill.core.errors import SegdistillError
 from segdistill.runtime.slurm import as_ranks
 
 results = Console(highlight=False, quiet={**os.environ, **as_ranks(os.environ)}.get("RANK", "0") != "0")
@@ -21,6 +22,19 @@ Processes = Annotated[
     typer.Option("--nproc", help="How many processes of this machine share the work, as one a GPU."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+class ProcessFailedError(SegdistillError):
+    """A process of a launched command has failed and has printed why itself.
+
+    Args:
+        message: For people.
+        code: The exit status to leave with.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def print_result(value: Any, as_json: bool, *shown: object) -> None:

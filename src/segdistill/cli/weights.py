@@ -8,12 +8,7 @@ from typing import Annotated, Literal
 import typer
 from rich.table import Table
 
-from segdistill.cli.tables.cost import cost_notes, cost_table
-from segdistill.cli.tables.exporting import file_profile_line
 from segdistill.cli.terminal import AsJson, print_result
-from segdistill.commands.convert import convert, inspect
-from segdistill.commands.profile import profile
-from segdistill.exporting.profile import FileProfile
 from segdistill.recipe.composition import key_values
 
 PartOption = Annotated[
@@ -27,6 +22,8 @@ def inspect_command(
     as_json: AsJson = False,
 ) -> None:
     """Say what a weight file is: layout, network, classes, parameters."""
+    from segdistill.commands.convert import inspect
+
     inspected = inspect(file, part=part)
     table = Table(title=str(inspected.path), title_justify="left", show_header=False, box=None, padding=(0, 2))
     table.add_row("layout", inspected.layout)
@@ -52,6 +49,8 @@ def convert_command(
     as_json: AsJson = False,
 ) -> None:
     """Write a network in another layout: a published file as a run of ours, or a student for other tools."""
+    from segdistill.commands.convert import convert
+
     done = convert(file, out, layout=layout, part=part, role=role)
     text = f"{done.network or 'network'}, {done.num_classes} classes, {done.source} -> {done.target}: {done.path}"
     print_result({**vars(done), "path": str(done.path)}, as_json, text)
@@ -69,6 +68,11 @@ def profile_command(
     as_json: AsJson = False,
 ) -> None:
     """Show parameters, multiply-adds, activation memory and latency, stage by stage."""
+    from segdistill.cli.tables.cost import cost_notes, cost_table
+    from segdistill.cli.tables.exporting import file_profile_line
+    from segdistill.commands.profile import profile
+    from segdistill.exporting.profile import FileProfile
+
     done = profile(network, **key_values(options or ()))
     if isinstance(done, FileProfile):
         print_result(done.as_dict(), as_json, file_profile_line(done))

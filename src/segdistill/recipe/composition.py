@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from segdistill.core.errors import RecipeError, nearest
+from segdistill.core.plugins import summaries
 from segdistill.core.safe_yaml import YamlTooLargeError, load_yaml, read_yaml
-from segdistill.data import dataset_names
-from segdistill.methods import method_names
 from segdistill.recipe.published_rows import FOLDER, published_rows, row_words
 from segdistill.recipe.renamed import new_word
 
 _RATE = "optimizer.lr"
 _PRESET = "preset="
+_KEYWORDS = "the call's keyword arguments"
+_METHODS, _DATASETS = "segdistill.methods", "segdistill.data.datasets"
 
 
 @dataclass
@@ -88,13 +90,13 @@ def comments(name: str) -> str:
     return " ".join([head, *(f"{key}: {text}." for key, text in keys)])
 
 
-def compose(*parts: str | Path, **overrides: Any) -> tuple[dict[str, Any], Origin]:
+def compose(*parts: str | Path | Mapping[str, Any], **overrides: Any) -> tuple[dict[str, Any], Origin]:
     """Merge the parts of a recipe: a later key wins, mappings merge, method lists join, other lists are replaced.
 
     Args:
         *parts: names of fragments, published rows (which stand for their words), data sets and methods, paths of .yaml
-            files, and `key.sub=value`, in their order.
-        **overrides: keys that come last.
+            files, `key.sub=value`, and mappings of keys, in their order.
+        **overrides: keys that come last, nested or as "key.sub".
 
     Returns:
         The keys as plain values, not checked; and what set each.
@@ -104,7 +106,11 @@ def compose(*parts: str | Path, **overrides: Any) -> tuple[dict[str, Any], Origi
     """
     merged: dict[str, Any] = {}
     origin = Origin()
-    for given in map(str, parts):
+    for each in parts:
+        if isinstance(each, Mapping):
+            _merge(merged, dict(each), "", "the recipe that was handed in", origin)
+            continue
+        given = str(each)
         rate = origin.sources.get(_RATE)
         for part in row_words(given) or (given,):
             if is_assignment(part) and not part.startswith(_PRESET):
@@ -118,7 +124,11 @@ def compose(*parts: str | Path, **overrides: Any) -> tuple[dict[str, Any], Origi
                     merged["method"] = joined
         if not is_assignment(given) and (source_rate := origin.sources.get(_RATE, rate)) != rate:
             origin.tuned = merged.get("batch_size"), str(source_rate)
-    _merge(merged, overrides, "", "the call's keyword arguments", origin)
+    nested = {key: value for key, value in overrides.items() if "." not in key}
+    _merge(merged, nested, "", _KEYWORDS, origin)
+    for key, value in overrides.items():
+        if "." in key:
+            _set(merged, key, value, key, _KEYWORDS, origin)
     return merged, origin
 
 
@@ -171,15 +181,16 @@ def _fragment(name: str) -> tuple[dict[str, Any], str]:
         if not path.is_file():
             raise RecipeError(f"No recipe file {path}.")
         return _mapping(_read(path, name), name), str(path)
-    if name in method_names():
+    methods, datasets = summaries(_METHODS), summaries(_DATASETS)
+    if name in methods:
         return {"method": [name]}, f"method '{name}'"
-    if name in dataset_names():
+    if name in datasets:
         return {"data": {"name": name}}, f"data set '{name}'"
     if "/" in name:
         raise RecipeError(f"No published row is called '{name}'.{nearest(name, published_rows())}")
     if (new := new_word(name)) is not None:
         raise RecipeError(f"The fragment '{name}' is called '{new}' now.")
-    words = {*known_fragments, *method_names(), *dataset_names()}
+    words = {*known_fragments, *methods, *datasets}
     raise RecipeError(f"No recipe fragment, method or data set is called '{name}'.{nearest(name, words)}")
 
 
@@ -236,6 +247,11 @@ def _assign(merged: dict[str, Any], word: str, origin: Origin) -> None:
     except yaml.YAMLError as error:
         reason = f": {error}" if isinstance(error, YamlTooLargeError) else "."
         raise RecipeError(f"'{word[:100]}': {text[:100]!r} is not a YAML value{reason}") from error
+    _set(merged, path, value, word, f"'{word}'", origin)
+
+
+def _set(merged: dict[str, Any], path: str, value: Any, word: str, source: str, origin: Origin) -> None:
+    """Set the key of a dotted path; `word` is what set it, for errors, and `source` the same for the origin."""
     *parents, last = path.split(".")
     if not all([*parents, last]):
         raise RecipeError(f"'{word}' names no key; expected key=value or key.sub=value.")
@@ -252,14 +268,15 @@ def _assign(merged: dict[str, Any], word: str, origin: Origin) -> None:
                 f"'{word}': '{'.'.join(parents[: depth + 1])}' is {node!r}, which has no keys of its own."
             )
     if isinstance(node, list):
-        raise RecipeError(f"'{word}': name the method as well, as in method.bpkd.{last}={text}.")
+        raise RecipeError(f"'{word}': name the method as well, as in method.bpkd.{last}=..")
     node[last] = value
-    _note_all(path, value, f"'{word}'", origin)
+    _note_all(path, value, source, origin)
 
 
 def _named_method(merged: dict[str, Any], name: str, word: str) -> dict[str, Any]:
     methods = _list(merged.get("method"))
     for index, method in enumerate(methods):
+        method = method.model_dump(exclude_unset=True) if isinstance(method, BaseModel) else method
         methods[index] = method = {"name": method} if isinstance(method, str) else dict(method)
         if method.get("name") == name:
             merged["method"] = methods

@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from filelock import FileLock, Timeout
@@ -14,10 +14,14 @@ from filelock import FileLock, Timeout
 from segdistill.core.errors import CheckpointError, TrainingError
 from segdistill.core.safe_yaml import read_yaml
 from segdistill.core.storage import clear_aside, write_json, write_yaml
+from segdistill.evaluation.metrics import Scores
 from segdistill.models.files import read_description, read_weights
 from segdistill.runs.checkpoint import Progress, newest_state, restore
 from segdistill.runtime.environment import describe_environment
 from segdistill.runtime.processes import is_main, wait_for_all
+
+Resume = bool | Literal["auto"]
+"""Whether a folder's run goes on: True demands nothing of the folder, "auto" goes on with a run and begins without."""
 
 _LOCK = ".lock"
 _HARMLESS = ("out", "workers", "log_every", "validate_every", "checkpoint_every", "grad_accumulation")
@@ -71,6 +75,18 @@ class RunFolder:
         except CheckpointError:
             return False
         return True
+
+    def validated_at(self, step: int) -> Scores | None:
+        """The scores of the validation after a step, to four digits; None if the journal has none.
+
+        Args:
+            step: Of the optimizer.
+        """
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            for line in reversed(self.metrics.read_text(encoding="utf-8").splitlines()):
+                if '"validation"' in line and (entry := json.loads(line))["step"] == step:
+                    return Scores.read(entry)
+        return None
 
     def restore(self, holders: Mapping[str, Any]) -> tuple[Progress, str]:
         """Go on from the newest state that verifies.
@@ -132,19 +148,27 @@ class RunFolder:
             if not self.recipe.exists():  # refused: the folder is somebody else's
                 lock_file.unlink(missing_ok=True)
 
-    def open(self, recipe: dict[str, Any], *, resume: bool) -> None:
+    def holds(self, recipe: dict[str, Any]) -> bool:
+        """Whether it holds a run of a recipe.
+
+        Args:
+            recipe: as plain values.
+        """
+        return self.recipe.is_file() and not changed_keys(self._recorded(), recipe)
+
+    def open(self, recipe: dict[str, Any], *, resume: Resume) -> None:
         """Claim the folder for a run.
 
         Args:
             recipe: of the run, as plain values.
-            resume: whether the folder may hold a run of this recipe, which goes on.
+            resume: whether the folder may hold a run of this recipe, which goes on; "auto" lets it be empty as well.
 
         Raises:
             TrainingError: it holds a run that is not to go on, a run of another recipe, or other files.
             SegdistillError: it can't be written.
         """
         if is_main():
-            self._claim(recipe, resume=resume)
+            self._claim(recipe, resume=self.recipe.exists() if resume == "auto" else resume)
             if not self.environment.exists():  # a run that was killed in between has none
                 write_json(self.environment, describe_environment())
         wait_for_all()

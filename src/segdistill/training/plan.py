@@ -13,10 +13,11 @@ from segdistill.models.spec import Role
 from segdistill.models.teacher import Teacher
 from segdistill.recipe.recipe import Recipe
 from segdistill.recipe.teacher import TeacherConfig
-from segdistill.runs.folder import RunFolder
+from segdistill.runs.folder import Resume, RunFolder
 from segdistill.runtime.display import console
 from segdistill.runtime.processes import is_main
 from segdistill.training.fit import fit
+from segdistill.training.handed_in import begin
 from segdistill.training.pairing import (
     Pairing,
     TeacherSource,
@@ -61,11 +62,12 @@ class Plan:
     teacher: Plan | Pairing | None = None
     alone: Plan | LoadedModel | None = None
 
-    def run(self, *, resume: bool = False, quiet: bool = False) -> Run:
+    def run(self, *, resume: Resume = False, quiet: bool = False) -> Run:
         """Train what is missing: the teacher, the student alone, then the network itself.
 
         Args:
-            resume: Continue the run of the recipe's folder; without it a folder in use is an error.
+            resume: Continue the run of the recipe's folder; without it a folder in use is an error. "auto" begins where
+                there is none.
             quiet: Show no progress.
 
         Raises:
@@ -79,6 +81,7 @@ class Plan:
             check_teacher(recipe, given, task.validation)
         with folder.held():
             folder.open(recorded(recipe, given).model_dump(mode="json"), resume=resume)
+            begin(task, folder)
             if isinstance(self.teacher, Plan):
                 path = self.teacher.run(resume=resume, quiet=quiet).folder.path
                 self.teacher = open_teacher(path, recipe, task.data.classes)
