@@ -10,11 +10,11 @@ from typing import Any
 from segdistill.core.errors import RecipeError, nearest
 from segdistill.data import dataset_names
 from segdistill.methods import method_names
-from segdistill.models.zoo import ZOO
-from segdistill.recipe.keys import Key, option_keys, recipe_keys
+from segdistill.models.catalog import ZOO
+from segdistill.recipe.keys import Key, file_of, option_keys, recipe_keys
 from segdistill.recipe.published_rows import published_rows
 from segdistill.recipe.training import TrainingConfig
-from segdistill.recipe.words import KINDS, comments, file_of, library
+from segdistill.recipe.words import KINDS, comments, library
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _things(name: str) -> list[Explanation]:
         found.append(_of_class(name, "data set", dataset_names()[name]))
     if name in ZOO:
         made_of = ", ".join(f"{key} {value}" for key, value in ZOO[name].items())
-        found.append(Explanation(name, "network", f"A network of {made_of}.", {"defined in": "models/zoo.py"}))
+        found.append(Explanation(name, "network", f"A network of {made_of}.", {"defined in": "models/catalog.py"}))
     if name in published_rows():
         row = published_rows()[name]
         facts = {"source": f"{row.paper}; {row.source}", "recipe": " ".join(row.words), "mIoU": f"{row.miou}"}

@@ -15,13 +15,13 @@ from segdistill.core.typed_settings import TypedSettings
 from segdistill.evaluation.cost.macs import Convention
 from segdistill.evaluation.cost.profile import Profile, measure
 from segdistill.exporting.profile import FileProfile, profile_file
+from segdistill.models.catalog import ZOO
 from segdistill.models.exported.network import Exported, ExportedNetwork
 from segdistill.models.files import OwnRun
 from segdistill.models.identify import Source, identify
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.open import create_model
 from segdistill.models.spec import NetworkSpec, is_adapted
-from segdistill.models.zoo import ZOO
 from segdistill.recipe.recipe import load_recipe
 from segdistill.runs.folder import run_of
 from segdistill.runtime.environment import describe_environment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
@@ -186,18 +186,21 @@ class Scores:
         return {key: plain(value) for key, value in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Scores:
-        """The scores that `as_dict` made plain values of.
+    def read(cls, values: Mapping[str, Any]) -> Scores:
+        """The scores that `as_dict` gave.
 
         Args:
-            values: with further keys or without.
+            values: as of `as_dict`; further keys are ignored.
+
+        Raises:
+            KeyError: one of them is missing.
         """
 
         def number(value: float | None) -> float:
-            return math.nan if value is None else value
+            return math.nan if value is None else float(value)
 
-        given = ((field.name, values[field.name]) for field in fields(cls))
-        return cls(**{key: tuple(map(number, each)) if isinstance(each, list) else number(each) for key, each in given})
+        means = [number(values[key]) for key in ("miou", "macc", "aacc", "mdice")]
+        return cls(*means, *(tuple(map(number, values[key])) for key in ("iou", "accuracy", "dice")))  # type: ignore[arg-type]
 
 
 def plain(value: Any) -> Any:

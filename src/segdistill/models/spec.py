@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from segdistill.core.numbers import Count, NonNegative, Positive
 from segdistill.core.typed_settings import WRITTEN_IF_SET, TypedSettings
@@ -83,6 +83,9 @@ class NetworkSpec(TypedSettings):
 
     options: dict[str, Any] = Field({})
     """Options of a network of another library (docs/adapters.md)."""
+
+    _module: Any = PrivateAttr(None)
+    """The network itself, where it was handed in as an object; see `models/live.py`."""
 
 
 def is_adapted(name: str | Path | None) -> bool:

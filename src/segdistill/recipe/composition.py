@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from segdistill.core.errors import RecipeError, nearest
 from segdistill.core.safe_yaml import YamlTooLargeError, load_word
@@ -17,6 +18,7 @@ from segdistill.recipe.words import Word, read_word
 
 _RATE = "optimizer.lr"
 _PRESET = "preset="
+_KEYWORDS = "the call's keyword arguments"
 
 
 @dataclass
@@ -74,13 +76,13 @@ class Origin:
                 self.note(f"{path}.{key}", inner, source)
 
 
-def compose(*parts: str | Path, **overrides: Any) -> tuple[dict[str, Any], Origin]:
+def compose(*parts: str | Path | Mapping[str, Any], **overrides: Any) -> tuple[dict[str, Any], Origin]:
     """Merge the parts of a recipe: a later key wins, mappings merge, method lists join, other lists are replaced.
 
     Args:
         *parts: names of fragments, published rows (which stand for their words), data sets and methods, bare or as
-            `kind:name`, paths of .yaml files, and `key.sub=value`, in their order.
-        **overrides: keys that come last.
+            `kind:name`, paths of .yaml files, `key.sub=value`, and mappings of keys, in their order.
+        **overrides: keys that come last, nested or as "key.sub".
 
     Returns:
         The keys as plain values, not checked; and what set each.
@@ -90,7 +92,11 @@ def compose(*parts: str | Path, **overrides: Any) -> tuple[dict[str, Any], Origi
     """
     merged: dict[str, Any] = {}
     origin = Origin()
-    for given in map(str, parts):
+    for each in parts:
+        if isinstance(each, Mapping):
+            _merge(merged, dict(each), "", "the recipe that was handed in", origin)
+            continue
+        given = str(each)
         rate = origin.sources.get(_RATE)
         for part in _with_words_of_row(given, origin):
             if is_assignment(part) and not part.startswith(_PRESET):
@@ -100,7 +106,11 @@ def compose(*parts: str | Path, **overrides: Any) -> tuple[dict[str, Any], Origi
                 _join(merged, read_word(part), origin)
         if not is_assignment(given) and (source_rate := origin.sources.get(_RATE, rate)) != rate:
             origin.tuned = merged.get("batch_size"), str(source_rate)
-    _merge(merged, overrides, "", "the call's keyword arguments", origin)
+    nested = {key: value for key, value in overrides.items() if "." not in key}
+    _merge(merged, nested, "", _KEYWORDS, origin)
+    for key, value in overrides.items():
+        if "." in key:
+            _set(merged, key, value, key, _KEYWORDS, origin)
     return merged, origin
 
 
@@ -196,6 +206,11 @@ def _assign(merged: dict[str, Any], word: str, origin: Origin) -> None:
     except yaml.YAMLError as error:
         reason = f": {error}" if isinstance(error, YamlTooLargeError) else "."
         raise RecipeError(f"'{word[:100]}': {text[:100]!r} is not a YAML value{reason}") from error
+    _set(merged, path, value, word, f"'{word}'", origin)
+
+
+def _set(merged: dict[str, Any], path: str, value: Any, word: str, source: str, origin: Origin) -> None:
+    """Set the key of a dotted path; `word` is what set it, for errors, and `source` the same for the origin."""
     *parents, last = path.split(".")
     if not all([*parents, last]):
         raise RecipeError(f"'{word}' names no key; expected key=value or key.sub=value.")
@@ -212,14 +227,15 @@ def _assign(merged: dict[str, Any], word: str, origin: Origin) -> None:
                 f"'{word}': '{'.'.join(parents[: depth + 1])}' is {node!r}, which has no keys of its own."
             )
     if isinstance(node, list):
-        raise RecipeError(f"'{word}': name the method as well, as in method.bpkd.{last}={text}.")
+        raise RecipeError(f"'{word}': name the method as well, as in method.bpkd.{last}=..")
     node[last] = value
-    origin.note(path, value, f"'{word}'")
+    origin.note(path, value, source)
 
 
 def _named_method(merged: dict[str, Any], name: str, word: str) -> dict[str, Any]:
     methods = _list(merged.get("method"))
     for index, method in enumerate(methods):
+        method = method.model_dump(exclude_unset=True) if isinstance(method, BaseModel) else method
         methods[index] = method = {"name": method} if isinstance(method, str) else dict(method)
         if method.get("name") == name:
             merged["method"] = methods

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -18,7 +21,6 @@ from segdistill.methods import method_names
 from segdistill.models.heads import Head
 from segdistill.recipe.key_types import described_default, described_type
 from segdistill.recipe.recipe import MethodSpec, Recipe
-from segdistill.recipe.words import file_of
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,23 @@ def place_of(cls: type) -> str:
         cls: A class of this library or of a plug-in, of which the module is named.
     """
     return f"{cls.__name__} in {file_of(cls)}"
+
+
+def file_of(cls: type) -> str:
+    """The file that a class is defined in.
+
+    Args:
+        cls: Of this library, or of a plug-in.
+
+    Returns:
+        The path below the package; of a plug-in its whole path, or the name of its module.
+    """
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    package = resources.files("segdistill")
+    if file is None or not isinstance(package, Path):
+        return cls.__module__
+    path = Path(file)
+    return path.relative_to(package).as_posix() if path.is_relative_to(package) else str(path)
 
 
 def _owner(section: type[BaseModel], name: str) -> type:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,16 +19,17 @@ from segdistill.core.discovery import check_options, validated
 from segdistill.core.errors import RecipeError
 from segdistill.core.numbers import NonNegative
 from segdistill.core.paths import HomePath
+from segdistill.core.plugins import code_of, path_of
 from segdistill.core.typed_settings import MAY_CHANGE, WRITTEN_IF_SET, TypedSettings
 from segdistill.data import DatasetConfig
 from segdistill.data.augment import Augment
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
-from segdistill.methods.base import method_class
+from segdistill.methods.base import Method, method_class
 from segdistill.models.spec import Role
 from segdistill.recipe.composition import Origin, compose
 from segdistill.recipe.method_schedule import MethodSchedule
 from segdistill.recipe.renamed import name_new_key
-from segdistill.recipe.teacher import Network, TeacherConfig
+from segdistill.recipe.teacher import Network, TeacherConfig, teacher_keys
 from segdistill.recipe.training import TrainingConfig
 
 DEFAULT_METHOD = "canonical"
@@ -38,8 +40,9 @@ class MethodSpec(TypedSettings):
     """A distillation method, its options, which its own signature checks, and when it counts and how much."""
 
     model_config = ConfigDict(extra="allow")
+
     name: str
-    """Which method it is: one of `segdistill list methods`."""
+    """Which method it is: one of `segdistill list methods`, or package.module:Class."""
 
     schedule: Annotated[MethodSchedule, WRITTEN_IF_SET] = MethodSchedule()
     """When the method counts and how much; the default is in full from the first step to the last."""
@@ -47,6 +50,19 @@ class MethodSpec(TypedSettings):
     share: Annotated[NonNegative | Literal["auto"] | None, WRITTEN_IF_SET] = "auto"
     """The size of the gradient of all the method's terms as a share of the task loss's (`training/gradient_shares.py`);
     null leaves the terms at their weights, and "auto" takes the method's own share unless one of its weights is set."""
+
+    code: Annotated[str | None, WRITTEN_IF_SET] = None
+    """The checksum of the code of a class that was handed in from a notebook or script; null for any other."""
+
+    _class: type | None = PrivateAttr(None)
+
+    def __init__(self, name: str | type[Method], **keys: Any) -> None:
+        """A method and its options; name may be a class that derives from `Method`, as one of a notebook."""
+        cls = name if isinstance(name, type) else None
+        if cls is not None:
+            name, keys = path_of(cls), {**keys, **code_of(cls)}
+        super().__init__(**{"name": name, **keys})
+        self._class = cls  # a class of a notebook is found by its path while something holds it
 
     def share_of(self, default: float | None) -> float | None:
         """How loud its terms are in all beside the task loss (see `training.gradient_shares`), or None for its weights.
@@ -74,8 +90,24 @@ class MethodSpec(TypedSettings):
 
 def _methods(value: Any) -> Any:
     """One name, one method or a list of either, as a list of methods."""
-    items = value if isinstance(value, list) else [value]
-    return [{"name": item} if isinstance(item, str) else item for item in items]
+    items = value if isinstance(value, list | tuple) else [value]
+    return [{"name": item} if isinstance(item, str | type) else item for item in items]
+
+
+def _handed_in(methods: Any) -> Any:
+    """Methods with a spec in the place of each class; all else as it is."""
+    items = methods if isinstance(methods, list | tuple) else [methods]
+    return [MethodSpec(item) if isinstance(item, type) else item for item in items]
+
+
+def _plain(value: Any) -> Any:
+    """A section as plain values but for what was handed in as an object."""
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    held = getattr(value, "__pydantic_private__", None) or {}
+    if not isinstance(value, TypedSettings) or any(each is not None for each in held.values()):
+        return value
+    return {key: _plain(each) for key, each in value if key in value.model_fields_set}
 
 
 class Recipe(TrainingConfig):
@@ -87,7 +119,7 @@ class Recipe(TrainingConfig):
     role: Role = "student"
     """Which of the two networks `train` trains, the "student" alone or the "teacher"."""
 
-    data: DatasetConfig
+    data: Annotated[DatasetConfig, BeforeValidator(DatasetConfig.of)]
     """The data set and its options; every recipe needs one."""
 
     augment: Augment = Augment()
@@ -121,6 +153,10 @@ class Recipe(TrainingConfig):
     def warning(self) -> str:
         """What people should know about the learning rate of this batch size, or nothing."""
         return self._warning
+
+    def tree(self) -> dict[str, Any]:
+        """The keys that are set, to be merged with other words: plain values, and objects that were handed in."""
+        return {key: _plain(getattr(self, key)) for key in sorted(self.model_fields_set)}
 
     def with_method(self) -> Recipe:
         """The recipe itself, or with the default method if it names none."""
@@ -168,13 +204,14 @@ class Recipe(TrainingConfig):
         return self
 
 
-def load_recipe(*parts: str | Path, **overrides: Any) -> Recipe:
+def load_recipe(*parts: str | Path | Recipe, preset: str | Sequence[str] = (), **overrides: Any) -> Recipe:
     """A recipe from its parts, left to right, then keyword overrides; checked.
 
     Args:
         *parts: names of fragments or published rows (`segdistill list recipes`), of data sets or methods, paths of
-            .yaml files, or `key.sub=value`.
-        **overrides: keys that come last.
+            .yaml files, `key.sub=value`, or whole recipes.
+        preset: further names of fragments, after the parts.
+        **overrides: keys that come last, nested or as "key.sub"; networks, data sets and methods may be objects.
 
     Returns:
         The recipe.
@@ -183,7 +220,11 @@ def load_recipe(*parts: str | Path, **overrides: Any) -> Recipe:
         RecipeError: a part or key is unknown, a value has the wrong type, or keys do not fit together; the message says
             where each was set.
     """
-    merged, origin = compose(*parts, **overrides)
+    words = (*parts, *([preset] if isinstance(preset, str) else preset))
+    if len(words) == 1 and isinstance(words[0], Recipe) and not overrides:
+        return words[0]
+    trees = [word.tree() if isinstance(word, Recipe) else word for word in words]
+    merged, origin = compose(*trees, **_sections(overrides))
     try:
         recipe = validated(Recipe, merged)
         recipe.teacher_training()
@@ -191,6 +232,12 @@ def load_recipe(*parts: str | Path, **overrides: Any) -> Recipe:
         lines = (name_new_key(_with_method_names(line, merged)) for line in str(error).splitlines())
         raise RecipeError("\n".join(line + origin.of(line) for line in lines)) from error
     return _with_rate(recipe, origin)
+
+
+def _sections(keys: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments whose sections can be merged with those of other words."""
+    written = {"data": DatasetConfig.of, "teacher": teacher_keys, "method": _handed_in}
+    return {key: written[key](value) if key in written else value for key, value in keys.items()}
 
 
 def _with_method_names(line: str, merged: dict[str, Any]) -> str:

@@ -11,17 +11,24 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
+from torch import nn
 
 from segdistill.core.paths import HomePath
 from segdistill.core.precision import Precision
 from segdistill.core.typed_settings import MAY_CHANGE, WRITTEN_IF_SET, TypedSettings
+from segdistill.models.catalog import ZOO
 from segdistill.models.class_map import check_mapping
+from segdistill.models.live import live_spec
 from segdistill.models.spec import NetworkSpec
 from segdistill.models.zoo import adapted_spec, resolve_spec
 
 
 def _network(value: Any, info: ValidationInfo) -> Any:
     """A zoo name, or a mapping with a name or a backbone, as a checked `NetworkSpec`."""
+    if isinstance(value, nn.Module):
+        return live_spec(value)
+    if isinstance(value, dict) and isinstance(value.get("name"), nn.Module):
+        raise ValueError("a module is no name. Hand in the module itself, or segdistill.wrap(..) of it")
     options = {"name": value} if isinstance(value, str) else value
     where = "student" if info.field_name == "student" else "teacher.network"
     return resolve_spec(options, where) if isinstance(options, dict) else options
@@ -32,6 +39,8 @@ Network = Annotated[NetworkSpec, BeforeValidator(_network, json_schema_input_typ
 
 def _published(value: Any) -> Any:
     """A path as text; the name of a network of another library, or a mapping with one, as a checked `NetworkSpec`."""
+    if isinstance(value, nn.Module):
+        return live_spec(value, trained=True)
     if isinstance(value, str | Path):
         return adapted_spec(value, "teacher.weights") or str(value)
     return resolve_spec(value, "teacher.weights") if isinstance(value, dict) else value
@@ -57,6 +66,21 @@ ClassMapSource = Annotated[
     Literal["names"] | HomePath | dict[str | int, str | int | None] | None,
     BeforeValidator(_class_map, json_schema_input_type=str | dict[str, str | int | None] | None),
 ]
+
+
+def teacher_keys(value: Any) -> Any:
+    """The keys of a teacher that is named or handed in by itself: one of the zoo is trained here.
+
+    Args:
+        value: A name, path, module, spec or list of them; what is none of these is left as it is.
+
+    Returns:
+        The keys of `TeacherConfig`.
+    """
+    if isinstance(value, str) and value in ZOO:
+        return {"network": value}
+    is_source = isinstance(value, str | Path | NetworkSpec | nn.Module | list | tuple)
+    return {"weights": value} if is_source else value
 
 
 class TeacherMember(TypedSettings):
@@ -122,6 +146,11 @@ class TeacherConfig(TypedSettings):
 
     cache_folder: Annotated[HomePath | None, WRITTEN_IF_SET, MAY_CHANGE] = None
     """The folder that keeps the logits of `cache` for several runs to share; null keeps them in the run folder."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_itself(cls, value: Any) -> Any:
+        return teacher_keys(value)
 
     @model_validator(mode="after")
     def _only_for_given_weights(self) -> TeacherConfig:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import resources
@@ -15,12 +14,13 @@ import yaml
 
 from segdistill.core.errors import RecipeError, nearest
 from segdistill.core.paths import expanded
+from segdistill.core.plugins import is_import_path, plugins, summaries
 from segdistill.core.safe_yaml import load_yaml, read_yaml
-from segdistill.data import dataset_names
-from segdistill.methods import method_names
-from segdistill.models.zoo import ZOO
+from segdistill.models.catalog import ZOO
 from segdistill.recipe.published_rows import FOLDER, published_rows
 from segdistill.recipe.renamed import new_word
+
+_METHODS, _DATASETS = "segdistill.methods", "segdistill.data.datasets"
 
 _KIND_OF_FOLDER = {
     "data": "data",
@@ -150,39 +150,32 @@ def _called(name: str) -> dict[str, _Make]:
         found["row"] = lambda text, kind: Word(text, kind, f"row '{name}'", _row_file(name))
     if name in ZOO:
         found["network"] = lambda text, kind: Word(
-            text, kind, f"network '{name}'", "models/zoo.py", {"student": {"name": name}}
+            text, kind, f"network '{name}'", "models/catalog.py", {"student": {"name": name}}
         )
-    if name in method_names():
-        file = file_of(method_names()[name])
-        found["method"] = lambda text, kind: Word(text, kind, f"method '{name}'", file, {"method": [name]})
-    if name in dataset_names():
-        file = file_of(dataset_names()[name])
-        found["data"] = lambda text, kind: Word(text, kind, f"data set '{name}'", file, {"data": {"name": name}})
+    outside = is_import_path(name)
+    if outside or name in summaries(_METHODS):
+        found["method"] = lambda text, kind: Word(
+            text, kind, f"method '{name}'", _place(_METHODS, name), {"method": [name]}
+        )
+    if outside or name in summaries(_DATASETS):
+        found["data"] = lambda text, kind: Word(
+            text, kind, f"data set '{name}'", _place(_DATASETS, name), {"data": {"name": name}}
+        )
     if fragment is not None:
         keys = _mapping(load_yaml(fragment.text), name)
         found[fragment.kind] = lambda text, kind: Word(text, kind, f"fragment '{name}'", fragment.file, keys)
     return found
 
 
+def _place(package: str, name: str) -> str:
+    """Where a class is defined, without importing it: the file below this package, or an import path."""
+    if is_import_path(name):
+        return name
+    return plugins(package).get(name) or f"{package.removeprefix('segdistill.').replace('.', '/')}/{name}.py"
+
+
 def _row_file(name: str) -> str:
     return f"recipe/library/{FOLDER}/{name.partition('/')[0]}.yaml"
-
-
-def file_of(cls: type) -> str:
-    """The file that a class is defined in.
-
-    Args:
-        cls: Of this library, or of a plug-in.
-
-    Returns:
-        The path below the package; of a plug-in its whole path, or the name of its module.
-    """
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    package = resources.files("segdistill")
-    if file is None or not isinstance(package, Path):
-        return cls.__module__
-    path = Path(file)
-    return path.relative_to(package).as_posix() if path.is_relative_to(package) else str(path)
 
 
 def _unknown(kind: str, name: str) -> str:
@@ -201,7 +194,7 @@ def _unknown(kind: str, name: str) -> str:
 
 def _names() -> set[str]:
     """All that a word can name, but the rows of published tables."""
-    return {*library(), *method_names(), *dataset_names(), *ZOO}
+    return {*library(), *summaries(_METHODS), *summaries(_DATASETS), *ZOO}
 
 
 def _read(path: Path, name: str) -> Any:

@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from filelock import FileLock, Timeout
@@ -14,10 +14,14 @@ from filelock import FileLock, Timeout
 from segdistill.core.errors import CheckpointError, TrainingError
 from segdistill.core.safe_yaml import read_yaml
 from segdistill.core.storage import clear_aside, write_json, write_yaml
+from segdistill.evaluation.metrics import Scores
 from segdistill.models.files import read_description, read_weights
 from segdistill.runs.checkpoint import Progress, newest_state, restore
 from segdistill.runtime.environment import describe_environment
 from segdistill.runtime.processes import is_main, wait_for_all
+
+Resume = bool | Literal["auto"]
+"""Whether a folder's run goes on: True demands nothing of the folder, "auto" goes on with a run and begins without."""
 
 _LOCK = ".lock"
 
@@ -65,6 +69,18 @@ class RunFolder:
         except CheckpointError:
             return False
         return True
+
+    def validated_at(self, step: int) -> Scores | None:
+        """The scores of the validation after a step, to four digits; None if the journal has none.
+
+        Args:
+            step: Of the optimizer.
+        """
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            for line in reversed(self.metrics.read_text(encoding="utf-8").splitlines()):
+                if '"validation"' in line and (entry := json.loads(line))["step"] == step:
+                    return Scores.read(entry)
+        return None
 
     def restore(self, holders: Mapping[str, Any]) -> tuple[Progress, str]:
         """Go on from the newest state that verifies.
@@ -126,12 +142,21 @@ class RunFolder:
             if not self.recipe.exists():  # refused: the folder is somebody else's
                 lock_file.unlink(missing_ok=True)
 
-    def open(self, recipe: dict[str, Any], *, resume: bool, may_change: Collection[str] = ()) -> None:
+    def holds(self, recipe: dict[str, Any], may_change: Collection[str] = ()) -> bool:
+        """Whether it holds a run of a recipe.
+
+        Args:
+            recipe: as plain values.
+            may_change: the dotted keys that may differ.
+        """
+        return self.recipe.is_file() and not changed_keys(self._recorded(), recipe, may_change)
+
+    def open(self, recipe: dict[str, Any], *, resume: Resume, may_change: Collection[str] = ()) -> None:
         """Claim the folder for a run.
 
         Args:
             recipe: of the run, as plain values.
-            resume: whether the folder may hold a run of this recipe, which goes on.
+            resume: whether the folder may hold a run of this recipe, which goes on; "auto" lets it be empty as well.
             may_change: the dotted keys that may differ then.
 
         Raises:
@@ -139,7 +164,8 @@ class RunFolder:
             SegdistillError: it can't be written.
         """
         if is_main():
-            self._claim(recipe, resume=resume, may_change=may_change)
+            goes_on = self.recipe.exists() if resume == "auto" else resume
+            self._claim(recipe, resume=goes_on, may_change=may_change)
             if not self.environment.exists():  # a run that was killed in between has none
                 write_json(self.environment, describe_environment())
         wait_for_all()

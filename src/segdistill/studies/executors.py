@@ -24,6 +24,7 @@ from segdistill.runtime.interruption import Interrupted
 from segdistill.studies.jobs import do
 from segdistill.studies.plan import Job, Plan
 from segdistill.studies.result import TEACHER
+from segdistill.training.handed_in import handed_in
 
 Executor = Literal["local", "ray", "slurm"]
 Done = tuple[Job, str | None]
@@ -68,7 +69,7 @@ def run_all(
         yield from _by_ray(folder, jobs, processes)
         return
     devices = torch.cuda.device_count()
-    at_once = min(processes or max(1, devices), len(jobs))
+    at_once = min(processes or (1 if handed_in(plan.recipe) else max(1, devices)), len(jobs))
     if at_once > 1:
         yield from _side_by_side(folder, jobs, at_once, devices)
         return

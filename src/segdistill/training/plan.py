@@ -14,11 +14,12 @@ from segdistill.models.teacher import Teacher
 from segdistill.recipe.keys import changeable_keys
 from segdistill.recipe.recipe import Recipe
 from segdistill.recipe.teacher import TeacherConfig
-from segdistill.runs.folder import RunFolder
+from segdistill.runs.folder import Resume, RunFolder
 from segdistill.runtime.display import console
 from segdistill.runtime.processes import is_main
 from segdistill.training.fit import fit
 from segdistill.training.forecast import Forecast, RunAhead
+from segdistill.training.handed_in import begin
 from segdistill.training.pairing import (
     Pairing,
     TeacherSource,
@@ -63,11 +64,12 @@ class Plan:
     teacher: Plan | Pairing | None = None
     alone: Plan | LoadedModel | None = None
 
-    def run(self, *, resume: bool = False, quiet: bool = False, forecast: Forecast | None = None) -> Run:
+    def run(self, *, resume: Resume = False, quiet: bool = False, forecast: Forecast | None = None) -> Run:
         """Train what is missing: the teacher, the student alone, then the network itself.
 
         Args:
-            resume: Continue the run of the recipe's folder; without it a folder in use is an error.
+            resume: Continue the run of the recipe's folder; without it a folder in use is an error. "auto" begins where
+                there is none.
             quiet: Show no progress.
             forecast: Says how long a distillation takes that this run is a part of.
 
@@ -84,6 +86,7 @@ class Plan:
             forecast = self._forecast()
         with folder.held():
             folder.open(recorded(recipe, given).model_dump(mode="json"), resume=resume, may_change=changeable_keys())
+            begin(task, folder)
             if isinstance(self.teacher, Plan):
                 path = self.teacher.run(resume=resume, quiet=quiet, forecast=forecast).folder.path
                 self.teacher = open_teacher(path, recipe, task.data.classes)
