@@ -5,7 +5,7 @@ The fragments `pipelines/*.yaml` hold the constants of the published protocols.
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 import cv2
 import numpy as np
@@ -26,6 +26,8 @@ _CROP_TRIES = 10
 
 class Augment(TypedSettings):
     """Random scale, crop, flip and photometric distortion, in this order, then padding."""
+
+    written_if_set: ClassVar[tuple[str, ...]] = ("mix", "mix_share")
 
     crop: tuple[Count, Count] = (512, 512)
     """The size (H,W) in pixels of what networks are trained on."""
@@ -48,6 +50,13 @@ class Augment(TypedSettings):
 
     photometric: bool = True
     """Whether brightness, contrast, saturation and hue are changed at random, see `data/photometric.py`."""
+
+    mix: Literal["cutmix", "classmix"] | None = None
+    """What of a second crop, of any other image, is pasted over a crop: a rectangle of a quarter to half of its area
+    ("cutmix"), the pixels of half of its classes ("classmix"), or nothing. Teacher and student see the same picture."""
+
+    mix_share: float = Field(0.5, gt=0, le=1)
+    """The share of the crops that `mix` does this to."""
 
     resize: Literal["exact", "opencv"] = "exact"
     """How images and labels are resized: "exact" averages where an image shrinks, else interpolates, and takes labels
