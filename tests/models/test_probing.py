@@ -72,7 +72,7 @@ class Odd(nn.Module):
 
 def test_a_backbone_that_gives_other_channels_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"'odd' says its stages have \[8\] channels"):
-        probe_backbone(Odd(), "odd")
+        probe_backbone(Odd(), "odd", "odd")
 
 
 class Returning(nn.Module):

@@ -64,7 +64,8 @@ def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
         dropout=spec.dropout,
         sigmoid=spec.sigmoid,
     )
-    network.stage_fit = probe_backbone(backbone, spec.backbone)
+    architecture = (spec.backbone, spec.output_stride, repr(spec.backbone_options))
+    network.stage_fit = probe_backbone(backbone, spec.backbone, architecture)
     network.spec, network.auxiliary_weight = spec, spec.auxiliary_weight
     return network
 

@@ -6,7 +6,7 @@ backbones are tried alike; a network of this library takes every size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -184,12 +184,20 @@ class StageFit:
         return tuple(cut(stage, pixels, padded) for stage in stages)
 
 
-def probe_backbone(backbone: Any, name: str) -> StageFit:
-    """Try `backbone` once for its divisor and layout.
+_fits: dict[Hashable, StageFit] = {}
+"""What `probe_backbone` saw of each architecture; another network of the same takes the same images."""
+
+_arguments: dict[Hashable, dict[str, Any]] = {}
+"""The further arguments that `with_any_size` chose for each."""
+
+
+def probe_backbone(backbone: Any, name: str, architecture: Hashable) -> StageFit:
+    """Try `backbone` for its divisor and layout, once for each architecture.
 
     Args:
         backbone: Gives stages, with their channels in `feature_info`.
         name: What it is called in errors.
+        architecture: All that its layers depend on.
 
     Returns:
         How images go into it and its stages come out.
@@ -197,6 +205,13 @@ def probe_backbone(backbone: Any, name: str) -> StageFit:
     Raises:
         RecipeError: It takes one size of image only, or its stages are not maps of the channels it says.
     """
+    if architecture not in _fits:
+        _fits[architecture] = _probe(backbone, name)
+    return _fits[architecture]
+
+
+def _probe(backbone: Any, name: str) -> StageFit:
+    """What a trial shows."""
     channels: list[int] = list(backbone.feature_info.channels())
     with evaluating(backbone), torch.no_grad():
         try:
@@ -218,7 +233,7 @@ def probe_backbone(backbone: Any, name: str) -> StageFit:
     )
 
 
-def with_any_size(make: Callable[[dict[str, Any]], nn.Module]) -> nn.Module:
+def with_any_size(make: Callable[[dict[str, Any]], nn.Module], architecture: Hashable) -> nn.Module:
     """The backbone that `make` gives with further arguments, for images of any size where it needs telling so.
 
     timm's transformers of one image size interpolate their positions with `dynamic_img_size`, others take any size with
@@ -226,11 +241,15 @@ def with_any_size(make: Callable[[dict[str, Any]], nn.Module]) -> nn.Module:
 
     Args:
         make: Makes it with further arguments.
+        architecture: All that its layers depend on; it is tried once for each.
 
     Returns:
         The backbone.
     """
+    if architecture in _arguments:
+        return make(_arguments[architecture])
     plain = make({})
+    _arguments[architecture] = {}
     if _takes_two_sizes(plain):
         return plain
     further: Sequence[dict[str, Any]] = ({"dynamic_img_size": True}, {"strict_img_size": False})
@@ -240,6 +259,7 @@ def with_any_size(make: Callable[[dict[str, Any]], nn.Module]) -> nn.Module:
         except (TypeError, ValueError, AttributeError, AssertionError):  # it has no such argument
             continue
         if _takes_two_sizes(other):
+            _arguments[architecture] = arguments
             return other
     return plain
 

@@ -125,7 +125,9 @@ class SMP(Adapter):
             return cls(**{**further, **arguments})  # type: ignore[no-any-return]
 
         try:
-            return with_any_size(make) if str(arguments["encoder_name"]).startswith("tu-") else make({})
+            if str(arguments["encoder_name"]).startswith("tu-"):
+                return with_any_size(make, architecture=(cls.__name__, repr(arguments)))
+            return make({})
         except OSError as error:
             raise CheckpointError(
                 f"Can't download the pretrained encoder of '{self.name}': {error}. Without a connection, set "
