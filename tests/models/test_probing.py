@@ -12,8 +12,9 @@ import segdistill
 from segdistill.core.errors import RecipeError
 from segdistill.models.build import build
 from segdistill.models.open import create_model
-from segdistill.models.probing import norm_of_one_value, probe_backbone
+from segdistill.models.probing import norm_of_one_value
 from segdistill.models.segmenter import Segmenter
+from segdistill.models.stage_fit import probe_backbone
 from segdistill.models.zoo import resolve_spec
 
 SWIN = {"embed_dim": 24, "depths": [1, 1, 2, 1], "num_heads": [1, 1, 2, 2]}

@@ -14,10 +14,10 @@ from segdistill.models.backbones import create_backbone, describe_backbone
 from segdistill.models.heads import Head
 from segdistill.models.heads.fcn import FCN
 from segdistill.models.network import SegmentationNetwork
-from segdistill.models.probing import probe_backbone
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.skip_init import skip_init
 from segdistill.models.spec import NetworkSpec, is_adapted
+from segdistill.models.stage_fit import probe_backbone
 
 
 def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:

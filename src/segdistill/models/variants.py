@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from segdistill.core.errors import CheckpointError, RecipeError
 from segdistill.models.layers import Resize
-from segdistill.models.probing import with_any_size
+from segdistill.models.stage_fit import with_any_size
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from segdistill.models.adapters.base import Adapter
 from segdistill.models.adapters.module import ModuleNetwork
 from segdistill.models.filling import fill
 from segdistill.models.network import SegmentationNetwork
-from segdistill.models.probing import with_any_size
 from segdistill.models.sigmoid import same_scores
+from segdistill.models.stage_fit import with_any_size
 
 _PRIVATE = "_model_class"
 
