@@ -5,7 +5,7 @@ The fragments `pipelines/*.yaml` hold the constants of the published protocols.
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 from segdistill.core.classes import IGNORE_INDEX, UNLABELED
 from segdistill.core.numbers import Size
-from segdistill.core.typed_settings import TypedSettings
+from segdistill.core.typed_settings import WRITTEN_IF_SET, TypedSettings
 from segdistill.data.base import Sample
 from segdistill.data.photometric import Distortion, Picture
 from segdistill.data.views import View
@@ -48,6 +48,13 @@ class Augment(TypedSettings):
 
     photometric: bool = True
     """Whether brightness, contrast, saturation and hue are changed at random, see `data/photometric.py`."""
+
+    mix: Annotated[Literal["cutmix", "classmix"] | None, WRITTEN_IF_SET] = None
+    """What of a second crop, of any other image, is pasted over a crop: a rectangle of a quarter to half of its area
+    ("cutmix"), the pixels of half of its classes ("classmix"), or nothing. Teacher and student see the same picture."""
+
+    mix_share: Annotated[float, WRITTEN_IF_SET] = Field(0.5, gt=0, le=1)
+    """The share of the crops that `mix` does this to."""
 
     resize: Literal["exact", "opencv"] = "exact"
     """How images and labels are resized: "exact" averages where an image shrinks, else interpolates, and takes labels
