@@ -120,8 +120,8 @@ def recipe_parts(verb: str, given: Mapping[str, Any]) -> list[str]:
     if verb not in TRAINING:
         return []
     parts = [*([given["row"]] if "row" in given else []), *(given["parts"] or ())]
-    own = VERBS[verb].own_keys()
-    return [] if Path(parts[0]).is_dir() else [part for part in parts if part.partition("=")[0] not in own]
+    verb_keys = VERBS[verb].own_keys()
+    return [] if Path(parts[0]).is_dir() else [part for part in parts if part.partition("=")[0] not in verb_keys]
 
 
 def small(verb: str, parts: Sequence[str], **overrides: Any) -> list[str]:

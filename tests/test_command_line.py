@@ -52,8 +52,8 @@ def test_the_examples_of_help_parse(verb: str) -> None:
         assert (program, called) == ("segdistill", verb)
         given = VERBS[verb].make_context(verb, words).params
         if verb in WHOLE and not given["parts"][0].startswith("runs/"):
-            own = VERBS[verb].own_keys()
-            load_recipe(*(word for word in given["parts"] if word.partition("=")[0] not in own))
+            verb_keys = VERBS[verb].own_keys()
+            load_recipe(*(word for word in given["parts"] if word.partition("=")[0] not in verb_keys))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_other_forms_are_answered_with_the_one_form(words: Sequence[str], answer
 
 
 def completed(line: str, shell: str = "bash") -> str:
-    """What the shell's own request prints."""
+    """What the shell's verb_keys request prints."""
     words = line.split(" ")
     environment = {
         **os.environ,

@@ -12,11 +12,11 @@ from segdistill.recipe.keys import changeable_keys, option_keys, recipe_keys
 
 @pytest.mark.parametrize("name", [*recipe_keys(), *[*option_keys()][::7]])
 def test_every_key_is_explained_with_type_default_and_place(name: str) -> None:
-    (found,) = [each for each in explain(name) if each.kind == "key"]
-    assert found.text.endswith(".") or found.facts.get("of")
-    assert found.facts["type"]
-    assert found.facts["default"]
-    assert found.facts["defined in"].endswith(".py")
+    (explanation,) = [each for each in explain(name) if each.kind == "key"]
+    assert explanation.text.endswith(".") or explanation.facts.get("of")
+    assert explanation.facts["type"]
+    assert explanation.facts["default"]
+    assert explanation.facts["defined in"].endswith(".py")
 
 
 def test_a_key_has_its_bounds_and_says_whether_a_resumed_run_may_change_it() -> None:

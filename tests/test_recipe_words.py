@@ -35,7 +35,7 @@ def test_a_method_that_is_named_twice_is_refused(words: list[str]) -> None:
         ("network:mobilenetv2_pspnet", "network", "network 'mobilenetv2_pspnet'"),
     ],
 )
-def test_a_word_can_be_said_with_its_kind(word: str, kind: str, source: str) -> None:
+def test_a_word_may_have_its_kind_before_it(word: str, kind: str, source: str) -> None:
     read = read_word(word)
     assert (read.kind, read.source) == (kind, source)
     assert (Path("src/segdistill") / read.file).is_file()
@@ -50,7 +50,7 @@ def test_the_kind_makes_no_difference() -> None:
     assert student == load_recipe("streets", "student=mobilenetv2_pspnet").student
 
 
-def test_a_name_of_two_kinds_has_to_be_said_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_of_two_kinds_needs_its_kind_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(library(), "kd", Fragment("kd", "preset", "steps: 7"))
     with pytest.raises(RecipeError, match="Say which is meant: method:kd or preset:kd"):
         compose("kd")
@@ -67,7 +67,7 @@ def test_a_name_of_two_kinds_has_to_be_said_with_one(monkeypatch: pytest.MonkeyP
         (["method:camvid"], "No method is called 'camvid'."),
     ],
 )
-def test_a_wrong_kind_is_told(words: list[str], message: str) -> None:
+def test_a_wrong_kind_is_refused(words: list[str], message: str) -> None:
     with pytest.raises(RecipeError, match=message.replace("?", r"\?")):
         load_recipe(*words)
 
@@ -94,7 +94,7 @@ def test_words_for_yes_and_no_are_still_truth_values_of_switches() -> None:
     assert (recipe.augment.flip, recipe.inference.flip, recipe.teacher.cache) == (False, True, "off")
 
 
-def test_a_size_is_written_as_it_is_said() -> None:
+def test_a_size_is_height_x_width() -> None:
     recipe = load_recipe(
         "streets", "augment.crop=64x96", "data.size=32x48", "inference.fit=512x1024", "augment.base_size=[40,30]"
     )

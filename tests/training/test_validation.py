@@ -1,4 +1,4 @@
-"""Validations on the way: fewer images, what is said of long ones, and what a distillation will take in all."""
+"""Validations on the way: fewer images, what is lines of long ones, and what a distillation will take in all."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_training_does_not_validate_twice_at_its_end(
     assert done.scores.miou == validated(tmp_path / "run")[-1][1]
 
 
-def test_a_validation_longer_than_the_training_so_far_is_said(
+def test_a_validation_longer_than_the_training_so_far_is_announced(
     tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = itertools.count(step=100)  # every look at it is 100 s after the last
@@ -98,20 +98,22 @@ def test_a_distillation_says_what_it_takes(
     plan = resolve(load_recipe(*tiny, "kd", "steps=1000", "teacher.train.steps=2000", out=tmp_path / "run"))
     assert isinstance(plan.teacher, Plan)
     assert isinstance(plan.alone, Plan)
-    said: list[str] = []
+    lines: list[str] = []
     tasks = [plan.teacher.task, plan.alone.task, plan.task]
     runs = [RunAhead(tasks[0]), RunAhead(tasks[1]), RunAhead(tasks[2], tasks[0].network)]
     work = [run.work() for run in runs]
     assert work[2] > work[1] > 0
     tasks[0].network.train()
     modes = [module.training for module in tasks[0].network.modules()]
-    pace = Forecast(runs, said.append).pace_of(tasks[0])
+    pace = Forecast(runs, lines.append).pace_of(tasks[0])
     clock = iter(range(100))
     monkeypatch.setattr(forecast.time, "monotonic", lambda: float(next(clock)))
     for _ in range(20):
         pace.step()
     assert modes == [module.training for module in tasks[0].network.modules()]
-    assert len(said) == 1
+    assert len(lines) == 1
     minutes = 2000 * (1 + (work[1] + work[2]) / work[0] / 2) / 60
-    assert said[0].startswith(f"about {minutes:.0f} min for all of this: teacher alone 33 (2000 steps), student alone ")
-    assert "kd " in said[0]
+    assert lines[0].startswith(
+        f"about {minutes:.0f} min for all of this: teacher alone 33 (2000 steps), student alone "
+    )
+    assert "kd " in lines[0]

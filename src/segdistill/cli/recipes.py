@@ -66,8 +66,8 @@ def explain_command(
     from segdistill.cli.tables.recipe import explanation_table
     from segdistill.commands.explain import explain
 
-    found = explain(name)
-    print_result([each.as_dict() for each in found], as_json, *map(explanation_table, found))
+    explanations = explain(name)
+    print_result([each.as_dict() for each in explanations], as_json, *map(explanation_table, explanations))
 
 
 def list_command(

@@ -47,8 +47,8 @@ def no_more_words(words: Sequence[str], keys: type[BaseModel]) -> None:
     """
     for word in words:
         key, equals, _ = word.partition("=")
-        known = [field.alias or name for name, field in keys.model_fields.items()]
-        what = f"Unknown key '{key}'.{nearest(key, known)}" if equals else f"'{word}' is not key=value."
+        key_names = [field.alias or name for name, field in keys.model_fields.items()]
+        what = f"Unknown key '{key}'.{nearest(key, key_names)}" if equals else f"'{word}' is not key=value."
         raise RecipeError(what)
 
 

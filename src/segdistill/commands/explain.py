@@ -55,13 +55,13 @@ def explain(name: str) -> list[Explanation]:
     """
     kind, colon, bare = name.partition(":")
     if colon and kind in KINDS:
-        found = [each for each in _things(bare) if each.kind in (kind, "data set" if kind == "data" else kind)]
+        matches = [each for each in _things(bare) if each.kind in (kind, "data set" if kind == "data" else kind)]
     else:
-        found = [*_keys(name), *_things(name)] or _ends_of_keys(name)
-    if not found:
-        known = {*recipe_keys(), *library(), *method_names(), *dataset_names(), *ZOO}
-        raise RecipeError(f"Nothing in a recipe is called '{name}'.{nearest(name, known)}")
-    return found
+        matches = [*_keys(name), *_things(name)] or _ends_of_keys(name)
+    if not matches:
+        names = {*recipe_keys(), *library(), *method_names(), *dataset_names(), *ZOO}
+        raise RecipeError(f"Nothing in a recipe is called '{name}'.{nearest(name, names)}")
+    return matches
 
 
 def _keys(path: str) -> list[Explanation]:
@@ -93,23 +93,23 @@ def _of_key(key: Key) -> Explanation:
 
 def _things(name: str) -> list[Explanation]:
     """Methods, data sets, networks, fragments and rows of that name."""
-    found = []
+    matches = []
     if name in library():
         fragment = library()[name]
         facts = {"sets": fragment.text.strip(), "defined in": fragment.file}
-        found.append(Explanation(name, fragment.kind, comments(name), facts))
+        matches.append(Explanation(name, fragment.kind, comments(name), facts))
     if name in method_names():
-        found.append(_of_class(name, "method", method_names()[name]))
+        matches.append(_of_class(name, "method", method_names()[name]))
     if name in dataset_names():
-        found.append(_of_class(name, "data set", dataset_names()[name]))
+        matches.append(_of_class(name, "data set", dataset_names()[name]))
     if name in ZOO:
         made_of = ", ".join(f"{key} {value}" for key, value in ZOO[name].items())
-        found.append(Explanation(name, "network", f"A network of {made_of}.", {"defined in": "models/catalog.py"}))
+        matches.append(Explanation(name, "network", f"A network of {made_of}.", {"defined in": "models/catalog.py"}))
     if name in published_rows():
         row = published_rows()[name]
         facts = {"source": f"{row.paper}; {row.source}", "recipe": " ".join(row.words), "mIoU": f"{row.miou}"}
-        found.append(Explanation(name, "row", "A row of a published table.", facts))
-    return found
+        matches.append(Explanation(name, "row", "A row of a published table.", facts))
+    return matches
 
 
 def _of_class(name: str, kind: str, cls: type) -> Explanation:

@@ -82,15 +82,15 @@ def recipe(*parts: str | Path, **overrides: Any) -> RecipeParts:
 
 def _set(tree: dict[str, Any], prefix: str, origin: Origin) -> list[SetKey]:
     """The keys that words have set, one for each value that is no mapping."""
-    found: list[SetKey] = []
+    keys: list[SetKey] = []
     for key, value in tree.items():
         path = f"{prefix}{key}"
         if isinstance(value, dict) and value and _is_section(path):
-            found += _set(value, f"{path}.", origin)
+            keys += _set(value, f"{path}.", origin)
         else:
             source = origin.sources.get(path, origin.sources.get(prefix.rstrip("."), ""))
-            found.append(SetKey(path, value, source, tuple(origin.replaced.get(path, ()))))
-    return found
+            keys.append(SetKey(path, value, source, tuple(origin.replaced.get(path, ()))))
+    return keys
 
 
 def _is_section(path: str) -> bool:
@@ -104,7 +104,7 @@ def _is_section(path: str) -> bool:
 def _defaults(checked: Recipe, origin: Origin) -> list[SetKey]:
     """The keys that nothing has set."""
     values = checked.model_dump(mode="json")
-    found = []
+    keys = []
     for path, key in recipe_keys().items():
         inside = any(each.startswith(f"{path}.") for each in recipe_keys())
         parents = [path[:place] for place, letter in enumerate(path) if letter == "."]
@@ -114,8 +114,8 @@ def _defaults(checked: Recipe, origin: Origin) -> list[SetKey]:
         for part in path.split("."):
             node = node.get(part) if isinstance(node, dict) else None
         if any(parent in origin.sources for parent in parents) or key.default != "-":
-            found.append(SetKey(path, key.default if node is None else node, "the default"))
-    return found
+            keys.append(SetKey(path, key.default if node is None else node, "the default"))
+    return keys
 
 
 def _warnings(checked: Recipe) -> list[str]:

@@ -99,13 +99,13 @@ def _bare(annotation: Any) -> str:
 
 
 def _bounds(metadata: tuple[Any, ...]) -> list[str]:
-    found = []
+    phrases = []
     for each in metadata:
         inside = each.metadata if isinstance(each, FieldInfo) else (each,)
         for one in inside:
-            found += [f"{word} {getattr(one, name):g}" for kind, name, word in _BOUNDS if isinstance(one, kind)]
-            found += [f"{one.min_length} or more" for _ in range(isinstance(one, MinLen))]
-    return found
+            phrases += [f"{word} {getattr(one, name):g}" for kind, name, word in _BOUNDS if isinstance(one, kind)]
+            phrases += [f"{one.min_length} or more" for _ in range(isinstance(one, MinLen))]
+    return phrases
 
 
 def _either(words: list[str]) -> str:

@@ -96,8 +96,8 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
     Returns:
         The class; None of a plain value, and of one that may be of several classes.
     """
-    found = {*_sections(annotation)}
-    return found.pop() if len(found) == 1 else None
+    sections = {*_sections(annotation)}
+    return sections.pop() if len(sections) == 1 else None
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:

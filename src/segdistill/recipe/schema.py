@@ -40,9 +40,9 @@ def _name_options(sections: dict[str, Any], section: str, classes: dict[str, typ
     for name, cls in classes.items():
         options = options_of(cls).model_json_schema(ref_template=_REFERENCE)
         sections |= options.get("$defs", {})
-        own = {key: value for key, value in options["properties"].items() if key != "split"}
+        its_own = {key: value for key, value in options["properties"].items() if key != "split"}
         is_named = {"properties": {"name": {"const": name}}, "required": ["name"]}
-        choices.append({"if": is_named, "then": {"properties": {**shared, **own}, "additionalProperties": False}})
-    known = {**shared, "name": {**shared["name"], "examples": sorted(classes)}}
-    sections[section] = {**sections[section], "properties": known, "allOf": choices}
+        choices.append({"if": is_named, "then": {"properties": {**shared, **its_own}, "additionalProperties": False}})
+    named = {**shared, "name": {**shared["name"], "examples": sorted(classes)}}
+    sections[section] = {**sections[section], "properties": named, "allOf": choices}
     sections[section].pop("required", None)

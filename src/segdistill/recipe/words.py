@@ -129,13 +129,13 @@ def read_word(text: str) -> Word:
         kind, name = "", text
     if not kind and (path := expanded(Path(text))).suffix in {".yaml", ".yml"}:
         return Word(text, "file", str(path), str(path), _mapping(_read(path, text), text))
-    found = {each: make for each, make in _called(name).items() if each == kind or (not kind and each != "network")}
-    if len(found) > 1:
-        forms = " or ".join(f"{each}:{name}" for each in found)
+    kinds = {each: make for each, make in _called(name).items() if each == kind or (not kind and each != "network")}
+    if len(kinds) > 1:
+        forms = " or ".join(f"{each}:{name}" for each in kinds)
         raise RecipeError(f"'{name}' is the name of several things. Say which is meant: {forms}.")
-    if not found:
+    if not kinds:
         raise RecipeError(_unknown(kind, name))
-    (what, make), *_ = found.items()
+    (what, make), *_ = kinds.items()
     return make(text, what)
 
 
@@ -145,26 +145,26 @@ _Make = Callable[[str, str], Word]
 def _called(name: str) -> dict[str, _Make]:
     """Kind -> how to read it, of all that has that name. A fragment comes before the data set that it is about."""
     fragment, rows = library().get(name), published_rows()
-    found: dict[str, _Make] = {}
+    kinds: dict[str, _Make] = {}
     if name in rows:
-        found["row"] = lambda text, kind: Word(text, kind, f"row '{name}'", _row_file(name))
+        kinds["row"] = lambda text, kind: Word(text, kind, f"row '{name}'", _row_file(name))
     if name in ZOO:
-        found["network"] = lambda text, kind: Word(
+        kinds["network"] = lambda text, kind: Word(
             text, kind, f"network '{name}'", "models/catalog.py", {"student": {"name": name}}
         )
     outside = is_import_path(name)
     if outside or name in summaries(_METHODS):
-        found["method"] = lambda text, kind: Word(
+        kinds["method"] = lambda text, kind: Word(
             text, kind, f"method '{name}'", _place(_METHODS, name), {"method": [name]}
         )
     if outside or name in summaries(_DATASETS):
-        found["data"] = lambda text, kind: Word(
+        kinds["data"] = lambda text, kind: Word(
             text, kind, f"data set '{name}'", _place(_DATASETS, name), {"data": {"name": name}}
         )
     if fragment is not None:
         keys = _mapping(load_yaml(fragment.text), name)
-        found[fragment.kind] = lambda text, kind: Word(text, kind, f"fragment '{name}'", fragment.file, keys)
-    return found
+        kinds[fragment.kind] = lambda text, kind: Word(text, kind, f"fragment '{name}'", fragment.file, keys)
+    return kinds
 
 
 def _place(package: str, name: str) -> str:
@@ -208,5 +208,5 @@ def _read(path: Path, name: str) -> Any:
 
 def _mapping(tree: Any, name: str) -> dict[str, Any]:
     if not isinstance(tree, dict):
-        raise RecipeError(f"Recipe {name} must be a mapping of keys, found {type(tree).__name__}.")
+        raise RecipeError(f"Recipe {name} must be a mapping of keys, kinds {type(tree).__name__}.")
     return tree

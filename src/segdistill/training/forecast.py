@@ -51,7 +51,7 @@ class Forecast:
     """
 
     def __init__(self, runs: Sequence[RunAhead], log: Callable[[str], object]) -> None:
-        self._runs, self._log, self._said = runs, log, False
+        self._runs, self._log, self._is_done = runs, log, False
 
     def pace_of(self, task: Task) -> Pace:
         """What times the first steps of a run.
@@ -62,9 +62,9 @@ class Forecast:
         return Pace(lambda seconds: self._say(task, seconds))
 
     def _say(self, task: Task, seconds: float) -> None:
-        if self._said:
+        if self._is_done:
             return
-        self._said = True
+        self._is_done = True
         try:
             work = [run.work() for run in self._runs]
         except SegdistillError:  # the run itself will say what is wrong

@@ -60,19 +60,19 @@ def _nested(tree: dict[str, Any], indent: str) -> Iterator[str]:
             yield f"{indent}{text.strip()[1:-1]}  # {value.origin}{over}"
 
 
-def explanation_table(found: Explanation) -> Group:
+def explanation_table(explanation: Explanation) -> Group:
     """What something is: its text, then a line for each fact and option.
 
     Args:
-        found: What `explain` found.
+        found: What `explain` explanation.
     """
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, text in found.facts.items():
+    for name, text in explanation.facts.items():
         facts.add_row(name, Text(text))
-    parts: list[Any] = [Text(f"{found.name} ({found.kind})", style="bold"), Text(found.text), facts]
-    if found.options:
+    parts: list[Any] = [Text(f"{explanation.name} ({explanation.kind})", style="bold"), Text(explanation.text), facts]
+    if explanation.options:
         options = Table("option", "default", "", box=None, padding=(0, 2, 0, 0))
-        for key in found.options:
+        for key in explanation.options:
             options.add_row(key.path.rpartition(".")[2], key.default, Text(f"{key.description} ({key.type})"))
         parts.append(options)
     return Group(*parts, "")
