@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from segdistill.commands.evaluate import evaluate
     from segdistill.commands.export import export
     from segdistill.commands.listing import available
+    from segdistill.commands.networks import create_model, load_checkpoint, load_model, wrap
     from segdistill.commands.predict import predict
     from segdistill.commands.prepare import prepare
     from segdistill.commands.profile import profile
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
     from segdistill.core.outputs import SegOutput
     from segdistill.data.base import SegmentationDataset
     from segdistill.methods.base import Method, create_method
-    from segdistill.models.adapters.module import wrap
-    from segdistill.models.open import create_model, load_checkpoint, load_model
+    from segdistill.models.prediction import Prediction
     from segdistill.recipe.recipe import MethodSpec, Recipe, load_recipe
     from segdistill.recipe.shorthand import Folder
 
@@ -39,6 +39,7 @@ __all__ = [
     "Folder",
     "Method",
     "MethodSpec",
+    "Prediction",
     "Recipe",
     "SegOutput",
     "SegdistillError",
@@ -74,17 +75,18 @@ _ELSEWHERE = {
     "Method": "methods.base",
     "MethodSpec": "recipe.recipe",
     "Recipe": "recipe.recipe",
+    "Prediction": "models.prediction",
     "SegOutput": "core.outputs",
     "SegdistillError": "core.errors",
     "SegmentationDataset": "data.base",
     "available": "commands.listing",
     "create_method": "methods.base",
-    "create_model": "models.open",
+    "create_model": "commands.networks",
     "inspect": "commands.convert",
-    "load_checkpoint": "models.open",
-    "load_model": "models.open",
+    "load_checkpoint": "commands.networks",
+    "load_model": "commands.networks",
     "load_recipe": "recipe.recipe",
-    "wrap": "models.adapters.module",
+    "wrap": "commands.networks",
 }
 """Public names that are not a verb in the file of its own name in `commands`."""
 
@@ -94,8 +96,11 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'segdistill' has no attribute '{name}'")
     module = import_module(f"segdistill.{_ELSEWHERE.get(name, f'commands.{name}')}")
-    globals()[name] = getattr(module, name)
-    return globals()[name]
+    value = getattr(module, name)
+    if name not in _ELSEWHERE:  # a verb, which leaves the caller's random numbers, warnings and logging alone
+        value = import_module("segdistill.runtime.untouched").leaving_untouched(value)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

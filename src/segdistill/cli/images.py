@@ -26,11 +26,11 @@ def predict_command(
     as_json: AsJson = False,
 ) -> None:
     """Write a class mask and an overlay for every image."""
-    from segdistill.commands.predict import predict
+    from segdistill.commands.predict import predict_each
 
     done = []
     try:
-        for prediction in predict(weights, *inputs, out=out, alpha=alpha, legend=legend, parts=parts or ()):
+        for prediction in predict_each(weights, inputs, out=out, alpha=alpha, legend=legend, parts=parts or ()):
             done.append({name: str(path) for name, path in asdict(prediction).items()})
             if not as_json:
                 results.print(f"{prediction.image} -> {prediction.mask}, {prediction.overlay}", soft_wrap=True)
