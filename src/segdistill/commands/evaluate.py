@@ -9,6 +9,7 @@ from typing import Any, Literal, Unpack
 
 from segdistill.commands.common import run_folder_of, split_network
 from segdistill.core.errors import RecipeError, nearest
+from segdistill.core.results import Result
 from segdistill.data import DatasetConfig, create_dataset
 from segdistill.evaluation.metrics import Scores
 from segdistill.evaluation.scoring import Quality, count
@@ -23,8 +24,8 @@ from segdistill.runtime.processes import is_main, own_device, own_share, total
 from segdistill.training.pairing import comparable_teacher, require_same_classes
 
 
-@dataclass(frozen=True)
-class Evaluated:
+@dataclass(frozen=True, repr=False)
+class Evaluated(Result):
     """Scores of a network on a split, and how it was run.
 
     Attributes:
@@ -51,6 +52,15 @@ class Evaluated:
     def scores(self) -> Scores:
         """Those of the confusion matrix."""
         return self.quality.scores
+
+    def records(self) -> list[dict[str, Any]]:
+        """A line a class."""
+        scores = self.scores
+        lines = zip(self.classes, scores.iou, scores.accuracy, scores.dice, strict=True)
+        return [{"class": name, "IoU": iou, "accuracy": hit, "Dice": dice} for name, iou, hit, dice in lines]
+
+    def __repr__(self) -> str:
+        return f"Evaluated({self.weights}, {self.images} images of {self.split}, mIoU {self.scores.miou:.2f})"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; scores of classes by class name."""

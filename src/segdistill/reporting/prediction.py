@@ -14,6 +14,7 @@ from segdistill.core.colors import overlay
 from segdistill.core.errors import DataError, listed
 from segdistill.core.output_names import output_names, refuse_overwriting
 from segdistill.core.paths import expanded
+from segdistill.core.results import Result
 from segdistill.data.colors import save_mask, save_picture, with_legend
 from segdistill.data.formats import IMAGE_SUFFIXES, is_of
 from segdistill.data.own_folder.templates import files_below
@@ -26,8 +27,8 @@ from segdistill.runtime.display import counting
 from segdistill.runtime.processes import own_device
 
 
-@dataclass(frozen=True)
-class PredictedFiles:
+@dataclass(frozen=True, repr=False)
+class PredictedFiles(Result):
     """The files of one image.
 
     Attributes:

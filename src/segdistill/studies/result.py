@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from segdistill.core.errors import DataError
+from segdistill.core.results import Result
 from segdistill.core.storage import write_json
 
 ALONE = "student alone"
@@ -188,8 +189,8 @@ class Failure:
     error: str
 
 
-@dataclass(frozen=True)
-class Study:
+@dataclass(frozen=True, repr=False)
+class Study(Result):
     """What `compare` and `distill` found: what each run reached and what the methods were worth.
 
     A distillation is a study of one seed: the student alone, if there is one, and the distilled student.
@@ -231,6 +232,35 @@ class Study:
     environment: dict[str, Any]
     alone_cost: NetworkCost | None = None
     teacher_description: str = ""
+
+    @property
+    def gain(self) -> float | None:
+        """The best method's gain over the student alone, in points of mIoU; None if nothing is there to compare."""
+        best = next(iter(self.methods()), None)
+        return None if best is None or best.gain is None else best.gain.mean
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % confidence interval of that gain over the seeds; None for a single seed, which gives none."""
+        best = next(iter(self.methods()), None)
+        gain = None if best is None else best.gain
+        return None if gain is None or gain.low is None or gain.high is None else (gain.low, gain.high)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The teacher, the student alone and the methods, the best first."""
+        alone = [row for row in self.summary if row.label in (ALONE, LONGER)]
+        rows = [] if self.teacher is None else [{"network": TEACHER, "mIoU": self.teacher.miou, "gain": None}]
+        for row in [*alone, *self.methods()]:
+            gain = row.gain
+            values = {"network": row.label, "mIoU": row.miou.mean, "gain": None if gain is None else gain.mean}
+            spread = {"low": None if gain is None else gain.low, "high": None if gain is None else gain.high}
+            rows.append({**values, **spread, "seeds": len(row.seeds), "steps": row.steps, "minutes": row.minutes})
+        empty = dict.fromkeys(key for row in rows for key in row)
+        return [{**empty, **row} for row in rows]
+
+    def __repr__(self) -> str:
+        gain = "" if self.gain is None else f", gain {self.gain:+.2f}"
+        return f"Study({self.data}, {len(self.outcomes)} runs{gain})"
 
     @property
     def one_seed(self) -> bool:
