@@ -135,7 +135,7 @@ def _plan(parts: Sequence[Word], methods: Any, seeds: Any, budget: Any, override
         stored = load_plan(first)
         if len(parts) > 1 or overrides or budget is not None:
             raise RecipeError(
-                f"{first} is a study; it goes on with the recipe and budget it holds. Add only --methods and --seeds "
+                f"{first} is a study; it goes on with the recipe and budget it holds. Add only methods= and seeds= "
                 "to it, or name the whole recipe with another out=FOLDER."
             )
         requested = stored.model_copy(update={"methods": read_methods(methods), "seeds": _seeds(seeds, stored.seeds)})
@@ -143,13 +143,13 @@ def _plan(parts: Sequence[Word], methods: Any, seeds: Any, budget: Any, override
     else:
         recipe = load_recipe(*parts, **overrides)
         if recipe.method:
-            raise RecipeError("Name the methods of a study with --methods, not among the recipe's parts.")
+            raise RecipeError("Name the methods of a study with methods=, not among the recipe's parts.")
         if recipe.teacher.weights is None and recipe.teacher.network is None:
             raise RecipeError("A study needs a teacher: a pair, such as mobile_pair, or teacher.weights=FOLDER.")
         folder = recipe.out or Path("runs") / f"compare-{recipe.data.name}"
         read = read_methods(methods)
         if not read:
-            raise RecipeError("Nothing to compare: name --methods, such as kd,cwd,bpkd_light,canonical.")
+            raise RecipeError("Nothing to compare: name methods=, such as kd,cwd,bpkd_light,canonical.")
         run_budget = read_budget(budget, recipe.steps)
         recipe = recipe.model_copy(update={"out": None, "steps": run_budget.steps or recipe.steps})
         if LONGER in read and run_budget.steps is None:
@@ -164,7 +164,7 @@ def _seeds(given: str | Sequence[int], default: tuple[int, ...]) -> tuple[int, .
     try:
         seeds = tuple(dict.fromkeys(int(word) for word in words if str(word).strip()))
     except ValueError as error:
-        raise RecipeError(f"--seeds is {given!r}; expected numbers with commas between, as 0,1,2.") from error
+        raise RecipeError(f"seeds is {given!r}; expected numbers with commas between, as 0,1,2.") from error
     return seeds or default
 
 

@@ -11,6 +11,7 @@ from segdistill.commands.report import Report, report
 from segdistill.core.results import Result
 from segdistill.data import create_dataset
 from segdistill.models.open import open_model
+from segdistill.recipe.keys import changeable_keys
 from segdistill.recipe.keywords import RecipeKeys, Word, takes_recipe_keys
 from segdistill.recipe.recipe import DEFAULT_METHOD, Recipe, load_recipe
 from segdistill.reporting.pictures import save_predictions
@@ -19,7 +20,8 @@ from segdistill.runs.folder import Resume, RunFolder
 from segdistill.runtime.display import console
 from segdistill.runtime.processes import is_main
 from segdistill.studies.distillation import measure_distillation
-from segdistill.studies.result import ALONE, STUDY_FILE, TEACHER, Study, load_study
+from segdistill.studies.result import ALONE, STUDY_FILE, TEACHER, Study
+from segdistill.studies.stored import load_study
 from segdistill.training.plan import resolve
 
 
@@ -111,7 +113,7 @@ def _finished(recipe: Recipe) -> Distilled | None:
     folder = RunFolder(recipe.out)
     trained = folder.finished("student") and (folder.path / STUDY_FILE).is_file()
     read_back = not isinstance(recipe.teacher.class_map, Path)  # a map's file may have changed
-    if not (trained and read_back and folder.holds(recipe.model_dump(mode="json"))):
+    if not (trained and read_back and folder.holds(recipe.model_dump(mode="json"), changeable_keys())):
         return None
     return Distilled(folder.path, load_study(folder.path))
 

@@ -7,8 +7,8 @@ from typing import Any
 from segdistill.core.errors import RecipeError, nearest
 from segdistill.core.plugins import plugin_summaries, summaries
 from segdistill.models.catalog import ZOO
-from segdistill.recipe.composition import comments, fragments
 from segdistill.recipe.published_rows import PublishedRow, measured, published_rows
+from segdistill.recipe.words import comments, fragments
 
 
 def available(what: str | None = None) -> dict[str, dict[str, Any]]:

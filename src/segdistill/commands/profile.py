@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import BeforeValidator
 from torch import nn
 
 from segdistill.core.discovery import validated
 from segdistill.core.errors import RecipeError, nearest
-from segdistill.core.numbers import Count
+from segdistill.core.numbers import Count, Size
 from segdistill.core.typed_settings import TypedSettings
 from segdistill.evaluation.cost.macs import Convention
 from segdistill.evaluation.cost.profile import Profile, measure
@@ -33,22 +31,13 @@ _CLASSES = 19  # Cityscapes
 _SIZE = (512, 512)
 
 
-def _size(value: Any) -> Any:
-    """ "512x1024" as (512, 1024)."""
-    if isinstance(value, str) and re.fullmatch(r"\d+x\d+", value):
-        return tuple(int(side) for side in value.split("x"))
-    if isinstance(value, tuple | list):
-        return value
-    raise ValueError("expected HEIGHTxWIDTH, as 512x1024")
-
-
 class ProfileSettings(TypedSettings):
     """What `profile` measures, and how."""
 
     num_classes: Count | None = None
     """The number of classes of a network that is built here; null is 19, Cityscapes'."""
 
-    size: Annotated[tuple[Count, Count] | None, BeforeValidator(_size)] = None
+    size: Size | None = None
     """The size of the image, (H,W) or "HxW" in pixels; null is 512x512, or the crop that a run was trained with."""
 
     convention: Convention = "paper"

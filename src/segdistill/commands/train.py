@@ -68,8 +68,10 @@ def train(*words: Word, resume: Resume = False, quiet: bool = False, **keys: Unp
     recipe = with_folder(recipe, recipe.role)
     folder = resolve(recipe, distills=False).run(resume=resume, quiet=quiet).folder
     trained = read_description(weight_file(folder.path)).trained
+    config = recipe.teacher_training() if recipe.role == "teacher" else recipe.training()
     step = trained["best_step"] if trained["keep"] == "best" else trained["steps"]
-    scores = folder.validated_at(step)
-    if scores is None:  # the journal is gone
+    on_all = step == trained["steps"] or config.validate_images is None
+    scores = folder.validated_at(step) if on_all else None
+    if scores is None:  # a few images were looked at, or the journal is gone
         scores = evaluate(folder.path, quiet=quiet, boundary=False, calibration=False, agreement=False).scores
     return Trained(folder.path, recipe.role, scores, trained["best_miou"], trained["best_step"], trained["seconds"])

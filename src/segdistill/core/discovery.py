@@ -179,8 +179,7 @@ def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> 
         elif not key:  # several keys that don't fit together, which the message names
             lines[problem["msg"].removeprefix("Value error, ") + ".", ""] = []
         else:
-            message = "Input should be a path" if problem["type"] == "path_type" else problem["msg"]
-            message = message.removeprefix("Value error, ")
+            message = _PLAIN.get(problem["type"], problem["msg"]).removeprefix("Value error, ")
             messages = lines.setdefault((f"Key '{key}': ", f", found {shown(problem['input'])}."), [])
             messages.append(message.removeprefix("Input ") if messages else message)
     return [beginning + ", or ".join(messages) + end for (beginning, end), messages in lines.items()]
@@ -204,8 +203,21 @@ def shown(value: Any) -> str:
     return f"an object of {type(value).__module__}.{type(value).__qualname__}"
 
 
+_PLAIN = {
+    "path_type": "Input should be a path",
+    "float_parsing": "Input should be a number",
+    "float_type": "Input should be a number",
+    "int_parsing": "Input should be a whole number",
+    "int_type": "Input should be a whole number",
+    "int_from_float": "Input should be a whole number",
+    "bool_parsing": "Input should be true or false",
+    "bool_type": "Input should be true or false",
+    "string_type": "Input should be text",
+}
+"""What pydantic says in a programmer's words, in plain ones."""
+
 _TYPE = re.compile(
-    r"str|int|float|bool|(list|dict|tuple|literal|union|nullable|lax-or-strict|json-or-python|function-\w+|is-.*)\[.*\]"
+    r"str|int|float|bool|constrained-\w+|(list|dict|tuple|literal|union|nullable|lax-or-strict|json-or-python|function-\w+|is-.*)\[.*\]"
 )
 """Parts of pydantic's path that are no keys: of a value with several types they name the one that it tried."""
 

@@ -182,8 +182,13 @@ def plugin_summaries(package: str) -> dict[str, str]:
 
 
 def _summary(file: Path, name: str) -> str | None:
-    """The first line of the docstring of the class or function of that name, in lower case; None if there is none."""
+    """The first line of the docstring of the class or function of that name, in lower case; None if there is none.
+
+    Behind it comes the paragraph that begins with "Good for", if it has one.
+    """
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name.lower() == name:
-            return (ast.get_docstring(node) or "").partition("\n")[0]
+            text = ast.get_docstring(node) or ""
+            good_for = [part for part in text.split("\n\n") if part.startswith("Good for ")]
+            return " ".join([text.partition("\n")[0], *good_for]).replace("\n", " ")
     return None

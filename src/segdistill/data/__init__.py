@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
-from pydantic import ConfigDict, PrivateAttr, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, PrivateAttr, model_validator
 
 from segdistill.core.classes import IGNORE_INDEX, Classes
 from segdistill.core.discovery import check_options, classes_in, pick
 from segdistill.core.errors import DataError, RecipeError
-from segdistill.core.typed_settings import TypedSettings
+from segdistill.core.typed_settings import WRITTEN_IF_SET, TypedSettings
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.live import LiveData, live_data
 from segdistill.data.unlabeled import ExtraConfig, Mixed, Part, Unlabeled
@@ -41,22 +41,24 @@ LIVE = "live"
 """What a recipe calls a data set that was handed in as an object."""
 
 
+def _folders(value: Any) -> Any:
+    """A folder of images, or several, as the section that has them."""
+    return {"images": value} if isinstance(value, str | list | tuple) else value
+
+
 class DatasetConfig(TypedSettings):
     """A data set by name; its other keys are the options of the data set's class."""
 
     model_config = ConfigDict(extra="allow")
-    written_if_set: ClassVar[tuple[str, ...]] = ("extra",)
-
     name: str
     """Which data set it is: one of `segdistill list datasets`, or package.module:Class."""
 
-    extra: ExtraConfig | None = None
+    extra: Annotated[
+        ExtraConfig | None,
+        BeforeValidator(_folders, json_schema_input_type=str | list[str] | ExtraConfig | None),
+        WRITTEN_IF_SET,
+    ] = None
     """Unlabelled images that a student learns from as well, from its teacher alone; null for none."""
-
-    @field_validator("extra", mode="before")
-    @classmethod
-    def _folders(cls, value: Any) -> Any:
-        return {"images": value} if isinstance(value, str | list | tuple) else value
 
     _live: LiveData | None = PrivateAttr(None)
 

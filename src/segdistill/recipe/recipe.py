@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -18,9 +18,9 @@ from pydantic import (
 from segdistill.core.discovery import check_options, validated
 from segdistill.core.errors import RecipeError
 from segdistill.core.numbers import NonNegative
-from segdistill.core.paths import expanded
+from segdistill.core.paths import HomePath
 from segdistill.core.plugins import code_of, path_of
-from segdistill.core.typed_settings import TypedSettings
+from segdistill.core.typed_settings import MAY_CHANGE, WRITTEN_IF_SET, TypedSettings
 from segdistill.data import DatasetConfig
 from segdistill.data.augment import Augment
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
@@ -40,19 +40,18 @@ class MethodSpec(TypedSettings):
     """A distillation method, its options, which its own signature checks, and when it counts and how much."""
 
     model_config = ConfigDict(extra="allow")
-    written_if_set: ClassVar[tuple[str, ...]] = ("schedule", "share", "code")
 
     name: str
     """Which method it is: one of `segdistill list methods`, or package.module:Class."""
 
-    schedule: MethodSchedule = MethodSchedule()
+    schedule: Annotated[MethodSchedule, WRITTEN_IF_SET] = MethodSchedule()
     """When the method counts and how much; the default is in full from the first step to the last."""
 
-    share: NonNegative | Literal["auto"] | None = "auto"
+    share: Annotated[NonNegative | Literal["auto"] | None, WRITTEN_IF_SET] = "auto"
     """The size of the gradient of all the method's terms as a share of the task loss's (`training/gradient_shares.py`);
     null leaves the terms at their weights, and "auto" takes the method's own share unless one of its weights is set."""
 
-    code: str | None = None
+    code: Annotated[str | None, WRITTEN_IF_SET] = None
     """The checksum of the code of a class that was handed in from a notebook or script; null for any other."""
 
     _class: type | None = PrivateAttr(None)
@@ -114,11 +113,7 @@ def _plain(value: Any) -> Any:
 class Recipe(TrainingConfig):
     """Everything a run depends on: data, networks, methods and, as keys of its own, those of `TrainingConfig`."""
 
-    written_if_set: ClassVar[tuple[str, ...]] = (
-        "inference", "metrics", "task_loss", "sync_bn", "auto_scale_lr", "compile",
-    )  # fmt: skip
-
-    out: Annotated[Path, AfterValidator(expanded)] | None = None
+    out: Annotated[HomePath | None, MAY_CHANGE] = None
     """The folder that the run writes; null is runs/<data>-<what is run>-seed<n>."""
 
     role: Role = "student"
@@ -136,17 +131,20 @@ class Recipe(TrainingConfig):
     teacher: TeacherConfig = TeacherConfig()
     """The teacher, and how it is used."""
 
-    method: Annotated[list[MethodSpec], BeforeValidator(_methods)] = Field([])
+    method: Annotated[
+        list[MethodSpec],
+        BeforeValidator(_methods, json_schema_input_type=str | MethodSpec | list[str | MethodSpec]),
+    ] = Field([])
     """What `distill` distils with, one method or several whose terms add up; without any it takes `canonical`."""
 
     baseline: str = "train"
     """The student alone that the distilled one is measured against: "train" it with the same data, steps and seed,
     "none", or the folder of an existing run."""
 
-    inference: InferenceConfig = InferenceConfig()
+    inference: Annotated[InferenceConfig, WRITTEN_IF_SET] = InferenceConfig()
     """How images are run through a network that is scored or predicts; the default runs them whole."""
 
-    metrics: MetricsConfig = MetricsConfig()
+    metrics: Annotated[MetricsConfig, WRITTEN_IF_SET] = MetricsConfig()
     """What `evaluate` measures."""
 
     _warning: str = PrivateAttr("")
@@ -186,6 +184,16 @@ class Recipe(TrainingConfig):
         return self
 
     @model_validator(mode="after")
+    def _methods_differ(self) -> Recipe:
+        for place, method in enumerate(self.method):
+            if method in self.method[:place]:
+                raise ValueError(
+                    f"'method': '{method.name}' is named twice with the same options, so its terms would count double. "
+                    "Name it once; what it counts for is its weight or share"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _methods_begin(self) -> Recipe:
         for method in self.method:
             if method.schedule.start >= self.steps:
@@ -221,7 +229,7 @@ def load_recipe(*parts: str | Path | Recipe, preset: str | Sequence[str] = (), *
         recipe = validated(Recipe, merged)
         recipe.teacher_training()
     except RecipeError as error:
-        lines = map(name_new_key, str(error).splitlines())
+        lines = (name_new_key(_with_method_names(line, merged)) for line in str(error).splitlines())
         raise RecipeError("\n".join(line + origin.of(line) for line in lines)) from error
     return _with_rate(recipe, origin)
 
@@ -230,6 +238,18 @@ def _sections(keys: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments whose sections can be merged with those of other words."""
     written = {"data": DatasetConfig.of, "teacher": teacher_keys, "method": _handed_in}
     return {key: written[key](value) if key in written else value for key, value in keys.items()}
+
+
+def _with_method_names(line: str, merged: dict[str, Any]) -> str:
+    """A line of an error with the names of methods in the place of their numbers: 'method.kd.share', not 'method.0'."""
+    methods = _methods(merged.get("method") or [])
+
+    def name(match: re.Match[str]) -> str:
+        place = int(match[1])
+        method = methods[place] if place < len(methods) else None
+        return f"'method.{method['name']}" if isinstance(method, dict) and "name" in method else match[0]
+
+    return re.sub(r"'method\.(\d+)(?=[.'])", name, line)
 
 
 def _with_rate(recipe: Recipe, origin: Origin) -> Recipe:

@@ -223,7 +223,7 @@ def write_slurm(folder: Path, jobs: Sequence[Job], *, needs_teacher: bool) -> Pa
     command = shlex.join([sys.executable, "-m", "segdistill", "compare", str(folder.absolute())])
     teacher = (
         f"""if [ -z "${{SLURM_ARRAY_TASK_ID:-}}" ]; then  # submitted without an array: the teacher
-    exec srun {command} --job {TEACHER}
+    exec srun {command} job={TEACHER}
 fi
 """
         if needs_teacher
@@ -245,7 +245,7 @@ fi
 #   {command}
 set -euo pipefail
 {teacher}runs=({names})
-exec srun {command} --job "${{runs[$SLURM_ARRAY_TASK_ID]}}"
+exec srun {command} "job=${{runs[$SLURM_ARRAY_TASK_ID]}}"
 """
     write_text(script, text)
     return script
@@ -253,7 +253,7 @@ exec srun {command} --job "${{runs[$SLURM_ARRAY_TASK_ID]}}"
 
 def _arguments(folder: Path, job: Job) -> list[str]:
     """What Python is called with for the job."""
-    return ["-m", "segdistill", "compare", str(folder), "--job", job.name]
+    return ["-m", "segdistill", "compare", str(folder), f"job={job.name}"]
 
 
 def _log(folder: Path, job: Job) -> Path:

@@ -68,7 +68,7 @@ def _entry(word: Any) -> tuple[str, list[Any]]:
     try:
         value = load_yaml(text)
     except yaml.YAMLError as error:
-        raise RecipeError(f"--methods: {text!r} of '{label}' is not a recipe entry: {error}") from error
+        raise RecipeError(f"methods: {text!r} of '{label}' is not a recipe entry: {error}") from error
     return label, value if isinstance(value, list) else [value]
 
 
@@ -79,7 +79,7 @@ def _specs(label: str, value: Any) -> list[MethodSpec]:
         entries = compose(value)[0].get("method") or []
         if not entries:
             raise RecipeError(
-                f"--methods: '{value}' is neither a method nor a fragment with one. See segdistill list methods."
+                f"methods: '{value}' is neither a method nor a fragment with one. See segdistill list methods."
             )
     named = ({"name": entry} if isinstance(entry, str | type) else entry for entry in entries)
     return [validated(MethodSpec, entry, f"method {label}") for entry in named]

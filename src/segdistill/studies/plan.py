@@ -15,6 +15,7 @@ from segdistill.core.safe_yaml import read_yaml
 from segdistill.core.storage import write_yaml
 from segdistill.core.typed_settings import TypedSettings
 from segdistill.models.spec import NetworkSpec
+from segdistill.recipe.keys import changeable_keys
 from segdistill.recipe.recipe import MethodSpec, Recipe
 from segdistill.recipe.teacher import TeacherMember
 from segdistill.runs.folder import changed_keys
@@ -168,7 +169,7 @@ class Plan(TypedSettings):
             TrainingError: It is the plan of another study; the error says what differs.
         """
         now, before = (plan.recipe.model_dump(mode="json") for plan in (later, self))
-        changed = [line for line in changed_keys(before, now) if line.partition(":")[0] not in _OWN_KEYS]
+        changed = changed_keys(before, now, {*changeable_keys(), *_OWN_KEYS})
         if later.budget != self.budget:
             changed.append(f"budget: {self.budget} then, {later.budget} now")
         for label in self.methods.keys() & later.methods.keys():

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from segdistill.core.errors import DataError
 from segdistill.core.results import Result
 from segdistill.core.storage import write_json
 
@@ -242,8 +240,7 @@ class Study(Result):
     @property
     def interval(self) -> tuple[float, float] | None:
         """The 95 % confidence interval of that gain over the seeds; None for a single seed, which gives none."""
-        best = next(iter(self.methods()), None)
-        gain = None if best is None else best.gain
+        gain = next((row.gain for row in self.methods()), None)
         return None if gain is None or gain.low is None or gain.high is None else (gain.low, gain.high)
 
     def records(self) -> list[dict[str, Any]]:
@@ -284,7 +281,7 @@ class Study(Result):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        written: dict[str, Any] = _STUDY.dump_python(self, mode="json")
+        written: dict[str, Any] = STUDY.dump_python(self, mode="json")
         return {"kind": "study", **written}
 
     def save(self, folder: Path) -> None:
@@ -299,29 +296,5 @@ class Study(Result):
         write_json(folder / STUDY_FILE, self.as_dict())
 
 
-_STUDY = TypeAdapter(Study)
-
-
-def load_study(folder: str | Path) -> Study:
-    """The study that `compare` or `distill` left in `folder`.
-
-    Args:
-        folder: Where study.json is.
-
-    Returns:
-        What study.json holds.
-
-    Raises:
-        DataError: There is none, or it can't be read.
-    """
-    file = Path(folder) / STUDY_FILE
-    try:
-        written = json.loads(file.read_text(encoding="utf-8"))
-        return _STUDY.validate_python({key: value for key, value in written.items() if key != "kind"})
-    except FileNotFoundError as error:
-        raise DataError(f"No {file}: {folder} is not a study, or none of its runs is finished yet.") from error
-    except (ValueError, AttributeError, ValidationError) as error:
-        raise DataError(
-            f"{file} can't be read as a study: {error}. Write it again: with `segdistill compare {folder}`, or with "
-            "the same `segdistill distill` and --resume."
-        ) from error
+STUDY = TypeAdapter(Study)
+"""Reads and writes a study as plain values."""
