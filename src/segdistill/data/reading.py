@@ -18,17 +18,8 @@ from torch import Tensor
 
 from segdistill.core.errors import DataError
 from segdistill.data import raw_values
-from segdistill.data.decoding import decode_grey, decode_rgb
-from segdistill.data.formats import (
-    FORMATS,
-    Header,
-    Role,
-    header_of,
-    npy_header,
-    refusal,
-    tiff_header,
-    undecodable,
-)
+from segdistill.data.decoding import check_png, decode_grey, decode_rgb
+from segdistill.data.formats import FORMATS, Header, Role, header_of, npy_header, refusal, tiff_header, undecodable
 from segdistill.data.values import Raw
 
 Exif = Literal["auto", "apply", "ignore"]
@@ -164,6 +155,7 @@ def load_image(path: Path, exif: Exif) -> tuple[Tensor, Header]:
             header = _accepted(picture, content, path, "image")
             pixels = decode_rgb(picture, content)
             if pixels is None:
+                check_png(content)
                 pixels = np.array(_turned(picture, header, exif).convert("RGB"))
             return torch.from_numpy(pixels).permute(2, 0, 1), header
     except _UNREADABLE as error:
@@ -183,11 +175,12 @@ def load_mask(path: Path, colors: bool, exif: Exif) -> tuple[Raw, Header]:
             return raw_values.whole(np.load(BytesIO(content), allow_pickle=False), path), array
         with _open(content) as picture:
             header = _accepted(picture, content, path, role)
-            if colors:
-                return raw_values.packed_colors(_turned(picture, header, exif), path), header
-            plain = decode_grey(picture, content)
+            plain = None if colors else decode_grey(picture, content)
             if plain is not None:
                 return plain, header
+            check_png(content)
+            if colors:
+                return raw_values.packed_colors(_turned(picture, header, exif), path), header
             return raw_values.indices(_turned(picture, header, exif), header, path), header
     except _UNREADABLE as error:
         raise _unreadable("mask", path, error) from error
