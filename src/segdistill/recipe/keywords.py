@@ -65,6 +65,7 @@ class RecipeKeys(TypedDict, total=False):
     compile: Literal["auto", True, False]
     workers: int
     validate_every: int | None
+    validate_images: int | None
     checkpoint_every: int | None
     log_every: int
     keep: Literal["last", "best"]
