@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from segdistill.commands.distill import Distilled, distill
     from segdistill.commands.doctor import doctor
     from segdistill.commands.evaluate import Evaluated, evaluate
+    from segdistill.commands.explain import Explanation, explain
     from segdistill.commands.export import export
     from segdistill.commands.listing import available
     from segdistill.commands.networks import create_model, load_checkpoint, load_model, wrap
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from segdistill.commands.replay import replay
     from segdistill.commands.report import Report, report
     from segdistill.commands.reproduce import Reproduction, reproduce
+    from segdistill.commands.schema import schema
     from segdistill.commands.show import show
     from segdistill.commands.submit import Submitted, submit
     from segdistill.commands.train import Trained, train
@@ -50,6 +52,7 @@ __all__ = [
     "Diagnosis",
     "Distilled",
     "Evaluated",
+    "Explanation",
     "Export",
     "FileProfile",
     "Folder",
@@ -80,6 +83,7 @@ __all__ = [
     "distill",
     "doctor",
     "evaluate",
+    "explain",
     "export",
     "inspect",
     "load_checkpoint",
@@ -91,6 +95,7 @@ __all__ = [
     "replay",
     "report",
     "reproduce",
+    "schema",
     "show",
     "submit",
     "train",
@@ -103,6 +108,7 @@ _ELSEWHERE = {
     "Diagnosis": "diagnosis.diagnose",
     "Distilled": "commands.distill",
     "Evaluated": "commands.evaluate",
+    "Explanation": "commands.explain",
     "Export": "exporting.result",
     "FileProfile": "exporting.profile",
     "Folder": "recipe.shorthand",
@@ -142,10 +148,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'segdistill' has no attribute '{name}'")
     module = import_module(f"segdistill.{_ELSEWHERE.get(name, f'commands.{name}')}")
     value = getattr(module, name)
-    if name not in _ELSEWHERE or name in (
-        "convert",
-        "inspect",
-    ):  # a verb, which leaves the caller's random numbers, warnings and logging alone
+    if name not in _ELSEWHERE or name == "inspect":  # a verb: it leaves random numbers, warnings and logging alone
         value = import_module("segdistill.runtime.untouched").leaving_untouched(value)
     globals()[name] = value
     return value
