@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from segdistill.core.errors import DataError
-from segdistill.data.annotations import coco, labelme
+from segdistill.data.annotations import coco, labelme, yolo
 from segdistill.data.annotations.base import Annotations
 from segdistill.data.annotations.source import Source
 
-Format = Literal["auto", "coco", "labelme"]
+Format = Literal["auto", "coco", "labelme", "yolo"]
 """What `data.format` may be."""
 
 
@@ -29,7 +29,7 @@ class Reader(Protocol):
         """All that the files say; `DataError` names what is damaged."""
 
 
-READERS: dict[str, Reader] = {"coco": coco, "labelme": labelme}
+READERS: dict[str, Reader] = {"coco": coco, "labelme": labelme, "yolo": yolo}
 """Format -> its reader, in the order they are asked."""
 
 
