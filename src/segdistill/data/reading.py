@@ -123,9 +123,16 @@ def load_image(path: Path, exif: Exif) -> tuple[Tensor, Header]:
 
 def load_mask(path: Path, colors: bool, exif: Exif) -> tuple[Raw, Header]:
     """As `read_mask`, with what the file says of itself."""
+    try:
+        return decode_mask(path.read_bytes(), path, colors, exif)
+    except OSError as error:
+        raise _unreadable("mask", path, error) from error
+
+
+def decode_mask(content: bytes, path: Path, colors: bool, exif: Exif) -> tuple[Raw, Header]:
+    """As `load_mask`, of a file's bytes, which may come from an archive; `path` is for the message."""
     role: Role = "painted mask" if colors else "mask"
     try:
-        content = path.read_bytes()
         array = npy_header(content)
         if array is not None:
             if colors:

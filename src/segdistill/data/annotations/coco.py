@@ -6,10 +6,11 @@ annotations {image_id, category_id, segmentation, iscrowd}.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from segdistill.core.paths import composed
-from segdistill.data.annotations.base import Annotations, Drawing, Shape, damaged, entries
+from segdistill.data.annotations.base import Annotations, Drawing, Shape, Size, damaged, entries
 from segdistill.data.annotations.shapes import Polygon, Runs, numbers
 from segdistill.data.annotations.source import Source
 
@@ -20,10 +21,15 @@ def recognizes(source: Source) -> bool:
     """Whether a source is COCO's, by the lists that its JSON holds."""
     tree = source.first_json()
     keys = {"images", "annotations", "categories"}
-    return isinstance(tree, dict) and len(keys & tree.keys()) > 1 and not _is_panoptic(tree)
+    return isinstance(tree, dict) and len(keys & tree.keys()) > 1 and not is_panoptic(tree)
 
 
-def _is_panoptic(tree: dict[str, Any]) -> bool:
+def is_panoptic(tree: dict[str, Any]) -> bool:
+    """Whether the annotations of a COCO file are segments of PNGs.
+
+    Args:
+        tree: the file's content.
+    """
     annotations = tree.get("annotations")
     first = annotations[0] if isinstance(annotations, list) and annotations else None
     return isinstance(first, dict) and "segments_info" in first
@@ -66,12 +72,30 @@ def read(source: Source) -> Annotations:
             shapes[image].append(shape)
     drawings = []
     for key, image in images.items():
-        size, name = (image.get("height"), image.get("width")), image.get("file_name")
-        if not isinstance(name, str) or not all(isinstance(side, int) and side > 0 for side in size):
-            raise damaged(file, TITLE, f"image {key} is {str(image)[:80]}", "file_name, width and height")
-        drawings.append(Drawing(file, (name,), shapes[key], (int(size[0]), int(size[1])), by_area=True))
+        name, size = image_of(image, file, TITLE)
+        drawings.append(Drawing(file, (name,), shapes[key], size, by_area=True))
     notes = (f"{boxes} annotations of {file.name} have a box and no area, and are not drawn.",) if boxes else ()
     return Annotations("coco", TITLE, file, tuple(names.values()), drawings, lists_images=True, notes=notes)
+
+
+def image_of(image: dict[str, Any], file: Path, title: str) -> tuple[str, Size]:
+    """File name and size (H,W) of an entry of `images`.
+
+    Args:
+        image: the entry.
+        file: that holds it.
+        title: of its format.
+
+    Returns:
+        Name and size.
+
+    Raises:
+        DataError: it lacks one of them.
+    """
+    name, height, width = (image.get(key) for key in ("file_name", "height", "width"))
+    if not isinstance(name, str) or not (isinstance(height, int) and isinstance(width, int) and height * width > 0):
+        raise damaged(file, title, f"an image is {str(image)[:80]}", "file_name, width and height")
+    return name, (height, width)
 
 
 def _shape(label: str, segmentation: Any) -> Shape | None:

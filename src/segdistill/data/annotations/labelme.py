@@ -65,7 +65,7 @@ def read(source: Source) -> Annotations:
                 names.add(shape.label)
         size = (tree.get("imageHeight"), tree.get("imageWidth"))
         whole = isinstance(size[0], int) and isinstance(size[1], int)
-        drawings.append(Drawing(file, _images(tree, file, source), shapes, size if whole else None))  # type: ignore[arg-type]
+        drawings.append(Drawing(file, _images(tree, file, source), shapes, size if whole else None))
     notes = (f"{without_area} points and lines have no area and are not drawn.",) if without_area else ()
     return Annotations(
         "labelme", TITLE, source.path, tuple(sorted(names - {IGNORED})), drawings, void=(IGNORED,), notes=notes

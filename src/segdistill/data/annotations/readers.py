@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from segdistill.core.errors import DataError
-from segdistill.data.annotations import coco, labelme, yolo
+from segdistill.data.annotations import coco, cvat, cvat_masks, labelme, yolo
 from segdistill.data.annotations.base import Annotations
 from segdistill.data.annotations.source import Source
 
-Format = Literal["auto", "coco", "labelme", "yolo"]
+Format = Literal["auto", "coco", "labelme", "yolo", "cvat", "cvat_masks"]
 """What `data.format` may be."""
 
 
@@ -20,16 +20,14 @@ class Reader(Protocol):
 
     TITLE: str
 
-    @staticmethod
-    def recognizes(source: Source) -> bool:
+    def recognizes(self, source: Source) -> bool:
         """Whether the files are of this format; damaged ones of it as well."""
 
-    @staticmethod
-    def read(source: Source) -> Annotations:
+    def read(self, source: Source) -> Annotations:
         """All that the files say; `DataError` names what is damaged."""
 
 
-READERS: dict[str, Reader] = {"coco": coco, "labelme": labelme, "yolo": yolo}
+READERS: dict[str, Reader] = {"coco": coco, "labelme": labelme, "yolo": yolo, "cvat": cvat, "cvat_masks": cvat_masks}
 """Format -> its reader, in the order they are asked."""
 
 
