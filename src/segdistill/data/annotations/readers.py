@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from segdistill.core.errors import DataError
-from segdistill.data.annotations import coco, cvat, cvat_masks, labelme, yolo
+from segdistill.data.annotations import coco, coco_panoptic, cvat, cvat_masks, labelme, yolo
 from segdistill.data.annotations.base import Annotations
 from segdistill.data.annotations.source import Source
 
-Format = Literal["auto", "coco", "labelme", "yolo", "cvat", "cvat_masks"]
+Format = Literal["auto", "coco", "labelme", "yolo", "cvat", "cvat_masks", "coco_panoptic"]
 """What `data.format` may be."""
 
 
@@ -27,7 +27,14 @@ class Reader(Protocol):
         """All that the files say; `DataError` names what is damaged."""
 
 
-READERS: dict[str, Reader] = {"coco": coco, "labelme": labelme, "yolo": yolo, "cvat": cvat, "cvat_masks": cvat_masks}
+READERS: dict[str, Reader] = {
+    "coco": coco,
+    "labelme": labelme,
+    "yolo": yolo,
+    "cvat": cvat,
+    "cvat_masks": cvat_masks,
+    "coco_panoptic": coco_panoptic,
+}
 """Format -> its reader, in the order they are asked."""
 
 
