@@ -7,11 +7,21 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from segdistill.core.errors import DataError
-from segdistill.data.annotations import coco, coco_panoptic, cvat, cvat_masks, label_studio, labelme, yolo
+from segdistill.data.annotations import (
+    coco,
+    coco_panoptic,
+    cvat,
+    cvat_masks,
+    label_studio,
+    labelme,
+    roboflow,
+    supervisely,
+    yolo,
+)
 from segdistill.data.annotations.base import Annotations
 from segdistill.data.annotations.source import Source
 
-Format = Literal["auto", "coco", "labelme", "yolo", "cvat", "cvat_masks", "coco_panoptic", "label_studio"]
+Format = Literal["auto", "coco", "labelme", "yolo", "cvat", "cvat_masks", "coco_panoptic", "label_studio", "roboflow"]
 """What `data.format` may be."""
 
 
@@ -35,6 +45,7 @@ READERS: dict[str, Reader] = {
     "cvat_masks": cvat_masks,
     "coco_panoptic": coco_panoptic,
     "label_studio": label_studio,
+    "roboflow": roboflow,
 }
 """Format -> its reader, in the order they are asked."""
 
