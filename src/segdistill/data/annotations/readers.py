@@ -21,7 +21,9 @@ from segdistill.data.annotations import (
 from segdistill.data.annotations.base import Annotations
 from segdistill.data.annotations.source import Source
 
-Format = Literal["auto", "coco", "labelme", "yolo", "cvat", "cvat_masks", "coco_panoptic", "label_studio", "roboflow"]
+Format = Literal[
+    "auto", "coco", "labelme", "yolo", "cvat", "cvat_masks", "coco_panoptic", "label_studio", "roboflow", "supervisely"
+]
 """What `data.format` may be."""
 
 
@@ -46,6 +48,7 @@ READERS: dict[str, Reader] = {
     "coco_panoptic": coco_panoptic,
     "label_studio": label_studio,
     "roboflow": roboflow,
+    "supervisely": supervisely,
 }
 """Format -> its reader, in the order they are asked."""
 
