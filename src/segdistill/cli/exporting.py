@@ -9,6 +9,7 @@ import typer
 from segdistill.cli.tables.exporting import benchmark_notes, benchmark_table, export_lines
 from segdistill.cli.terminal import AsJson, print_result
 from segdistill.commands.benchmark import benchmark
+from segdistill.commands.demo import demo_page
 from segdistill.commands.export import export
 
 
@@ -17,9 +18,10 @@ def export_command(
     parts: Annotated[
         list[str] | None,
         typer.Argument(
-            help="format=onnx, openvino or torch; size=512x1024 (HxW) or any; outputs=classes, logits or small; "
-            "input=float or uint8; fp16=true; int8=true, images=, seed=, calibration=, max_drop=; license=; out=; and "
-            "recipe parts over the run's own, as data.root=..."
+            help="format=onnx, openvino, torch or web (ort=, where onnxruntime-web is); size=512x1024 (HxW) or any; "
+            "outputs=classes, logits or small; input=float or uint8; fp16=true; int8=true or train, images=, seed=, "
+            "calibration=, per_channel=, max_drop=, of train steps= and lr=; license=; out=; and recipe parts over the "
+            "run's own, as data.root=..."
         ),
     ] = None,
     as_json: AsJson = False,
@@ -45,3 +47,15 @@ def benchmark_command(
     """Export a run to every format that runs here, and show scores, size and time of each beside the teacher."""
     done = benchmark(run, *(parts or ()), quiet=as_json)
     print_result(done.as_dict(), as_json, benchmark_table(done), *benchmark_notes(done))
+
+
+def demo_command(
+    run: Annotated[str, typer.Argument(help="A run folder, a weight file or an exported one.")],
+    parts: Annotated[
+        list[str] | None, typer.Argument(help="port=, and recipe parts over the run's own, as teacher.weights=...")
+    ] = None,
+    browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser of this machine.")] = False,
+) -> None:
+    """Serve a page on 127.0.0.1: drop an image, and see student, INT8, teacher and student alone under a divider."""
+    page, settings = demo_page(run, *(parts or ()))
+    page.start(settings.port, browser=browser)

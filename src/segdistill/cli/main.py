@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 from rich.table import Table
 
-from segdistill.cli.exporting import benchmark_command, export_command
+from segdistill.cli.exporting import benchmark_command, demo_command, export_command
 from segdistill.cli.images import Weights, check_zip_command, predict_command, show_command, submit_command
 from segdistill.cli.launching import ProcessFailedError, launch
 from segdistill.cli.studies import compare_command, report_command, reproduce_command
@@ -118,6 +118,7 @@ app.command("convert")(convert_command)
 app.command("profile")(profile_command)
 app.command("export")(export_command)
 app.command("benchmark")(benchmark_command)
+app.command("demo")(demo_command)
 
 
 @app.command("prepare")

@@ -11,11 +11,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from segdistill.core.discovery import explain
 from segdistill.core.errors import RecipeError
-from segdistill.core.numbers import Count
+from segdistill.core.numbers import Count, Positive
 from segdistill.models.exported.description import Input, Outputs, Precision
 from segdistill.recipe.composition import key_values
 
 Format = Literal["onnx", "openvino", "torch"]
+Wanted = Literal["onnx", "openvino", "torch", "web"]
 Calibration = Literal["minmax", "entropy", "percentile"]
 SUFFIX: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 
@@ -35,31 +36,40 @@ class ExportSettings(BaseModel):
     """What `export` writes.
 
     Attributes:
-        format: "onnx", "openvino" (made from the ONNX file) or "torch" (an ExportedProgram, .pt2).
+        format: "onnx", "openvino" (made from the ONNX file), "torch" (an ExportedProgram, .pt2) or "web" (a folder with
+            a page that runs the ONNX file in the browser).
+        ort: Of format=web: the folder of the npm package onnxruntime-web, or the address of a CDN that has its files.
         size: (H,W) of the images, or None for any; the number of images in a batch is free in either case.
         outputs: "classes", class indices (N,H,W); "logits" (N,K,H,W); "small", logits at the head's stride.
         input: "float", RGB (N,3,H,W) in [0,1], or "uint8", RGB (N,H,W,3).
         fp16: Weights in half precision, where the format can; input and output stay as they are.
-        int8: A file in 8-bit integers as well, and what that costs in mIoU.
+        int8: A file in 8-bit integers as well, and what that costs in mIoU; "train" first trains the student for it.
+        per_channel: Whether 8-bit weights have a scale a channel, or one a tensor, as some devices want.
         images: How many training images the ranges of activations are calibrated with.
-        seed: Which of them.
+        seed: Which of them; and the order of the images of int8=train.
         calibration: How ranges are made of what was seen, for ONNX: "minmax", "entropy" or "percentile".
+        steps: Of int8=train.
+        lr: The highest learning rate of int8=train, for weights.
         max_drop: How many points of mIoU the INT8 file may lose on validation.
         license: Of the network, for the file's metadata.
-        out: The folder; default `export` in the run's.
+        out: The folder; default `export` in the run's, or `web` for format=web.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Format = "onnx"
+    format: Wanted = "onnx"
+    ort: str | None = None
     size: Annotated[tuple[Count, Count] | None, BeforeValidator(as_size)] = None
     outputs: Outputs = "classes"
     input: Input = "float"
     fp16: bool = False
-    int8: bool = False
+    int8: bool | Literal["train"] = False
+    per_channel: bool = True
     images: Count = 64
     seed: int = Field(0, ge=0)
     calibration: Calibration = "minmax"
+    steps: Count = 300
+    lr: Positive = 3e-4
     max_drop: float = Field(1.0, ge=0)
     license: str = "not stated"
     out: Path | None = None
@@ -70,7 +80,20 @@ class ExportSettings(BaseModel):
             raise ValueError("fp16 and int8 are for format=onnx and format=openvino; a .pt2 is float32")
         if self.fp16 and self.int8:
             raise ValueError("fp16 and int8 exclude each other; export twice, into one folder")
+        if self.format == "web" and self.outputs != "classes":
+            raise ValueError("format=web shows classes; outputs=logits and small are for other formats")
+        if self.ort is not None and self.format != "web":
+            raise ValueError("ort is for format=web")
+        if self.int8 == "train" and self.file_format != "onnx":
+            raise ValueError("int8=train is for format=onnx: the ranges that it learns are those of onnxruntime")
+        if not self.per_channel and self.file_format != "onnx":
+            raise ValueError("per_channel=false is for format=onnx")
         return self
+
+    @property
+    def file_format(self) -> Format:
+        """Of the files of the network."""
+        return "onnx" if self.format == "web" else self.format
 
     @property
     def precision(self) -> Precision:
