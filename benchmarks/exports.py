@@ -23,8 +23,9 @@ from segdistill.core.errors import SegdistillError
 from segdistill.exporting.export import export_model
 from segdistill.exporting.settings import ExportSettings
 from segdistill.models.build import build
+from segdistill.models.catalog import ZOO
 from segdistill.models.loaded import LoadedModel
-from segdistill.models.zoo import ZOO, resolve_spec
+from segdistill.models.zoo import resolve_spec
 from segdistill.runtime.environment import describe_environment
 
 FIXED = (128, 192)

@@ -12,9 +12,10 @@ import torch
 import segdistill
 from segdistill.evaluation.cost.cost import trace
 from segdistill.models.build import build
+from segdistill.models.catalog import ZOO
 from segdistill.models.families import NETWORKS
 from segdistill.models.published import PUBLISHED
-from segdistill.models.zoo import ZOO, resolve_spec
+from segdistill.models.zoo import resolve_spec
 
 PAGE = Path(__file__).parents[1] / "docs" / "models.md"
 START, END = "<!-- table: benchmarks/models_table.py -->\n", "<!-- end of table -->"

@@ -50,8 +50,6 @@ SMALL_DATA = {
 SMALL_VERB = {"profile": ("size=64x64", "runs=1"), "prepare": ("partial=true",), "compare": ("budget=steps:2",)}
 SMALL_OPTIONS = {"compare": {"seeds": "0"}}
 """Options put behind those of the page's command, keywords in the place of those of its program."""
-NO_RECIPE = ("budget", "executor", "processes")
-"""Keys that `compare` takes beside those of its recipe."""
 
 VERBS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 TRAINING = [
@@ -122,7 +120,8 @@ def recipe_parts(verb: str, given: Mapping[str, Any]) -> list[str]:
     if verb not in TRAINING:
         return []
     parts = [*([given["row"]] if "row" in given else []), *(given["parts"] or ())]
-    return [] if Path(parts[0]).is_dir() else [part for part in parts if part.partition("=")[0] not in NO_RECIPE]
+    verb_keys = VERBS[verb].own_keys()
+    return [] if Path(parts[0]).is_dir() else [part for part in parts if part.partition("=")[0] not in verb_keys]
 
 
 def small(verb: str, parts: Sequence[str], **overrides: Any) -> list[str]:

@@ -77,7 +77,7 @@ def test_the_student_works_with_nothing_else(finished: Path, tmp_path: Path, seg
     Image.fromarray(scene.image.permute(1, 2, 0).numpy()).save(photos / "été.png")
     Image.fromarray(scene.image.permute(1, 2, 0).numpy()).save(photos / "other.jpg")
     out = tmp_path / "out"
-    done = segdistill("predict", tmp_path / "moved", photos, "--out", out, "--json")
+    done = segdistill("predict", tmp_path / "moved", photos, f"out={out}", "--json")
     assert done.returncode == 0, done.stderr
     listed = json.loads(done.stdout)
     assert sorted(Path(item["image"]).name for item in listed) == ["other.jpg", "été.png"]
@@ -101,9 +101,9 @@ def test_evaluate_takes_other_data(finished: Path, segdistill: Run) -> None:
     result = json.loads(done.stdout)
     assert result["images"] == 3
     assert list(result["iou"])[:2] == ["sky", "building"]
-    again = segdistill("evaluate", finished, "--split", "train")
+    again = segdistill("evaluate", finished, "split=train")
     assert "mIoU" in again.stdout
-    assert segdistill("evaluate", finished, "--split", "test").returncode != 0
+    assert segdistill("evaluate", finished, "split=test").returncode != 0
 
 
 def test_a_given_teacher_and_baseline_are_used_as_they_are(

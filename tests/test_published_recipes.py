@@ -21,9 +21,9 @@ from segdistill.models.build import outline, probe
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.skip_init import skip_init
 from segdistill.models.spec import NetworkSpec
-from segdistill.recipe.composition import fragments
 from segdistill.recipe.published_rows import published_rows
 from segdistill.recipe.recipe import Recipe, load_recipe
+from segdistill.recipe.words import fragments
 from segdistill.training.plan import resolve
 from segdistill.training.schedule import make_optimizer, own_optimizers, set_rate
 

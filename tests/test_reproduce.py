@@ -13,12 +13,13 @@ import yaml
 from layouts import SMALL
 
 import segdistill as library
-from segdistill.cli.main import list_command
+from segdistill.cli.recipes import list_command
 from segdistill.core.errors import DataError, RecipeError, TrainingError
 from segdistill.methods import method_names
-from segdistill.recipe.composition import fragments, is_assignment
+from segdistill.recipe.composition import is_assignment
 from segdistill.recipe.published_rows import Table, measured, published_rows
 from segdistill.recipe.recipe import load_recipe
+from segdistill.recipe.words import fragments
 from segdistill.studies.result import load_study
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

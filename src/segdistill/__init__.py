@@ -28,16 +28,21 @@ if TYPE_CHECKING:
     from segdistill.commands.train import train
     from segdistill.core.errors import SegdistillError
     from segdistill.core.outputs import SegOutput
+    from segdistill.data.base import SegmentationDataset
     from segdistill.methods.base import Method, create_method
     from segdistill.models.adapters.module import wrap
     from segdistill.models.open import create_model, load_checkpoint, load_model
-    from segdistill.recipe.recipe import Recipe, load_recipe
+    from segdistill.recipe.recipe import MethodSpec, Recipe, load_recipe
+    from segdistill.recipe.shorthand import Folder
 
 __all__ = [
+    "Folder",
     "Method",
+    "MethodSpec",
     "Recipe",
     "SegOutput",
     "SegdistillError",
+    "SegmentationDataset",
     "available",
     "benchmark",
     "compare",
@@ -65,10 +70,13 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
+    "Folder": "recipe.shorthand",
     "Method": "methods.base",
+    "MethodSpec": "recipe.recipe",
     "Recipe": "recipe.recipe",
     "SegOutput": "core.outputs",
     "SegdistillError": "core.errors",
+    "SegmentationDataset": "data.base",
     "available": "commands.listing",
     "create_method": "methods.base",
     "create_model": "models.open",

@@ -12,6 +12,7 @@ from PIL import Image
 
 import segdistill
 from segdistill.core.errors import DataError
+from segdistill.data.datasets.folder import Folder
 
 # --- What mask values mean ------------------------------------------------------------------------------------------
 
@@ -191,3 +192,12 @@ def test_painted_masks_with_merged_classes(tmp_path: Path) -> None:
 def test_a_merge_that_makes_no_sense_is_refused(tmp_path: Path, merge: dict[str, str], says: str) -> None:
     with pytest.raises(DataError, match=re.escape(says)):
         open_folder(pair(tmp_path, [0] * 6), merge=merge)
+
+
+def test_a_file_of_classes_may_be_text_in_python(tmp_path: Path) -> None:
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            Image.new("RGB" if name == "images" else "L", (8, 4)).save(tmp_path / name / f"{number}.png")
+    (tmp_path / "names.txt").write_text("road\ncar\n")
+    assert Folder(root=tmp_path, classes=str(tmp_path / "names.txt")).classes.names == ("road", "car")

@@ -174,12 +174,12 @@ def test_the_command_line_names_all_and_fails(root: Path, segdistill: Callable[.
     assert "3 files, as" in done.stdout, "equal faults are one problem, with their number"
     assert "1 problem(s)" in done.stdout.splitlines()[-1]
     assert "Traceback" not in done.stderr
-    assert segdistill("doctor", "folder", f"data.root={root}", "--images", "some").returncode == 1
+    assert segdistill("doctor", "folder", f"data.root={root}", "images=some").returncode == 1
 
 
 def test_ctrl_c_hands_over_what_was_found(tmp_path: Path, start: Callable[..., Forked]) -> None:
     """A large generated set, which takes minutes to read."""
-    running = start("doctor", "streets", "data.size=[128,192]", "data.count=20000", "--images", "all")
+    running = start("doctor", "streets", "data.size=[128,192]", "data.count=20000", "images=all")
     while "reading 20000 of 20000" not in running.output:
         assert running.poll() is None, running.output
         time.sleep(0.05)

@@ -142,7 +142,7 @@ def _run(words: list[str], block: Block) -> None:
     if verb in ONCE and line in _done:
         return
     _done.add(line)
-    options = [word for key, value in SMALL_OPTIONS.get(verb, {}).items() for word in (f"--{key}", value)]
+    options = [f"{key}={value}" for key, value in SMALL_OPTIONS.get(verb, {}).items()]
     _invoke([verb, *rest, *small(verb, parts), *options], block)
 
 

@@ -25,8 +25,8 @@ from segdistill.evaluation.inference.sliding import window_starts
 from segdistill.evaluation.inference.views import view_sizes
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.open import open_model
-from segdistill.recipe.composition import fragments
 from segdistill.recipe.recipe import load_inference
+from segdistill.recipe.words import fragments
 
 
 class Convolutions(nn.Module):

@@ -12,8 +12,9 @@ import segdistill
 from segdistill.core.errors import RecipeError
 from segdistill.models.build import build
 from segdistill.models.open import create_model
-from segdistill.models.probing import norm_of_one_value, probe_backbone
+from segdistill.models.probing import norm_of_one_value
 from segdistill.models.segmenter import Segmenter
+from segdistill.models.stage_fit import probe_backbone
 from segdistill.models.zoo import resolve_spec
 
 SWIN = {"embed_dim": 24, "depths": [1, 1, 2, 1], "num_heads": [1, 1, 2, 2]}
@@ -72,7 +73,7 @@ class Odd(nn.Module):
 
 def test_a_backbone_that_gives_other_channels_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"'odd' says its stages have \[8\] channels"):
-        probe_backbone(Odd(), "odd")
+        probe_backbone(Odd(), "odd", "odd")
 
 
 class Returning(nn.Module):

@@ -13,9 +13,10 @@ from shapes import Shapes
 from segdistill.core.outputs import SegOutput
 from segdistill.evaluation.cost.cost import parameters
 from segdistill.models.build import outline
-from segdistill.models.families import NETWORKS
+from segdistill.models.catalog import ZOO
+from segdistill.models.family_tables import NETWORKS
 from segdistill.models.segmenter import Segmenter
-from segdistill.models.zoo import ZOO, resolve_spec
+from segdistill.models.zoo import resolve_spec
 
 LARGE = ("r101", "r50", "w48", "w18", "_b1", "_b2", "_b3", "_b4", "_b5")
 PLAIN = [name for name in ZOO if name not in NETWORKS and "upernet" not in name]

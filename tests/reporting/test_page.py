@@ -256,7 +256,7 @@ def test_losses_that_are_no_numbers_do_not_end_the_page(study_folder: Path, tmp_
 def test_the_command_line_writes_where_it_is_asked_to_and_prints_the_answer(
     study_folder: Path, segdistill: Command, tmp_path: Path
 ) -> None:
-    done = segdistill("report", study_folder, "--out", tmp_path / "page.html", "--json")
+    done = segdistill("report", study_folder, f"out={tmp_path / 'page.html'}", "--json")
     printed = json.loads(done.stdout)
     assert done.stderr == ""
     assert printed["file"] == str(tmp_path / "page.html")

@@ -97,7 +97,7 @@ def test_killed_three_times_it_ends_in_the_same_table(
     tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study], start: Start, segdistill: Run
 ) -> None:
     folder = tmp_path / "killed"
-    words = ["compare", *tiny, *SHORT, f"out={folder}", "--methods", "kd,cwd", "--seeds", "0,1"]
+    words = ["compare", *tiny, *SHORT, f"out={folder}", "methods=kd,cwd", "seeds=0,1"]
     draw = random.Random(0)
     for least in (1, 4, 9):  # lines in all journals: in the teacher, in the first runs, in the last ones
         process = start(*words)
@@ -120,8 +120,8 @@ def logged(folder: Path) -> int:
 def test_a_run_that_fails_is_named_and_the_others_finish(
     tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study], segdistill: Run
 ) -> None:
-    words = [*tiny, f"teacher.weights={study[0] / 'teacher'}", *SHORT, f"out={tmp_path / 's'}", "--seeds", "0"]
-    done = segdistill("compare", *words, "--methods", "burst={name: kd, weight: 1.0e+39},kd", "--json")
+    words = [*tiny, f"teacher.weights={study[0] / 'teacher'}", *SHORT, f"out={tmp_path / 's'}", "seeds=0"]
+    done = segdistill("compare", *words, "methods=burst={name: kd, weight: 1.0e+39},kd", "--json")
     assert done.returncode == 1
     written = json.loads(done.stdout)
     assert [row["label"] for row in written["summary"]] == ["student alone", "kd"]
@@ -202,7 +202,7 @@ def test_the_slurm_script_does_every_run(
     tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study], segdistill: Run
 ) -> None:
     folder = tmp_path / "s"
-    words = [*tiny, *SHORT, f"out={folder}", "--methods", "kd", "--seeds", "0"]
+    words = [*tiny, *SHORT, f"out={folder}", "methods=kd", "seeds=0"]
     asked = segdistill("compare", *words, "executor=slurm")
     assert asked.returncode == 0, asked.stderr
     script = folder / "slurm.sh"
@@ -234,17 +234,17 @@ def test_a_folder_in_which_another_process_trains_is_refused(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--methods", "bpkd_lite"], "Did you mean 'bpkd_light'?"),
-        (["--methods", "kd={name: kd, temprature: 4}"], "Did you mean 'temperature'?"),
-        (["--methods", "a b"], "'a b'"),
-        ([], "name --methods"),
-        (["--methods", "kd", "budget=hours:3"], "steps:NUMBER or minutes:NUMBER"),
-        (["--methods", "kd", "executor=rai"], "Did you mean 'ray'?"),
-        (["--methods", "student-alone=kd"], "student-alone"),
-        (["--methods", "kd", "budget=minutes:1", "executor=slurm"], "set steps"),
-        (["--methods", "kd", "processes=0"], "processes is 0"),
-        (["--methods", "kd", "--seeds", "0,x"], "--seeds is '0,x'"),
-        (["kd", "--methods", "at"], "with --methods"),
+        (["methods=bpkd_lite"], "Did you mean 'bpkd_light'?"),
+        (["methods=kd={name: kd, temprature: 4}"], "Did you mean 'temperature'?"),
+        (["methods=a b"], "'a b'"),
+        ([], "name methods="),
+        (["methods=kd", "budget=hours:3"], "steps:NUMBER or minutes:NUMBER"),
+        (["methods=kd", "executor=rai"], "Did you mean 'ray'?"),
+        (["methods=student-alone=kd"], "student-alone"),
+        (["methods=kd", "budget=minutes:1", "executor=slurm"], "set steps"),
+        (["methods=kd", "processes=0"], "processes is 0"),
+        (["methods=kd", "seeds=0,x"], "seeds is '0,x'"),
+        (["kd", "methods=at"], "with methods="),
     ],
 )
 def test_wrong_words_are_refused_before_anything_is_written(

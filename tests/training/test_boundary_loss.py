@@ -13,7 +13,8 @@ from segdistill.core.classes import UNLABELED
 from segdistill.methods import create_method
 from segdistill.models.auxiliary import LabelDetails, LabelEdges
 from segdistill.models.build import probe
-from segdistill.models.zoo import ZOO, resolve_spec
+from segdistill.models.catalog import ZOO
+from segdistill.models.zoo import resolve_spec
 from segdistill.recipe.training import TaskLossConfig
 from segdistill.training.boundary_loss import detail_loss, edge_loss, near_edges
 from segdistill.training.distiller import Distiller

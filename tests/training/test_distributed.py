@@ -57,7 +57,7 @@ def test_launched_processes_are_stopped_together_and_one_goes_on(
 ) -> None:
     words = [*tiny, "steps=60", "validate_every=60", f"out={tmp_path / 'run'}"]
     metrics = tmp_path / "run" / "metrics.jsonl"
-    process = start("train", *words, "--nproc", "2")
+    process = start("train", *words, "nproc=2")
     wait_for_step(process, metrics, 1)
     process.send_signal(signal.SIGTERM)
     output = process.communicate(timeout=60)[0]
@@ -73,7 +73,7 @@ def test_launched_processes_are_stopped_together_and_one_goes_on(
 def test_numbers_of_processes_that_cannot_be_are_refused(
     tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(RecipeError, match="--nproc is 0; expected"):
+    with pytest.raises(RecipeError, match="nproc is 0; expected"):
         launch(0)
     with pytest.raises(RecipeError, match=r"batch_size 4 can't be shared by 3 processes .* multiple of 3"):
         launch(3, tiny)
@@ -81,7 +81,7 @@ def test_numbers_of_processes_that_cannot_be_are_refused(
         launch(4, [*tiny, "teacher.train.batch_size=6"])
     with pytest.raises(RecipeError, match="torch synchronises batch norm on GPUs only"):
         require_possible(load_recipe(*tiny, "sync_bn=true"), 2)
-    with pytest.raises(RecipeError, match=r"teacher.shard=true: .* --nproc N"):
+    with pytest.raises(RecipeError, match=r"teacher.shard=true: .* nproc=N"):
         segdistill.distill(*tiny, "kd", "teacher.shard=true", out=tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -131,7 +131,7 @@ def test_the_command_line_tells_and_writes_json(
     done: dict[str, Any] = json.loads(segdistill("replay", run, "--json").stdout)
     assert done["trials"][0]["terms"]["task"] == "nan"
     assert done["spot"]["kind"] == "Spread"
-    refused = segdistill("replay", run, "--step", 1000)
+    refused = segdistill("replay", run, "step=1000")
     assert refused.returncode == 1
     assert "no saved step 1000; it has" in refused.stderr
 

@@ -1,4 +1,4 @@
-"""The verbs of the command line about exported files."""
+"""The verbs about exported files."""
 
 from __future__ import annotations
 
@@ -6,56 +6,60 @@ from typing import Annotated
 
 import typer
 
-from segdistill.cli.tables.exporting import benchmark_notes, benchmark_table, export_lines
+from segdistill.cli.grammar import register
+from segdistill.cli.images import Over
 from segdistill.cli.terminal import AsJson, print_result
-from segdistill.commands.benchmark import benchmark
-from segdistill.commands.demo import demo_page
-from segdistill.commands.export import export
+
+
+def add_verbs(app: typer.Typer) -> None:
+    """Add these verbs to the command line."""
+    exported = (
+        "segdistill export runs/mine format=openvino size=512x1024",
+        "segdistill export runs/mine int8=true max_drop=0.5",
+        "segdistill export runs/mine format=web",
+    )
+    keys = "segdistill.exporting.settings:ExportSettings"
+    register(app, "export", keys=keys, examples=exported)(export_command)
+    measured = ("segdistill benchmark runs/mine formats=onnx,torch threads=1,2",)
+    keys = "segdistill.exporting.benchmark:BenchmarkSettings"
+    register(app, "benchmark", keys=keys, examples=measured)(benchmark_command)
+    shown = ("segdistill demo runs/mine port=7861",)
+    register(app, "demo", keys="segdistill.serving.settings:DemoSettings", examples=shown)(demo_command)
 
 
 def export_command(
     run: Annotated[str, typer.Argument(help="A run folder, a weight file, or the name of a trained network.")],
-    parts: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="format=onnx, openvino, torch or web (ort=, where onnxruntime-web is); size=512x1024 (HxW) or any; "
-            "outputs=classes, logits or small; input=float or uint8; fp16=true; int8=true or train, images=, seed=, "
-            "calibration=, per_channel=, max_drop=, of train steps= and lr=; license=; out=; and recipe parts over the "
-            "run's own, as data.root=..."
-        ),
-    ] = None,
+    words: Over = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a file that runs without this library, checked against the network; INT8 with what it costs."""
-    done = export(run, *(parts or ()), quiet=as_json)
+    from segdistill.cli.tables.exporting import export_lines
+    from segdistill.commands.export import export
+
+    done = export(run, *(words or ()), quiet=as_json)
     print_result(done.as_dict(), as_json, *export_lines(done))
     if done.int8 is not None and not done.int8.passed:
         raise typer.Exit(1)
 
 
 def benchmark_command(
-    run: Annotated[str, typer.Argument(help="A run folder.")],
-    parts: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="formats=onnx,openvino,torch; int8=false; size=512x1024 (HxW) for the timing; threads=1,2; runs=; "
-            "images=, seed=; out=; and recipe parts over the run's own, as data.root=..."
-        ),
-    ] = None,
-    as_json: AsJson = False,
+    run: Annotated[str, typer.Argument(help="A run folder.")], words: Over = None, as_json: AsJson = False
 ) -> None:
     """Export a run to every format that runs here, and show scores, size and time of each beside the teacher."""
-    done = benchmark(run, *(parts or ()), quiet=as_json)
+    from segdistill.cli.tables.exporting import benchmark_notes, benchmark_table
+    from segdistill.commands.benchmark import benchmark
+
+    done = benchmark(run, *(words or ()), quiet=as_json)
     print_result(done.as_dict(), as_json, benchmark_table(done), *benchmark_notes(done))
 
 
 def demo_command(
     run: Annotated[str, typer.Argument(help="A run folder, a weight file or an exported one.")],
-    parts: Annotated[
-        list[str] | None, typer.Argument(help="port=, and recipe parts over the run's own, as teacher.weights=...")
-    ] = None,
+    words: Over = None,
     browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser of this machine.")] = False,
 ) -> None:
     """Serve a page on 127.0.0.1: drop an image, and see student, INT8, teacher and student alone under a divider."""
-    page, settings = demo_page(run, *(parts or ()))
+    from segdistill.commands.demo import demo_page
+
+    page, settings = demo_page(run, *(words or ()))
     page.start(settings.port, browser=browser)

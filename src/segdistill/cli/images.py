@@ -1,4 +1,4 @@
-"""The commands about images: masks and overlays, pictures of what was learned, files for test servers."""
+"""The verbs about images: masks and overlays, pictures of what was learned, files for test servers."""
 
 from __future__ import annotations
 
@@ -8,30 +8,49 @@ from typing import Annotated
 
 import typer
 
+from segdistill.cli.grammar import register, split_names, split_words
+from segdistill.cli.keys import PredictKeys, ShowKeys, SubmitKeys
 from segdistill.cli.terminal import AsJson, print_json, print_result, results
-from segdistill.commands.predict import predict
-from segdistill.commands.show import show
-from segdistill.commands.submit import check_zip, submit
 
-How = Annotated[
-    list[str] | None, typer.Option("--set", help="How images are run, as inference.flip=true; may come repeatedly.")
-]
 Weights = Annotated[Path, typer.Argument(help="A run folder, a weight file, a published or an exported one.")]
+ImageWords = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGES", help="Image files, folders of them, and key=value; inference.KEY=VALUE says how they run."
+    ),
+]
+Over = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="WORDS", help="Recipe parts over the run's own, as data.root=FOLDER; and key=value."),
+]
+
+
+def add_verbs(app: typer.Typer) -> None:
+    """Add these verbs to the command line."""
+    place = "segdistill.cli.keys"
+    predict = ("segdistill predict runs/mine photo.jpg photos out=masks --legend",)
+    register(app, "predict", keys=f"{place}:PredictKeys", examples=predict)(predict_command)
+    shown = ("segdistill show runs/mine what=activations class=car images=0,3",)
+    register(app, "show", keys=f"{place}:ShowKeys", examples=shown)(show_command)
+    sent = ("segdistill submit runs/city cityscapes leftImg8bit/test inference.flip=true",)
+    register(app, "submit", keys=f"{place}:SubmitKeys", examples=sent)(submit_command)
+    register(app, "check-zip", examples=("segdistill check-zip submission.zip cityscapes",))(check_zip_command)
 
 
 def predict_command(
     weights: Weights,
-    inputs: Annotated[list[Path], typer.Argument(help="Image files and folders of images.")],
-    out: Annotated[Path, typer.Option(help="Where masks and overlays go.")] = Path("predictions"),
-    alpha: Annotated[float, typer.Option(min=0, max=1, help="Strength of the colors in the overlays.")] = 0.5,
+    words: ImageWords,
     legend: Annotated[bool, typer.Option("--legend", help="Names of the classes below the overlays.")] = False,
-    parts: How = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a class mask and an overlay for every image."""
+    from segdistill.commands.predict import predict
+
+    keys, rest = split_words(PredictKeys, words)
+    inputs, parts = split_names(rest)
     done = []
     try:
-        for prediction in predict(weights, *inputs, out=out, alpha=alpha, legend=legend, parts=parts or ()):
+        for prediction in predict(weights, *inputs, out=keys.out, alpha=keys.alpha, legend=legend, parts=parts):
             done.append({name: str(path) for name, path in asdict(prediction).items()})
             if not as_json:
                 results.print(f"{prediction.image} -> {prediction.mask}, {prediction.overlay}", soft_wrap=True)
@@ -41,19 +60,14 @@ def predict_command(
 
 
 def show_command(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    parts: Annotated[list[str] | None, typer.Argument(help="Recipe parts over the run's own, as data.root=...")] = None,
-    what: Annotated[
-        str, typer.Option(help="Of compare, activations, embeddings and curves, with commas.")
-    ] = "compare,curves",
-    images: Annotated[str, typer.Option(help="Names or numbers of validation images, with commas; default four.")] = "",
-    of_class: Annotated[str | None, typer.Option("--class", help="The class of the activation maps.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where pictures go; default RUN/pictures.")] = None,
-    as_json: AsJson = False,
+    run: Annotated[Path, typer.Argument(help="A run folder.")], words: Over = None, as_json: AsJson = False
 ) -> None:
     """Draw what a run learned: networks side by side, errors, activations, embeddings, curves."""
-    kinds, chosen = ([word for word in words.split(",") if word] for words in (what, images))
-    made = show(run, *(parts or ()), what=kinds, images=chosen, of_class=of_class, out=out)  # type: ignore[arg-type]
+    from segdistill.commands.show import show
+
+    keys, parts = split_words(ShowKeys, words or ())
+    kinds, chosen = ([word for word in text.split(",") if word] for text in (keys.what, keys.images))
+    made = show(run, *parts, what=kinds, images=chosen, of_class=keys.of_class, out=keys.out)  # type: ignore[arg-type]
     files = [str(path) for path in made]
     print_result(files, as_json, *files)
 
@@ -61,13 +75,15 @@ def show_command(
 def submit_command(
     weights: Weights,
     server: Annotated[str, typer.Argument(help="cityscapes, ade20k, voc or pascal_context.")],
-    images: Annotated[list[Path], typer.Argument(help="The test images or folders of them.")],
-    out: Annotated[Path, typer.Option(help="A folder for the maps; the zip stands beside it.")] = Path("submission"),
-    parts: How = None,
+    words: ImageWords,
     as_json: AsJson = False,
 ) -> None:
     """Predict test images and pack them as the test server wants them; stopped, the same command goes on."""
-    done = submit(weights, server, *images, out=out, parts=parts or (), quiet=as_json)
+    from segdistill.commands.submit import submit
+
+    keys, rest = split_words(SubmitKeys, words)
+    images, parts = split_names(rest)
+    done = submit(weights, server, *images, out=keys.out, parts=parts, quiet=as_json)
     text = f"{done.file}: {done.images} maps. To send to: {done.upload}"
     print_result(
         {**asdict(done), "file": str(done.file)}, as_json, text, *(f"- {problem}" for problem in done.problems)
@@ -81,6 +97,8 @@ def check_zip_command(
     as_json: AsJson = False,
 ) -> None:
     """Look for what a test server would refuse in a zip."""
+    from segdistill.commands.submit import check_zip
+
     problems = check_zip(file, server, *(images or ()))
     print_result(problems, as_json, *([f"- {problem}" for problem in problems] or [f"{file} is good."]))
     if problems:

@@ -12,7 +12,8 @@ from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from segdistill.core.errors import RecipeError, SegdistillError
+from segdistill.cli.terminal import ProcessFailedError
+from segdistill.core.errors import RecipeError
 from segdistill.recipe.recipe import load_recipe
 from segdistill.runtime.interruption import Interrupted
 from segdistill.runtime.slurm import as_ranks
@@ -20,19 +21,6 @@ from segdistill.training.shares import require_possible
 
 _SECONDS_TO_SAVE = "600"
 """How long processes that were asked to stop may take to save before torchrun kills them."""
-
-
-class ProcessFailedError(SegdistillError):
-    """A process of a launched command has failed and has printed why itself.
-
-    Args:
-        message: For people.
-        code: The exit status to leave with.
-    """
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def launch(nproc: int | None, parts: Sequence[str] = ()) -> bool:
@@ -57,7 +45,7 @@ def launch(nproc: int | None, parts: Sequence[str] = ()) -> bool:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // nproc)))
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", _SECONDS_TO_SAVE)
     logging.disable(logging.ERROR)  # the processes print their own errors
-    # What `torchrun --standalone` does; its parser would take our own --nproc for an option of its own.
+    # What `torchrun --standalone` does; its parser would read our words.
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=nproc, max_restarts=0,
         run_id=str(os.getpid()), rdzv_backend="c10d", rdzv_endpoint="127.0.0.1:0", local_addr="127.0.0.1",
@@ -79,16 +67,16 @@ def _starts_processes(nproc: int) -> bool:
     """Whether `nproc` processes have to be started; an impossible number is refused."""
     environment = {**as_ranks(os.environ), **os.environ}
     local_processes = int(environment.get("LOCAL_WORLD_SIZE", environment.get("WORLD_SIZE", "1")))
-    if "RANK" in environment:  # a process that was started already, by --nproc itself or by another launcher
+    if "RANK" in environment:  # a process that was started already, by nproc= itself or by another launcher
         if local_processes != nproc:
             raise RecipeError(
-                f"--nproc is {nproc}, but a launcher has already started {local_processes} processes here. Leave "
-                "--nproc out."
+                f"nproc is {nproc}, but a launcher has already started {local_processes} processes here. Leave nproc "
+                "out."
             )
         return False
     if nproc < 1:
-        raise RecipeError(f"--nproc is {nproc}; expected how many processes share the work, 1 or more.")
+        raise RecipeError(f"nproc is {nproc}; expected how many processes share the work, 1 or more.")
     devices = torch.cuda.device_count() if torch.cuda.is_available() else nproc
     if nproc > devices:
-        raise RecipeError(f"--nproc is {nproc}, but there are {devices} CUDA devices here. Set --nproc {devices}.")
+        raise RecipeError(f"nproc is {nproc}, but there are {devices} CUDA devices here. Set nproc={devices}.")
     return nproc > 1

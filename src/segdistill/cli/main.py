@@ -1,4 +1,4 @@
-"""The command line: one thin verb per public function."""
+"""The command line: one thin verb per public function, which imports what it needs when it is called."""
 
 from __future__ import annotations
 
@@ -6,55 +6,52 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from segdistill.cli.exporting import benchmark_command, demo_command, export_command
-from segdistill.cli.images import Weights, check_zip_command, predict_command, show_command, submit_command
-from segdistill.cli.launching import ProcessFailedError, launch
-from segdistill.cli.studies import compare_command, report_command, reproduce_command
-from segdistill.cli.tables.diagnosis import diagnosis_notes, diagnosis_tables
-from segdistill.cli.tables.preparation import preparation_notes, preparation_table
-from segdistill.cli.tables.published import long_table, published_tables
-from segdistill.cli.tables.score import score_lines, score_table
-from segdistill.cli.tables.study import shown_study
-from segdistill.cli.terminal import AsJson, Processes, Resume, print_json, print_result, results
-from segdistill.cli.weights import convert_command, inspect_command, profile_command
-from segdistill.commands.distill import distill
-from segdistill.commands.doctor import doctor
-from segdistill.commands.evaluate import evaluate
-from segdistill.commands.listing import available
-from segdistill.commands.prepare import prepare
-from segdistill.commands.replay import replay
-from segdistill.commands.train import train
+from segdistill.cli import exporting, images, recipes, studies, weights
+from segdistill.cli.grammar import Verbs, register, split_words
+from segdistill.cli.images import Over, Weights
+from segdistill.cli.keys import DoctorKeys, EvaluateKeys, PrepareKeys, ReplayKeys, RunKeys
+from segdistill.cli.recipes import WholeRecipe
+from segdistill.cli.terminal import AsJson, ProcessFailedError, Resume, print_result, results
 from segdistill.core.errors import RecipeError, SegdistillError
 from segdistill.recipe.composition import key_values
-from segdistill.recipe.published_rows import published_rows
 from segdistill.runtime.display import console as messages
 from segdistill.runtime.failures import explained
 from segdistill.runtime.interruption import Interrupted
 
 app = typer.Typer(
-    help="Distil a big segmentation network into a small one, and see what that was worth.",
+    cls=Verbs,
+    help="""Distil a big segmentation network into a small one, and see what that was worth.
+
+    Names stand alone, values are key=value, switches are --flag. `segdistill VERB --help` has examples.""",
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
-Parts = Annotated[
-    list[str],
-    typer.Argument(
-        help="Fragments and published rows (see `list`), data sets, methods, .yaml files and key=value, left to right."
+_KEYS = "segdistill.cli.keys"
+
+
+@register(
+    app,
+    "train",
+    keys=f"{_KEYS}:RunKeys",
+    examples=(
+        "segdistill train camvid mobile_pair steps=2000",
+        "segdistill train camvid mobile_pair role=teacher out=runs/teacher",
     ),
-]
-
-
-@app.command("train")
-def train_command(parts: Parts, resume: Resume = False, nproc: Processes = None, as_json: AsJson = False) -> None:
+)
+def train_command(parts: WholeRecipe, resume: Resume = False, as_json: AsJson = False) -> None:
     """Train the student, or with role=teacher the teacher, without distillation."""
-    if launch(nproc, parts):
+    from segdistill.cli.launching import launch
+    from segdistill.commands.train import train
+
+    keys, parts = split_words(RunKeys, parts)
+    if launch(keys.nproc, parts):
         return
     done = train(*parts, resume=resume, quiet=as_json)
     minutes = f"{done.seconds / 60:.1f} min of training."
@@ -71,126 +68,121 @@ def train_command(parts: Parts, resume: Resume = False, nproc: Processes = None,
     )
 
 
-@app.command("distill")
-def distill_command(parts: Parts, resume: Resume = False, nproc: Processes = None, as_json: AsJson = False) -> None:
+@register(
+    app,
+    "distill",
+    keys=f"{_KEYS}:RunKeys",
+    examples=(
+        "segdistill distill streets tiny_pair kd preset=short",
+        "segdistill distill camvid mobile_pair bpkd data.root=data/CamVid out=runs/a",
+        "segdistill distill camvid mobile_pair bpkd out=runs/a --resume",
+    ),
+)
+def distill_command(parts: WholeRecipe, resume: Resume = False, as_json: AsJson = False) -> None:
     """Distil the student and show teacher, student alone and distilled student in one table."""
-    if launch(nproc, parts):
+    from segdistill.cli.launching import launch
+    from segdistill.cli.tables.study import shown_study
+    from segdistill.commands.distill import distill
+
+    keys, parts = split_words(RunKeys, parts)
+    if launch(keys.nproc, parts):
         return
     done = distill(*parts, resume=resume, quiet=as_json)
     files = f"Pictures: {done.folder / 'grid.png'}   Student: {done.folder / 'student.safetensors'}"
     print_result(done.as_dict(), as_json, *shown_study(done.study), files)
 
 
-app.command("compare")(compare_command)
-app.command("report")(report_command)
-app.command("reproduce")(reproduce_command)
+studies.add_verbs(app)
 
 
-@app.command("evaluate")
-def evaluate_command(
-    weights: Weights,
-    parts: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Recipe parts over the run's own, as data.root=..., inference.flip=true, test_ade20k; and boundary=, "
-            "calibration=, agreement=true/false."
-        ),
-    ] = None,
-    split: Annotated[Literal["train", "val", "test"], typer.Option(help="Which part of the data set.")] = "val",
-    nproc: Processes = None,
-    as_json: AsJson = False,
-) -> None:
-    """Score a network on a data set, class by class."""
-    if launch(nproc):
+@register(
+    app,
+    "evaluate",
+    keys=f"{_KEYS}:EvaluateKeys",
+    examples=(
+        "segdistill evaluate runs/mine",
+        "segdistill evaluate runs/mine split=train inference.flip=true boundary=false",
+    ),
+)
+def evaluate_command(weights: Weights, words: Over = None, as_json: AsJson = False) -> None:
+    """Score a network on a data set, class by class; boundary=, calibration= and agreement= say what is measured."""
+    from segdistill.cli.launching import launch
+    from segdistill.cli.tables.score import score_lines, score_table
+    from segdistill.commands.evaluate import evaluate
+
+    keys, parts = split_words(EvaluateKeys, words or ())
+    if launch(keys.nproc):
         return
-    done = evaluate(weights, *(parts or ()), split=split, quiet=as_json)
+    done = evaluate(weights, *parts, split=keys.split, quiet=as_json)
     title = f"{done.weights} on {done.images} images ({done.split})"
     table = score_table(title, done.classes, done.quality, done.ignored)
     print_result(done.as_dict(), as_json, table, *score_lines(done.quality, done.metrics))
 
 
-app.command("predict")(predict_command)
-app.command("show")(show_command)
-app.command("submit")(submit_command)
-app.command("check-zip")(check_zip_command)
-app.command("inspect")(inspect_command)
-app.command("convert")(convert_command)
-app.command("profile")(profile_command)
-app.command("export")(export_command)
-app.command("benchmark")(benchmark_command)
-app.command("demo")(demo_command)
+images.add_verbs(app)
+weights.add_verbs(app)
+exporting.add_verbs(app)
 
 
-@app.command("prepare")
+@register(
+    app,
+    "prepare",
+    keys=f"{_KEYS}:PrepareKeys",
+    examples=("segdistill prepare cityscapes root=data/cityscapes archives=downloads",),
+)
 def prepare_command(
     dataset: Annotated[str, typer.Argument(help="A data set, see `segdistill list datasets`.")],
-    options: Annotated[
+    words: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="root=FOLDER, archives=FOLDER of downloads to unpack into it, out=FOLDER for converted masks, and the "
-            "data set's own options."
-        ),
+        typer.Argument(metavar="VALUES", help="root=FOLDER, more values, and options of the data set."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Unpack, convert and check a data set; say what is missing and where to get it."""
-    given = key_values(options or ())
-    if "root" not in given:
+    from segdistill.cli.tables.preparation import preparation_notes, preparation_table
+    from segdistill.commands.prepare import prepare
+
+    if not any(word.startswith("root=") for word in words or ()):
         raise RecipeError(f"Say where the data set is or goes: segdistill prepare {dataset} root=FOLDER")
-    done = prepare(dataset, quiet=as_json, **given)
+    keys, options = split_words(PrepareKeys, words or ())
+    done = prepare(dataset, root=keys.root, archives=keys.archives, out=keys.out, quiet=as_json, **key_values(options))
     print_result(done.as_dict(), as_json, preparation_table(done), *preparation_notes(done))
     if not done.ready:
         raise typer.Exit(1)
 
 
-@app.command("doctor")
-def doctor_command(
-    parts: Parts,
-    images: Annotated[str, typer.Option(help="How many images of each split are read, evenly spread, or all.")] = "500",
-    as_json: AsJson = False,
-) -> None:
+@register(
+    app,
+    "doctor",
+    keys=f"{_KEYS}:DoctorKeys",
+    examples=("segdistill doctor camvid mobile_pair kd data.root=data/CamVid images=all",),
+)
+def doctor_command(parts: WholeRecipe, as_json: AsJson = False) -> None:
     """Say what a run would see, before it runs: data, teacher, time, memory, and every problem with its remedy."""
-    if images != "all" and not images.isdecimal():
-        raise RecipeError(f"--images is {images!r}; expected a number or all.")
-    done = doctor(*parts, images="all" if images == "all" else int(images), quiet=as_json)
+    from segdistill.cli.tables.diagnosis import diagnosis_notes, diagnosis_tables
+    from segdistill.commands.doctor import doctor
+
+    keys, parts = split_words(DoctorKeys, parts)
+    done = doctor(*parts, images="all" if keys.images is None else keys.images, quiet=as_json)
     print_result(done.as_dict(), as_json, *diagnosis_tables(done), *diagnosis_notes(done))
     if done.interrupted or done.problems:
         raise typer.Exit(130 if done.interrupted else 1)
 
 
-@app.command("list")
-def list_command(
-    what: Annotated[
-        str | None, typer.Argument(help="networks, heads, methods, datasets, recipes or published.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show what a recipe can name."""
-    chosen = available(what)
-    if as_json:
-        print_json(chosen)
-        return
-    for kind, entries in chosen.items():
-        if kind == "published":
-            rows = published_rows().values()
-            for table in [long_table(rows)] if what == kind else published_tables(rows):
-                results.print(table)
-            continue
-        table = Table(title=kind, title_justify="left", show_header=False, box=None, padding=(0, 2))
-        for name, text in entries.items():
-            table.add_row(f"[bold]{name}[/bold]", text)
-        results.print(table)
+recipes.add_verbs(app)
 
 
-@app.command("replay")
+@register(app, "replay", keys=f"{_KEYS}:ReplayKeys", examples=("segdistill replay runs/mine step=120",))
 def replay_command(
     run: Annotated[Path, typer.Argument(help="A run folder with faults/step-N.pt.")],
-    parts: Annotated[list[str] | None, typer.Argument(help="Recipe parts over the run's own.")] = None,
-    step: Annotated[int | None, typer.Option(help="Which of the saved steps; default the first.")] = None,
+    words: Over = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a step again whose loss or gradient was not finite, and say where that arises and what cures it."""
-    done = replay(run, *(parts or ()), step=step)
+    from segdistill.commands.replay import replay
+
+    keys, parts = split_words(ReplayKeys, words or ())
+    done = replay(run, *parts, step=keys.step)
     print_result(done.as_dict(), as_json, *done.lines())
 
 

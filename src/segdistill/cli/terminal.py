@@ -5,22 +5,51 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel
 from rich.console import Console
 
+from segdistill.core.errors import RecipeError, SegdistillError, nearest
 from segdistill.runtime.slurm import as_ranks
 
 results = Console(highlight=False, quiet={**os.environ, **as_ranks(os.environ)}.get("RANK", "0") != "0")
 """Results go to standard output, from the main process only."""
 
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that the folder holds.")]
-Processes = Annotated[
-    int | None,
-    typer.Option("--nproc", help="How many processes of this machine share the work, as one a GPU."),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+class ProcessFailedError(SegdistillError):
+    """A process of a launched command has failed and has printed why itself.
+
+    Args:
+        message: For people.
+        code: The exit status to leave with.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def no_more_words(words: Sequence[str], keys: type[BaseModel]) -> None:
+    """Refuse words that a verb has no use for.
+
+    Args:
+        words: What is left of them.
+        keys: Describes the verb's keys.
+
+    Raises:
+        RecipeError: There is one.
+    """
+    for word in words:
+        key, equals, _ = word.partition("=")
+        key_names = [field.alias or name for name, field in keys.model_fields.items()]
+        what = f"Unknown key '{key}'.{nearest(key, key_names)}" if equals else f"'{word}' is not key=value."
+        raise RecipeError(what)
 
 
 def print_result(value: Any, as_json: bool, *shown: object) -> None:

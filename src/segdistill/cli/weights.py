@@ -1,33 +1,44 @@
-"""The verbs of the command line about networks in files."""
+"""The verbs about networks in files."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from segdistill.cli.tables.cost import cost_notes, cost_table
-from segdistill.cli.tables.exporting import file_profile_line
-from segdistill.cli.terminal import AsJson, print_result
-from segdistill.commands.convert import convert, inspect
-from segdistill.commands.profile import profile
-from segdistill.exporting.profile import FileProfile
+from segdistill.cli.grammar import register, split_words
+from segdistill.cli.keys import ConvertKeys, InspectKeys
+from segdistill.cli.terminal import AsJson, no_more_words, print_result
 from segdistill.recipe.composition import key_values
 
-PartOption = Annotated[
-    Literal["student", "teacher"], typer.Option("--part", help="Which network of a distillation run's file.")
-]
+WeightFile = Annotated[Path, typer.Argument(help="A published weight file, a Hugging Face folder or a run folder.")]
+Values = Annotated[list[str] | None, typer.Argument(metavar="VALUES", help="key=value.")]
 
 
-def inspect_command(
-    file: Annotated[Path, typer.Argument(help="A published weight file, a Hugging Face folder or a run folder.")],
-    part: PartOption = "student",
-    as_json: AsJson = False,
-) -> None:
+def add_verbs(app: typer.Typer) -> None:
+    """Add these verbs to the command line."""
+    place = "segdistill.cli.keys"
+    inspected = ("segdistill inspect pspnet_r18.pth", "segdistill inspect cirkd.pth part=teacher")
+    register(app, "inspect", keys=f"{place}:InspectKeys", examples=inspected)(inspect_command)
+    converted = ("segdistill convert runs/mine student.pth layout=openmmlab",)
+    register(app, "convert", keys=f"{place}:ConvertKeys", examples=converted)(convert_command)
+    profiled = (
+        "segdistill profile pspnet_r18 num_classes=150 size=512x1024",
+        "segdistill profile runs/mine latency=false",
+    )
+    keys = "segdistill.commands.profile:ProfileSettings"
+    register(app, "profile", keys=keys, examples=profiled)(profile_command)
+
+
+def inspect_command(file: WeightFile, words: Values = None, as_json: AsJson = False) -> None:
     """Say what a weight file is: layout, network, classes, parameters."""
-    inspected = inspect(file, part=part)
+    from segdistill.commands.convert import inspect
+
+    keys, rest = split_words(InspectKeys, words or ())
+    no_more_words(rest, InspectKeys)
+    inspected = inspect(file, part=keys.part)
     table = Table(title=str(inspected.path), title_justify="left", show_header=False, box=None, padding=(0, 2))
     table.add_row("layout", inspected.layout)
     table.add_row("network", inspected.network or "none of the zoo")
@@ -44,32 +55,36 @@ def inspect_command(
 
 
 def convert_command(
-    file: Annotated[Path, typer.Argument(help="A published weight file, a Hugging Face folder or a run folder.")],
+    file: WeightFile,
     out: Annotated[Path, typer.Argument(help="A folder, or for a published layout a .pth file.")],
-    layout: Annotated[str, typer.Option(help="segdistill, openmmlab, nvlabs, huggingface, cirkd, ..")] = "segdistill",
-    part: PartOption = "student",
-    role: Annotated[Literal["student", "teacher"], typer.Option(help="The name it gets in a folder.")] = "teacher",
+    words: Values = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a network in another layout: a published file as a run of ours, or a student for other tools."""
-    done = convert(file, out, layout=layout, part=part, role=role)
+    from segdistill.commands.convert import convert
+
+    keys, rest = split_words(ConvertKeys, words or ())
+    no_more_words(rest, ConvertKeys)
+    done = convert(file, out, layout=keys.layout, part=keys.part, role=keys.role)
     text = f"{done.network or 'network'}, {done.num_classes} classes, {done.source} -> {done.target}: {done.path}"
     print_result({**vars(done), "path": str(done.path)}, as_json, text)
 
 
 def profile_command(
     network: Annotated[str, typer.Argument(help="Of the zoo, or a run folder, a weight file, an exported one.")],
-    options: Annotated[
+    words: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="num_classes=150, size=512x1024 (HxW), latency=false, runs=, batch=, device=, convention= "
-            "(paper, conv), and the network's own, as output_stride=16."
-        ),
+        typer.Argument(metavar="VALUES", help="key=value, and the network's own keys, as output_stride=16."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show parameters, multiply-adds, activation memory and latency, stage by stage."""
-    done = profile(network, **key_values(options or ()))
+    from segdistill.cli.tables.cost import cost_notes, cost_table
+    from segdistill.cli.tables.exporting import file_profile_line
+    from segdistill.commands.profile import profile
+    from segdistill.exporting.profile import FileProfile
+
+    done = profile(network, **key_values(words or ()))
     if isinstance(done, FileProfile):
         print_result(done.as_dict(), as_json, file_profile_line(done))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from segdistill.recipe.recipe import Recipe
@@ -36,4 +37,5 @@ def with_folder(recipe: Recipe, name: str) -> Recipe:
     """
     if recipe.out is not None:
         return recipe
-    return recipe.model_copy(update={"out": Path("runs") / f"{recipe.data.name}-{name}-seed{recipe.seed}"})
+    data, name = (re.sub(r".*[:/]", "", each) for each in (recipe.data.name, name))  # of an import path the class
+    return recipe.model_copy(update={"out": Path("runs") / f"{data}-{name}-seed{recipe.seed}"})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from segdistill.core.errors import RecipeError
 from segdistill.data import create_dataset
 from segdistill.recipe.composition import key_values
+from segdistill.recipe.keywords import RecipeKeys, Word, takes_recipe_keys
 from segdistill.recipe.recipe import load_recipe
 from segdistill.reporting.study_files import save_study
 from segdistill.runtime.display import console
@@ -17,22 +18,25 @@ from segdistill.studies.budget import measured_steps, steps_of_equal_minutes
 from segdistill.studies.collection import collect
 from segdistill.studies.jobs import do, find, finished, teacher_of
 from segdistill.studies.measurement import outcome
-from segdistill.studies.plan import Job, Plan, load_plan, plan_file, read_budget, read_methods
+from segdistill.studies.methods import Methods, read_methods
+from segdistill.studies.plan import Job, Plan, load_plan, plan_file, read_budget
 from segdistill.studies.result import ALONE, LONGER, TEACHER, Failure, Outcome, Study
+from segdistill.training.handed_in import handed_in
 from segdistill.training.pairing import check_teacher
 
 _STUDY_WORDS = ("budget", "executor", "processes")
 
 
+@takes_recipe_keys
 def compare(
-    *parts: str | Path,
-    methods: str | Sequence[str] | Mapping[str, Any] = (),
+    *words: Word,
+    methods: Methods = (),
     seeds: str | Sequence[int] = (),
     budget: str | Mapping[str, Any] | None = None,
     executor: str | None = None,
     processes: int | None = None,
     quiet: bool = False,
-    **overrides: Any,
+    **keys: Unpack[RecipeKeys],
 ) -> Study:
     """Train the recipe's student alone and with every method, over seeds, at equal cost, and say what was worth it.
 
@@ -41,17 +45,17 @@ def compare(
     join.
 
     Args:
-        *parts: Recipe parts, or the folder of a study to go on with. Budget, executor and processes may stand among
-            them as key=value.
-        methods: As "kd,cwd,bpkd_light,kd+at", or a mapping of labels to recipe entries; "longer" among them is the
-            student alone for as many minutes as the costliest method takes.
+        *words: Words of a recipe, or a whole one; or the folder of a study to go on with. Budget, executor and
+            processes may stand among them as key=value.
+        methods: As "kd,cwd,bpkd_light,kd+at"; a list of such names, of specs and of classes; or a mapping of labels to
+            them; "longer" among them is the student alone for as many minutes as the costliest method takes.
         seeds: As "0,1,2", which is the default.
         budget: "steps:2000" (default the recipe's steps) or "minutes:30" of training: how many steps each method makes
             in it is measured once, before it runs.
         executor: "local" (default), "ray" or "slurm".
         processes: How many runs go on at a time; default one a CUDA device.
         quiet: Show no progress.
-        **overrides: Recipe keys over the parts.
+        **keys: Recipe keys over the words; networks, data sets and methods may be objects.
 
     Returns:
         What is finished, failures and what is pending among it.
@@ -59,13 +63,14 @@ def compare(
     Raises:
         SegdistillError: Something can't work, or the folder holds another study.
     """
-    recipe_words, study_words = _split_words(parts)
+    recipe_words, study_words = _split_words(words)
     executor = str(executor or study_words.get("executor") or "local")
     processes = processes if processes is not None else study_words.get("processes")
     execution.check_executor(executor, processes)
     budget = budget if budget is not None else study_words.get("budget")
-    folder, plan = _plan(recipe_words, methods, seeds, budget, overrides)
+    folder, plan = _plan(recipe_words, methods, seeds, budget, dict(keys))
     _require_steps(executor, plan)
+    _require_one_process(executor, processes, plan)
     if not plan_file(folder).is_file() and not plan.trains_teacher() and plan.recipe.teacher.check:
         check_teacher(plan.recipe, teacher_of(plan, folder), create_dataset(plan.recipe.data, "val"))
     _print(plan.recipe.warning, quiet)
@@ -79,6 +84,16 @@ def _require_steps(executor: str, plan: Plan) -> None:
     if executor == "slurm" and plan.budget.minutes is not None:
         raise RecipeError(
             "budget=minutes needs one machine that times every method before it runs; with executor=slurm set steps."
+        )
+
+
+def _require_one_process(executor: str, processes: int | None, plan: Plan) -> None:
+    methods = [method for entry in plan.methods.values() for method in entry]
+    held = handed_in(plan.recipe.model_copy(update={"method": methods}))
+    if held and (executor != "local" or (processes or 1) > 1):
+        raise RecipeError(
+            f"{', '.join(f'{key} ({what})' for key, what in held.items())} was handed in as an object, which other "
+            "processes can't read. Leave executor and processes out, or name it by its import path."
         )
 
 
@@ -106,22 +121,21 @@ def compare_one(folder: str | Path, job: str, *, quiet: bool = False) -> Outcome
     return outcome(chosen.label, study / chosen.name, study)
 
 
-def _split_words(parts: Sequence[str | Path]) -> tuple[list[str | Path], dict[str, Any]]:
-    """The parts without the words that are the study's own, and these."""
-    study_words = [part for part in parts if str(part).partition("=")[0] in _STUDY_WORDS and "=" in str(part)]
-    return [part for part in parts if part not in study_words], key_values(map(str, study_words))
+def _split_words(words: Sequence[Word]) -> tuple[list[Word], dict[str, Any]]:
+    """The words without those that are the study's own, and these."""
+    study_words = [word for word in words if isinstance(word, str) and word.partition("=")[0] in _STUDY_WORDS]
+    study_words = [word for word in study_words if "=" in word]
+    return [word for word in words if not any(word is each for each in study_words)], key_values(study_words)
 
 
-def _plan(
-    parts: Sequence[str | Path], methods: Any, seeds: Any, budget: Any, overrides: dict[str, Any]
-) -> tuple[Path, Plan]:
+def _plan(parts: Sequence[Word], methods: Any, seeds: Any, budget: Any, overrides: dict[str, Any]) -> tuple[Path, Plan]:
     """The study's folder and what it is made of: what the folder says, what the words say, or both joined."""
-    first = Path(parts[0]) if parts else None
+    first = Path(parts[0]) if parts and isinstance(parts[0], str | Path) else None
     if first is not None and plan_file(first).is_file():
         stored = load_plan(first)
         if len(parts) > 1 or overrides or budget is not None:
             raise RecipeError(
-                f"{first} is a study; it goes on with the recipe and budget it holds. Add only --methods and --seeds "
+                f"{first} is a study; it goes on with the recipe and budget it holds. Add only methods= and seeds= "
                 "to it, or name the whole recipe with another out=FOLDER."
             )
         requested = stored.model_copy(update={"methods": read_methods(methods), "seeds": _seeds(seeds, stored.seeds)})
@@ -129,15 +143,13 @@ def _plan(
     else:
         recipe = load_recipe(*parts, **overrides)
         if recipe.method:
-            raise RecipeError("Name the methods of a study with --methods, not among the recipe's parts.")
+            raise RecipeError("Name the methods of a study with methods=, not among the recipe's parts.")
         if recipe.teacher.weights is None and recipe.teacher.network is None:
             raise RecipeError("A study needs a teacher: a pair, such as mobile_pair, or teacher.weights=FOLDER.")
-        if not isinstance(recipe.teacher.weights, str | tuple | None):
-            raise RecipeError("In a study teacher.weights is a folder, a file or a name such as hf:FOLDER.")
         folder = recipe.out or Path("runs") / f"compare-{recipe.data.name}"
         read = read_methods(methods)
         if not read:
-            raise RecipeError("Nothing to compare: name --methods, such as kd,cwd,bpkd_light,canonical.")
+            raise RecipeError("Nothing to compare: name methods=, such as kd,cwd,bpkd_light,canonical.")
         run_budget = read_budget(budget, recipe.steps)
         recipe = recipe.model_copy(update={"out": None, "steps": run_budget.steps or recipe.steps})
         if LONGER in read and run_budget.steps is None:
@@ -152,7 +164,7 @@ def _seeds(given: str | Sequence[int], default: tuple[int, ...]) -> tuple[int, .
     try:
         seeds = tuple(dict.fromkeys(int(word) for word in words if str(word).strip()))
     except ValueError as error:
-        raise RecipeError(f"--seeds is {given!r}; expected numbers with commas between, as 0,1,2.") from error
+        raise RecipeError(f"seeds is {given!r}; expected numbers with commas between, as 0,1,2.") from error
     return seeds or default
 
 

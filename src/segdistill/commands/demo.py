@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from segdistill.commands.benchmark import other_models
 from segdistill.core.errors import CheckpointError, RecipeError
 from segdistill.exporting.settings import check_settings
@@ -17,20 +15,9 @@ from segdistill.models.open import open_model
 from segdistill.recipe.recipe import load_recipe
 from segdistill.runs.folder import RunFolder
 from segdistill.serving.page import DemoPage
+from segdistill.serving.settings import DemoSettings
 
 _EXPORTED = (".int8.onnx", ".onnx", ".xml")
-
-
-class DemoSettings(BaseModel):
-    """How the page is served.
-
-    Attributes:
-        port: Of the address on 127.0.0.1; None for the first free one from 7860 on.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    port: int | None = Field(None, ge=1, le=65535)
 
 
 def demo_page(run: str | Path, *parts: str | Path) -> tuple[DemoPage, DemoSettings]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from segdistill.commands.common import with_folder, with_warning
 from segdistill.data import create_dataset
 from segdistill.models.open import open_model
+from segdistill.recipe.keys import changeable_keys
+from segdistill.recipe.keywords import RecipeKeys, Word, takes_recipe_keys
 from segdistill.recipe.recipe import DEFAULT_METHOD, Recipe, load_recipe
 from segdistill.reporting.pictures import save_predictions
 from segdistill.reporting.study_files import save_study
+from segdistill.runs.folder import Resume, RunFolder
 from segdistill.runtime.display import console
 from segdistill.runtime.processes import is_main
 from segdistill.studies.distillation import measure_distillation
-from segdistill.studies.result import ALONE, TEACHER, Study
+from segdistill.studies.result import ALONE, STUDY_FILE, TEACHER, Study, load_study
 from segdistill.training.plan import resolve
 
 
@@ -36,7 +39,8 @@ class Distilled:
         return {"folder": str(self.folder), **self.study.as_dict()}
 
 
-def distill(*parts: str | Path, resume: bool = False, quiet: bool = False, **overrides: Any) -> Distilled:
+@takes_recipe_keys
+def distill(*words: Word, resume: Resume = False, quiet: bool = False, **keys: Unpack[RecipeKeys]) -> Distilled:
     """Distil the recipe's student and measure what it was worth.
 
     The folder `out` gets the distilled student, what was measured (study.json, table.md, table.csv; scores of every
@@ -44,10 +48,11 @@ def distill(*parts: str | Path, resume: bool = False, quiet: bool = False, **ove
     `teacher.weights` names one) and of the student alone (unless `baseline` is "none" or names one).
 
     Args:
-        *parts: Those of `load_recipe`.
-        resume: Go on with the run that the folder holds; a finished one is measured again.
+        *words: Words of a recipe, as for `load_recipe`, or a whole one.
+        resume: Go on with the run that the folder holds; a finished one is measured again. "auto" goes on if the folder
+            holds this very recipe and returns at once what is finished, begins if it is empty, and else refuses.
         quiet: Show no progress.
-        **overrides: Those of `load_recipe`.
+        **keys: Recipe keys over the words; networks, data sets and methods may be objects.
 
     Returns:
         The run folder and the study.
@@ -55,8 +60,12 @@ def distill(*parts: str | Path, resume: bool = False, quiet: bool = False, **ove
     Raises:
         SegdistillError: Something can't work; before anything is trained where that can be seen.
     """
-    recipe = _with_method(with_warning(load_recipe(*parts, **overrides), quiet), quiet)
-    recipe = with_folder(recipe, "-".join(method.name for method in recipe.method))
+    recipe = _with_method(with_warning(load_recipe(*words, **keys), quiet), quiet)
+    name = "-".join(method.name.rpartition(":")[2] for method in recipe.method)
+    recipe = with_folder(recipe, name)
+    finished = _finished(recipe) if resume == "auto" else None
+    if finished is not None:
+        return finished
     done = resolve(recipe).run(resume=resume, quiet=quiet)
     assert done.teacher is not None
     folder, student = done.folder.path, open_model(done.folder.path)
@@ -68,6 +77,17 @@ def distill(*parts: str | Path, resume: bool = False, quiet: bool = False, **ove
         shown = {name: model for name, model in models.items() if model is not None}
         save_predictions(folder / "grid.png", shown, validation, recipe.inference)
     return Distilled(folder, study)
+
+
+def _finished(recipe: Recipe) -> Distilled | None:
+    """What the recipe's folder holds of this very recipe, if it is trained and measured."""
+    assert recipe.out is not None
+    folder = RunFolder(recipe.out)
+    trained = folder.finished("student") and (folder.path / STUDY_FILE).is_file()
+    read_back = not isinstance(recipe.teacher.class_map, Path)  # a map's file may have changed
+    if not (trained and read_back and folder.holds(recipe.model_dump(mode="json"), changeable_keys())):
+        return None
+    return Distilled(folder.path, load_study(folder.path))
 
 
 def _with_method(recipe: Recipe, quiet: bool) -> Recipe:

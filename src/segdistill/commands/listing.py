@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from segdistill.core.discovery import classes_in
 from segdistill.core.errors import RecipeError, nearest
-from segdistill.data import dataset_names
-from segdistill.methods import method_names
-from segdistill.models.heads import Head
-from segdistill.models.zoo import ZOO
-from segdistill.recipe.composition import comments, fragments
+from segdistill.core.plugins import plugin_summaries, summaries
+from segdistill.models.catalog import ZOO
 from segdistill.recipe.published_rows import PublishedRow, measured, published_rows
+from segdistill.recipe.words import comments, fragments
 
 
 def available(what: str | None = None) -> dict[str, dict[str, Any]]:
@@ -29,11 +26,12 @@ def available(what: str | None = None) -> dict[str, dict[str, Any]]:
     """
     kinds: dict[str, dict[str, Any]] = {
         "networks": {
-            name: ", ".join(f"{key} {value}" for key, value in made_of.items()) for name, made_of in ZOO.items()
+            **plugin_summaries("segdistill.models.catalog"),
+            **{name: ", ".join(f"{key} {value}" for key, value in made_of.items()) for name, made_of in ZOO.items()},
         },
-        "heads": {name: _summary(cls) for name, cls in classes_in("segdistill.models.heads", Head).items()},
-        "methods": {name: _summary(cls) for name, cls in method_names().items()},
-        "datasets": {name: _summary(cls) for name, cls in dataset_names().items()},
+        "heads": summaries("segdistill.models.heads"),
+        "methods": summaries("segdistill.methods"),
+        "datasets": summaries("segdistill.data.datasets"),
         "recipes": {name: text.lstrip("# ").partition("\n")[0] for name, text in sorted(fragments().items())},
         "published": {name: _described(row) for name, row in published_rows().items()},
     }
@@ -51,8 +49,3 @@ def _described(row: PublishedRow) -> dict[str, Any]:
     described = {word: comments(word) if word in fragments() else "" for word in row.words}
     constants = {word: f"{text} {origins.get(word, '')}".strip() for word, text in described.items()}
     return {**plain, "constants": constants, "measured": measured().get(row.name)}
-
-
-def _summary(cls: type) -> str:
-    """The first sentence of the docstring of the class."""
-    return (cls.__doc__ or "").strip().partition("\n")[0]

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import BeforeValidator
 from torch import nn
 
 from segdistill.core.discovery import validated
 from segdistill.core.errors import RecipeError, nearest
-from segdistill.core.numbers import Count
+from segdistill.core.numbers import Count, Size
 from segdistill.core.typed_settings import TypedSettings
 from segdistill.evaluation.cost.macs import Convention
 from segdistill.evaluation.cost.profile import Profile, measure
 from segdistill.exporting.profile import FileProfile, profile_file
+from segdistill.models.catalog import ZOO
 from segdistill.models.exported.network import Exported, ExportedNetwork
 from segdistill.models.files import OwnRun
 from segdistill.models.identify import Source, identify
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.open import create_model
 from segdistill.models.spec import NetworkSpec, is_adapted
-from segdistill.models.zoo import ZOO
 from segdistill.recipe.recipe import load_recipe
 from segdistill.runs.folder import run_of
 from segdistill.runtime.environment import describe_environment
@@ -32,22 +30,13 @@ _CLASSES = 19  # Cityscapes
 _SIZE = (512, 512)
 
 
-def _size(value: Any) -> Any:
-    """ "512x1024" as (512, 1024)."""
-    if isinstance(value, str) and re.fullmatch(r"\d+x\d+", value):
-        return tuple(int(side) for side in value.split("x"))
-    if isinstance(value, tuple | list):
-        return value
-    raise ValueError("expected HEIGHTxWIDTH, as 512x1024")
-
-
 class ProfileSettings(TypedSettings):
     """What `profile` measures, and how."""
 
     num_classes: Count | None = None
     """The number of classes of a network that is built here; null is 19, Cityscapes'."""
 
-    size: Annotated[tuple[Count, Count] | None, BeforeValidator(_size)] = None
+    size: Size | None = None
     """The size of the image, (H,W) or "HxW" in pixels; null is 512x512, or the crop that a run was trained with."""
 
     convention: Convention = "paper"

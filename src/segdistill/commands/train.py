@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from segdistill.commands.common import with_folder, with_warning
 from segdistill.commands.evaluate import evaluate
 from segdistill.evaluation.metrics import Scores
-from segdistill.models.files import read_description
+from segdistill.models.files import read_description, weight_file
 from segdistill.models.spec import Role
+from segdistill.recipe.keywords import RecipeKeys, Word, takes_recipe_keys
 from segdistill.recipe.recipe import load_recipe
+from segdistill.runs.folder import Resume
 from segdistill.training.plan import resolve
 
 
@@ -36,14 +38,16 @@ class Trained:
     seconds: float
 
 
-def train(*parts: str | Path, resume: bool = False, quiet: bool = False, **overrides: Any) -> Trained:
+@takes_recipe_keys
+def train(*words: Word, resume: Resume = False, quiet: bool = False, **keys: Unpack[RecipeKeys]) -> Trained:
     """Train one network of the recipe alone: the student, or with `role=teacher` the teacher.
 
     Args:
-        *parts: Recipe parts, as for `load_recipe`.
-        resume: Continue the run that the folder holds.
+        *words: Words of a recipe, as for `load_recipe`, or a whole one.
+        resume: Go on with the run that the folder holds; "auto" goes on if it holds this very recipe, and begins if it
+            is empty.
         quiet: Show no progress.
-        **overrides: Recipe keys over the parts.
+        **keys: Recipe keys over the words; networks, data sets and methods may be objects.
 
     Returns:
         The run and its scores.
@@ -52,11 +56,14 @@ def train(*parts: str | Path, resume: bool = False, quiet: bool = False, **overr
         RecipeError: The recipe can't be trained; nothing is written then.
         TrainingError: The folder holds another run, or the run has to stop.
     """
-    recipe = with_warning(load_recipe(*parts, **overrides), quiet)
+    recipe = with_warning(load_recipe(*words, **keys), quiet)
     recipe = with_folder(recipe, recipe.role)
-    run = resolve(recipe, distills=False).run(resume=resume, quiet=quiet)
-    done = evaluate(run.folder.path, quiet=quiet, boundary=False, calibration=False, agreement=False)
-    trained = read_description(done.weights).trained
-    return Trained(
-        run.folder.path, recipe.role, done.scores, trained["best_miou"], trained["best_step"], trained["seconds"]
-    )
+    folder = resolve(recipe, distills=False).run(resume=resume, quiet=quiet).folder
+    trained = read_description(weight_file(folder.path)).trained
+    config = recipe.teacher_training() if recipe.role == "teacher" else recipe.training()
+    step = trained["best_step"] if trained["keep"] == "best" else trained["steps"]
+    on_all = step == trained["steps"] or config.validate_images is None
+    scores = folder.validated_at(step) if on_all else None
+    if scores is None:  # a few images were looked at, or the journal is gone
+        scores = evaluate(folder.path, quiet=quiet, boundary=False, calibration=False, agreement=False).scores
+    return Trained(folder.path, recipe.role, scores, trained["best_miou"], trained["best_step"], trained["seconds"])

@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-import pkgutil
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from segdistill.core.errors import RecipeError, nearest
 from segdistill.core.paths import expanded
+from segdistill.core.plugins import is_import_path, outside_class, own_names, plugins, summaries
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -29,23 +30,25 @@ def classes_in(package: str, base: type[T]) -> dict[str, type[T]]:
     Returns:
         Module name -> class.
     """
-    classes: dict[str, type[T]] = {}
-    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        members = vars(importlib.import_module(f"{package}.{module.name}")).values()
-        for member in members:
-            named = isinstance(member, type) and member.__name__.lower() == module.name.replace("_", "")
-            if named and issubclass(member, base):
-                classes[module.name] = member
-    return classes
+    modules = {name: importlib.import_module(f"{package}.{name}") for name in own_names(package)}
+    return {name: cls for name, module in modules.items() if (cls := _named_class(module, name, base)) is not None}
+
+
+def _named_class(module: ModuleType, name: str, base: type[T]) -> type[T] | None:
+    """The subclass of `base` that a module is named after; None if it holds none."""
+    for member in vars(module).values():
+        if isinstance(member, type) and member.__name__.lower() == name.replace("_", "") and issubclass(member, base):
+            return member
+    return None
 
 
 def pick(package: str, base: type[T], name: str, what: str) -> type[T]:
-    """The class of a name.
+    """The class of a name. Only the module that holds it is imported.
 
     Args:
         package: the dotted name of the package that is searched, as in `classes_in`.
         base: the class that it derives from.
-        name: of its module.
+        name: of its module, an import path `package.module:Class`, or a name that an installed package gives.
         what: such a class is called, for the message: "method", "data set".
 
     Returns:
@@ -54,10 +57,14 @@ def pick(package: str, base: type[T], name: str, what: str) -> type[T]:
     Raises:
         RecipeError: there is none of that name; the message suggests the nearest.
     """
-    classes = classes_in(package, base)
-    if name not in classes:
-        raise RecipeError(f"No {what} is called '{name}'.{nearest(name, classes)}")
-    return classes[name]
+    names = summaries(package)
+    path = name if is_import_path(name) else plugins(package).get(name)
+    if path is not None and (path == name or name not in own_names(package)):
+        return outside_class(path, base, what)
+    cls = _named_class(importlib.import_module(f"{package}.{name}"), name, base) if name in names else None
+    if cls is None:
+        raise RecipeError(f"No {what} is called '{name}'.{nearest(name, names)}")
+    return cls
 
 
 @functools.cache
@@ -172,15 +179,45 @@ def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> 
         elif not key:  # several keys that don't fit together, which the message names
             lines[problem["msg"].removeprefix("Value error, ") + ".", ""] = []
         else:
-            message = "Input should be a path" if problem["type"] == "path_type" else problem["msg"]
-            message = message.removeprefix("Value error, ")
-            messages = lines.setdefault((f"Key '{key}': ", f", found {problem['input']!r}."), [])
+            message = _PLAIN.get(problem["type"], problem["msg"]).removeprefix("Value error, ")
+            messages = lines.setdefault((f"Key '{key}': ", f", found {shown(problem['input'])}."), [])
             messages.append(message.removeprefix("Input ") if messages else message)
     return [beginning + ", or ".join(messages) + end for (beginning, end), messages in lines.items()]
 
 
+def shown(value: Any) -> str:
+    """A value as a message shows it: plain ones as they are, and of objects only what they are.
+
+    Args:
+        value: What a user wrote or handed in.
+    """
+    if value is None or isinstance(value, str | bytes | int | float | complex | Path):
+        return repr(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{shown(key)}: {shown(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        inner = ", ".join(map(shown, value)) + ("," if isinstance(value, tuple) and len(value) == 1 else "")
+        return f"[{inner}]" if isinstance(value, list) else f"({inner})"
+    if isinstance(value, BaseModel) or type(value).__module__ in ("builtins", "datetime"):
+        return repr(value)
+    return f"an object of {type(value).__module__}.{type(value).__qualname__}"
+
+
+_PLAIN = {
+    "path_type": "Input should be a path",
+    "float_parsing": "Input should be a number",
+    "float_type": "Input should be a number",
+    "int_parsing": "Input should be a whole number",
+    "int_type": "Input should be a whole number",
+    "int_from_float": "Input should be a whole number",
+    "bool_parsing": "Input should be true or false",
+    "bool_type": "Input should be true or false",
+    "string_type": "Input should be text",
+}
+"""What pydantic says in a programmer's words, in plain ones."""
+
 _TYPE = re.compile(
-    r"str|int|float|bool|(list|dict|tuple|literal|union|nullable|lax-or-strict|json-or-python|function-\w+|is-.*)\[.*\]"
+    r"str|int|float|bool|constrained-\w+|(list|dict|tuple|literal|union|nullable|lax-or-strict|json-or-python|function-\w+|is-.*)\[.*\]"
 )
 """Parts of pydantic's path that are no keys: of a value with several types they name the one that it tried."""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator
 
 PathLike = TypeVar("PathLike", str, Path)
 
@@ -24,6 +26,10 @@ def expanded(path: PathLike) -> PathLike:
         return type(path)(Path(path).expanduser())
     except RuntimeError:
         return path
+
+
+HomePath = Annotated[Path, AfterValidator(expanded)]
+"""A path of a recipe, in which `~` is the home folder."""
 
 
 def composed(text: str) -> str:

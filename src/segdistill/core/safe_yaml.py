@@ -19,11 +19,14 @@ _FRACTION = re.compile(
 )
 
 
+_TRUTH = re.compile("true|True|TRUE|false|False|FALSE")
+
+
 def _without_surprises(loader: Any) -> Any:
-    """The loader without numbers of base 60 and 8, as YAML 1.2 has it: 255:1 is not 15301 and 010 is not 8."""
-    numbers = {"tag:yaml.org,2002:int": _WHOLE, "tag:yaml.org,2002:float": _FRACTION}
+    """The loader with the plain values of YAML 1.2: 255:1 is not 15301, 010 is not 8, and no, yes and off are words."""
+    plain = {"tag:yaml.org,2002:int": _WHOLE, "tag:yaml.org,2002:float": _FRACTION, "tag:yaml.org,2002:bool": _TRUTH}
     rules = {
-        first: [(tag, re.compile(f"(?:{numbers[tag].pattern})$") if tag in numbers else rule) for tag, rule in each]
+        first: [(tag, re.compile(f"(?:{plain[tag].pattern})$") if tag in plain else rule) for tag, rule in each]
         for first, each in loader.yaml_implicit_resolvers.items()
     }
     return type("Loader", (loader,), {"yaml_implicit_resolvers": rules})
@@ -116,6 +119,37 @@ def _check(text: str, loader: Any) -> None:
             raise YamlTooLargeError(f"its aliases unfold to more than {MOST_VALUES} values")
 
 
+def load_word(text: str) -> Any:
+    """The value of a word of a command line: as `load_yaml`, and {0:0,255:1} needs no blanks after its colons.
+
+    With a quote in it, it is read to the letter.
+
+    Args:
+        text: What stands behind the "=".
+
+    Returns:
+        The value.
+
+    Raises:
+        yaml.YAMLError: As `load_yaml`.
+    """
+    value = load_yaml(text)
+    if not isinstance(value, dict) or "'" in text or '"' in text:
+        return value
+    pairs = [key.split(":", 1) if _is_glued(key, each) else (key, each) for key, each in value.items()]
+    parted = {_plain(key): _plain(each) for key, each in pairs}
+    return parted if len(parted) == len(value) else value
+
+
+def _is_glued(key: object, value: object) -> bool:
+    """Whether YAML has taken `key:value` for a key without a value."""
+    return value is None and isinstance(key, str) and re.fullmatch(r"[^:]+:[^:]+", key) is not None
+
+
+def _plain(value: Any) -> Any:
+    return load_yaml(value) if isinstance(value, str) else value
+
+
 def not_text(value: object) -> str:
     """What became of a name that YAML read as something else, and how to write it.
 
@@ -126,6 +160,6 @@ def not_text(value: object) -> str:
         A sentence.
     """
     if isinstance(value, bool):
-        words = "yes, on and true as true" if value else "no, off and false as false"
-        return f"YAML reads {words}. Put such names in quotes, as in ['no', 'yes', 'off']."
+        word = "true" if value else "false"
+        return f"YAML reads {word} as a truth value. Put such names in quotes, as in ['true', 'false']."
     return "YAML reads it as a number or nothing. Put such names in quotes, as in ['1', 'null']."

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, get_args, get_type_hints
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
-from pydantic import ConfigDict, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, PrivateAttr, model_validator
 
 from segdistill.core.classes import IGNORE_INDEX, Classes
 from segdistill.core.discovery import check_options, classes_in, pick
-from segdistill.core.errors import DataError
-from segdistill.core.typed_settings import TypedSettings
+from segdistill.core.errors import DataError, RecipeError
+from segdistill.core.typed_settings import WRITTEN_IF_SET, TypedSettings
 from segdistill.data.base import Sample, SegmentationDataset
+from segdistill.data.live import LiveData, live_data
 from segdistill.data.unlabeled import ExtraConfig, Mixed, Part, Unlabeled
 
 __all__ = [
@@ -35,25 +37,52 @@ def dataset_names() -> dict[str, type[SegmentationDataset]]:
     return classes_in(DATASETS, SegmentationDataset)
 
 
+LIVE = "live"
+"""What a recipe calls a data set that was handed in as an object."""
+
+
+def _folders(value: Any) -> Any:
+    """A folder of images, or several, as the section that has them."""
+    return {"images": value} if isinstance(value, str | list | tuple) else value
+
+
 class DatasetConfig(TypedSettings):
     """A data set by name; its other keys are the options of the data set's class."""
 
     model_config = ConfigDict(extra="allow")
-    written_if_set: ClassVar[tuple[str, ...]] = ("extra",)
-
     name: str
-    """Which data set it is: one of `segdistill list datasets`."""
+    """Which data set it is: one of `segdistill list datasets`, or package.module:Class."""
 
-    extra: ExtraConfig | None = None
+    extra: Annotated[
+        ExtraConfig | None,
+        BeforeValidator(_folders, json_schema_input_type=str | list[str] | ExtraConfig | None),
+        WRITTEN_IF_SET,
+    ] = None
     """Unlabelled images that a student learns from as well, from its teacher alone; null for none."""
 
-    @field_validator("extra", mode="before")
+    _live: LiveData | None = PrivateAttr(None)
+
     @classmethod
-    def _folders(cls, value: Any) -> Any:
-        return {"images": value} if isinstance(value, str | list | tuple) else value
+    def of(cls, value: Any) -> Any:
+        """A data set as a user names it or hands it in, as what this class is made from.
+
+        Args:
+            value: A name, keys, or what `data.live.live_data` takes.
+        """
+        if isinstance(value, str):
+            return {"name": value}
+        train = value.get("train") if isinstance(value, Mapping) else value
+        if isinstance(value, DatasetConfig) or train is None or isinstance(train, str | int | float):
+            return value
+        live = live_data(value)
+        config = cls(name=LIVE, **live.described())
+        config._live = live
+        return config
 
     @model_validator(mode="after")
     def _known(self) -> DatasetConfig:
+        if self.name == LIVE:
+            return self
         check_options(pick(DATASETS, SegmentationDataset, self.name, "data set"), self.model_extra or {}, "data")
         return self
 
@@ -72,6 +101,13 @@ def create_dataset(config: DatasetConfig, split: Literal["train", "val", "test"]
         DataError: files are missing, or there are no labelled test images.
         RecipeError: no data set has that name, or it has no such option.
     """
+    if config._live is not None:
+        return config._live.split(split)
+    if config.name == LIVE:
+        raise RecipeError(
+            "The data set was handed in from Python as an object, which can't be read back from a file. Go on from "
+            f"Python and hand it in again, data=..; it was {(config.model_extra or {}).get('train')}."
+        )
     cls = pick(DATASETS, SegmentationDataset, config.name, "data set")
     if split == "test" and "test" not in get_args(get_type_hints(cls.__init__)["split"]):
         raise DataError(f"Data set '{config.name}' has no labelled test images; it can be scored on train and val.")

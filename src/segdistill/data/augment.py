@@ -5,7 +5,7 @@ The fragments `pipelines/*.yaml` hold the constants of the published protocols.
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 import cv2
 import numpy as np
@@ -15,8 +15,8 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from segdistill.core.classes import IGNORE_INDEX, UNLABELED
-from segdistill.core.numbers import Count
-from segdistill.core.typed_settings import TypedSettings
+from segdistill.core.numbers import Size
+from segdistill.core.typed_settings import WRITTEN_IF_SET, TypedSettings
 from segdistill.data.base import Sample
 from segdistill.data.photometric import Distortion, Picture
 from segdistill.data.views import View
@@ -27,7 +27,7 @@ _CROP_TRIES = 10
 class Augment(TypedSettings):
     """Random scale, crop, flip and photometric distortion, in this order, then padding."""
 
-    crop: tuple[Count, Count] = (512, 512)
+    crop: Size = (512, 512)
     """The size (H,W) in pixels of what networks are trained on."""
 
     scale: tuple[float, float] = (0.5, 2.0)
@@ -36,7 +36,7 @@ class Augment(TypedSettings):
     scale_step: float | None = Field(None, gt=0)
     """The step between the factors that may be drawn, both ends of `scale` included; null draws from all of it."""
 
-    base_size: tuple[Count, Count] | None = None
+    base_size: Size | None = None
     """The sides (long, short) in pixels that an image is fitted into at factor 1, its shape kept; null: its own."""
 
     max_class_share: float = Field(0.75, gt=0, le=1)
@@ -48,6 +48,13 @@ class Augment(TypedSettings):
 
     photometric: bool = True
     """Whether brightness, contrast, saturation and hue are changed at random, see `data/photometric.py`."""
+
+    mix: Annotated[Literal["cutmix", "classmix"] | None, WRITTEN_IF_SET] = None
+    """What of a second crop, of any other image, is pasted over a crop: a rectangle of a quarter to half of its area
+    ("cutmix"), the pixels of half of its classes ("classmix"), or nothing. Teacher and student see the same picture."""
+
+    mix_share: Annotated[float, WRITTEN_IF_SET] = Field(0.5, gt=0, le=1)
+    """The share of the crops that `mix` does this to."""
 
     resize: Literal["exact", "opencv"] = "exact"
     """How images and labels are resized: "exact" averages where an image shrinks, else interpolates, and takes labels

@@ -65,7 +65,7 @@ def whole(values: NDArray[Any], path: Path) -> Raw:
             )
     low, high = values.min(initial=0), values.max(initial=0)
     if low < 0 or high > 65535:
-        raise DataError(f"Mask {path} holds values from {low:g} to {high:g}; expected 0 to 65535.")
+        raise DataError(f"Mask {path} holds values from {low:g} to {high:g}; expected 0 to 65535. Write void as 255.")
     return np.ascontiguousarray(values).astype(np.uint8 if values.dtype.itemsize == 1 else np.uint16)
 
 

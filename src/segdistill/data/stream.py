@@ -15,6 +15,7 @@ from segdistill.core.classes import UNLABELED
 from segdistill.core.seeds import mix
 from segdistill.data.augment import Augment
 from segdistill.data.base import Sample, SegmentationDataset
+from segdistill.data.mixing import class_mix, cut_mix, paste
 from segdistill.data.unlabeled import Mixed
 from segdistill.data.views import View
 
@@ -106,10 +107,26 @@ class Stream(Dataset[AugmentedSample]):
         Raises:
             DataError: it can't be read.
         """
+        generator = torch.Generator().manual_seed(mix(self.seed, position))
+        crop = self._crop(index, generator)
+        if not self.augment.mix or torch.rand((), generator=generator) >= self.augment.mix_share:
+            return crop
+        first, count, _ = self._part(position)
+        other = self._crop(first + mix(self.seed, position, index, count) % count, generator)
+        if self.augment.mix == "cutmix":
+            area = cut_mix(self.augment.crop, generator)
+        else:
+            area = class_mix(other.label, generator)
+        target = None if other.target is None or crop.target is None else paste(other.target, crop.target, area)
+        return crop._replace(
+            image=paste(other.image, crop.image, area), label=paste(other.label, crop.label, area), target=target
+        )
+
+    def _crop(self, index: int, generator: torch.Generator) -> AugmentedSample:
+        """The sample at an index of the data set, augmented."""
         sample = self.data[index]
         if not sample.labeled:
             sample = replace(sample, label=torch.full_like(sample.label, UNLABELED))
-        generator = torch.Generator().manual_seed(mix(self.seed, position))
         image, label, view = self.augment.viewed(sample, generator)
         target = None if self.targets is None else self.targets(index, sample, view)
         return AugmentedSample(image, label, sample.name, target)

@@ -185,7 +185,7 @@ def _classes(evidence: Evidence) -> Iterator[Finding]:
             "note",
             evidence.split,
             f"Never seen in {evidence.masks} masks: {shortened(evidence.absent(), 12)}.",
-            "" if evidence.complete else "Look at all with --images all.",
+            "" if evidence.complete else "Look at all with images=all.",
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -183,6 +184,23 @@ class Scores:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; NaN becomes null."""
         return {key: plain(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Scores:
+        """The scores that `as_dict` gave.
+
+        Args:
+            values: as of `as_dict`; further keys are ignored.
+
+        Raises:
+            KeyError: one of them is missing.
+        """
+
+        def number(value: float | None) -> float:
+            return math.nan if value is None else float(value)
+
+        means = [number(values[key]) for key in ("miou", "macc", "aacc", "mdice")]
+        return cls(*means, *(tuple(map(number, values[key])) for key in ("iou", "accuracy", "dice")))  # type: ignore[arg-type]
 
 
 def plain(value: Any) -> Any:

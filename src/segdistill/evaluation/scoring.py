@@ -146,6 +146,7 @@ def count(
     loader: Iterable[Any] | None = None,
     on_images: Callable[[int], object] | None = None,
     source: str = "The network",
+    into: Counts | None = None,
 ) -> Counts:
     """Run a network over a data set and count everything that `metrics` asks for.
 
@@ -159,6 +160,7 @@ def count(
         workers, loader: processes that load images; or the caller's own `sample_loader`, in place of `indices`, too.
         on_images: called with the number of images whenever some are done.
         source: the network in words, or its file, for the message of an error.
+        into: counts of other images, which these are added to.
 
     Returns:
         The counts; `quality()` makes scores of them.
@@ -169,7 +171,7 @@ def count(
         RecipeError: `metrics.ignore` names a class that is not there.
     """
     device = next(chain(network.parameters(), network.buffers())).device  # an exported file has no parameters
-    counts = Counts(len(data.classes), metrics, device, metrics.ignored(data.classes))
+    counts = into or Counts(len(data.classes), metrics, device, metrics.ignored(data.classes))
     if loader is None:
         loader = sample_loader(data, indices, workers)
     for batch in _batches(loader, batch_size, inference.max_elements // len(data.classes)):

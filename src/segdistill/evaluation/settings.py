@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from segdistill.core.classes import Classes
 from segdistill.core.errors import RecipeError, nearest
-from segdistill.core.numbers import Count
-from segdistill.core.typed_settings import TypedSettings
+from segdistill.core.numbers import Size
+from segdistill.core.typed_settings import WRITTEN_IF_SET, TypedSettings
 
 Radius = Annotated[int, Field(ge=1, le=255)]
 
@@ -21,13 +21,13 @@ class InferenceConfig(TypedSettings):
     """Whether a view goes through the network "whole", or in windows ("slide"), whose logits are averaged where they
     overlap."""
 
-    crop: tuple[Count, Count] | None = None
+    crop: Size | None = None
     """The size of a window (H,W) in pixels, which "slide" needs; a smaller view is one window."""
 
-    stride: tuple[Count, Count] | None = None
+    stride: Size | None = None
     """The pixels (H,W) from one window to the next, the last ones moved inwards; null is two thirds of `crop`."""
 
-    fit: tuple[Count, Count] | None = None
+    fit: Size | None = None
     """The size (a,b) that an image is brought to first, its shape kept: the largest whose longer side is at most
     max(a,b) and whose shorter side is at most min(a,b) pixels; null keeps its size."""
 
@@ -62,7 +62,7 @@ class InferenceConfig(TypedSettings):
     @model_validator(mode="after")
     def _windows_cover(self) -> InferenceConfig:
         if self.mode == "slide" and self.crop is None:
-            raise ValueError("mode slide needs the size of its windows, as crop=[480,480]")
+            raise ValueError("mode slide needs the size of its windows, as crop=480x480")
         if self.crop and self.stride and (self.stride[0] > self.crop[0] or self.stride[1] > self.crop[1]):
             raise ValueError(
                 f"stride {list(self.stride)} is larger than crop {list(self.crop)}: pixels would be left out"
@@ -84,12 +84,14 @@ def _one_or_more(value: Any) -> Any:
 class MetricsConfig(TypedSettings):
     """What `evaluate` measures beyond the confusion matrix, and how."""
 
-    written_if_set: ClassVar[tuple[str, ...]] = ("ignore",)
-
     absent: Literal["nan", "zero"] = "nan"
     """Whether a class that is neither labelled nor predicted is left out of the means ("nan"), or counts as "zero"."""
 
-    ignore: Annotated[tuple[str | int, ...], BeforeValidator(_one_or_more)] = ()
+    ignore: Annotated[
+        tuple[str | int, ...],
+        BeforeValidator(_one_or_more, json_schema_input_type=str | int | list[str | int]),
+        WRITTEN_IF_SET,
+    ] = ()
     """Classes, by name or index, that are no part of any mean, such as [background]; they keep their rows, and their
     pixels count as errors of the others as ever. The default leaves none out."""
 

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from segdistill.core.errors import SegdistillError
-from segdistill.core.numbers import Count
+from segdistill.core.numbers import Count, Size
+from segdistill.core.paths import HomePath
 from segdistill.core.storage import write_json, write_text
+from segdistill.core.typed_settings import TypedSettings
 from segdistill.data import SegmentationDataset
 from segdistill.evaluation.scoring import Quality
 from segdistill.exporting.benchmark_result import BENCHMARK_FILE, Benchmark, BenchmarkRow
@@ -20,7 +22,7 @@ from segdistill.exporting.export import Exporter, file_name, finish, whole_image
 from segdistill.exporting.folder import assembled
 from segdistill.exporting.measuring import Latency, latencies, score, timing_image
 from segdistill.exporting.result import ExportedFile
-from segdistill.exporting.settings import SUFFIX, Calibration, ExportSettings, Format, as_size
+from segdistill.exporting.settings import SUFFIX, Calibration, ExportSettings, Format
 from segdistill.models.exported.description import Precision
 from segdistill.models.exported.network import Exported, ExportedNetwork
 from segdistill.models.loaded import LoadedModel
@@ -38,30 +40,35 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
 
-class BenchmarkSettings(BaseModel):
-    """What `benchmark` measures.
-
-    Attributes:
-        formats: Which formats are written.
-        int8: Whether ONNX and OpenVINO are written in 8 bits, too.
-        size: (H,W) of the image that is timed; default that of the first validation image.
-        threads: Every network is timed on each of these numbers of threads.
-        runs: Of which the median is taken.
-        images, seed, calibration: Of INT8, as for `export`.
-        out: The folder; default `export` in the run's.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class BenchmarkSettings(TypedSettings):
+    """What `benchmark` measures."""
 
     formats: Annotated[tuple[Format, ...], BeforeValidator(_listed)] = ("onnx", "openvino", "torch")
+    """Which formats are written, as onnx,torch."""
+
     int8: bool = True
-    size: Annotated[tuple[Count, Count] | None, BeforeValidator(as_size)] = None
+    """Whether ONNX and OpenVINO are written in 8 bits, too."""
+
+    size: Size | None = None
+    """The size of the image that is timed, as 512x1024; without it that of the first validation image."""
+
     threads: Annotated[tuple[Count, ...], BeforeValidator(_listed)] = (1,)
+    """Every network is timed on each of these numbers of threads, as 1,2."""
+
     runs: Count = 15
+    """Timed passes, of which the median is taken."""
+
     images: Count = 64
+    """How many training images INT8 is calibrated with."""
+
     seed: int = Field(0, ge=0)
+    """Which of them."""
+
     calibration: Calibration = "minmax"
-    out: Path | None = None
+    """How ranges are made of what was seen, for ONNX: minmax, entropy or percentile."""
+
+    out: HomePath | None = None
+    """The folder that is written; without it the folder export of the run."""
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from segdistill.core.discovery import explain
 from segdistill.core.errors import RecipeError
-from segdistill.core.numbers import Count, Positive
+from segdistill.core.numbers import Count, Positive, Size
+from segdistill.core.paths import HomePath
+from segdistill.core.typed_settings import TypedSettings
 from segdistill.models.exported.description import Input, Outputs, Precision
 from segdistill.recipe.composition import key_values
 
@@ -21,58 +22,63 @@ Calibration = Literal["minmax", "entropy", "percentile"]
 SUFFIX: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 
 
-def as_size(value: Any) -> Any:
-    """ "512x1024" as (512, 1024), "any" as None."""
-    if value is None or value == "any":
-        return None
-    if isinstance(value, str) and re.fullmatch(r"\d+x\d+", value):
-        return tuple(int(side) for side in value.split("x"))
-    if isinstance(value, tuple | list):
-        return value
-    raise ValueError("expected HEIGHTxWIDTH, as 512x1024, or any")
+def _any_size(value: Any) -> Any:
+    """ "any" as None."""
+    return None if value == "any" else value
 
 
-class ExportSettings(BaseModel):
-    """What `export` writes.
-
-    Attributes:
-        format: "onnx", "openvino" (made from the ONNX file), "torch" (an ExportedProgram, .pt2) or "web" (a folder with
-            a page that runs the ONNX file in the browser).
-        ort: Of format=web: the folder of the npm package onnxruntime-web, or the address of a CDN that has its files.
-        size: (H,W) of the images, or None for any; the number of images in a batch is free in either case.
-        outputs: "classes", class indices (N,H,W); "logits" (N,K,H,W); "small", logits at the head's stride.
-        input: "float", RGB (N,3,H,W) in [0,1], or "uint8", RGB (N,H,W,3).
-        fp16: Weights in half precision, where the format can; input and output stay as they are.
-        int8: A file in 8-bit integers as well, and what that costs in mIoU; "train" first trains the student for it.
-        per_channel: Whether 8-bit weights have a scale a channel, or one a tensor, as some devices want.
-        images: How many training images the ranges of activations are calibrated with.
-        seed: Which of them; and the order of the images of int8=train.
-        calibration: How ranges are made of what was seen, for ONNX: "minmax", "entropy" or "percentile".
-        steps: Of int8=train.
-        lr: The highest learning rate of int8=train, for weights.
-        max_drop: How many points of mIoU the INT8 file may lose on validation.
-        license: Of the network, for the file's metadata.
-        out: The folder; default `export` in the run's, or `web` for format=web.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class ExportSettings(TypedSettings):
+    """What `export` writes."""
 
     format: Wanted = "onnx"
+    """What is written: onnx, openvino (made from the ONNX file), torch (an ExportedProgram, .pt2) or web (a folder with
+    a page that runs the ONNX file in the browser)."""
+
     ort: str | None = None
-    size: Annotated[tuple[Count, Count] | None, BeforeValidator(as_size)] = None
+    """Of format=web: the folder of the npm package onnxruntime-web, or the address of a CDN that has its files; without
+    it the package that npm has installed here."""
+
+    size: Annotated[Size | None, BeforeValidator(_any_size)] = None
+    """The size of the images, as 512x1024, or any; the number of images in a batch is free in either case."""
+
     outputs: Outputs = "classes"
+    """What comes out: classes, class indices (N,H,W); logits (N,K,H,W); small, logits at the head's stride."""
+
     input: Input = "float"
+    """What goes in: float, RGB (N,3,H,W) in [0,1], or uint8, RGB (N,H,W,3)."""
+
     fp16: bool = False
+    """Weights in half precision, where the format can; input and output stay as they are."""
+
     int8: bool | Literal["train"] = False
+    """A file in 8-bit integers as well, and what that costs in mIoU; train first trains the student for it."""
+
     per_channel: bool = True
+    """Whether 8-bit weights have a scale a channel, or one a tensor, as some devices want."""
+
     images: Count = 64
+    """How many training images the ranges of activations are calibrated with."""
+
     seed: int = Field(0, ge=0)
+    """Which of them; and the order of the images of int8=train."""
+
     calibration: Calibration = "minmax"
+    """How ranges are made of what was seen, for ONNX: minmax, entropy or percentile."""
+
     steps: Count = 300
+    """Steps of int8=train."""
+
     lr: Positive = 3e-4
+    """The highest learning rate of int8=train, for weights."""
+
     max_drop: float = Field(1.0, ge=0)
+    """How many points of mIoU the INT8 file may lose on validation."""
+
     license: str = "not stated"
-    out: Path | None = None
+    """The license of the network, for the file's metadata."""
+
+    out: HomePath | None = None
+    """The folder that is written; without it the folder export of the run, or web for format=web."""
 
     @model_validator(mode="after")
     def _possible(self) -> ExportSettings:

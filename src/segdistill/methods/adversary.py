@@ -20,6 +20,9 @@ _SMALLEST = 64  # positions an axis that the discriminator can read: 4 halvings 
 class Adversary(Method):
     """The student's score maps as wholes become indistinguishable from the teacher's for a discriminator D.
 
+    Good for an addition to a method of pixels, where predictions as wholes look unlike the teacher's; it trains a
+    discriminator beside the student.
+
     D reads raw logits z (N,K,h,w) and gives scores (N,1,h/16-3,w/16-3); images without a label are left out of means.
       student = -weight * mean D(z_s)
       discriminator = discriminator_weight * ( mean relu(1 - D(z_t)) + mean relu(1 + D(z_s)) )            loss "hinge"

@@ -18,6 +18,8 @@ from segdistill.methods.parts.squared import squared_distance
 class AfDCD(Method):
     """From a masked map the student's features regenerate the teacher's, and match them vector by vector.
 
+    Good for pairs whose features are too unlike to be matched position by position; classes may differ.
+
       generation = generation_weight / N * sum over n, channels, positions of (g - f_t)^2,  g = generator(f_s), as `mgd`
       contrast   = contrast_weight * mean over positions of sum over groups of
                    -log( exp(s(v, v+)) / (exp(s(v, v+)) + sum over v- of exp(s(v, v-))) ),  s(a, b) = -|a - b|_1 / tau

@@ -14,6 +14,8 @@ from segdistill.methods.kd import KD
 class AICSD(Method):
     """The similarities of an image's K score maps imitate the teacher's, beside plain distillation.
 
+    Good for data sets with classes that are easily confused, beside what `kd` does.
+
       pixel      = pixel_weight / K * mean over pixels of KL( softmax_K(z_t) || softmax_K(z_s) )   (`kd`, over K)
       similarity = similarity_weight / (N K) * sum over n and entries of (R_s - R_t)^2,  R (N,K,K)
     R holds the rows of G = Z Z^T, each divided by its length, with Z the image's logits (K,hw). Void positions are 0 in

@@ -15,6 +15,8 @@ from segdistill.methods.parts.connectors import Source, maps_of
 class AT(Method):
     """The map of feature energy imitates the teacher's.
 
+    Good for a first try with features: no connector is learned, and channels and classes may differ.
+
     L = weight * mean over n, positions of (a_s - a_t)^2,  a = e / |e|,  e(position) = mean over channels of f^2
     f (N,C,h,w) is the embedding or the last backbone stage; |e| is the L2 norm over the positions of an image. No
     learned part; channels and classes may differ. Void positions are left out of the norm and of the mean; all void

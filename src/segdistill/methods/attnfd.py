@@ -16,6 +16,8 @@ from segdistill.methods.parts.projection import KnownBatchNorm
 class AttnFD(Method):
     """The refined features, as one vector of unit length an image, equal the teacher's.
 
+    Good for decoders whose embedding says more than its logits; classes may differ.
+
     L = weight * mean over images of | x / |x| - y / |y| |^2,  x = BN(conv1x1(refine(f_s))),  y = refine(f_t)
     f_s (N,C_s,h,w), f_t (N,C_t,h,w). refine is CBAM, learned for both networks: f times a weight per channel (from its
     mean and its maximum over positions, through one small network), times a weight per position (7x7 convolution of

@@ -22,6 +22,8 @@ _BITS = 31  # classes in one int32 word
 class BPKD(Method):
     """Near class boundaries the class distribution imitates the teacher's, inside regions the spatial one does.
 
+    Good for thin things and borders, where a small student loses most.
+
     M (N,K,h,w), the soft edge mask: label pixels whose (2r+1)^2 window holds class c but not only class c, averaged
     down to the grid of the logits z (N,K,h,w).
       edge = edge_weight * alpha / N * sum over n, c of 1/n_c * sum over p of M_cp * KL_p,

@@ -17,6 +17,8 @@ _EPS = 1e-3
 class Canonical(Method):
     """The embedding imitates the teacher's up to mean and scale of each channel; the logits imitate the teacher's.
 
+    Good for a pair that nothing is known of yet: the default.
+
       feature = feature_weight * mean over n, channels, positions of (u(connector(f_s)) - u(f_t))^2
       logit   = logit_weight * T^2 * mean over pixels of KL( softmax_K(z_t / T) || softmax_K(z_s / T) )   (as `kd`)
     f (N,D,h,w) is the embedding, z (N,K,h,w) the logits; u standardises each channel of each image over its positions,

@@ -20,6 +20,8 @@ from segdistill.methods.parts.relation import relation_divergence
 class CIRKD(Method):
     """Every pixel's similarities to pixels and regions of its own and other images imitate the teacher's.
 
+    Good for data sets whose classes look different from image to image: it compares across images.
+
     With unit vectors x = f / |f| of the embeddings' pixels, rows s(a, B) = softmax over b in B of (a . b / tau), and
     D(a, B) = KL( s_t(a, B) || s_s(a, B) ):
       minibatch = minibatch_weight * mean over pixels a of the batch and images j of D(a, pixels of j), without T^2

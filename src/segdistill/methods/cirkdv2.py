@@ -25,6 +25,8 @@ from segdistill.methods.parts.squared import squared_distance
 class CIRKDv2(CIRKD):
     """`CIRKD` (its terms and options) on a context-enriched student feature, and relations between channels.
 
+    Good for what `cirkd` is for, with more that is compared; it costs more.
+
     The student's embedding f (N,C_s,h,w) first passes a `ContextBlock`, which only the losses see. Further terms:
       fitnet  = fitnet_weight * mean over pixels and channels of (conv1x1(f) - f_t)^2, f_t (N,C_t,h,w) the teacher's
     and, with X (N,C_t,d) the maps averaged over 4x4 windows (the student's through a projection head of its own), each

@@ -15,6 +15,8 @@ from segdistill.methods.parts.connectors import connector
 class CWD(Method):
     """Every channel's spatial distribution imitates the teacher's.
 
+    Good for most pairs, with one weight to choose; with source=embedding classes may differ.
+
     L = weight * T^2 / (N C) * sum over n, c of KL( softmax_hw(x_t / T) || softmax_hw(x_s / T) ), x of shape (N,C,h,w):
     the logits (C = K), or the embedding, which a learned 1x1 convolution without bias brings to the teacher's channel
     count where they differ. Void positions are left out of the softmax. Grids that differ meet on the finer one.

@@ -18,6 +18,8 @@ _BATCH = (0, 2, 3)
 class DIST(Method):
     """Pearson correlation of the probabilities p = softmax_K(z / T), z of shape (N,K,h,w), with the teacher's.
 
+    Good for a teacher that is much stronger than the student: relations are matched, not values.
+
       inter = inter_weight * T^2 * (1 - mean over pixels of rho(p_s[:, pixel], p_t[:, pixel]))
       intra = intra_weight * T^2 * (1 - mean over classes of rho(p_s[class], p_t[class]))
     p[:, pixel] has K numbers, p[class] those of all pixels of the batch, over several ranks of the joint one.

@@ -14,6 +14,8 @@ from segdistill.methods.parts import ranks
 class DKD(Method):
     """Pixel-wise KD in two parts with weights of their own, for each pixel with a label y.
 
+    Good for a teacher that is very sure, of which plain `kd` passes on little beside the label.
+
       target = target_weight * T^2 * mean of KL( (p_t[y], 1 - p_t[y]) || (p_s[y], 1 - p_s[y]) ),  p = softmax_K(z / T)
       others = others_weight * T^2 * mean of KL( softmax(z_t / T without y) || softmax(z_s / T without y) )
     z of shape (N,K,h,w). Plain KD is target + (1 - p_t[y]) * others in each pixel: where the teacher is sure, it all

@@ -18,6 +18,8 @@ from segdistill.methods.parts import ranks
 class DSD(Method):
     """How attention changes from layer to layer, and which classes share their places, imitate the teacher.
 
+    Good for pairs of one family, whose stages correspond.
+
     Of each map x_i in [auxiliary logits,] embedding, logits, of shape (N,C_i,h,w):
       a_i = unit over positions of the mean over channels of x_i^2;  r_ij = unit over positions of a_j - a_i, i < j
       psd = psd_weight * mean over pairs (i,j), images and positions of (r_ij,s - r_ij,t)^2

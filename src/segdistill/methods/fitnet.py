@@ -15,6 +15,8 @@ from segdistill.methods.parts.squared import squared_distance
 class FitNet(Method):
     """Features regress the teacher's features.
 
+    Good for a baseline of features to compare others with; classes may differ.
+
     L = weight * mean over n, channels, positions of (connector(f_s) - f_t)^2,  f_t of shape (N,C_t,h,w)
     f is the embedding or the last backbone stage; the connector is a learned 1x1 convolution C_s -> C_t without bias,
     there even if C_s = C_t, where it starts as the identity. Void positions are left out of the mean; all void gives 0.

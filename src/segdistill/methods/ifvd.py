@@ -16,6 +16,8 @@ _EPS = 1e-8
 class IFVD(Method):
     """Every pixel's similarity to the mean embedding of its class imitates the teacher's.
 
+    Good for classes that vary a lot within an image; it needs labels.
+
     mu_nc = mean of the embeddings f (N,D,h,w) of the pixels of class c in image n, the class given by the label.
       L = weight * mean over labelled pixels p of ( cos(f_s(p), mu_s(p)) - cos(f_t(p), mu_t(p)) )^2
     mu(p) the centre of the pixel's own class. The student learns through its centres, too. Only similarities are

@@ -15,6 +15,8 @@ from segdistill.methods.parts import ranks
 class KD(Method):
     """Every pixel's class distribution imitates the teacher's.
 
+    Good for a baseline of any pair with the same classes, and the cheapest.
+
     L = weight * T^2 * mean over pixels of KL( softmax_K(z_t / T) || softmax_K(z_s / T) ), z of shape (N,K,h,w).
     The mean is over the pixels that are not void; all void gives 0. Grids that differ meet on the finer one.
 

@@ -18,6 +18,8 @@ _EPS = 1e-5
 class MasKD(Method):
     """The student's logits equal the teacher's in J masks that are learned on the teacher's logits.
 
+    Good for what a region as a whole looks like, with masks that are learned from the teacher first.
+
     Masks m_j = sigmoid(token_j . z_t), (N,J,h,w), of logits z_t (N,K,h,w) and learned tokens (J,K).
       student   = weight / 2 * mean over n, j, k of  sum_p m_j^2 (z_s - z_t)^2 / (sum_p m_j + 0.00001)
       tokens    = mean over pixels of the cross-entropy of z_t * sum_j m_j with the label

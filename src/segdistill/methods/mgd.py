@@ -15,6 +15,8 @@ from segdistill.methods.parts.squared import squared_distance
 class MGD(Method):
     """Features with most positions hidden have to generate all of the teacher's.
 
+    Good for a student that has to learn features, not copy them; classes may differ.
+
     L = weight / N * sum over n, channels, positions of (generator(mask * align(f_s)) - f_t)^2,  f_t (N,C_t,h,w)
     mask (N,1,h,w) is 0 with probability `masked` and drawn at every step; align is a learned 1x1 convolution with bias,
     there only if C_s != C_t; generator is 3x3 convolution, ReLU, 3x3 convolution at C_t channels (18 C_t^2 weights and

@@ -18,6 +18,8 @@ from segdistill.methods.parts.connectors import Source, connector, maps_of
 class PKD(Method):
     """Features equal the teacher's after each channel is standardised over the batch.
 
+    Good for teacher and student of different families, whose features differ in scale; classes may differ.
+
     L = weight / 2 * mean over n, channels, positions of (u(f_s) - u(f_t))^2,  u(f) = (f - mean) / (std + 1e-6)
     f (N,C,h,w); mean and unbiased std of a channel are over all positions of all images, so L is about 1 minus the
     channels' Pearson correlation. Void positions are left out of all three; all void gives 0. Channels that differ

@@ -18,6 +18,8 @@ from segdistill.methods.kd import KD
 class SKDS(Method):
     """Pixels' class distributions and the similarities of all pairs of places imitate the teacher's.
 
+    Good for the layout of a scene: how alike places are to each other.
+
       pixel = pixel_weight * mean over pixels of KL( softmax_K(z_t) || softmax_K(z_s) ), logits z (N,K,h,w)
       pair = pair_weight * 1/N * sum over images of 1/n^2 * sum over places i, j of ( cos_ij,s - cos_ij,t )^2
     cos_ij: cosine of the embeddings (N,D,h,w) of two of the n places, max-pooled before; channels may differ. Void

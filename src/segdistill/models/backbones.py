@@ -10,6 +10,7 @@ from torch import nn
 
 from segdistill.core.discovery import check_options
 from segdistill.core.errors import CheckpointError, RecipeError, listed, nearest
+from segdistill.core.paths import expanded
 from segdistill.models.checkpoints.backbone_files import published_backbone
 from segdistill.models.checkpoints.reading import read_file
 from segdistill.models.checkpoints.wrapping import below, prefixes_of
@@ -53,7 +54,7 @@ def create_backbone(
     if output_stride not in (None, actual):  # some timm networks ignore a stride they can't make
         raise RecipeError(f"Backbone '{name}' gives output stride {actual} when asked for {output_stride}.")
     if weights is not None and weights != PRETRAINED:
-        load_backbone_weights(backbone, name, Path(weights))
+        load_backbone_weights(backbone, name, expanded(Path(weights)))
     return backbone
 
 

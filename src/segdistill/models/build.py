@@ -14,10 +14,10 @@ from segdistill.models.backbones import create_backbone, describe_backbone
 from segdistill.models.heads import Head
 from segdistill.models.heads.fcn import FCN
 from segdistill.models.network import SegmentationNetwork
-from segdistill.models.probing import probe_backbone
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.skip_init import skip_init
 from segdistill.models.spec import NetworkSpec, is_adapted
+from segdistill.models.stage_fit import probe_backbone
 
 
 def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
@@ -64,7 +64,8 @@ def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
         dropout=spec.dropout,
         sigmoid=spec.sigmoid,
     )
-    network.stage_fit = probe_backbone(backbone, spec.backbone)
+    architecture = (spec.backbone, spec.output_stride, repr(spec.backbone_options))
+    network.stage_fit = probe_backbone(backbone, spec.backbone, architecture)
     network.spec, network.auxiliary_weight = spec, spec.auxiliary_weight
     return network
 

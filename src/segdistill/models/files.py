@@ -24,6 +24,7 @@ from segdistill.models.build import build
 from segdistill.models.checkpoints.foreign import reader_of
 from segdistill.models.checkpoints.reading import names_in
 from segdistill.models.filling import fill
+from segdistill.models.live import is_live, with_module
 from segdistill.models.loaded import LoadedCheckpoint, LoadedModel
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.skip_init import skip_init
@@ -93,6 +94,8 @@ def save_model(
         classes: Names and colors of its K classes.
         trained: The record of how it was made, plain values for YAML.
     """
+    own = getattr(network, "spec", None)  # of one of ours that was handed in as an object, which its spec builds again
+    spec = own if is_live(spec) and isinstance(own, NetworkSpec) else spec
     adapted = is_adapted(spec.name)
     spec = portable_spec(spec, network) if adapted else spec
     description = {
@@ -191,11 +194,19 @@ class OwnRun:
         """The tensors that do not fit the description: none, as both are written together."""
         return []
 
-    def load(self) -> LoadedModel:
-        """The network with its weights, in evaluation mode."""
+    def load(self, module: nn.Module | None = None) -> LoadedModel:
+        """The network with its weights, in evaluation mode.
+
+        Args:
+            module: What was handed in as an object when it was trained, handed in again.
+
+        Raises:
+            CheckpointError: It is another module.
+        """
+        spec = self.spec if module is None else with_module(self.spec, module)
         # Networks of other libraries may compute buffers from random numbers, so only ours skip them.
-        with nullcontext() if is_adapted(self.spec.name) else skip_init():
-            network = build(self.spec, self.num_classes)
+        with nullcontext() if is_adapted(spec.name) else skip_init():
+            network = build(spec, self.num_classes)
         self.fill(network)
         network.classes = self.classes
         return LoadedModel(network.eval(), self.classes, self.path, self.description.trained)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,25 @@ from segdistill.core.errors import CheckpointError
 from segdistill.models.adapters.registry import Adapted
 from segdistill.models.build import build
 from segdistill.models.exported.network import Exported
+from segdistill.models.files import OwnRun
 from segdistill.models.identify import identify
+from segdistill.models.live import live_spec
 from segdistill.models.loaded import LoadedCheckpoint, LoadedModel
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.spec import NetworkSpec, Role
 from segdistill.models.zoo import resolve_spec
 
+NetworkSource = str | Path | NetworkSpec | nn.Module
+"""What stands for a trained network: a path or name, a spec, or the network itself."""
 
-def load_model(path: str | Path, **options: Any) -> SegmentationNetwork:
+
+def load_model(path: str | Path, *, module: nn.Module | None = None, **options: Any) -> SegmentationNetwork:
     """The network of a run folder, of a .safetensors file or of a published file, ready to predict.
 
     Args:
         path: A run folder gives its student, or its teacher if it trained only that; an exported file runs where it is
             (docs/export.md). A trained network of another library is named as in "hf:FOLDER" (docs/adapters.md).
+        module: Of a run whose student was handed in as a module: such a module again, whose weights do not matter.
         **options: Fields of `NetworkSpec` for a network of another library, as mean.
 
     Returns:
@@ -33,15 +40,19 @@ def load_model(path: str | Path, **options: Any) -> SegmentationNetwork:
     Raises:
         CheckpointError: There is no such file, or it is not one of a network.
     """
-    source = resolve_spec({"name": str(path), **options}) if options else path
-    return open_model(source).network
+    if module is not None:
+        source = identify(path)
+        if not isinstance(source, OwnRun):
+            raise CheckpointError(f"module= is for a run of this library whose network was a module; {path} is none.")
+        return source.load(module).network
+    return open_model(resolve_spec({"name": str(path), **options}) if options else path).network
 
 
-def open_model(source: str | Path | NetworkSpec) -> LoadedModel:
+def open_model(source: NetworkSource) -> LoadedModel:
     """As `load_model`, with the classes, the file and the record of training.
 
     Args:
-        source: A path, name or spec, as for `identify`.
+        source: A path, name or spec, as for `identify`; or a network itself, of which a copy is taken.
 
     Returns:
         The network with all that is known of it.
@@ -50,6 +61,9 @@ def open_model(source: str | Path | NetworkSpec) -> LoadedModel:
         CheckpointError: There is no such file, or it holds no network that this library knows.
         RecipeError: No adapter is called so, or a spec names a network of ours, which has no weights of its own.
     """
+    if isinstance(source, nn.Module):
+        loaded = Adapted(live_spec(source)).load()
+        return replace(loaded, path=Path(type(source).__name__))
     return identify(source).load()
 
 

@@ -6,7 +6,7 @@ backbones are tried alike; a network of this library takes every size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -153,104 +153,6 @@ def cut(maps: Tensor, image: Tensor, padded: Tensor) -> Tensor:
     height = -(-maps.shape[-2] * image.shape[-2] // padded.shape[-2])
     width = -(-maps.shape[-1] * image.shape[-1] // padded.shape[-1])
     return maps[..., :height, :width]
-
-
-@dataclass(frozen=True)
-class StageFit:
-    """How images go into a backbone and its stages come out.
-
-    Attributes:
-        divisor: What the sides of an image must be multiples of.
-        channels_last: Whether the stages are (N,h,w,C).
-    """
-
-    divisor: int = 1
-    channels_last: bool = False
-
-    def __call__(self, backbone: nn.Module, pixels: Tensor) -> tuple[Tensor, ...]:
-        """The stages of images of any size.
-
-        Args:
-            backbone: Of this fit.
-            pixels: Normalized images (N,3,H,W).
-
-        Returns:
-            The stages (N,C,h,w), finest first.
-        """
-        padded = fit(pixels, divisor=self.divisor)
-        stages = backbone(padded)
-        if self.channels_last:
-            stages = [stage.permute(0, 3, 1, 2) for stage in stages]
-        return tuple(cut(stage, pixels, padded) for stage in stages)
-
-
-def probe_backbone(backbone: Any, name: str) -> StageFit:
-    """Try `backbone` once for its divisor and layout.
-
-    Args:
-        backbone: Gives stages, with their channels in `feature_info`.
-        name: What it is called in errors.
-
-    Returns:
-        How images go into it and its stages come out.
-
-    Raises:
-        RecipeError: It takes one size of image only, or its stages are not maps of the channels it says.
-    """
-    channels: list[int] = list(backbone.feature_info.channels())
-    with evaluating(backbone), torch.no_grad():
-        try:
-            tried = try_images(backbone, f"Backbone '{name}'", next(backbone.parameters()))
-        except RecipeError as error:
-            raise RecipeError(
-                f"Backbone '{name}' takes images of one size only ({error.__cause__}), and images of a data set have "
-                "any. Choose one that takes all sizes, such as a ResNet, ConvNeXt, HRNet or Swin."
-            ) from error
-    shapes = [tuple(stage.shape) for stage in tried.output]
-    for channels_last, axis in ((False, 1), (True, 3)):
-        if len(shapes) == len(channels) and all(
-            len(shape) == 4 and shape[axis] == count for shape, count in zip(shapes, channels, strict=True)
-        ):
-            return StageFit(tried.divisor, channels_last)
-    raise RecipeError(
-        f"Backbone '{name}' says its stages have {channels} channels, and gives tensors of {shapes} for an image; "
-        "expected maps N,C,h,w or N,h,w,C. Choose another backbone."
-    )
-
-
-def with_any_size(make: Callable[[dict[str, Any]], nn.Module]) -> nn.Module:
-    """The backbone that `make` gives with further arguments, for images of any size where it needs telling so.
-
-    timm's transformers of one image size interpolate their positions with `dynamic_img_size`, others take any size with
-    `strict_img_size=False`. One that takes neither comes as it is, and is refused by `probe_backbone`.
-
-    Args:
-        make: Makes it with further arguments.
-
-    Returns:
-        The backbone.
-    """
-    plain = make({})
-    if _takes_two_sizes(plain):
-        return plain
-    further: Sequence[dict[str, Any]] = ({"dynamic_img_size": True}, {"strict_img_size": False})
-    for arguments in further:
-        try:
-            other = make(arguments)
-        except (TypeError, ValueError, AttributeError, AssertionError):  # it has no such argument
-            continue
-        if _takes_two_sizes(other):
-            return other
-    return plain
-
-
-def _takes_two_sizes(backbone: nn.Module) -> bool:
-    with evaluating(backbone), torch.no_grad():
-        try:
-            try_images(backbone, "", next(backbone.parameters()))
-        except RecipeError:
-            return False
-    return True
 
 
 def norm_of_one_value(network: nn.Module, size: tuple[int, int]) -> str | None:

@@ -11,9 +11,9 @@ from segdistill.core.outputs import SegOutput
 from segdistill.models.auxiliary import AuxiliaryHead
 from segdistill.models.heads import Head
 from segdistill.models.network import SegmentationNetwork
-from segdistill.models.probing import StageFit
 from segdistill.models.sigmoid import make_classifier
 from segdistill.models.spec import NetworkSpec
+from segdistill.models.stage_fit import StageFit
 
 
 class Segmenter(SegmentationNetwork):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from segdistill.core.numbers import Count, NonNegative, Positive
-from segdistill.core.typed_settings import TypedSettings
+from segdistill.core.typed_settings import WRITTEN_IF_SET, TypedSettings
 
 Role = Literal["student", "teacher"]
 """Which network of a distillation."""
@@ -32,8 +32,6 @@ class AuxiliarySpec(TypedSettings):
 
 class NetworkSpec(TypedSettings):
     """What a network is made of; enough to build it again."""
-
-    written_if_set: ClassVar[tuple[str, ...]] = ("sigmoid",)
 
     name: str | None = None
     """A network of the zoo, whose keys the others override, or one of another library, such as "hf:FOLDER" or
@@ -79,12 +77,15 @@ class NetworkSpec(TypedSettings):
     bgr: bool = False
     """Whether the weights expect the channels as BGR."""
 
-    sigmoid: bool = False
+    sigmoid: Annotated[bool, WRITTEN_IF_SET] = False
     """Whether the two classes of a data set are one sigmoid score, of the second class against the rest; false scores
     each class."""
 
     options: dict[str, Any] = Field({})
     """Options of a network of another library (docs/adapters.md)."""
+
+    _module: Any = PrivateAttr(None)
+    """The network itself, where it was handed in as an object; see `models/live.py`."""
 
 
 def is_adapted(name: str | Path | None) -> bool:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from segdistill.core.errors import CheckpointError, RecipeError
 from segdistill.models.layers import Resize
-from segdistill.models.probing import with_any_size
+from segdistill.models.stage_fit import with_any_size
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,8 @@ def _create_timm(name: str, timm_name: str, arguments: dict[str, Any], *, pretra
         return with_any_size(
             lambda further: timm.create_model(
                 timm_name, features_only=True, pretrained=pretrained, **{**further, **arguments}
-            )
+            ),
+            architecture=(timm_name, repr(arguments)),
         )
     except OSError as error:  # the hub's connection and cache errors
         raise CheckpointError(

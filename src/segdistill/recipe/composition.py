@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from segdistill.core.errors import RecipeError, nearest
-from segdistill.core.safe_yaml import YamlTooLargeError, load_yaml, read_yaml
-from segdistill.data import dataset_names
-from segdistill.methods import method_names
-from segdistill.recipe.published_rows import FOLDER, published_rows, row_words
-from segdistill.recipe.renamed import new_word
+from segdistill.core.safe_yaml import YamlTooLargeError, load_word
+from segdistill.recipe.published_rows import published_rows
+from segdistill.recipe.words import Word, read_word
 
 _RATE = "optimizer.lr"
 _PRESET = "preset="
+_KEYWORDS = "the call's keyword arguments"
 
 
 @dataclass
@@ -29,12 +27,14 @@ class Origin:
 
     Attributes:
         sources: what set a key, by its dotted path.
-        read: the fragments and files that were merged.
+        replaced: what had set it before, in this order, where something had.
+        words: the words that were merged, those of a row behind it.
         tuned: the batch size that came with the learning rate of a fragment or row, and what set that rate.
     """
 
     sources: dict[str, str] = field(default_factory=dict)
-    read: list[str] = field(default_factory=list)
+    replaced: dict[str, list[str]] = field(default_factory=dict)
+    words: list[Word] = field(default_factory=list)
     tuned: tuple[Any, str] | None = None
 
     def tuned_batch(self) -> Any:
@@ -57,69 +57,90 @@ class Origin:
             if source:
                 return f" (set in {source})"
             path.pop()
-        return f" (recipe: {', '.join(self.read)})" if self.read else ""
+        read = [word.source for word in self.words if word.keys and word.kind != "key"]
+        return f" (recipe: {', '.join(read)})" if read else ""
+
+    def note(self, path: str, value: Any, source: str) -> None:
+        """Remember what set a key, and the keys below it.
+
+        Args:
+            path: of the key, dotted.
+            value: that it was set to.
+            source: what set it.
+        """
+        if path in self.sources and self.sources[path] != source:
+            self.replaced.setdefault(path, []).append(self.sources[path])
+        self.sources[path] = source
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                self.note(f"{path}.{key}", inner, source)
 
 
-@functools.cache
-def fragments() -> dict[str, str]:
-    """Name -> YAML text of the fragments that come with the library."""
-    root = resources.files("segdistill.recipe") / "library"
-    folders = [folder for folder in root.iterdir() if folder.is_dir() and folder.name != FOLDER]
-    return {
-        file.name.removesuffix(".yaml"): file.read_text(encoding="utf-8")
-        for folder in folders
-        for file in folder.iterdir()
-        if file.name.endswith(".yaml")
-    }
-
-
-def comments(name: str) -> str:
-    """What the comments of a fragment say.
-
-    Args:
-        name: of the fragment.
-
-    Returns:
-        Its head, then the comments of single keys as "key: comment.", on one line.
-    """
-    lines = fragments()[name].splitlines()
-    head = " ".join(line.removeprefix("#").strip() for line in lines if line.startswith("#"))
-    keys = [match.groups() for line in lines if (match := re.match(r"\s*(\w+):.*\s#\s(.*)", line))]
-    return " ".join([head, *(f"{key}: {text}." for key, text in keys)])
-
-
-def compose(*parts: str | Path, **overrides: Any) -> tuple[dict[str, Any], Origin]:
+def compose(*parts: str | Path | Mapping[str, Any], **overrides: Any) -> tuple[dict[str, Any], Origin]:
     """Merge the parts of a recipe: a later key wins, mappings merge, method lists join, other lists are replaced.
 
     Args:
-        *parts: names of fragments, published rows (which stand for their words), data sets and methods, paths of .yaml
-            files, and `key.sub=value`, in their order.
-        **overrides: keys that come last.
+        *parts: names of fragments, published rows (which stand for their words), data sets and methods, bare or as
+            `kind:name`, paths of .yaml files, `key.sub=value`, and mappings of keys, in their order.
+        **overrides: keys that come last, nested or as "key.sub".
 
     Returns:
         The keys as plain values, not checked; and what set each.
 
     Raises:
-        RecipeError: a part is unknown, or is not YAML.
+        RecipeError: a part is unknown, or is not YAML, or two parts name one method.
     """
     merged: dict[str, Any] = {}
     origin = Origin()
-    for given in map(str, parts):
+    for each in parts:
+        if isinstance(each, Mapping):
+            _merge(merged, dict(each), "", "the recipe that was handed in", origin)
+            continue
+        given = str(each)
         rate = origin.sources.get(_RATE)
-        for part in row_words(given) or (given,):
+        for part in _with_words_of_row(given, origin):
             if is_assignment(part) and not part.startswith(_PRESET):
+                origin.words.append(Word(part, "key", f"'{part}'"))
                 _assign(merged, part, origin)
             else:
-                tree, source = _fragment(_preset(part) if part.startswith(_PRESET) else part)
-                origin.read.append(source)
-                joined = [*_list(merged.get("method")), *_list(tree.get("method"))]
-                _merge(merged, tree, "", source, origin)
-                if joined:
-                    merged["method"] = joined
+                _join(merged, read_word(part), origin)
         if not is_assignment(given) and (source_rate := origin.sources.get(_RATE, rate)) != rate:
             origin.tuned = merged.get("batch_size"), str(source_rate)
-    _merge(merged, overrides, "", "the call's keyword arguments", origin)
+    nested = {key: value for key, value in overrides.items() if "." not in key}
+    _merge(merged, nested, "", _KEYWORDS, origin)
+    for key, value in overrides.items():
+        if "." in key:
+            _set(merged, key, value, key, _KEYWORDS, origin)
     return merged, origin
+
+
+def _with_words_of_row(given: str, origin: Origin) -> tuple[str, ...]:
+    """The words of a published row, which is remembered before them; of anything else the word itself."""
+    row = published_rows().get(given.removeprefix("row:"))
+    if row is None:
+        return (given,)
+    origin.words.append(read_word(given))
+    return row.words
+
+
+def _join(merged: dict[str, Any], word: Word, origin: Origin) -> None:
+    """Merge what a word sets; its methods come behind those that are there."""
+    origin.words.append(word)
+    before, more = _list(merged.get("method")), _list(word.keys.get("method"))
+    twice = {*map(_method_name, before)} & {*map(_method_name, more)}
+    if twice:
+        name = sorted(twice)[0]
+        raise RecipeError(
+            f"The method '{name}' is named twice: by {word.source}, and before it by {origin.sources['method']}. Name "
+            f"it once, and set its options as method.{name}.OPTION=VALUE."
+        )
+    _merge(merged, word.keys, "", word.source, origin)
+    if before or more:
+        merged["method"] = [*before, *more]
+
+
+def _method_name(method: Any) -> str:
+    return str(method.get("name")) if isinstance(method, dict) else str(method)
 
 
 def is_assignment(part: str) -> bool:
@@ -162,50 +183,6 @@ def _list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list) else [value]
 
 
-def _fragment(name: str) -> tuple[dict[str, Any], str]:
-    known_fragments = fragments()
-    path = Path(name)
-    if name in known_fragments:
-        return _mapping(load_yaml(known_fragments[name]), name), f"fragment '{name}'"
-    if path.suffix in {".yaml", ".yml"}:
-        if not path.is_file():
-            raise RecipeError(f"No recipe file {path}.")
-        return _mapping(_read(path, name), name), str(path)
-    if name in method_names():
-        return {"method": [name]}, f"method '{name}'"
-    if name in dataset_names():
-        return {"data": {"name": name}}, f"data set '{name}'"
-    if "/" in name:
-        raise RecipeError(f"No published row is called '{name}'.{nearest(name, published_rows())}")
-    if (new := new_word(name)) is not None:
-        raise RecipeError(f"The fragment '{name}' is called '{new}' now.")
-    words = {*known_fragments, *method_names(), *dataset_names()}
-    raise RecipeError(f"No recipe fragment, method or data set is called '{name}'.{nearest(name, words)}")
-
-
-def _preset(word: str) -> str:
-    """The fragment that `preset=medium` stands for."""
-    name = word.removeprefix(_PRESET)
-    folder = resources.files("segdistill.recipe") / "library" / "presets"
-    presets = [file.name.removesuffix(".yaml") for file in folder.iterdir()]
-    if name not in presets:
-        raise RecipeError(f"'{word}': no preset is called '{name}'; there are {', '.join(sorted(presets))}.")
-    return name
-
-
-def _read(path: Path, name: str) -> Any:
-    try:
-        return read_yaml(path)
-    except (yaml.YAMLError, OSError) as error:
-        raise RecipeError(f"Recipe {name} is not valid YAML: {error}") from error
-
-
-def _mapping(tree: Any, name: str) -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        raise RecipeError(f"Recipe {name} must be a mapping of keys, found {type(tree).__name__}.")
-    return tree
-
-
 def _merge(base: dict[str, Any], top: dict[str, Any], prefix: str, source: str, origin: Origin) -> None:
     for key, value in top.items():
         path = f"{prefix}{key}"
@@ -213,7 +190,7 @@ def _merge(base: dict[str, Any], top: dict[str, Any], prefix: str, source: str, 
             _merge(base[key], value, f"{path}.", source, origin)
             continue
         base[key] = value
-        _note_all(path, value, source, origin)
+        origin.note(path, value, source)
 
 
 def _another(base: dict[str, Any], top: dict[str, Any]) -> bool:
@@ -221,21 +198,19 @@ def _another(base: dict[str, Any], top: dict[str, Any]) -> bool:
     return "name" in top and top["name"] != base.get("name", top["name"])
 
 
-def _note_all(path: str, value: Any, source: str, origin: Origin) -> None:
-    origin.sources[path] = source
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            _note_all(f"{path}.{key}", inner, source, origin)
-
-
 def _assign(merged: dict[str, Any], word: str, origin: Origin) -> None:
     """Apply `a.b=value`; the value is read as YAML. `method.<name>.<option>` reaches into the list of methods."""
     path, _, text = word.partition("=")
     try:
-        value = load_yaml(text)
+        value = load_word(text)
     except yaml.YAMLError as error:
         reason = f": {error}" if isinstance(error, YamlTooLargeError) else "."
         raise RecipeError(f"'{word[:100]}': {text[:100]!r} is not a YAML value{reason}") from error
+    _set(merged, path, value, word, f"'{word}'", origin)
+
+
+def _set(merged: dict[str, Any], path: str, value: Any, word: str, source: str, origin: Origin) -> None:
+    """Set the key of a dotted path; `word` is what set it, for errors, and `source` the same for the origin."""
     *parents, last = path.split(".")
     if not all([*parents, last]):
         raise RecipeError(f"'{word}' names no key; expected key=value or key.sub=value.")
@@ -252,14 +227,15 @@ def _assign(merged: dict[str, Any], word: str, origin: Origin) -> None:
                 f"'{word}': '{'.'.join(parents[: depth + 1])}' is {node!r}, which has no keys of its own."
             )
     if isinstance(node, list):
-        raise RecipeError(f"'{word}': name the method as well, as in method.bpkd.{last}={text}.")
+        raise RecipeError(f"'{word}': name the method as well, as in method.bpkd.{last}=..")
     node[last] = value
-    _note_all(path, value, f"'{word}'", origin)
+    origin.note(path, value, source)
 
 
 def _named_method(merged: dict[str, Any], name: str, word: str) -> dict[str, Any]:
     methods = _list(merged.get("method"))
     for index, method in enumerate(methods):
+        method = method.model_dump(exclude_unset=True) if isinstance(method, BaseModel) else method
         methods[index] = method = {"name": method} if isinstance(method, str) else dict(method)
         if method.get("name") == name:
             merged["method"] = methods

@@ -203,19 +203,6 @@ def measured() -> dict[str, dict[str, Any]]:
     return _files()[_MEASURED]
 
 
-def row_words(name: str) -> tuple[str, ...] | None:
-    """The recipe words that the name of a published row stands for.
-
-    Args:
-        name: of the row.
-
-    Returns:
-        The words; None if there is no such row.
-    """
-    row = published_rows().get(name)
-    return None if row is None else row.words
-
-
 def _files() -> dict[str, dict[str, Any]]:
     folder = resources.files("segdistill.recipe") / "library" / FOLDER
     return {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -17,17 +18,18 @@ from pydantic import (
 from segdistill.core.discovery import check_options, validated
 from segdistill.core.errors import RecipeError
 from segdistill.core.numbers import NonNegative
-from segdistill.core.paths import expanded
-from segdistill.core.typed_settings import TypedSettings
+from segdistill.core.paths import HomePath
+from segdistill.core.plugins import code_of, path_of
+from segdistill.core.typed_settings import MAY_CHANGE, WRITTEN_IF_SET, TypedSettings
 from segdistill.data import DatasetConfig
 from segdistill.data.augment import Augment
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
-from segdistill.methods.base import method_class
+from segdistill.methods.base import Method, method_class
 from segdistill.models.spec import Role
 from segdistill.recipe.composition import Origin, compose
 from segdistill.recipe.method_schedule import MethodSchedule
 from segdistill.recipe.renamed import name_new_key
-from segdistill.recipe.teacher import Network, TeacherConfig
+from segdistill.recipe.teacher import Network, TeacherConfig, teacher_keys
 from segdistill.recipe.training import TrainingConfig
 
 DEFAULT_METHOD = "canonical"
@@ -38,17 +40,29 @@ class MethodSpec(TypedSettings):
     """A distillation method, its options, which its own signature checks, and when it counts and how much."""
 
     model_config = ConfigDict(extra="allow")
-    written_if_set: ClassVar[tuple[str, ...]] = ("schedule", "share")
 
     name: str
-    """Which method it is: one of `segdistill list methods`."""
+    """Which method it is: one of `segdistill list methods`, or package.module:Class."""
 
-    schedule: MethodSchedule = MethodSchedule()
+    schedule: Annotated[MethodSchedule, WRITTEN_IF_SET] = MethodSchedule()
     """When the method counts and how much; the default is in full from the first step to the last."""
 
-    share: NonNegative | Literal["auto"] | None = "auto"
+    share: Annotated[NonNegative | Literal["auto"] | None, WRITTEN_IF_SET] = "auto"
     """The size of the gradient of all the method's terms as a share of the task loss's (`training/gradient_shares.py`);
     null leaves the terms at their weights, and "auto" takes the method's own share unless one of its weights is set."""
+
+    code: Annotated[str | None, WRITTEN_IF_SET] = None
+    """The checksum of the code of a class that was handed in from a notebook or script; null for any other."""
+
+    _class: type | None = PrivateAttr(None)
+
+    def __init__(self, name: str | type[Method], **keys: Any) -> None:
+        """A method and its options; name may be a class that derives from `Method`, as one of a notebook."""
+        cls = name if isinstance(name, type) else None
+        if cls is not None:
+            name, keys = path_of(cls), {**keys, **code_of(cls)}
+        super().__init__(**{"name": name, **keys})
+        self._class = cls  # a class of a notebook is found by its path while something holds it
 
     def share_of(self, default: float | None) -> float | None:
         """How loud its terms are in all beside the task loss (see `training.gradient_shares`), or None for its weights.
@@ -76,24 +90,36 @@ class MethodSpec(TypedSettings):
 
 def _methods(value: Any) -> Any:
     """One name, one method or a list of either, as a list of methods."""
-    items = value if isinstance(value, list) else [value]
-    return [{"name": item} if isinstance(item, str) else item for item in items]
+    items = value if isinstance(value, list | tuple) else [value]
+    return [{"name": item} if isinstance(item, str | type) else item for item in items]
+
+
+def _handed_in(methods: Any) -> Any:
+    """Methods with a spec in the place of each class; all else as it is."""
+    items = methods if isinstance(methods, list | tuple) else [methods]
+    return [MethodSpec(item) if isinstance(item, type) else item for item in items]
+
+
+def _plain(value: Any) -> Any:
+    """A section as plain values but for what was handed in as an object."""
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    held = getattr(value, "__pydantic_private__", None) or {}
+    if not isinstance(value, TypedSettings) or any(each is not None for each in held.values()):
+        return value
+    return {key: _plain(each) for key, each in value if key in value.model_fields_set}
 
 
 class Recipe(TrainingConfig):
     """Everything a run depends on: data, networks, methods and, as keys of its own, those of `TrainingConfig`."""
 
-    written_if_set: ClassVar[tuple[str, ...]] = (
-        "inference", "metrics", "task_loss", "sync_bn", "auto_scale_lr", "compile",
-    )  # fmt: skip
-
-    out: Annotated[Path, AfterValidator(expanded)] | None = None
+    out: Annotated[HomePath | None, MAY_CHANGE] = None
     """The folder that the run writes; null is runs/<data>-<what is run>-seed<n>."""
 
     role: Role = "student"
     """Which of the two networks `train` trains, the "student" alone or the "teacher"."""
 
-    data: DatasetConfig
+    data: Annotated[DatasetConfig, BeforeValidator(DatasetConfig.of)]
     """The data set and its options; every recipe needs one."""
 
     augment: Augment = Augment()
@@ -105,17 +131,20 @@ class Recipe(TrainingConfig):
     teacher: TeacherConfig = TeacherConfig()
     """The teacher, and how it is used."""
 
-    method: Annotated[list[MethodSpec], BeforeValidator(_methods)] = Field([])
+    method: Annotated[
+        list[MethodSpec],
+        BeforeValidator(_methods, json_schema_input_type=str | MethodSpec | list[str | MethodSpec]),
+    ] = Field([])
     """What `distill` distils with, one method or several whose terms add up; without any it takes `canonical`."""
 
     baseline: str = "train"
     """The student alone that the distilled one is measured against: "train" it with the same data, steps and seed,
     "none", or the folder of an existing run."""
 
-    inference: InferenceConfig = InferenceConfig()
+    inference: Annotated[InferenceConfig, WRITTEN_IF_SET] = InferenceConfig()
     """How images are run through a network that is scored or predicts; the default runs them whole."""
 
-    metrics: MetricsConfig = MetricsConfig()
+    metrics: Annotated[MetricsConfig, WRITTEN_IF_SET] = MetricsConfig()
     """What `evaluate` measures."""
 
     _warning: str = PrivateAttr("")
@@ -124,6 +153,10 @@ class Recipe(TrainingConfig):
     def warning(self) -> str:
         """What people should know about the learning rate of this batch size, or nothing."""
         return self._warning
+
+    def tree(self) -> dict[str, Any]:
+        """The keys that are set, to be merged with other words: plain values, and objects that were handed in."""
+        return {key: _plain(getattr(self, key)) for key in sorted(self.model_fields_set)}
 
     def with_method(self) -> Recipe:
         """The recipe itself, or with the default method if it names none."""
@@ -151,6 +184,16 @@ class Recipe(TrainingConfig):
         return self
 
     @model_validator(mode="after")
+    def _methods_differ(self) -> Recipe:
+        for place, method in enumerate(self.method):
+            if method in self.method[:place]:
+                raise ValueError(
+                    f"'method': '{method.name}' is named twice with the same options, so its terms would count double. "
+                    "Name it once; what it counts for is its weight or share"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _methods_begin(self) -> Recipe:
         for method in self.method:
             if method.schedule.start >= self.steps:
@@ -161,13 +204,14 @@ class Recipe(TrainingConfig):
         return self
 
 
-def load_recipe(*parts: str | Path, **overrides: Any) -> Recipe:
+def load_recipe(*parts: str | Path | Recipe, preset: str | Sequence[str] = (), **overrides: Any) -> Recipe:
     """A recipe from its parts, left to right, then keyword overrides; checked.
 
     Args:
         *parts: names of fragments or published rows (`segdistill list recipes`), of data sets or methods, paths of
-            .yaml files, or `key.sub=value`.
-        **overrides: keys that come last.
+            .yaml files, `key.sub=value`, or whole recipes.
+        preset: further names of fragments, after the parts.
+        **overrides: keys that come last, nested or as "key.sub"; networks, data sets and methods may be objects.
 
     Returns:
         The recipe.
@@ -176,14 +220,36 @@ def load_recipe(*parts: str | Path, **overrides: Any) -> Recipe:
         RecipeError: a part or key is unknown, a value has the wrong type, or keys do not fit together; the message says
             where each was set.
     """
-    merged, origin = compose(*parts, **overrides)
+    words = (*parts, *([preset] if isinstance(preset, str) else preset))
+    if len(words) == 1 and isinstance(words[0], Recipe) and not overrides:
+        return words[0]
+    trees = [word.tree() if isinstance(word, Recipe) else word for word in words]
+    merged, origin = compose(*trees, **_sections(overrides))
     try:
         recipe = validated(Recipe, merged)
         recipe.teacher_training()
     except RecipeError as error:
-        lines = map(name_new_key, str(error).splitlines())
+        lines = (name_new_key(_with_method_names(line, merged)) for line in str(error).splitlines())
         raise RecipeError("\n".join(line + origin.of(line) for line in lines)) from error
     return _with_rate(recipe, origin)
+
+
+def _sections(keys: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments whose sections can be merged with those of other words."""
+    written = {"data": DatasetConfig.of, "teacher": teacher_keys, "method": _handed_in}
+    return {key: written[key](value) if key in written else value for key, value in keys.items()}
+
+
+def _with_method_names(line: str, merged: dict[str, Any]) -> str:
+    """A line of an error with the names of methods in the place of their numbers: 'method.kd.share', not 'method.0'."""
+    methods = _methods(merged.get("method") or [])
+
+    def name(match: re.Match[str]) -> str:
+        place = int(match[1])
+        method = methods[place] if place < len(methods) else None
+        return f"'method.{method['name']}" if isinstance(method, dict) and "name" in method else match[0]
+
+    return re.sub(r"'method\.(\d+)(?=[.'])", name, line)
 
 
 def _with_rate(recipe: Recipe, origin: Origin) -> Recipe:

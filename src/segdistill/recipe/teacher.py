@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -11,26 +11,36 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
+from torch import nn
 
+from segdistill.core.paths import HomePath
 from segdistill.core.precision import Precision
-from segdistill.core.typed_settings import TypedSettings
+from segdistill.core.typed_settings import MAY_CHANGE, WRITTEN_IF_SET, TypedSettings
+from segdistill.models.catalog import ZOO
 from segdistill.models.class_map import check_mapping
+from segdistill.models.live import live_spec
 from segdistill.models.spec import NetworkSpec
 from segdistill.models.zoo import adapted_spec, resolve_spec
 
 
 def _network(value: Any, info: ValidationInfo) -> Any:
     """A zoo name, or a mapping with a name or a backbone, as a checked `NetworkSpec`."""
+    if isinstance(value, nn.Module):
+        return live_spec(value)
+    if isinstance(value, dict) and isinstance(value.get("name"), nn.Module):
+        raise ValueError("a module is no name. Hand in the module itself, or segdistill.wrap(..) of it")
     options = {"name": value} if isinstance(value, str) else value
     where = "student" if info.field_name == "student" else "teacher.network"
     return resolve_spec(options, where) if isinstance(options, dict) else options
 
 
-Network = Annotated[NetworkSpec, BeforeValidator(_network)]
+Network = Annotated[NetworkSpec, BeforeValidator(_network, json_schema_input_type=str | NetworkSpec)]
 
 
 def _published(value: Any) -> Any:
     """A path as text; the name of a network of another library, or a mapping with one, as a checked `NetworkSpec`."""
+    if isinstance(value, nn.Module):
+        return live_spec(value, trained=True)
     if isinstance(value, str | Path):
         return adapted_spec(value, "teacher.weights") or str(value)
     return resolve_spec(value, "teacher.weights") if isinstance(value, dict) else value
@@ -53,43 +63,49 @@ def _class_map(value: Any) -> Any:
 
 
 ClassMapSource = Annotated[
-    Literal["names"] | Path | dict[str | int, str | int | None] | None, BeforeValidator(_class_map)
+    Literal["names"] | HomePath | dict[str | int, str | int | None] | None,
+    BeforeValidator(_class_map, json_schema_input_type=str | dict[str, str | int | None] | None),
 ]
 
 
-def _off(value: Any) -> Any:
-    """YAML takes a bare `off` for false."""
-    return "off" if value is False else value
+def teacher_keys(value: Any) -> Any:
+    """The keys of a teacher that is named or handed in by itself: one of the zoo is trained here.
+
+    Args:
+        value: A name, path, module, spec or list of them; what is none of these is left as it is.
+
+    Returns:
+        The keys of `TeacherConfig`.
+    """
+    if isinstance(value, str) and value in ZOO:
+        return {"network": value}
+    is_source = isinstance(value, str | Path | NetworkSpec | nn.Module | list | tuple)
+    return {"weights": value} if is_source else value
 
 
 class TeacherMember(TypedSettings):
     """One of several trained teachers, whose mean of probabilities is what is distilled."""
 
-    written_if_set: ClassVar[tuple[str, ...]] = ("class_map", "input_scale")
-
     weights: Annotated[str | NetworkSpec, BeforeValidator(_published)]
     """The trained teacher: a run folder, a weight file, or the name of a trained network of another library."""
 
-    class_map: ClassMapSource = None
+    class_map: Annotated[ClassMapSource, WRITTEN_IF_SET] = None
     """How its classes are read if they are not the data set's, as `teacher.class_map`."""
 
-    input_scale: float = Field(1.0, ge=0.125, le=8)
+    input_scale: Annotated[float, WRITTEN_IF_SET] = Field(1.0, ge=0.125, le=8)
     """How many times the student's image size it sees the image at."""
 
 
 class TeacherConfig(TypedSettings):
     """The teacher: trained here (`network`), or taken as it is (`weights`)."""
 
-    written_if_set: ClassVar[tuple[str, ...]] = (
-        "check", "precision", "shard", "cache", "cache_scales", "cache_flip", "cache_folder",
-    )  # fmt: skip
-
     network: Network | None = None
     """What the teacher is made of, to train it here: a name of the zoo or of another library, or a mapping with one or
     with a backbone; not needed where `weights` is set."""
 
     weights: Annotated[
-        str | NetworkSpec | Annotated[tuple[TeacherMember, ...], Field(min_length=1)] | None, BeforeValidator(_weights)
+        str | NetworkSpec | Annotated[tuple[TeacherMember, ...], Field(min_length=1)] | None,
+        BeforeValidator(_weights, json_schema_input_type=str | NetworkSpec | list[str | TeacherMember] | None),
     ] = None
     """The trained teacher to take: a run folder, a weight file, or the name of a trained network of another library, as
     hf:FOLDER, with its own classes; null trains `network`. Of a list [a, b, ...] the mean of the probabilities teaches;
@@ -106,28 +122,35 @@ class TeacherConfig(TypedSettings):
     input_scale: float = Field(1.0, ge=0.125, le=8)
     """How many times the student's image size the teacher sees the image at."""
 
-    check: bool = True
+    check: Annotated[bool, WRITTEN_IF_SET, MAY_CHANGE] = True
     """Whether a teacher in `weights` is tried on a few validation images first, and refused if it only guesses."""
 
-    precision: Precision | None = None
+    precision: Annotated[Precision | None, WRITTEN_IF_SET] = None
     """What the teacher computes in and keeps its matrices and kernels in; null computes as the run does, from weights
     in fp32."""
 
-    shard: bool = False
+    shard: Annotated[bool, WRITTEN_IF_SET, MAY_CHANGE] = False
     """Whether several processes keep a part of a teacher in `weights` each (FSDP), for one too large for a device."""
 
-    cache: Annotated[Literal["off", "logits"], BeforeValidator(_off)] = "off"
+    cache: Annotated[Literal["off", "logits"], WRITTEN_IF_SET] = "off"
     """Whether the teacher is asked in every step ("off") or once for each whole training image ("logits"), from which
     the student's crop is cut: an approximation that saves the teacher's part of a step (docs/speed.md)."""
 
-    cache_scales: Annotated[tuple[Annotated[float, Field(ge=0.125, le=8)], ...], Field(min_length=1)] = (1.0,)
+    cache_scales: Annotated[
+        tuple[Annotated[float, Field(ge=0.125, le=8)], ...], Field(min_length=1), WRITTEN_IF_SET
+    ] = (1.0,)
     """The scales of the image whose probabilities are averaged in what `cache` keeps; paid once, not in every step."""
 
-    cache_flip: bool = False
+    cache_flip: Annotated[bool, WRITTEN_IF_SET] = False
     """Whether `cache` also averages over the mirror image."""
 
-    cache_folder: Path | None = None
+    cache_folder: Annotated[HomePath | None, WRITTEN_IF_SET, MAY_CHANGE] = None
     """The folder that keeps the logits of `cache` for several runs to share; null keeps them in the run folder."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_itself(cls, value: Any) -> Any:
+        return teacher_keys(value)
 
     @model_validator(mode="after")
     def _only_for_given_weights(self) -> TeacherConfig:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from segdistill.core.numbers import NonNegative
 from segdistill.core.precision import Precision
-from segdistill.core.typed_settings import TypedSettings
+from segdistill.core.typed_settings import MAY_CHANGE, WRITTEN_IF_SET, TypedSettings
 
 
 class OptimizerConfig(TypedSettings):
@@ -43,8 +43,6 @@ class ScheduleConfig(TypedSettings):
       1 - (1 - step/warmup) (1 - warmup_ratio), as mmcv's SegFormer configs have it (1500 steps from 1e-6)
     """
 
-    written_if_set: ClassVar[tuple[str, ...]] = ("warmup_ratio",)
-
     name: Literal["poly", "cosine", "constant"] = "poly"
     """The shape of the fall after the warm-up: "poly" (by `power`), "cosine" (half a wave) or "constant" (none)."""
 
@@ -54,7 +52,7 @@ class ScheduleConfig(TypedSettings):
     warmup: int = Field(0, ge=0)
     """Optimizer steps in which the rate rises linearly, from lr / warmup or as `warmup_ratio` says; 0: full at once."""
 
-    warmup_ratio: float | None = Field(None, ge=0, le=1)
+    warmup_ratio: Annotated[float | None, WRITTEN_IF_SET] = Field(None, ge=0, le=1)
     """The factor that OpenMMLab's kind of warm-up begins with, during which the curve falls already; null is the other
     kind, after which the curve begins."""
 
@@ -121,7 +119,7 @@ class TrainingConfig(TypedSettings):
     batch_size: int = Field(8, ge=1)
     """Images of one optimizer step, over all processes and micro-batches together."""
 
-    grad_accumulation: int = Field(1, ge=1)
+    grad_accumulation: Annotated[int, MAY_CHANGE] = Field(1, ge=1)
     """Micro-batches that a step's batch is cut into to save memory; must divide `batch_size`, and 1 does not cut."""
 
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -130,7 +128,7 @@ class TrainingConfig(TypedSettings):
     schedule: ScheduleConfig = ScheduleConfig()
     """How the learning rate changes over the run."""
 
-    task_loss: TaskLossConfig = TaskLossConfig()
+    task_loss: Annotated[TaskLossConfig, WRITTEN_IF_SET] = TaskLossConfig()
     """How the cross-entropy with the labels is taken."""
 
     class_balance: float = Field(0.0, ge=0, le=1)
@@ -150,42 +148,46 @@ class TrainingConfig(TypedSettings):
     channels_last: bool = True
     """Whether networks and images lie in memory with the channels last, which is faster for most convolutions."""
 
-    compile: Literal["auto", True, False] = False
+    compile: Annotated[Literal["auto", True, False], WRITTEN_IF_SET] = False
     """Whether networks are compiled (torch.compile) while they train; "auto" tries it at the start of a run and takes
     what is faster, false leaves them as they are."""
 
-    workers: int = Field(2, ge=0)
+    workers: Annotated[int, MAY_CHANGE] = Field(2, ge=0)
     """Processes that load images, for each process that trains; 0 loads in the run itself."""
 
-    validate_every: int | None = Field(None, ge=1)
+    validate_every: Annotated[int | None, MAY_CHANGE] = Field(None, ge=1)
     """Steps between validations; null validates ten times in a run."""
 
-    checkpoint_every: int | None = Field(None, ge=1)
+    validate_images: Annotated[int | None, MAY_CHANGE, WRITTEN_IF_SET] = Field(None, ge=1)
+    """Images of a validation on the way, evenly spread over the set from a place that `seed` draws; null takes all.
+    The last validation always takes all, and `keep: best` chooses by these images."""
+
+    checkpoint_every: Annotated[int | None, MAY_CHANGE] = Field(None, ge=1)
     """Steps between saved states that a run can be resumed from; null saves ten times in a run."""
 
-    log_every: int = Field(10, ge=1)
+    log_every: Annotated[int, MAY_CHANGE] = Field(10, ge=1)
     """Steps between lines of the journal, which holds the loss terms."""
 
     keep: Literal["last", "best"] = "last"
     """Which weights the run hands over: the "last", or those of the "best" validation mIoU, whose score flatters
     because it was chosen on the same images."""
 
-    on_nonfinite: Literal["stop", "skip", "back_off"] = "stop"
+    on_nonfinite: Annotated[Literal["stop", "skip", "back_off"], MAY_CHANGE] = "stop"
     """What happens where a loss or gradient is not finite: "stop" the run, "skip" the step, or "back_off", which skips
     it and halves the learning rate for the rest of the run."""
 
-    nonfinite_limit: int = Field(10, ge=1)
+    nonfinite_limit: Annotated[int, MAY_CHANGE] = Field(10, ge=1)
     """Steps that `on_nonfinite` may skip in a run; one more stops it."""
 
-    on_unreadable: Literal["stop", "skip"] = "stop"
+    on_unreadable: Annotated[Literal["stop", "skip"], MAY_CHANGE] = "stop"
     """What happens where a training sample can't be read: "stop" the run, or "skip" it and take another instead."""
 
-    unreadable_limit: float = Field(0.01, gt=0, le=1)
+    unreadable_limit: Annotated[float, MAY_CHANGE] = Field(0.01, gt=0, le=1)
     """The share of the training samples that `on_unreadable` may replace, at least one sample; more stop the run."""
 
-    sync_bn: bool | None = None
+    sync_bn: Annotated[bool | None, WRITTEN_IF_SET] = None
     """Whether the batch norms of several processes (student's and methods') read the joint batch; null: on CUDA."""
 
-    auto_scale_lr: bool = False
+    auto_scale_lr: Annotated[bool, WRITTEN_IF_SET] = False
     """Whether a learning rate that came with a fragment or published row is scaled linearly where `batch_size` is not
     the one that came with it; false only warns."""

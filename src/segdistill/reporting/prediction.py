@@ -105,7 +105,7 @@ def _label(network: nn.Module, image: Tensor, inference: InferenceConfig, file: 
             raise
         raise DataError(
             f"{weights} can't be run on {file}, {image.shape[2]}x{image.shape[1]} pixels (width x height): "
-            f"{error}. It may be too small: enlarge it, or take --set inference.scales=[2]."
+            f"{error}. It may be too small: enlarge it, or take inference.scales=[2]."
         ) from error
 
 

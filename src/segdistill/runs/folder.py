@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from filelock import FileLock, Timeout
@@ -14,18 +14,16 @@ from filelock import FileLock, Timeout
 from segdistill.core.errors import CheckpointError, TrainingError
 from segdistill.core.safe_yaml import read_yaml
 from segdistill.core.storage import clear_aside, write_json, write_yaml
+from segdistill.evaluation.metrics import Scores
 from segdistill.models.files import read_description, read_weights
 from segdistill.runs.checkpoint import Progress, newest_state, restore
 from segdistill.runtime.environment import describe_environment
 from segdistill.runtime.processes import is_main, wait_for_all
 
-_LOCK = ".lock"
-_HARMLESS = ("out", "workers", "log_every", "validate_every", "checkpoint_every", "grad_accumulation")
-"""Recipe keys that may change when a run is continued: they do not touch the weights; grad_accumulation, like the
-number of processes, only by rounding and by which images share a batch norm."""
+Resume = bool | Literal["auto"]
+"""Whether a folder's run goes on: True demands nothing of the folder, "auto" goes on with a run and begins without."""
 
-_ANSWERS = ("on_nonfinite", "nonfinite_limit", "on_unreadable", "unreadable_limit")
-"""Recipe keys that say what a run does where it would have stopped: changed, it goes on from there."""
+_LOCK = ".lock"
 
 
 class RunFolder:
@@ -71,6 +69,18 @@ class RunFolder:
         except CheckpointError:
             return False
         return True
+
+    def validated_at(self, step: int) -> Scores | None:
+        """The scores of the validation after a step, to four digits; None if the journal has none.
+
+        Args:
+            step: Of the optimizer.
+        """
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            for line in reversed(self.metrics.read_text(encoding="utf-8").splitlines()):
+                if '"validation"' in line and (entry := json.loads(line))["step"] == step:
+                    return Scores.read(entry)
+        return None
 
     def restore(self, holders: Mapping[str, Any]) -> tuple[Progress, str]:
         """Go on from the newest state that verifies.
@@ -132,19 +142,30 @@ class RunFolder:
             if not self.recipe.exists():  # refused: the folder is somebody else's
                 lock_file.unlink(missing_ok=True)
 
-    def open(self, recipe: dict[str, Any], *, resume: bool) -> None:
+    def holds(self, recipe: dict[str, Any], may_change: Collection[str] = ()) -> bool:
+        """Whether it holds a run of a recipe.
+
+        Args:
+            recipe: as plain values.
+            may_change: the dotted keys that may differ.
+        """
+        return self.recipe.is_file() and not changed_keys(self._recorded(), recipe, may_change)
+
+    def open(self, recipe: dict[str, Any], *, resume: Resume, may_change: Collection[str] = ()) -> None:
         """Claim the folder for a run.
 
         Args:
             recipe: of the run, as plain values.
-            resume: whether the folder may hold a run of this recipe, which goes on.
+            resume: whether the folder may hold a run of this recipe, which goes on; "auto" lets it be empty as well.
+            may_change: the dotted keys that may differ then.
 
         Raises:
             TrainingError: it holds a run that is not to go on, a run of another recipe, or other files.
             SegdistillError: it can't be written.
         """
         if is_main():
-            self._claim(recipe, resume=resume)
+            goes_on = self.recipe.exists() if resume == "auto" else resume
+            self._claim(recipe, resume=goes_on, may_change=may_change)
             if not self.environment.exists():  # a run that was killed in between has none
                 write_json(self.environment, describe_environment())
         wait_for_all()
@@ -175,7 +196,7 @@ class RunFolder:
                 "recipe, delete that file and go on with --resume; else choose another out=FOLDER."
             ) from error
 
-    def _claim(self, recipe: dict[str, Any], *, resume: bool) -> None:
+    def _claim(self, recipe: dict[str, Any], *, resume: bool, may_change: Collection[str]) -> None:
         if not self.recipe.exists():
             if self.path.is_dir() and {path.name for path in self.path.iterdir()} - {_LOCK} and not resume:
                 raise TrainingError(f"{self.path} exists, is not empty and holds no run. Choose another out=FOLDER.")
@@ -185,7 +206,7 @@ class RunFolder:
             raise TrainingError(
                 f"{self.path} already holds a run. Continue it with --resume, or choose another out=FOLDER."
             )
-        changed = changed_keys(self._recorded(), recipe)
+        changed = changed_keys(self._recorded(), recipe, may_change)
         if changed:
             raise TrainingError(
                 f"{self.path} holds a run of another recipe, by its {self.recipe.name}; it can't be continued with "
@@ -199,27 +220,29 @@ def run_of(file: Path) -> RunFolder:
     return above if above.recipe.is_file() and not RunFolder(file.parent).recipe.is_file() else RunFolder(file.parent)
 
 
-def changed_keys(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What differs between two recipes of a run and touches its weights.
+def changed_keys(earlier: dict[str, Any], now: dict[str, Any], may_change: Collection[str]) -> list[str]:
+    """What differs between two recipes of a run and may not.
 
     Args:
         earlier: the recipe that the run has, as plain values.
         now: the recipe that it is to go on with.
+        may_change: the dotted keys that are not looked at.
 
     Returns:
         A line for each key.
     """
-    earlier, now = (_without_harmless(recipe) for recipe in (earlier, now))
+    earlier, now = (_without(recipe, may_change) for recipe in (earlier, now))
     return [
         f"{key}: {earlier.get(key)!r} then, {now.get(key)!r} now"
         for key in sorted({*earlier, *now})
-        if key not in _HARMLESS + _ANSWERS and earlier.get(key) != now.get(key)
+        if earlier.get(key) != now.get(key)
     ]
 
 
-def _without_harmless(recipe: dict[str, Any]) -> dict[str, Any]:
-    teacher = recipe.get("teacher")
-    if not isinstance(teacher, dict):
-        return recipe
-    harmless = ("check", "shard", "cache_folder")
-    return {**recipe, "teacher": {key: value for key, value in teacher.items() if key not in harmless}}
+def _without(recipe: dict[str, Any], keys: Collection[str], prefix: str = "") -> dict[str, Any]:
+    """The recipe without some of its keys, by their dotted paths."""
+    return {
+        key: _without(value, keys, f"{prefix}{key}.") if isinstance(value, dict) else value
+        for key, value in recipe.items()
+        if f"{prefix}{key}" not in keys
+    }

@@ -66,6 +66,37 @@ class Display:
         if not self._quiet:
             console.print(f"{self._title}: {text}", soft_wrap=True, markup=False)
 
+    @contextlib.contextmanager
+    def counting(self, what: str, total: int) -> Iterator[Callable[[int], float]]:
+        """A bar of its own while the run does something else than steps; off a terminal a line every 20 seconds.
+
+        Args:
+            what: is counted.
+            total: how many there are.
+
+        Yields:
+            A function to call with the number that were done just now; it gives the seconds that all will take.
+        """
+        task = self._bar.add_task(f"{self._title}: {what}", total=total, terms="")
+        began = printed = time.monotonic()
+        done = 0
+
+        def count(number: int) -> float:
+            nonlocal done, printed
+            done += number
+            now = time.monotonic()
+            expected = (now - began) / max(1, done) * total
+            self._bar.update(task, completed=done)
+            if not console.is_terminal and now - printed > _SECONDS_BETWEEN_LINES:
+                printed = now
+                self.log(f"{what} {done}/{total}, {(expected - now + began) / 60:.1f} min left")
+            return expected
+
+        try:
+            yield count
+        finally:
+            self._bar.remove_task(task)
+
     def __enter__(self) -> Display:
         self._bar.start()
         return self

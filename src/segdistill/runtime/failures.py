@@ -6,8 +6,6 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-import torch
-
 from segdistill.core.errors import TrainingError, is_dead_worker_error
 
 # The last is what oneDNN says.
@@ -55,6 +53,8 @@ def explained(what: str) -> Iterator[None]:
     except MemoryError as error:
         raise OutOfMemoryError(f"Out of memory while {what}: {error or 'no more could be had'}.", what) from error
     except RuntimeError as error:
+        import torch  # here, so that what needs no torch does not wait for it
+
         text = " ".join(str(error).split())
         asked = re.search(r"tried to allocate [\d.]+ \w+", text, re.IGNORECASE)
         if isinstance(error, torch.OutOfMemoryError) or any(words in text for words in _NO_MEMORY):

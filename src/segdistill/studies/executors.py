@@ -24,6 +24,7 @@ from segdistill.runtime.interruption import Interrupted
 from segdistill.studies.jobs import do
 from segdistill.studies.plan import Job, Plan
 from segdistill.studies.result import TEACHER
+from segdistill.training.handed_in import handed_in
 
 Executor = Literal["local", "ray", "slurm"]
 Done = tuple[Job, str | None]
@@ -68,7 +69,7 @@ def run_all(
         yield from _by_ray(folder, jobs, processes)
         return
     devices = torch.cuda.device_count()
-    at_once = min(processes or max(1, devices), len(jobs))
+    at_once = min(processes or (1 if handed_in(plan.recipe) else max(1, devices)), len(jobs))
     if at_once > 1:
         yield from _side_by_side(folder, jobs, at_once, devices)
         return
@@ -222,7 +223,7 @@ def write_slurm(folder: Path, jobs: Sequence[Job], *, needs_teacher: bool) -> Pa
     command = shlex.join([sys.executable, "-m", "segdistill", "compare", str(folder.absolute())])
     teacher = (
         f"""if [ -z "${{SLURM_ARRAY_TASK_ID:-}}" ]; then  # submitted without an array: the teacher
-    exec srun {command} --job {TEACHER}
+    exec srun {command} job={TEACHER}
 fi
 """
         if needs_teacher
@@ -244,7 +245,7 @@ fi
 #   {command}
 set -euo pipefail
 {teacher}runs=({names})
-exec srun {command} --job "${{runs[$SLURM_ARRAY_TASK_ID]}}"
+exec srun {command} "job=${{runs[$SLURM_ARRAY_TASK_ID]}}"
 """
     write_text(script, text)
     return script
@@ -252,7 +253,7 @@ exec srun {command} --job "${{runs[$SLURM_ARRAY_TASK_ID]}}"
 
 def _arguments(folder: Path, job: Job) -> list[str]:
     """What Python is called with for the job."""
-    return ["-m", "segdistill", "compare", str(folder), "--job", job.name]
+    return ["-m", "segdistill", "compare", str(folder), f"job={job.name}"]
 
 
 def _log(folder: Path, job: Job) -> Path:

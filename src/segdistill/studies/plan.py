@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +9,17 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from segdistill.core.discovery import explain, validated
+from segdistill.core.discovery import explain
 from segdistill.core.errors import RecipeError, TrainingError
-from segdistill.core.safe_yaml import load_yaml, read_yaml
+from segdistill.core.safe_yaml import read_yaml
 from segdistill.core.storage import write_yaml
 from segdistill.core.typed_settings import TypedSettings
-from segdistill.recipe.composition import compose
+from segdistill.models.spec import NetworkSpec
+from segdistill.recipe.keys import changeable_keys
 from segdistill.recipe.recipe import MethodSpec, Recipe
 from segdistill.recipe.teacher import TeacherMember
 from segdistill.runs.folder import changed_keys
-from segdistill.studies.result import ALONE, LONGER, TEACHER
-
-_LONGER_WORD = "longer"
+from segdistill.studies.result import ALONE, TEACHER
 
 _OWN_KEYS = ("out", "seed", "steps", "method", "baseline")
 """Recipe keys that the study sets for every run."""
@@ -115,7 +112,7 @@ class Plan(TypedSettings):
         """All runs but the teacher's, seed by seed, so that a study that is stopped early has whole seeds."""
         return [Job(label, seed) for seed in self.seeds for label in (ALONE, *self.methods)]
 
-    def teacher(self, folder: Path) -> str | tuple[TeacherMember, ...]:
+    def teacher(self, folder: Path) -> str | NetworkSpec | tuple[TeacherMember, ...]:
         """Where the one teacher of all runs is.
 
         Args:
@@ -125,7 +122,7 @@ class Plan(TypedSettings):
             `teacher.weights` of the recipe, or the folder of the run that trains the teacher.
         """
         given = self.recipe.teacher.weights
-        return given if isinstance(given, str | tuple) else str(folder / TEACHER)
+        return str(folder / TEACHER) if given is None else given
 
     def trains_teacher(self) -> bool:
         """Whether the study makes its teacher."""
@@ -172,11 +169,11 @@ class Plan(TypedSettings):
             TrainingError: It is the plan of another study; the error says what differs.
         """
         now, before = (plan.recipe.model_dump(mode="json") for plan in (later, self))
-        changed = [line for line in changed_keys(before, now) if line.partition(":")[0] not in _OWN_KEYS]
+        changed = changed_keys(before, now, {*changeable_keys(), *_OWN_KEYS})
         if later.budget != self.budget:
             changed.append(f"budget: {self.budget} then, {later.budget} now")
         for label in self.methods.keys() & later.methods.keys():
-            if self.methods[label] != later.methods[label]:
+            if _written(self.methods[label]) != _written(later.methods[label]):
                 changed.append(f"method {label}: {self.methods[label]} then, {later.methods[label]} now")
         if changed:
             raise TrainingError(
@@ -185,7 +182,11 @@ class Plan(TypedSettings):
                 + f"\n`segdistill compare {where}` goes on with the one it holds; or choose another out=FOLDER."
             )
         seeds = dict.fromkeys((*self.seeds, *later.seeds))
-        return self.model_copy(update={"methods": {**self.methods, **later.methods}, "seeds": tuple(seeds)})
+        # Of equal recipes the later one holds what was handed in as an object.
+        objects = {key: getattr(later.recipe, key) for key in ("data", "student", "teacher")}
+        recipe = self.recipe.model_copy(update=objects)
+        methods = {**self.methods, **later.methods}
+        return self.model_copy(update={"recipe": recipe, "methods": methods, "seeds": tuple(seeds)})
 
     def save(self, folder: Path) -> None:
         """Write study.yaml.
@@ -197,6 +198,10 @@ class Plan(TypedSettings):
             SegdistillError: The file can't be written.
         """
         write_yaml(plan_file(folder), self.model_dump(mode="json"))
+
+
+def _written(methods: list[MethodSpec]) -> list[dict[str, Any]]:
+    return [method.model_dump(mode="json") for method in methods]
 
 
 def plan_file(folder: Path) -> Path:
@@ -230,59 +235,3 @@ def load_plan(folder: Path) -> Plan:
         raise RecipeError(f"{file} is not a study: " + "\n".join(explain(error, Plan))) from error
     except (OSError, yaml.YAMLError) as error:
         raise RecipeError(f"{file} can't be read: {error}") from error
-
-
-def read_methods(given: str | Sequence[str] | Mapping[str, Any]) -> dict[str, list[MethodSpec]]:
-    """Read which methods are compared.
-
-    Args:
-        given: Names with commas between, or a list of them: methods and fragments, "+" between several that add up, and
-            LABEL={name: kd, temperature: 4} for one with options; or a mapping of labels to recipe entries.
-
-    Returns:
-        Recipe entries by label; the student alone, "none", is in every study and needs no entry. "longer" is the
-        student alone for as many minutes as the costliest method takes.
-
-    Raises:
-        RecipeError: There is no such method, or it can't be called so.
-    """
-    if isinstance(given, Mapping):
-        entries = {label: value if isinstance(value, list) else [value] for label, value in given.items()}
-    else:
-        words = re.split(r",(?![^{]*})", given) if isinstance(given, str) else list(given)
-        entries = dict(_entry(word.strip()) for word in words if word.strip())
-    methods: dict[str, list[MethodSpec]] = {}
-    for label, specs in entries.items():
-        if label in ("none", ALONE):
-            continue
-        if label in (_LONGER_WORD, LONGER):
-            methods[LONGER] = []
-            continue
-        if not re.fullmatch(r"[\w.+-]+", label) or label in (TEACHER, "student-alone"):
-            raise RecipeError(f"'{label}' can't label a method: its runs are called so. Use letters, digits, ._+-")
-        methods[label] = [spec for value in specs for spec in _specs(label, value)]
-    return methods
-
-
-def _entry(word: str) -> tuple[str, list[Any]]:
-    label, separator, text = word.partition("=")
-    if not separator:
-        return word, [] if word in ("none", _LONGER_WORD) else word.split("+")
-    try:
-        value = load_yaml(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"--methods: {text!r} of '{label}' is not a recipe entry: {error}") from error
-    return label, value if isinstance(value, list) else [value]
-
-
-def _specs(label: str, value: Any) -> list[MethodSpec]:
-    """A method's name, a fragment with methods, or the entry itself."""
-    entries = [value]
-    if isinstance(value, str):
-        entries = compose(value)[0].get("method") or []
-        if not entries:
-            raise RecipeError(
-                f"--methods: '{value}' is neither a method nor a fragment with one. See segdistill list methods."
-            )
-    named = ({"name": entry} if isinstance(entry, str) else entry for entry in entries)
-    return [validated(MethodSpec, entry, f"method {label}") for entry in named]

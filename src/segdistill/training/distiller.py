@@ -13,6 +13,7 @@ from segdistill.core.classes import UNLABELED
 from segdistill.core.errors import TrainingError
 from segdistill.core.outputs import SegOutput, resize
 from segdistill.methods import Method
+from segdistill.models.depthwise import speed_up_depthwise
 from segdistill.models.network import SegmentationNetwork, as_input
 from segdistill.models.segmenter import auxiliary_given
 from segdistill.recipe.training import TaskLossConfig
@@ -55,6 +56,7 @@ class Distiller(nn.Module):
         super().__init__()
         self.register_buffer("class_weights", None, persistent=False)
         self.student = student
+        speed_up_depthwise(student)
         self._task = task or TaskLossConfig()
         self.methods = nn.ModuleList(methods)
         # DistributedDataParallel must not send at every step what is equal on all ranks by itself, such as queues.

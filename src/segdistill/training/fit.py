@@ -15,14 +15,21 @@ from segdistill.runs.folder import RunFolder
 from segdistill.runtime.display import console
 from segdistill.runtime.failures import OutOfMemoryError, explained
 from segdistill.runtime.processes import is_main, wait_for_all
+from segdistill.training.forecast import Pace
 from segdistill.training.loop import Trainer
 from segdistill.training.out_of_memory import advice
 from segdistill.training.task import Task
 from segdistill.training.teacher_cache import cache_logits, cached_view
 
 
-def fit(task: Task, folder: RunFolder, *, quiet: bool = False) -> None:
+def fit(task: Task, folder: RunFolder, *, quiet: bool = False, pace: Pace | None = None) -> None:
     """Train, or go on training, in a folder that is claimed, and write the finished network.
+
+    Args:
+        task: What is trained.
+        folder: That the run writes to.
+        quiet: Show no progress.
+        pace: Times the first steps.
 
     Raises:
         TrainingError: If the run has to stop.
@@ -31,7 +38,7 @@ def fit(task: Task, folder: RunFolder, *, quiet: bool = False) -> None:
     if folder.finished(task.role):
         return
     task.distiller.class_weights = class_weights(labeled_part(task.data), task.config.class_balance)
-    progress = _train(task, folder, quiet=quiet)
+    progress = _train(task, folder, quiet=quiet, pace=pace)
     if task.config.keep == "best" and not progress.best_step:
         _say_that_the_last_are_kept(task, quiet)
     elif task.config.keep == "best":
@@ -74,7 +81,7 @@ def _record(task: Task, progress: Progress) -> dict[str, object]:
     }
 
 
-def _train(task: Task, folder: RunFolder, *, quiet: bool) -> Progress:
+def _train(task: Task, folder: RunFolder, *, quiet: bool, pace: Pace | None) -> Progress:
     """All steps that are not made yet. Where there is too little memory for them, what would do is found out."""
     recipe = task.recipe
     if not quiet and is_main():
@@ -93,6 +100,7 @@ def _train(task: Task, folder: RunFolder, *, quiet: bool) -> Progress:
                 inference=recipe.inference,
                 metrics=recipe.metrics,
                 quiet=quiet,
+                pace=pace,
             ).train()
     except OutOfMemoryError as error:
         message, what = str(error), error.what  # and no more of it: its traceback holds what fills the memory

@@ -29,6 +29,7 @@ from segdistill.training.compiling import compile_networks
 from segdistill.training.distiller import Distiller
 from segdistill.training.faults.nonfinite import Faults, Snapshot
 from segdistill.training.faults.unreadable import Unreadable
+from segdistill.training.forecast import Pace
 from segdistill.training.norms import synchronize_norms
 from segdistill.training.sharding import place_teacher
 from segdistill.training.shares import own_batches
@@ -52,6 +53,7 @@ class Trainer:
         inference: How images are run through the student when it is validated.
         metrics: What is measured then.
         quiet: Show no progress.
+        pace: Times the first steps.
         until: The step to end at, before the last one; only `replay` does so.
 
     Raises:
@@ -70,6 +72,7 @@ class Trainer:
         inference: InferenceConfig,
         metrics: MetricsConfig,
         quiet: bool = False,
+        pace: Pace | None = None,
         until: int | None = None,
     ) -> None:
         self.folder, self.distiller, self.stream, self.config = folder, distiller, stream, config
@@ -93,9 +96,10 @@ class Trainer:
         self.unreadable = Unreadable(config, len(stream.data), self.accelerator.num_processes)
         self.validation = Validation(
             folder, distiller.student if self.average is None else self.average.module, validation,
-            inference=inference, metrics=metrics, workers=config.workers, accelerator=self.accelerator,
+            config=config, inference=inference, metrics=metrics, accelerator=self.accelerator, display=self.display,
         )  # fmt: skip
         self.stop = StopRequest()
+        self.pace = pace
 
     def train(self) -> Progress:
         """Make all steps that are not made yet; what the run remembers in the end.
@@ -122,6 +126,8 @@ class Trainer:
                     continue
                 reading, rate = step(batches, progress)
                 display.step(progress.step, reading.joint)
+                if self.pace is not None:
+                    self.pace.step()
                 if self.average is not None and not reading.faults:
                     self.average.update_parameters(self.distiller.student)
                 for number in self.distiller.shares.fixed_at(progress.step):
@@ -201,7 +207,9 @@ class Trainer:
             scores = self.validation(progress, self.stop)
         except NonFiniteScoresError as error:
             raise self._saved_unvalidated(error) from error
-        self.display.log(f"step {progress.step}: mIoU {scores.miou:.2f} on validation")
+        part = f" ({self.validation.images} images)" if progress.step < self.config.steps else ""
+        shown = part if self.config.validate_images else ""
+        self.display.log(f"step {progress.step}: mIoU {scores.miou:.2f} on validation{shown}")
         journal.write("validation", progress.step, scores.as_dict())
         progress.validating = False
 

@@ -11,12 +11,15 @@ from segdistill.models.network import SegmentationNetwork
 from segdistill.models.open import open_model
 from segdistill.models.spec import Role
 from segdistill.models.teacher import Teacher
+from segdistill.recipe.keys import changeable_keys
 from segdistill.recipe.recipe import Recipe
 from segdistill.recipe.teacher import TeacherConfig
-from segdistill.runs.folder import RunFolder
+from segdistill.runs.folder import Resume, RunFolder
 from segdistill.runtime.display import console
 from segdistill.runtime.processes import is_main
 from segdistill.training.fit import fit
+from segdistill.training.forecast import Forecast, RunAhead
+from segdistill.training.handed_in import begin
 from segdistill.training.pairing import (
     Pairing,
     TeacherSource,
@@ -61,12 +64,14 @@ class Plan:
     teacher: Plan | Pairing | None = None
     alone: Plan | LoadedModel | None = None
 
-    def run(self, *, resume: bool = False, quiet: bool = False) -> Run:
+    def run(self, *, resume: Resume = False, quiet: bool = False, forecast: Forecast | None = None) -> Run:
         """Train what is missing: the teacher, the student alone, then the network itself.
 
         Args:
-            resume: Continue the run of the recipe's folder; without it a folder in use is an error.
+            resume: Continue the run of the recipe's folder; without it a folder in use is an error. "auto" begins where
+                there is none.
             quiet: Show no progress.
+            forecast: Says how long a distillation takes that this run is a part of.
 
         Raises:
             TrainingError: If a teacher that the recipe names does no better than guessing, the folder holds another
@@ -77,23 +82,35 @@ class Plan:
         given = self.teacher if isinstance(self.teacher, Pairing) else None
         if given is not None and not folder.states() and not folder.finished(task.role):
             check_teacher(recipe, given, task.validation)
+        if self.teacher is not None and not resume and not quiet and is_main():
+            forecast = self._forecast()
         with folder.held():
-            folder.open(recorded(recipe, given).model_dump(mode="json"), resume=resume)
+            folder.open(recorded(recipe, given).model_dump(mode="json"), resume=resume, may_change=changeable_keys())
+            begin(task, folder)
             if isinstance(self.teacher, Plan):
-                path = self.teacher.run(resume=resume, quiet=quiet).folder.path
+                path = self.teacher.run(resume=resume, quiet=quiet, forecast=forecast).folder.path
                 self.teacher = open_teacher(path, recipe, task.data.classes)
             if self.teacher is not None:
                 task.distiller.set_teacher(self.teacher.model.network)
                 if self.teacher.note and not quiet and is_main():
                     console.print(f"teacher: {self.teacher.note}", soft_wrap=True, markup=False)
             if isinstance(self.alone, Plan):
-                self.alone = open_model(self.alone.run(resume=resume, quiet=quiet).folder.path)
-            fit(task, folder, quiet=quiet)
+                self.alone = open_model(self.alone.run(resume=resume, quiet=quiet, forecast=forecast).folder.path)
+            fit(task, folder, quiet=quiet, pace=None if forecast is None else forecast.pace_of(task))
         if self.teacher is not None and recipe.teacher.shard:  # from here on each process uses it by itself
             source = self.teacher.model.path if given is None else recipe.teacher.weights
             assert source is not None
             self.teacher = open_pairing(source, recipe.teacher, task.data.classes)
         return Run(folder, self.teacher, self.alone)
+
+    def _forecast(self) -> Forecast:
+        """What says how long the runs of this distillation take, none of which has begun."""
+        assert self.teacher is not None
+        asked = _network_of(self.teacher) if self.task.recipe.teacher.cache == "off" else None
+        alone = [RunAhead(plan.task) for plan in (self.teacher, self.alone) if isinstance(plan, Plan)]
+        return Forecast(
+            [*alone, RunAhead(self.task, asked)], lambda text: console.print(text, soft_wrap=True, markup=False)
+        )
 
     def task_with_teacher(self) -> Task:
         """The task with its teacher set, be that trained or not: for steps that are thrown away."""

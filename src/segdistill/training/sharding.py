@@ -21,7 +21,7 @@ def require_several() -> None:
     """
     if is_alone():
         raise RecipeError(
-            "teacher.shard=true: a teacher is shared by several processes, and this is one. Start them with --nproc N "
+            "teacher.shard=true: a teacher is shared by several processes, and this is one. Start them with nproc=N "
             "or torchrun, or leave teacher.shard out."
         )
 

@@ -45,7 +45,7 @@ def diagnosis_notes(done: Diagnosis) -> Iterator[str]:
     """
     for split in done.splits.values():
         if not split.complete:
-            yield f"{split.split}: looked at {split.looked_at} of {split.images} images; --images all for the rest."
+            yield f"{split.split}: looked at {split.looked_at} of {split.images} images; images=all for the rest."
         if split.kinds:
             yield f"{split.split}: {', '.join(f'{count} x {kind}' for kind, count in split.kinds.items())}."
     if done.runs:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from segdistill.commands.reproduce import Reproduction
 from segdistill.recipe.published_rows import PublishedRow, measured
+
+if TYPE_CHECKING:
+    from segdistill.commands.reproduce import Reproduction
 
 
 def published_tables(rows: Iterable[PublishedRow]) -> list[Table]:

@@ -84,7 +84,7 @@ class Folder(FilePairs):
         exif: Exif = "auto",
         partial: bool = False,
     ) -> None:
-        root = expanded(root)
+        root, classes = expanded(root), Path(classes) if isinstance(classes, str) else classes
         require_folder(root, "data.root must hold images/ and masks/, or train/ and val/ with both in each.")
         rule = SplitRule(val_every, val_fraction, val_pattern, split_seed, lists)
         files = OwnFiles(root, split, images, masks, labels, rule, partial)

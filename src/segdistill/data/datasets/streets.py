@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.errors import DataError, nearest
+from segdistill.core.numbers import Size
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.scenery.scene import render
 from segdistill.data.scenery.world import BUILDING, CAR, PERSON, POLE, ROAD, SIDEWALK, SKY, TREE
@@ -52,7 +53,7 @@ class Streets(SegmentationDataset):
         self,
         *,
         split: Literal["train", "val"] = "train",
-        size: tuple[int, int] = (96, 128),
+        size: Size = (96, 128),
         count: int | None = None,
         seed: int = 0,
         labeled: int | None = None,

@@ -24,7 +24,7 @@ def class_names(value: Any) -> Any:
     """
     for name in value if isinstance(value, list) else ():
         if not isinstance(name, str):
-            raise ValueError(f"Input holds {name!r}: {not_text(name)[:-1]}")
+            raise ValueError(f"holds {name!r}: {not_text(name)[:-1]}")
     return value
 
 

@@ -12,7 +12,8 @@ from segdistill.core.classes import unnamed_classes
 from segdistill.core.discovery import check_options, classes_in
 from segdistill.core.errors import RecipeError, nearest
 from segdistill.models.adapters.base import Adapter
-from segdistill.models.adapters.module import freeze_unused
+from segdistill.models.adapters.module import ModuleNetwork, freeze_unused
+from segdistill.models.live import is_live, module_of
 from segdistill.models.loaded import LoadedModel
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.spec import NetworkSpec
@@ -76,13 +77,26 @@ def build_adapted(spec: NetworkSpec, num_classes: int | None) -> SegmentationNet
         RecipeError: A name or option is wrong.
         CheckpointError: A file is not there or does not fit.
     """
-    network = _adapter(spec).build(num_classes, spec.backbone_weights)
+    network = _live(spec, num_classes) if is_live(spec) else _adapter(spec).build(num_classes, spec.backbone_weights)
     for values, buffer in ((spec.mean, network.mean), (spec.std, network.std)):
         if values is not None:
             buffer.copy_(torch.tensor(values).view_as(buffer))
     network.bgr = network.bgr or spec.bgr
     freeze_unused(network)
     return network
+
+
+def _live(spec: NetworkSpec, num_classes: int | None) -> SegmentationNetwork:
+    """A copy of a network that was handed in as an object, wrapped if it is any module."""
+    module = module_of(spec)
+    if not isinstance(module, SegmentationNetwork):
+        return ModuleNetwork(module, num_classes=num_classes)
+    if num_classes not in (None, module.num_classes):
+        raise RecipeError(
+            f"The network that was handed in, {str(spec.name).partition(':')[2]}, scores {module.num_classes} classes "
+            f"and the data set has {num_classes}. Make it for {num_classes}."
+        )
+    return module
 
 
 @dataclass(frozen=True)

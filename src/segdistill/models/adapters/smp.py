@@ -17,8 +17,8 @@ from segdistill.models.adapters.base import Adapter
 from segdistill.models.adapters.module import ModuleNetwork
 from segdistill.models.filling import fill
 from segdistill.models.network import SegmentationNetwork
-from segdistill.models.probing import with_any_size
 from segdistill.models.sigmoid import same_scores
+from segdistill.models.stage_fit import with_any_size
 
 _PRIVATE = "_model_class"
 
@@ -125,7 +125,9 @@ class SMP(Adapter):
             return cls(**{**further, **arguments})  # type: ignore[no-any-return]
 
         try:
-            return with_any_size(make) if str(arguments["encoder_name"]).startswith("tu-") else make({})
+            if str(arguments["encoder_name"]).startswith("tu-"):
+                return with_any_size(make, architecture=(cls.__name__, repr(arguments)))
+            return make({})
         except OSError as error:
             raise CheckpointError(
                 f"Can't download the pretrained encoder of '{self.name}': {error}. Without a connection, set "

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from segdistill.core.errors import CheckpointError
+from segdistill.models import family_tables as tables
 from segdistill.models.checkpoints.backbones import resnet_by_shape
 from segdistill.models.checkpoints.layout import Rule, State, count, pick_by_shape, shape
-from segdistill.models.families import BACKBONES, bisenetv1, bisenetv2, ddrnet, fast_scnn, icnet, pidnet, stdc, swin
+from segdistill.models.families import BACKBONES
 
 _PAIR = r"(?=\.[01]\.(?:weight|bias|running_\w+|num_batches_tracked)$)"
 """What stands before the last index of a convolution-norm pair."""
@@ -178,26 +179,26 @@ def _stem_width(state: State) -> int:
 
 
 def _ddrnet(state: State) -> dict[str, Any]:
-    candidates = {name: options["channels"] for name, options in ddrnet.BACKBONES.items()}
+    candidates = {name: options["channels"] for name, options in tables.DDRNET_BACKBONES.items()}
     backbone = pick_by_shape(candidates, _stem_width(state), "DDRNet (channels)")
-    return ddrnet.network(backbone, shape(state, "decode_head.head.0.conv.weight")[0])
+    return tables.ddrnet_network(backbone, shape(state, "decode_head.head.0.conv.weight")[0])
 
 
 def _pidnet(state: State) -> dict[str, Any]:
     candidates = {
         name: (options["channels"], options["context_channels"], options.get("branch_blocks", 3))
-        for name, options in pidnet.BACKBONES.items()
+        for name, options in tables.PIDNET_BACKBONES.items()
     }
     width, blocks = shape(state, "backbone.spp.scales.0.conv.weight")[0], count(state, "backbone.i_branch_layers.0.")
     sizes = _stem_width(state), width, blocks
     backbone = pick_by_shape(candidates, sizes, "PIDNet (channels, channels of the context, blocks a stage)")
-    return pidnet.network(backbone, shape(state, "decode_head.i_head.conv.conv.weight")[0])
+    return tables.pidnet_network(backbone, shape(state, "decode_head.i_head.conv.conv.weight")[0])
 
 
 def _stdc(state: State) -> dict[str, Any]:
-    candidates = {name: options["blocks"] for name, options in stdc.BACKBONES.items()}
+    candidates = {name: options["blocks"] for name, options in tables.STDC_BACKBONES.items()}
     sizes = tuple(count(state, f"backbone.backbone.stages.{stage}.") for stage in (2, 3, 4))
-    return stdc.network(pick_by_shape(candidates, sizes, "STDC (blocks)"))
+    return tables.stdc_network(pick_by_shape(candidates, sizes, "STDC (blocks)"))
 
 
 def _of_depth(family: str, state: State, prefix: str, candidates: dict[str, Any]) -> str:
@@ -209,11 +210,11 @@ def _of_depth(family: str, state: State, prefix: str, candidates: dict[str, Any]
 
 def _bisenetv1(state: State) -> dict[str, Any]:
     prefix = "backbone.context_path.backbone."
-    return bisenetv1.network(_of_depth("bisenetv1", state, prefix, bisenetv1.BACKBONES))
+    return tables.bisenetv1_network(_of_depth("bisenetv1", state, prefix, tables.BISENETV1_BACKBONES))
 
 
 def _icnet(state: State) -> dict[str, Any]:
-    return icnet.network(_of_depth("icnet", state, "backbone.backbone.", icnet.BACKBONES))
+    return tables.icnet_network(_of_depth("icnet", state, "backbone.backbone.", tables.ICNET_BACKBONES))
 
 
 def swin_by_shape(state: State) -> str:
@@ -223,14 +224,14 @@ def swin_by_shape(state: State) -> str:
         state: The tensors of the file.
 
     Returns:
-        Its name in `swin.BACKBONES`.
+        Its name in `tables.SWIN_BACKBONES`.
 
     Raises:
         CheckpointError: There is none, or a tensor is missing.
     """
     block = "backbone.stages.0.blocks.0.attn.w_msa.relative_position_bias_table"
     candidates = {}
-    for name, options in swin.BACKBONES.items():
+    for name, options in tables.SWIN_BACKBONES.items():
         window = options.get("window", 7)
         depths = options.get("depths", (2, 2, 6, 2))
         candidates[name] = (options.get("channels", 96), depths, (2 * window - 1) ** 2)
@@ -247,8 +248,8 @@ _RECOGNIZED: dict[str, Callable[[State], dict[str, Any]]] = {
     "backbone.pag_1.f_i.conv.weight": _pidnet,
     "backbone.backbone.stages.0.conv.weight": _stdc,
     "backbone.context_path.arm16.conv_layer.conv.weight": _bisenetv1,
-    "backbone.detail.detail_branch.0.0.conv.weight": lambda _: bisenetv2.NETWORKS["bisenetv2"],
-    "backbone.learning_to_downsample.conv.conv.weight": lambda _: fast_scnn.NETWORKS["fast_scnn"],
+    "backbone.detail.detail_branch.0.0.conv.weight": lambda _: tables.BISENETV2_NETWORKS["bisenetv2"],
+    "backbone.learning_to_downsample.conv.conv.weight": lambda _: tables.FAST_SCNN_NETWORKS["fast_scnn"],
     "neck.cff_24.conv_low.conv.weight": _icnet,
 }
 """A tensor that only this family has -> the fields of `NetworkSpec` that the file's tensors imply."""

@@ -13,6 +13,7 @@ from segdistill.core.classes import Classes, distinct_colors, unnamed_classes, w
 from segdistill.core.discovery import options_of, pick
 from segdistill.core.errors import CheckpointError, listed
 from segdistill.models.build import build, outline
+from segdistill.models.catalog import ZOO
 from segdistill.models.checkpoints.cirkd import CIRKD
 from segdistill.models.checkpoints.foreign import is_safetensors, other_tool, reader_of
 from segdistill.models.checkpoints.layout import Layout, State, gather, scatter
@@ -25,15 +26,12 @@ from segdistill.models.loaded import LoadedCheckpoint, LoadedModel
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.skip_init import skip_init
 from segdistill.models.spec import NetworkSpec, Role
-from segdistill.models.zoo import ZOO, resolve_spec
+from segdistill.models.zoo import resolve_spec
 
 LAYOUTS: dict[str, Layout] = {
-    "openmmlab": OpenMMLab(),
-    "nvlabs": NVlabs(),
-    "huggingface": HuggingFace(),
-    "cirkd": CIRKD(),
+    "openmmlab": OpenMMLab(), "nvlabs": NVlabs(), "huggingface": HuggingFace(), "cirkd": CIRKD(),
     "cirkd_segformer": CIRKDSegFormer(),
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

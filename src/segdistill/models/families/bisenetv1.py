@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import timm
 import torch
 from torch import Tensor, nn
@@ -73,33 +71,3 @@ class Fusion(nn.Module):
         x = self.conv1(x)
         y: Tensor = x + x * self.attention(x)
         return y
-
-
-BACKBONES: dict[str, dict[str, Any]] = {
-    "bisenetv1_r18": {"resnet": "resnet18"},
-    "bisenetv1_r50": {"resnet": "resnet50", "spatial_channels": 256, "context_channels": 512},
-}
-"""Name -> options of `BiSeNetV1`."""
-
-
-def network(backbone: str) -> dict[str, Any]:
-    """Fields of `NetworkSpec`: the head is as wide as what it reads, the auxiliary heads half as the context.
-
-    Args:
-        backbone: Its name in `BACKBONES`.
-
-    Returns:
-        The fields.
-    """
-    context = BACKBONES[backbone].get("context_channels", 128)
-    return {
-        "backbone": backbone,
-        "head": {"name": "fcn", "stage": 1},
-        "channels": 2 * context,
-        "auxiliary_channels": 0,
-        "auxiliary_heads": [{"head": {"name": "fcn", "stage": stage, "channels": context // 2}} for stage in (0, 2)],
-        "auxiliary_weight": 1.0,
-    }
-
-
-NETWORKS = {name: network(name) for name in BACKBONES}

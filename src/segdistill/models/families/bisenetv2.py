@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -150,20 +148,3 @@ class BiSeNetV2(Backbone):
             maps.append(stage(maps[-1]))
         fused = self.bga(self.detail(image), self.context(maps[-1]))
         return [maps[0], fused, *maps[1:]]
-
-
-BACKBONES: dict[str, dict[str, Any]] = {"bisenetv2": {}}
-
-NETWORKS: dict[str, dict[str, Any]] = {
-    "bisenetv2": {
-        "backbone": "bisenetv2",
-        "head": {"name": "fcn", "stage": 1},
-        "channels": 1024,
-        "auxiliary_channels": 0,
-        "auxiliary_heads": [
-            {"head": {"name": "fcn", "stage": stage, "channels": channels, "convs": 2}}
-            for stage, channels in ((0, 16), (2, 64), (3, 256), (4, 1024))
-        ],
-        "auxiliary_weight": 1.0,
-    }
-}

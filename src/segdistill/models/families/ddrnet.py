@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -64,33 +62,3 @@ class DDRNet(Backbone):
         context = context + down
         context, spatial = self.spp(self.context[2](F.relu(context))), self.spatial[2](F.relu(spatial))
         return [fine, first, spatial + resize_like(context, spatial), context]
-
-
-BACKBONES: dict[str, dict[str, Any]] = {
-    "ddrnet_23_slim": {"channels": 32},
-    "ddrnet_23": {"channels": 64},
-}
-"""Name -> options of `DDRNet`."""
-
-
-def network(backbone: str, channels: int) -> dict[str, Any]:
-    """Fields of `NetworkSpec`: head and auxiliary head are `channels` wide.
-
-    Args:
-        backbone: Its name in `BACKBONES`.
-        channels: Of both heads.
-
-    Returns:
-        The fields.
-    """
-    return {
-        "backbone": backbone,
-        "head": {"name": "preactivated", "stage": 2},
-        "channels": channels,
-        "auxiliary_channels": 0,
-        "auxiliary_heads": [{"head": {"name": "preactivated", "stage": 1, "channels": channels}}],
-        "dropout": 0.0,
-    }
-
-
-NETWORKS = {"ddrnet_23_slim": network("ddrnet_23_slim", 64), "ddrnet_23": network("ddrnet_23", 128)}

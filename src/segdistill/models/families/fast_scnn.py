@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -76,16 +74,3 @@ class FastSCNN(Backbone):
         coarse = self.out(torch.cat([x, *pooled], dim=1))
         fused = F.relu(self.lower(resize_like(coarse, fine)) + self.higher(fine))
         return [fine, fused, coarse]
-
-
-BACKBONES: dict[str, dict[str, Any]] = {"fast_scnn": {}}
-
-NETWORKS: dict[str, dict[str, Any]] = {
-    "fast_scnn": {
-        "backbone": "fast_scnn",
-        "head": {"name": "fcn", "stage": 1, "convs": 2, "separable": True},
-        "channels": 128,
-        "auxiliary_channels": 0,
-        "auxiliary_heads": [{"head": {"name": "fcn", "stage": stage, "channels": 32}} for stage in (2, 0)],
-    }
-}

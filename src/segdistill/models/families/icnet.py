@@ -87,28 +87,3 @@ def _half(maps: Tensor) -> Tensor:
     maps = F.pad(maps, (0, short[1], 0, short[0]), mode="replicate")
     height, width = maps.shape[-2] // 2, maps.shape[-1] // 2
     return F.interpolate(maps[..., : 2 * height, : 2 * width], (height, width), mode="bilinear", align_corners=False)
-
-
-BACKBONES: dict[str, dict[str, Any]] = {f"icnet_r{depth}": {"resnet": f"resnet{depth}_v1c"} for depth in (18, 50, 101)}
-"""Name -> options of `ICNet`."""
-
-
-def network(backbone: str) -> dict[str, Any]:
-    """Fields of `NetworkSpec`.
-
-    Args:
-        backbone: Its name in `BACKBONES`.
-
-    Returns:
-        The fields.
-    """
-    return {
-        "backbone": backbone,
-        "head": {"name": "fcn", "stage": 1},
-        "channels": 128,
-        "auxiliary_channels": 0,
-        "auxiliary_heads": [{"head": {"name": "fcn", "stage": stage, "channels": 128}} for stage in (2, 0)],
-    }
-
-
-NETWORKS = {name: network(name) for name in BACKBONES}

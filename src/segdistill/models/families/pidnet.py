@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -146,41 +144,3 @@ class PIDNet(Backbone):
         p, d = self.p_branch[2](F.relu(p)), self.d_branch[2](F.relu(d))
         context = self.spp(self.i_branch[2](i))
         return [fine, first_p, second_d, self.dfm(p, resize_like(context, p), d), context]
-
-
-BACKBONES: dict[str, dict[str, Any]] = {
-    "pidnet_s": {"channels": 32, "context_channels": 96},
-    "pidnet_m": {"channels": 64, "context_channels": 96},
-    "pidnet_l": {"channels": 64, "context_channels": 112, "stem_blocks": 3, "branch_blocks": 4},
-}
-"""Name -> options of `PIDNet`."""
-
-
-def network(backbone: str, channels: int) -> dict[str, Any]:
-    """Fields of `NetworkSpec`: head and auxiliary head are `channels` wide, the boundary head as the D branch / 2.
-
-    Args:
-        backbone: Its name in `BACKBONES`.
-        channels: Of both heads.
-
-    Returns:
-        The fields.
-    """
-    boundary = BACKBONES[backbone]["channels"]
-    return {
-        "backbone": backbone,
-        "head": {"name": "preactivated", "stage": 3},
-        "channels": channels,
-        "auxiliary_channels": 0,
-        "auxiliary_heads": [
-            {"head": {"name": "preactivated", "stage": 1, "channels": channels}},
-            {"head": {"name": "preactivated", "stage": 2, "channels": boundary}, "predicts": "edges"},
-        ],
-    }
-
-
-NETWORKS = {
-    "pidnet_s": network("pidnet_s", 128),
-    "pidnet_m": network("pidnet_m", 128),
-    "pidnet_l": network("pidnet_l", 256),
-}

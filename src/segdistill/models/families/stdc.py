@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -117,33 +115,3 @@ class Fusion(nn.Module):
         x = self.conv0(x)
         y: Tensor = x + x * self.attention(x)
         return y
-
-
-BACKBONES: dict[str, dict[str, Any]] = {"stdc1": {"blocks": (2, 2, 2)}, "stdc2": {"blocks": (4, 5, 3)}}
-"""Name -> options of `STDC`."""
-
-
-def network(backbone: str) -> dict[str, Any]:
-    """Fields of `NetworkSpec`.
-
-    Args:
-        backbone: Its name in `BACKBONES`.
-
-    Returns:
-        The fields.
-    """
-    return {
-        "backbone": backbone,
-        "head": {"name": "fcn", "stage": 2},
-        "channels": 256,
-        "auxiliary_channels": 0,
-        "auxiliary_heads": [
-            {"head": {"name": "fcn", "stage": 1, "channels": 64}},
-            {"head": {"name": "fcn", "stage": 3, "channels": 64}},
-            {"head": {"name": "fcn", "stage": 0, "channels": 64}, "predicts": "details"},
-        ],
-        "auxiliary_weight": 1.0,
-    }
-
-
-NETWORKS = {name: network(name) for name in BACKBONES}

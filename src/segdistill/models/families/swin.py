@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from timm.layers import DropPath, trunc_normal_
@@ -181,28 +179,3 @@ class Swin(Backbone):
             x = stage(x)
             maps.append(norm(x).permute(0, 3, 1, 2).contiguous())
         return maps
-
-
-BACKBONES: dict[str, dict[str, Any]] = {
-    "swin_t": {},
-    "swin_s": {"depths": (2, 2, 18, 2)},
-    "swin_b": {"channels": 128, "depths": (2, 2, 18, 2), "heads": (4, 8, 16, 32)},
-    "swin_b_w12": {"channels": 128, "depths": (2, 2, 18, 2), "heads": (4, 8, 16, 32), "window": 12},
-    "swin_l_w12": {"channels": 192, "depths": (2, 2, 18, 2), "heads": (6, 12, 24, 48), "window": 12},
-}
-"""Name -> options of `Swin`."""
-
-
-def network(backbone: str) -> dict[str, Any]:
-    """Fields of `NetworkSpec`: a UPerNet.
-
-    Args:
-        backbone: Its name in `BACKBONES`.
-
-    Returns:
-        The fields.
-    """
-    return {"backbone": backbone, "head": "upernet", "channels": 512, "auxiliary_channels": 256}
-
-
-NETWORKS = {f"upernet_{name}": network(name) for name in BACKBONES}

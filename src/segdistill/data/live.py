@@ -1,0 +1,188 @@
+"""Data sets that are handed in as objects: any map from index to (image, mask)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from segdistill.core.classes import IGNORE_INDEX, Classes, distinct_colors
+from segdistill.core.errors import DataError, RecipeError
+from segdistill.data.base import Sample, SegmentationDataset
+
+EVERY = 5
+"""Of a single data set every so many-th sample is for validation, as of a `folder`."""
+
+
+class Samples(Protocol):
+    """A map-style data set of (image, mask).
+
+    An image is a PIL image, uint8 (H,W,3) as an array or (3,H,W) as a tensor, or floats in [0,1] of that shape; a mask
+    is a PIL image or whole numbers (H,W), class indices and 255 for void; or None for an image without a mask.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+class LiveSamples(SegmentationDataset):
+    """Some samples of a data set that was handed in, as samples of this library.
+
+    Args:
+        samples: What was handed in.
+        indices: Of the samples that are taken.
+        classes: Of the masks.
+    """
+
+    def __init__(self, samples: Samples, indices: Sequence[int], classes: Classes) -> None:
+        self.samples, self.indices, self.classes = samples, indices, classes
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def is_labeled(self, index: int) -> bool:
+        ours = isinstance(self.samples, SegmentationDataset)
+        return self.samples.is_labeled(self.indices[index]) if ours else True  # type: ignore[attr-defined]
+
+    def name(self, index: int) -> str:
+        ours = isinstance(self.samples, SegmentationDataset)
+        return self.samples.name(self.indices[index]) if ours else f"{self.indices[index]:06d}"  # type: ignore[attr-defined]
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        number = self.indices[index]
+        value = self.samples[number]
+        if isinstance(value, Sample):
+            return value
+        if not (isinstance(value, tuple | list) and len(value) == 2):
+            raise DataError(f"Sample {number} is {_kind(value)}; expected (image, mask).")
+        image = as_pixels(value[0], f"the image of sample {number}")
+        height, width = image.shape[1:]
+        if value[1] is None:
+            label = torch.full((height, width), IGNORE_INDEX, dtype=torch.uint8)
+            return Sample(image, label, f"{number:06d}", labeled=False)
+        return Sample(image, self._label(value[1], (height, width), number), f"{number:06d}")
+
+    def _label(self, value: Any, size: tuple[int, int], number: int) -> Tensor:
+        mask = torch.as_tensor(np.array(value)) if not isinstance(value, Tensor) else value
+        mask = mask[0] if mask.ndim == 3 and mask.shape[0] == 1 else mask
+        if tuple(mask.shape) != size or mask.is_floating_point() or mask.is_complex():
+            raise DataError(
+                f"The mask of sample {number} is {mask.dtype} {tuple(mask.shape)}; expected whole numbers of the "
+                f"image's size {size} (H,W)."
+            )
+        wrong = mask[((mask < 0) | (mask >= len(self.classes))) & (mask != IGNORE_INDEX)]
+        if len(wrong):
+            raise DataError(
+                f"The mask of sample {number} holds {int(wrong[0])}; expected 0 to {len(self.classes) - 1}, as there "
+                f"are {len(self.classes)} classes, or {IGNORE_INDEX} for void."
+            )
+        return mask.to(torch.uint8)
+
+
+def as_pixels(value: Any, what: str) -> Tensor:
+    """An image that was handed in, as RGB uint8 (3,H,W).
+
+    Args:
+        value: A PIL image; an array (H,W,3) or tensor (3,H,W) of uint8 or of floats in [0,1].
+        what: It is called in errors.
+
+    Raises:
+        DataError: It is something else.
+    """
+    if isinstance(value, Image.Image):
+        value = np.asarray(value.convert("RGB"))
+    channels_first = isinstance(value, Tensor)
+    pixels = value if isinstance(value, Tensor) else torch.as_tensor(np.array(value))
+    if not channels_first and pixels.ndim == 3:
+        pixels = pixels.permute(2, 0, 1)
+    if pixels.is_floating_point() and pixels.numel() and float(pixels.min()) >= 0 and float(pixels.max()) <= 1:
+        pixels = (pixels * 255).round().to(torch.uint8)
+    if pixels.ndim != 3 or pixels.shape[0] != 3 or pixels.dtype != torch.uint8:
+        raise DataError(
+            f"{what[:1].upper()}{what[1:]} is {_kind(value)}; expected a PIL image, or RGB of 0 to 255 (uint8) or of "
+            "[0,1] (float), as an array (H,W,3) or a tensor (3,H,W), not normalized."
+        )
+    return pixels.contiguous()
+
+
+@dataclass(frozen=True)
+class LiveData:
+    """Training and validation samples that were handed in.
+
+    Attributes:
+        train: For training.
+        val: For validation; None takes every fifth sample of `train` for it, and leaves it out of training.
+        classes: Names and colors.
+    """
+
+    train: Samples
+    val: Samples | None
+    classes: Classes
+
+    def split(self, name: str) -> LiveSamples:
+        """The samples of "train" or "val".
+
+        Raises:
+            DataError: There are none.
+        """
+        if name == "test":
+            raise DataError("A data set that was handed in has train and val, and no test images.")
+        if self.val is not None:
+            samples = self.train if name == "train" else self.val
+            return LiveSamples(samples, range(len(samples)), self.classes)
+        every = range(len(self.train))
+        chosen = every[::EVERY] if name == "val" else [index for index in every if index % EVERY]
+        return LiveSamples(self.train, chosen, self.classes)
+
+    def described(self) -> dict[str, Any]:
+        """What a recipe can say of it."""
+        kinds = {"train": self.train, "val": self.val}
+        described = {key: f"{_kind(each)}, {len(each)} samples" for key, each in kinds.items() if each is not None}
+        return {**described, "classes": list(self.classes.names)}
+
+
+def live_data(value: Any) -> LiveData:
+    """What was handed in as `data`.
+
+    Args:
+        value: A data set, (train, val), or {"train": .., "val": .., "classes": names}.
+
+    Raises:
+        RecipeError: It is none of these, it is empty, or nothing says which classes there are.
+    """
+    keys = dict(value) if isinstance(value, Mapping) else {}
+    if isinstance(value, tuple) and len(value) == 2:
+        keys = {"train": value[0], "val": value[1]}
+    elif not keys:
+        keys = {"train": value}
+    train, val, classes = (keys.pop(key, None) for key in ("train", "val", "classes"))
+    for each in [train] if val is None else [train, val]:
+        if keys or not (hasattr(each, "__len__") and hasattr(each, "__getitem__")) or not len(each):
+            raise RecipeError(
+                f"data: found {_kind(value)}. Expected the name of a data set, its keys, a map-style data set of "
+                "(image, mask), or {'train': .., 'val': .., 'classes': [..]} of such."
+            )
+    classes = classes if classes is not None else getattr(train, "classes", None)
+    if isinstance(classes, Classes):
+        return LiveData(train, val, classes)
+    if not isinstance(classes, list | tuple) or len(classes) < 2:
+        raise RecipeError(
+            f"data: nothing says which classes {_kind(train)} has. Give it an attribute `classes` with their names, or "
+            "hand in data={'train': .., 'classes': ['road', ..]}."
+        )
+    return LiveData(train, val, Classes(tuple(map(str, classes)), distinct_colors(len(classes))))
+
+
+def _kind(value: Any) -> str:
+    """What an object is, without its content, which may be large."""
+    if hasattr(value, "shape"):
+        return f"{type(value).__name__} {getattr(value, 'dtype', '')} {tuple(value.shape)}"
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
