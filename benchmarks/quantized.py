@@ -1,6 +1,6 @@
 """What 8 bits cost a student before and after `int8=train`: mIoU of float, INT8, and INT8 trained for.
 
-    python benchmarks/quantized.py FOLDER [--steps 200] [--rows 0 1 2] [--out benchmarks/results/quantized.json]
+    python benchmarks/quantized.py FOLDER [--steps 200] [--rows 0 1 2 3] [--out benchmarks/results/quantized.json]
 
 Trains a small student alone on generated streets in FOLDER (or takes the one that is there), then makes it hard to
 quantize in the ways that hurt on devices: one scale a weight tensor, of depthwise convolutions whose channels differ by
@@ -38,6 +38,7 @@ ROWS: tuple[tuple[str, bool, float], ...] = (
     ("a scale a channel", True, 1.0),
     ("one scale a tensor", False, 1.0),
     ("one scale a tensor, channels and activations 8 times as wide", False, 8.0),
+    ("one scale a tensor, channels and activations 40 times as wide", False, 40.0),
 )
 """What is made hard: in words, per_channel, and how much wider every fourth channel between two layers gets."""
 

@@ -165,6 +165,8 @@ def test_what_can_not_be_exported_is_refused_in_a_sentence(run: Path, files: Pat
         segdistill.export(files / "student.onnx")
     with pytest.raises(RecipeError, match=r"'size'.*HEIGHTxWIDTH"):
         segdistill.export(run, "size=big")
+    with pytest.raises(RecipeError, match=r"more than 8192x8192 pixels"):
+        segdistill.export(run, "size=100000x100000")
     with pytest.raises(RecipeError, match=r"Unknown key 'formt'.*format"):
         segdistill.export(run, formt="onnx")
     with pytest.raises(RecipeError, match=r"fp16 and int8 are for format=onnx"):

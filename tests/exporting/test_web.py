@@ -93,8 +93,9 @@ def check_page(browser: Any, address: str, file: Path, photos: list[Path]) -> No
         assert all(name in page.text_content("#legend") for name in names)
         assert "ms" in page.text_content("#status")
     page.click("#camera")
-    page.wait_for_selector("#status:has-text('640 x 480 pixels in')", timeout=60_000)
+    page.wait_for_selector("#status:has-text('320 x 240 pixels in')", timeout=60_000)
     page.click("#camera")
+    page.wait_for_selector("#camera:has-text('Camera')")
     assert faults == []
     assert all(url.startswith((address, "data:", "blob:")) for url in requests)
     context.close()

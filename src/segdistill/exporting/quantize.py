@@ -106,11 +106,11 @@ def activation_ranges(path: Path) -> dict[str, Range]:
     values = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
     makers = {name: node for node in graph.node for name in node.output}
     readers = {name: node for node in graph.node for name in node.input}
-    ranges = {}
+    ranges: dict[str, Range] = {}
     for node in graph.node:
-        tensor, scale, zero_point, *_ = (*node.input, "", "")
-        if node.op_type != "QuantizeLinear" or tensor in values:
+        if node.op_type != "QuantizeLinear" or node.input[0] in values:
             continue
+        tensor, scale, zero_point = node.input
         product = ""
         if tensor in makers and makers[tensor].op_type == "Sigmoid":
             product = readers[readers[node.output[0]].output[0]].output[0]

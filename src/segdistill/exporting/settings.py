@@ -22,6 +22,9 @@ Calibration = Literal["minmax", "entropy", "percentile"]
 SUFFIX: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 
 
+_MOST_PIXELS = 8192**2
+
+
 def _any_size(value: Any) -> Any:
     """ "any" as None."""
     return None if value == "any" else value
@@ -86,6 +89,8 @@ class ExportSettings(TypedSettings):
             raise ValueError("fp16 and int8 are for format=onnx and format=openvino; a .pt2 is float32")
         if self.fp16 and self.int8:
             raise ValueError("fp16 and int8 exclude each other; export twice, into one folder")
+        if self.size is not None and self.size[0] * self.size[1] > _MOST_PIXELS:
+            raise ValueError("size has more than 8192x8192 pixels, which no network here is run on")
         if self.format == "web" and self.outputs != "classes":
             raise ValueError("format=web shows classes; outputs=logits and small are for other formats")
         if self.ort is not None and self.format != "web":
