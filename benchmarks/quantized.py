@@ -37,7 +37,7 @@ SIZE = (96, 128)
 ROWS: tuple[tuple[str, bool, float], ...] = (
     ("a scale a channel", True, 1.0),
     ("one scale a tensor", False, 1.0),
-    ("one scale a tensor, channels and activations 8 times as wide", False, 8.0),
+    ("one scale a tensor, channels and activations 16 times as wide", False, 16.0),
     ("one scale a tensor, channels and activations 40 times as wide", False, 40.0),
 )
 """What is made hard: in words, per_channel, and how much wider every fourth channel between two layers gets."""

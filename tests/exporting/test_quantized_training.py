@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 import segdistill
 from segdistill.cli.main import app
 from segdistill.core.errors import RecipeError
-from segdistill.exporting.quantize import activation_ranges
 from segdistill.exporting.quantized_training import weights_restored
 from segdistill.exporting.simulation import fake_quantize, fake_weight
 
@@ -63,11 +62,11 @@ def test_a_network_that_was_trained_for_a_file_is_as_it_was() -> None:
 
 
 @pytest.fixture(scope="module")
-def trained(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder after a few steps, with one scale a weight tensor; calibrated with the images of `files`."""
+def trained(plain_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder after a few steps, with one scale a weight tensor."""
     out = tmp_path_factory.mktemp("trained")
     words = ["int8=train", "size=48x80", "per_channel=false", "steps=3", "images=4", "max_drop=100", "batch_size=2"]
-    done = CliRunner().invoke(app, ["export", str(run), *words, f"out={out}", "--json"])
+    done = CliRunner().invoke(app, ["export", str(plain_run), *words, f"out={out}", "--json"])
     assert done.exit_code == 0, done.output
     assert "Traceback" not in done.output
     return out
@@ -87,16 +86,13 @@ def test_the_file_gives_what_was_trained_with_its_rounding(trained: Path) -> Non
     assert scores.miou == pytest.approx(report["int8_miou"], abs=0.01)
 
 
-def test_the_learned_ranges_are_in_the_file_and_weights_have_one_scale(trained: Path, files: Path) -> None:
-    learned, calibrated = (activation_ranges(each / "student.int8.onnx") for each in (trained, files))
-    names = learned.keys() & calibrated.keys()
-    assert len(names) > 10
-    assert sum(learned[name].scale != calibrated[name].scale for name in names) > len(names) / 2
+def test_weights_have_one_scale_if_asked_to(trained: Path) -> None:
     graph = onnx.load(trained / "student.int8.onnx").graph
     values = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
-    scales = [values[n.input[1]] for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in values]
-    weights = [each for each in scales if each.ndim == 0]
-    assert len(weights) > 5
+    readers = [node for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in values]
+    scales = [values[node.input[1]] for node in readers if values[node.input[0]].ndim == 4]
+    assert len(scales) > 5
+    assert all(each.size == 1 for each in scales)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +103,6 @@ def test_the_learned_ranges_are_in_the_file_and_weights_have_one_scale(trained: 
         (["int8=maybe"], "int8"),
     ],
 )
-def test_what_can_not_be_trained_is_refused(run: Path, words: list[str], message: str) -> None:
+def test_what_can_not_be_trained_is_refused(plain_run: Path, words: list[str], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        segdistill.export(run, *words)
+        segdistill.export(plain_run, *words)
