@@ -14,7 +14,7 @@ from PIL import Image
 
 import segdistill as library
 from segdistill.data.datasets.streets import Streets
-from segdistill.studies.result import load_study
+from segdistill.studies.stored import load_study
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

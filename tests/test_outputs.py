@@ -12,9 +12,9 @@ from PIL import Image
 
 import segdistill
 from segdistill.core.classes import unnamed_classes
+from segdistill.core.colors import palette
 from segdistill.core.errors import DataError
 from segdistill.core.output_names import output_names
-from segdistill.data.colors import palette
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.loaded import LoadedModel
 from segdistill.reporting.prediction import predict_files

@@ -20,7 +20,7 @@ from segdistill.recipe.composition import is_assignment
 from segdistill.recipe.published_rows import Table, measured, published_rows
 from segdistill.recipe.recipe import load_recipe
 from segdistill.recipe.words import fragments
-from segdistill.studies.result import load_study
+from segdistill.studies.stored import load_study
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 ROWS = published_rows()

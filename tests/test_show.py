@@ -15,7 +15,8 @@ from PIL import Image
 
 from segdistill import create_model, distill, show, train
 from segdistill.core.classes import IGNORE_INDEX
-from segdistill.data.colors import colorise, with_legend
+from segdistill.core.colors import colorise
+from segdistill.data.colors import with_legend
 from segdistill.data.datasets.streets import Streets
 from segdistill.data.tables import label_table
 from segdistill.reporting.activations import activation_map

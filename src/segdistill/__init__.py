@@ -11,38 +11,66 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from segdistill.commands.benchmark import benchmark
     from segdistill.commands.compare import compare
-    from segdistill.commands.convert import convert, inspect
-    from segdistill.commands.distill import distill
+    from segdistill.commands.convert import Converted, Inspected, convert, inspect
+    from segdistill.commands.distill import Distilled, distill
     from segdistill.commands.doctor import doctor
-    from segdistill.commands.evaluate import evaluate
+    from segdistill.commands.evaluate import Evaluated, evaluate
     from segdistill.commands.export import export
     from segdistill.commands.listing import available
+    from segdistill.commands.networks import create_model, load_checkpoint, load_model, wrap
     from segdistill.commands.predict import predict
-    from segdistill.commands.prepare import prepare
+    from segdistill.commands.prepare import Prepared, prepare
     from segdistill.commands.profile import profile
     from segdistill.commands.replay import replay
-    from segdistill.commands.report import report
-    from segdistill.commands.reproduce import reproduce
+    from segdistill.commands.report import Report, report
+    from segdistill.commands.reproduce import Reproduction, reproduce
     from segdistill.commands.show import show
-    from segdistill.commands.submit import submit
-    from segdistill.commands.train import train
+    from segdistill.commands.submit import Submitted, submit
+    from segdistill.commands.train import Trained, train
     from segdistill.core.errors import SegdistillError
     from segdistill.core.outputs import SegOutput
     from segdistill.data.base import SegmentationDataset
+    from segdistill.diagnosis.diagnose import Diagnosis
+    from segdistill.evaluation.cost.profile import Profile
+    from segdistill.exporting.benchmark_result import Benchmark
+    from segdistill.exporting.profile import FileProfile
+    from segdistill.exporting.result import Export
     from segdistill.methods.base import Method, create_method
-    from segdistill.models.adapters.module import wrap
-    from segdistill.models.open import create_model, load_checkpoint, load_model
+    from segdistill.models.network import SegmentationNetwork
+    from segdistill.models.prediction import Prediction
     from segdistill.recipe.recipe import MethodSpec, Recipe, load_recipe
     from segdistill.recipe.shorthand import Folder
+    from segdistill.reporting.prediction import PredictedFiles
+    from segdistill.studies.result import Study
+    from segdistill.training.faults.replay_result import Replay
 
 __all__ = [
+    "Benchmark",
+    "Converted",
+    "Diagnosis",
+    "Distilled",
+    "Evaluated",
+    "Export",
+    "FileProfile",
     "Folder",
+    "Inspected",
     "Method",
     "MethodSpec",
+    "PredictedFiles",
+    "Prediction",
+    "Prepared",
+    "Profile",
     "Recipe",
+    "Replay",
+    "Report",
+    "Reproduction",
     "SegOutput",
     "SegdistillError",
     "SegmentationDataset",
+    "SegmentationNetwork",
+    "Study",
+    "Submitted",
+    "Trained",
     "available",
     "benchmark",
     "compare",
@@ -70,21 +98,40 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
+    "Benchmark": "exporting.benchmark_result",
+    "Converted": "commands.convert",
+    "Diagnosis": "diagnosis.diagnose",
+    "Distilled": "commands.distill",
+    "Evaluated": "commands.evaluate",
+    "Export": "exporting.result",
+    "FileProfile": "exporting.profile",
     "Folder": "recipe.shorthand",
+    "Inspected": "commands.convert",
     "Method": "methods.base",
     "MethodSpec": "recipe.recipe",
+    "PredictedFiles": "reporting.prediction",
+    "Prediction": "models.prediction",
+    "Prepared": "commands.prepare",
+    "Profile": "evaluation.cost.profile",
     "Recipe": "recipe.recipe",
+    "Replay": "training.faults.replay_result",
+    "Report": "commands.report",
+    "Reproduction": "commands.reproduce",
     "SegOutput": "core.outputs",
     "SegdistillError": "core.errors",
     "SegmentationDataset": "data.base",
+    "SegmentationNetwork": "models.network",
+    "Study": "studies.result",
+    "Submitted": "commands.submit",
+    "Trained": "commands.train",
     "available": "commands.listing",
     "create_method": "methods.base",
-    "create_model": "models.open",
+    "create_model": "commands.networks",
     "inspect": "commands.convert",
-    "load_checkpoint": "models.open",
-    "load_model": "models.open",
+    "load_checkpoint": "commands.networks",
+    "load_model": "commands.networks",
     "load_recipe": "recipe.recipe",
-    "wrap": "models.adapters.module",
+    "wrap": "commands.networks",
 }
 """Public names that are not a verb in the file of its own name in `commands`."""
 
@@ -94,8 +141,14 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'segdistill' has no attribute '{name}'")
     module = import_module(f"segdistill.{_ELSEWHERE.get(name, f'commands.{name}')}")
-    globals()[name] = getattr(module, name)
-    return globals()[name]
+    value = getattr(module, name)
+    if name not in _ELSEWHERE or name in (
+        "convert",
+        "inspect",
+    ):  # a verb, which leaves the caller's random numbers, warnings and logging alone
+        value = import_module("segdistill.runtime.untouched").leaving_untouched(value)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

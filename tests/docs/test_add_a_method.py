@@ -1,4 +1,4 @@
-"""The method of docs/add-a-method.md works where the page puts it, and passes what every method has to."""
+"""The method of docs/add-a-method.md works from a folder of its own, and passes what every method has to."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "add-a-method.md").read_text(encoding="utf-8")
+(CODE,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +21,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the package with the page's method in it."""
     folder = tmp_path_factory.mktemp("checkout")
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-    (folder / "src" / "segdistill" / "methods" / "reverse_kl.py").write_text(code, encoding="utf-8")
+    (folder / "src" / "segdistill" / "methods" / "reverse_kl.py").write_text(CODE, encoding="utf-8")
     return folder
 
 
@@ -41,9 +41,14 @@ def test_the_page_s_method_keeps_what_every_method_promises(checkout: Path) -> N
     assert "test_contract.py::test_odd_sizes[reverse_kl]" in done
 
 
-def test_the_page_s_method_distils_from_a_recipe(checkout: Path, tiny: tuple[str, ...], tmp_path: Path) -> None:
-    words = ["reverse_kl", "method.reverse_kl.temperature=2", "steps=2", "teacher.train.steps=2", "baseline=none"]
-    _run(checkout, "segdistill", "distill", *tiny, *words, f"out={tmp_path / 'run'}", folder=tmp_path)
+def test_the_page_s_method_distils_from_a_folder_of_its_own(
+    checkout: Path, tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "my_losses").mkdir()
+    (tmp_path / "my_losses" / "reverse_kl.py").write_text(CODE, encoding="utf-8")
+    (checkout / "src" / "segdistill" / "methods" / "reverse_kl.py").unlink()
+    words = ["method={name: my_losses.reverse_kl:ReverseKL, temperature: 2}", "steps=2", "teacher.train.steps=2"]
+    _run(checkout, "segdistill", "distill", *tiny, *words, "baseline=none", f"out={tmp_path / 'run'}", folder=tmp_path)
     assert '"reverse_kl"' in (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8")
 
 

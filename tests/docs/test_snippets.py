@@ -59,7 +59,7 @@ NOT_RUN = {
     "python -m pytest": "runs tests in a test",
     "python benchmarks/": "a study of hours, or writes into benchmarks/results",
     "segdistill compare streets tiny_pair budget=steps:300 out=runs/mine": "is of the page's own file, too",
-    "segdistill distill streets tiny_pair reverse_kl": "needs the page's own file; test_add_a_method.py runs it",
+    "segdistill distill streets tiny_pair method={name: my_losses": "needs its file; test_add_a_method.py runs it",
 }
 """Beginning of a command -> why it is not run. Those that call segdistill are still read as it would read them."""
 

@@ -28,7 +28,8 @@ from segdistill.evaluation.scoring import count
 from segdistill.models.open import open_model
 from segdistill.recipe.recipe import load_recipe
 from segdistill.reporting.curves import journal
-from segdistill.studies.result import ALONE, load_study
+from segdistill.studies.result import ALONE
+from segdistill.studies.stored import load_study
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from segdistill.data.colors import colorise, overlay
+from segdistill.core.colors import colorise, overlay
 from segdistill.data.datasets.streets import Streets
 from segdistill.reporting.pictures import save_grid
 

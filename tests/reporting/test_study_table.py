@@ -11,7 +11,8 @@ from example_studies import gain, study
 from rich.console import Console
 
 from segdistill.reporting.study_table import HEADINGS, cells, markdown, notes, terminal
-from segdistill.studies.result import NetworkCost, Study, load_study
+from segdistill.studies.result import NetworkCost, Study
+from segdistill.studies.stored import load_study
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 

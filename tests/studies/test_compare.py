@@ -23,7 +23,8 @@ from segdistill import compare
 from segdistill.core.errors import RecipeError, TrainingError
 from segdistill.reporting.answer import answer
 from segdistill.runs.folder import RunFolder
-from segdistill.studies.result import ALONE, LONGER, Study, load_study
+from segdistill.studies.result import ALONE, LONGER, Study
+from segdistill.studies.stored import load_study
 
 Start = Callable[..., Forked]
 Run = Callable[..., subprocess.CompletedProcess[str]]

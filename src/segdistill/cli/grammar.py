@@ -154,7 +154,8 @@ def split_names(words: Iterable[str]) -> tuple[list[str], list[str]]:
     Returns:
         Both, in their order. The path of a file that exists is a name, whatever stands in it.
     """
-    names, values = [], []
+    names: list[str] = []
+    values: list[str] = []
     for word in words:
         (values if re.match(r"[A-Za-z_][\w.]*=", word) and not Path(word).exists() else names).append(word)
     return names, values

@@ -44,13 +44,13 @@ def predict_command(
     as_json: AsJson = False,
 ) -> None:
     """Write a class mask and an overlay for every image."""
-    from segdistill.commands.predict import predict
+    from segdistill.commands.predict import predict_each
 
     keys, rest = split_words(PredictKeys, words)
     inputs, parts = split_names(rest)
     done = []
     try:
-        for prediction in predict(weights, *inputs, out=keys.out, alpha=keys.alpha, legend=legend, parts=parts):
+        for prediction in predict_each(weights, inputs, out=keys.out, alpha=keys.alpha, legend=legend, parts=parts):
             done.append({name: str(path) for name, path in asdict(prediction).items()})
             if not as_json:
                 results.print(f"{prediction.image} -> {prediction.mask}, {prediction.overlay}", soft_wrap=True)

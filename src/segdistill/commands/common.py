@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from segdistill.models.loaded import LoadedModel
+from segdistill.recipe.composition import key_values
+from segdistill.recipe.keywords import Word
 from segdistill.recipe.recipe import Recipe
+from segdistill.runs.folder import RunFolder, run_of
 from segdistill.runtime.display import console
 from segdistill.runtime.processes import is_main
 
@@ -23,6 +29,26 @@ def with_warning(recipe: Recipe, quiet: bool) -> Recipe:
     if recipe.warning and not quiet and is_main():
         console.print(recipe.warning, soft_wrap=True, markup=False)
     return recipe
+
+
+def split_network(words: Sequence[Word], options: Mapping[str, Any] | None) -> tuple[list[Word], dict[str, Any]]:
+    """The words but those that describe a network, and what describes it.
+
+    Args:
+        words: Among which `network.key=value` and `network={key: value}` describe the network.
+        options: Further ones, which come last.
+
+    Returns:
+        The other words, and all options of the network.
+    """
+    texts = [word for word in words if isinstance(word, str) and re.match(r"network[.=]", word)]
+    others = [word for word in words if not (isinstance(word, str) and word in texts)]
+    return others, {**key_values(texts).get("network", {}), **(options or {})}
+
+
+def run_folder_of(model: LoadedModel) -> RunFolder | None:
+    """The run that a network comes from; None for one of another library or one that was handed in."""
+    return run_of(model.path) if model.path.exists() else None
 
 
 def with_folder(recipe: Recipe, name: str) -> Recipe:

@@ -10,6 +10,7 @@ import torch
 
 from segdistill.core.classes import Classes
 from segdistill.core.errors import CheckpointError, RecipeError, nearest
+from segdistill.core.results import Result
 from segdistill.core.storage import write_aside
 from segdistill.models.adapters.registry import Adapted
 from segdistill.models.build import outline
@@ -25,8 +26,8 @@ from segdistill.models.zoo import resolve_spec
 OWN = OwnRun.layout
 
 
-@dataclass(frozen=True)
-class Inspected:
+@dataclass(frozen=True, repr=False)
+class Inspected(Result):
     """What a weight file holds.
 
     Attributes:
@@ -56,8 +57,8 @@ class Inspected:
         return {**vars(self), "path": str(self.path)}
 
 
-@dataclass(frozen=True)
-class Converted:
+@dataclass(frozen=True, repr=False)
+class Converted(Result):
     """A network written in another layout.
 
     Attributes:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from segdistill.commands.common import with_folder, with_warning
+from segdistill.commands.report import Report, report
+from segdistill.core.results import Result
 from segdistill.data import create_dataset
 from segdistill.models.open import open_model
 from segdistill.recipe.keys import changeable_keys
@@ -18,12 +20,13 @@ from segdistill.runs.folder import Resume, RunFolder
 from segdistill.runtime.display import console
 from segdistill.runtime.processes import is_main
 from segdistill.studies.distillation import measure_distillation
-from segdistill.studies.result import ALONE, STUDY_FILE, TEACHER, Study, load_study
+from segdistill.studies.result import ALONE, STUDY_FILE, TEACHER, Study
+from segdistill.studies.stored import load_study
 from segdistill.training.plan import resolve
 
 
-@dataclass(frozen=True)
-class Distilled:
+@dataclass(frozen=True, repr=False)
+class Distilled(Result):
     """A finished `distill`.
 
     Attributes:
@@ -33,6 +36,31 @@ class Distilled:
 
     folder: Path
     study: Study
+
+    @property
+    def gain(self) -> float | None:
+        """What distillation was worth, in points of mIoU over the student alone; None if that was not trained."""
+        return self.study.gain
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % confidence interval of the gain; None, as a single seed gives none."""
+        return self.study.interval
+
+    def report(self, **options: Any) -> Report:
+        """Write the page of this distillation.
+
+        Args:
+            **options: Those of `segdistill.report`.
+        """
+        return report(self.folder, **options)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Those of the study."""
+        return self.study.records()
+
+    def __repr__(self) -> str:
+        return f"Distilled({self.folder}, {self.study!r})"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON: those of the study, and the folder."""

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
+from segdistill.commands.common import run_folder_of, split_network
 from segdistill.core.errors import RecipeError, nearest
-from segdistill.data import create_dataset
+from segdistill.core.results import Result
+from segdistill.data import DatasetConfig, create_dataset
 from segdistill.evaluation.metrics import Scores
 from segdistill.evaluation.scoring import Quality, count
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
-from segdistill.models.open import open_model
+from segdistill.models.open import NetworkSource, described, open_model
+from segdistill.recipe.keywords import EvaluationKeys, Word, takes_recipe_keys
 from segdistill.recipe.recipe import Recipe, load_recipe
-from segdistill.runs.folder import RunFolder, run_of
+from segdistill.runs.folder import RunFolder
 from segdistill.runtime.allocator import keep_freed_memory
 from segdistill.runtime.display import counting
 from segdistill.runtime.processes import is_main, own_device, own_share, total
 from segdistill.training.pairing import comparable_teacher, require_same_classes
 
 
-@dataclass(frozen=True)
-class Evaluated:
+@dataclass(frozen=True, repr=False)
+class Evaluated(Result):
     """Scores of a network on a split, and how it was run.
 
     Attributes:
@@ -49,6 +53,15 @@ class Evaluated:
         """Those of the confusion matrix."""
         return self.quality.scores
 
+    def records(self) -> list[dict[str, Any]]:
+        """A line a class."""
+        scores = self.scores
+        lines = zip(self.classes, scores.iou, scores.accuracy, scores.dice, strict=True)
+        return [{"class": name, "IoU": iou, "accuracy": hit, "Dice": dice} for name, iou, hit, dice in lines]
+
+    def __repr__(self) -> str:
+        return f"Evaluated({self.weights}, {self.images} images of {self.split}, mIoU {self.scores.miou:.2f})"
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; scores of classes by class name."""
 
@@ -69,24 +82,27 @@ class Evaluated:
         }
 
 
+@takes_recipe_keys
 def evaluate(
-    weights: str | Path,
-    *parts: str | Path,
+    weights: NetworkSource,
+    *words: Word,
     split: Literal["train", "val", "test"] = "val",
+    network: Mapping[str, Any] | None = None,
     quiet: bool = False,
-    **overrides: Any,
+    **keys: Unpack[EvaluationKeys],
 ) -> Evaluated:
-    """Score a run folder or weight file on a data set: that of the run's own recipe with `parts` over it.
+    """Score a network on a data set: that of the run's own recipe with `words` over it.
 
     Keys of the recipe's section `metrics` may stand alone, as `boundary=False` or "agreement=true". Several processes
     (torchrun) share the images; every image is counted once.
 
     Args:
-        weights: a run folder or a weight file.
-        *parts: recipe files, fragments and "key=value" over the run's own recipe.
+        weights: a run folder, a weight file, a name such as module:package.module:factory, or a network itself.
+        *words: recipe files, fragments and "key=value" over the run's own recipe; `network.key=value` as `network`.
         split: of the data set; not every one has labels for "test".
+        network: of one of another library: mean, std, bgr, and the adapter's options, as classifier.
         quiet: show no progress.
-        **overrides: keys of the recipe or of `metrics`.
+        **keys: keys of the recipe or of `metrics`; `root` is that of the data set.
 
     Returns:
         The scores, and how they were made.
@@ -94,16 +110,18 @@ def evaluate(
     Raises:
         SegdistillError: weights, recipe or data can't be read or don't fit together, or scores are not finite.
     """
-    model = open_model(weights)
-    folder = run_of(model.path)
-    recipe = _recipe_of(folder, parts, overrides)
+    others, options = split_network(words, network)
+    model = open_model(described(weights, options))
+    folder = run_folder_of(model)
+    recipe = _recipe_of(folder, others, dict(keys))
     dataset = create_dataset(recipe.data, split)
     require_same_classes(model, dataset.classes)
     device = own_device()
     keep_freed_memory(device)
     teacher = None
     if recipe.metrics.agreement:
-        teacher = comparable_teacher(recipe, folder.path, dataset.classes, "metrics.agreement").network.to(device)
+        run = folder.path if folder is not None else Path(model.path)
+        teacher = comparable_teacher(recipe, run, dataset.classes, "metrics.agreement").network.to(device)
     indices = own_share(len(dataset))
     with counting(f"evaluate {model.path}", len(indices), quiet=quiet or not is_main()) as done:
         counts = count(
@@ -123,17 +141,26 @@ def evaluate(
     return Evaluated(model.path, split, len(dataset), names, quality, recipe.inference, recipe.metrics, ignored)
 
 
-def _recipe_of(folder: RunFolder, parts: tuple[str | Path, ...], overrides: dict[str, Any]) -> Recipe:
-    """The run's own recipe, if it has one, with parts and overrides over it; keys of `metrics` may stand alone."""
-    words = tuple(_metrics_key(part) for part in parts)
+def _recipe_of(folder: RunFolder | None, words: Sequence[Word], overrides: dict[str, Any]) -> Recipe:
+    """The run's own recipe, if it has one, with words and overrides over it; keys of `metrics` may stand alone."""
+    words = [_metrics_key(word) for word in words]
+    if "root" in overrides:
+        data = DatasetConfig.of(overrides.pop("data", {}))
+        overrides["data"] = {
+            **(data if isinstance(data, Mapping) else data.model_dump()),
+            "root": overrides.pop("root"),
+        }
     short = {key: overrides.pop(key) for key in list(overrides) if key in MetricsConfig.model_fields}
     if short:
         overrides["metrics"] = {**overrides.get("metrics", {}), **short}
-    return load_recipe(*([folder.recipe] if folder.recipe.is_file() else []), *words, **overrides)
+    recorded = [folder.recipe] if folder is not None and folder.recipe.is_file() else []
+    return load_recipe(*recorded, *words, **overrides)
 
 
-def _metrics_key(part: str | Path) -> str | Path:
-    """The part, a bare key of `metrics` by its full name; a key of neither is refused with the nearest of all."""
+def _metrics_key(part: Word) -> Word:
+    """The word, a bare key of `metrics` by its full name; a key of neither is refused with the nearest of all."""
+    if isinstance(part, Recipe):
+        return part
     key, equals, _ = str(part).partition("=")
     if key in MetricsConfig.model_fields:
         return f"metrics.{part}"

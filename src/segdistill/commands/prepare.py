@@ -10,6 +10,7 @@ from typing import Any, Literal
 from segdistill.core.discovery import options_of, pick
 from segdistill.core.errors import DataError
 from segdistill.core.paths import expanded
+from segdistill.core.results import Result
 from segdistill.data import DATASETS, DatasetConfig, SegmentationDataset, create_dataset
 from segdistill.data.spread import chosen
 from segdistill.preparation.archives import Unpacked, unpack
@@ -34,8 +35,8 @@ class SplitState:
     problem: str
 
 
-@dataclass(frozen=True)
-class Prepared:
+@dataclass(frozen=True, repr=False)
+class Prepared(Result):
     """What `prepare` did and found.
 
     Attributes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from segdistill.models.exported.network import Exported, ExportedNetwork
 from segdistill.models.files import OwnRun
 from segdistill.models.identify import Source, identify
 from segdistill.models.network import SegmentationNetwork
-from segdistill.models.open import create_model
+from segdistill.models.open import create_model, described, open_model
 from segdistill.models.spec import NetworkSpec, is_adapted
 from segdistill.recipe.recipe import load_recipe
 from segdistill.runs.folder import run_of
@@ -76,7 +77,7 @@ def check_settings(settings: dict[str, Any], options: dict[str, Any]) -> Profile
 
 
 def profile_network(
-    network: str | Path | SegmentationNetwork, settings: ProfileSettings, options: dict[str, Any]
+    network: str | Path | nn.Module, settings: ProfileSettings, options: dict[str, Any]
 ) -> Profile | FileProfile:
     """Measure the network, which is built or loaded first if it is only named.
 
@@ -110,7 +111,7 @@ def profile_network(
 
 
 def _resolve(
-    network: str | Path | SegmentationNetwork, settings: ProfileSettings, options: dict[str, Any]
+    network: str | Path | nn.Module, settings: ProfileSettings, options: dict[str, Any]
 ) -> tuple[SegmentationNetwork, str, tuple[int, int]]:
     """The network, its name, and the size of its images unless one is asked for."""
     if isinstance(network, nn.Module):
@@ -165,7 +166,8 @@ def _device(name: str | None) -> torch.device:
 
 
 def profile(
-    network: str | Path | SegmentationNetwork,
+    source: str | Path | nn.Module,
+    /,
     *,
     num_classes: int | None = None,
     size: tuple[int, int] | str | None = None,
@@ -174,6 +176,7 @@ def profile(
     runs: int = 15,
     batch: int = 1,
     device: str | None = None,
+    network: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Profile | FileProfile:
     """Parameters, multiply-adds, activation memory and latency of a network, in all and by stage.
@@ -181,7 +184,7 @@ def profile(
     Of an exported file, in which there are no stages, the size on disk and the latency.
 
     Args:
-        network: A name of the zoo, a run folder, weight file or exported file, or a network itself.
+        source: A name of the zoo, a run folder, weight file or exported file, or a network itself.
         num_classes: Of a named network, default 19.
         size: Of the image, (H,W) or "HxW"; default 512x512, or the crop that a run was trained with.
         convention: What counts as an operation, see `evaluation.cost.macs`.
@@ -189,7 +192,8 @@ def profile(
         runs: Warm runs, of which the median is taken.
         batch: Images in each of them.
         device: As "cpu" or "cuda:1"; default CUDA if there is one.
-        **options: Of the named network, as output_stride.
+        network: Of a trained one of another library: mean, std, bgr, and the adapter's options, as classifier.
+        **options: Of the named network that is built here, as output_stride.
 
     Returns:
         The costs, in all and by stage.
@@ -200,4 +204,6 @@ def profile(
     settings: dict[str, Any] = {"convention": convention, "latency": latency, "runs": runs, "batch": batch}
     optional = {"num_classes": num_classes, "size": size, "device": device}
     settings |= {key: value for key, value in optional.items() if value is not None}
-    return profile_network(network, check_settings(settings, options), options)
+    if network or (isinstance(source, nn.Module) and not isinstance(source, SegmentationNetwork)):
+        source = open_model(described(source, network)).network
+    return profile_network(source, check_settings(settings, options), options)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from segdistill.core.results import Result
 from segdistill.core.storage import write_text
 from segdistill.models.exported.network import is_exported
 from segdistill.reporting.page.gallery import gallery
@@ -16,8 +17,8 @@ from segdistill.reporting.page.view import page_model
 from segdistill.runs.folder import run_of
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Result):
     """A written page.
 
     Attributes:

@@ -11,6 +11,7 @@ from segdistill.commands.distill import distill
 from segdistill.commands.evaluate import evaluate
 from segdistill.commands.train import train
 from segdistill.core.errors import RecipeError, nearest
+from segdistill.core.results import Result
 from segdistill.evaluation.metrics import Scores
 from segdistill.recipe.composition import is_assignment
 from segdistill.recipe.published_rows import PublishedRow, published_rows
@@ -54,8 +55,8 @@ class Reproduced:
         }
 
 
-@dataclass(frozen=True)
-class Reproduction:
+@dataclass(frozen=True, repr=False)
+class Reproduction(Result):
     """A finished `reproduce`.
 
     Attributes:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.colors import Pixels, colorise
 from segdistill.core.errors import DataError, RecipeError, nearest
 from segdistill.data import create_dataset
 from segdistill.data.base import Sample, SegmentationDataset
-from segdistill.data.colors import Pixels, colorise
 from segdistill.evaluation.boundary import edge_region
 from segdistill.evaluation.inference.inference import predict_scores
 from segdistill.models.exported.network import is_exported

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from segdistill.core.results import Result
 from segdistill.data.reading import read_image
 from segdistill.evaluation.inference.inference import infer
 from segdistill.evaluation.submission import Submission, check_submission, server_of
@@ -18,8 +19,8 @@ from segdistill.runtime.display import counting
 from segdistill.runtime.processes import own_device
 
 
-@dataclass(frozen=True)
-class Submitted:
+@dataclass(frozen=True, repr=False)
+class Submitted(Result):
     """A zip for a test server.
 
     Attributes:

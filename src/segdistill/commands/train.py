@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from segdistill.commands.common import with_folder, with_warning
 from segdistill.commands.evaluate import evaluate
+from segdistill.core.results import Result
 from segdistill.evaluation.metrics import Scores
 from segdistill.models.files import read_description, weight_file
 from segdistill.models.spec import Role
@@ -17,8 +18,8 @@ from segdistill.runs.folder import Resume
 from segdistill.training.plan import resolve
 
 
-@dataclass(frozen=True)
-class Trained:
+@dataclass(frozen=True, repr=False)
+class Trained(Result):
     """A finished `train`.
 
     Attributes:
@@ -36,6 +37,13 @@ class Trained:
     best_miou: float | None
     best_step: int
     seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "folder": str(self.folder), "scores": self.scores.as_dict()}
+
+    def __repr__(self) -> str:
+        return f"Trained({self.role} in {self.folder}, mIoU {self.scores.miou:.2f})"
 
 
 @takes_recipe_keys

@@ -1,51 +1,16 @@
-"""Labels as pictures: class colors, overlays, palette masks."""
+"""Labels as files of pictures: palette masks, overlays with names."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from segdistill.core.classes import IGNORE_INDEX, Classes
+from segdistill.core.classes import Classes
+from segdistill.core.colors import Pixels, palette
 from segdistill.core.storage import write_aside
-
-_VOID_COLOR = (255, 255, 255)
-
-
-Pixels = NDArray[np.uint8]
-
-
-def colorise(label: Tensor, classes: Classes) -> Pixels:
-    """A label map in its classes' colors; void is white.
-
-    Args:
-        label: class indices or void (H,W).
-        classes: whose colors are taken.
-
-    Returns:
-        RGB uint8 (H,W,3).
-    """
-    return palette(classes)[label.cpu().numpy().astype(np.uint8)]
-
-
-def overlay(image: Tensor, label: Tensor, classes: Classes, *, alpha: float = 0.5) -> Pixels:
-    """An image with the class colors over it.
-
-    Args:
-        image: uint8 (3,H,W), RGB.
-        label: class indices or void (H,W).
-        classes: whose colors are taken.
-        alpha: from 0 (image only) to 1 (colors only).
-
-    Returns:
-        RGB uint8 (H,W,3).
-    """
-    pixels = np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
-    return np.asarray(cv2.addWeighted(pixels, 1 - alpha, colorise(label, classes), alpha, 0), np.uint8)
 
 
 def save_mask(path: Path, label: Tensor, classes: Classes) -> None:
@@ -103,18 +68,3 @@ def with_legend(pixels: Pixels, label: Tensor, classes: Classes) -> Pixels:
         draw.rectangle((x, y, x + line // 2, y + line // 2), fill=classes.colors[index], outline="grey")
         draw.text((x + line, y + line // 4), classes.names[index], fill="black", font=font, anchor="lm")
     return np.asarray(canvas)
-
-
-def palette(classes: Classes) -> Pixels:
-    """The class colors by label value, void white.
-
-    Args:
-        classes: K of them, at most 255.
-
-    Returns:
-        RGB uint8 (256,3), black from K to 254.
-    """
-    colors = np.zeros((256, 3), np.uint8)
-    colors[: len(classes)] = classes.colors
-    colors[IGNORE_INDEX] = _VOID_COLOR
-    return colors

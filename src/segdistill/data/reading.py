@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import warnings
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
@@ -34,10 +36,6 @@ Exif = Literal["auto", "apply", "ignore"]
 
 LIMIT = "SEGDISTILL_MAX_PIXELS"
 """The environment variable that moves the limit of `largest_image`."""
-
-if os.environ.get(LIMIT, "").isdecimal():
-    Image.MAX_IMAGE_PIXELS = int(os.environ[LIMIT]) // 2  # Pillow warns beyond it and refuses beyond its double
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # what is not refused is welcome
 
 _UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
@@ -201,7 +199,8 @@ def _open(content: bytes) -> Image.Image:
     if tiff is not None and tiff.bands > 6:
         raise ValueError(undecodable(tiff))
     try:
-        return Image.open(BytesIO(content), formats=FORMATS)
+        with pixel_limit():
+            return Image.open(BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError as error:
         if tiff is not None:
             raise ValueError(undecodable(tiff)) from error
@@ -273,7 +272,25 @@ def _unreadable(kind: str, path: Path, error: Exception) -> DataError:
 
 def largest_image() -> int:
     """Pixels that an image or mask may have; larger ones are refused by their header. Pillow's limit for both."""
-    return 2 * (Image.MAX_IMAGE_PIXELS or 0)
+    setting = os.environ.get(LIMIT, "")
+    return int(setting) if setting.isdecimal() else 2 * (Image.MAX_IMAGE_PIXELS or 0)
+
+
+@contextlib.contextmanager
+def pixel_limit() -> Iterator[None]:
+    """While entered, Pillow refuses what is beyond `largest_image`, and warns of nothing below it.
+
+    Yields:
+        None.
+    """
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = largest_image() // 2 or None  # Pillow warns beyond it and refuses beyond its double
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def _pixels(error: Exception) -> str:

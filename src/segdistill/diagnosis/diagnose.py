@@ -14,6 +14,7 @@ import torch
 
 from segdistill.core.errors import DataError, RecipeError, SegdistillError
 from segdistill.core.findings import Finding, shortened
+from segdistill.core.results import Result
 from segdistill.data import SegmentationDataset
 from segdistill.data.pairs import FilePairs
 from segdistill.data.spread import chosen
@@ -39,8 +40,8 @@ from segdistill.training.task import Splits, require_choosable
 _TIMED = 5  # images that are read once more for the time it takes
 
 
-@dataclass
-class Diagnosis:
+@dataclass(repr=False)
+class Diagnosis(Result):
     """What was found.
 
     Attributes:
@@ -65,6 +66,12 @@ class Diagnosis:
     def problems(self) -> list[Finding]:
         """What would spoil a run."""
         return [finding for finding in self.findings if finding.level == "problem"]
+
+    def records(self) -> list[dict[str, Any]]:
+        """A line a finding."""
+        return [
+            {"level": each.level, "where": each.where, "what": each.text, "try": each.advice} for each in self.findings
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

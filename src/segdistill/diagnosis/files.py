@@ -16,7 +16,7 @@ from segdistill.core.errors import DataError
 from segdistill.data.base import Sample
 from segdistill.data.formats import Header
 from segdistill.data.pairs import FilePairs
-from segdistill.data.reading import alignment_fault, check_size, load_image, load_mask, read_mask
+from segdistill.data.reading import alignment_fault, check_size, load_image, load_mask, pixel_limit, read_mask
 from segdistill.data.values import Raw, packed
 from segdistill.diagnosis.soft_edges import values_between
 
@@ -152,7 +152,7 @@ def _image_forms(header: Header) -> list[str]:
 
 def _as_grey(path: Path, raw: Mapping[int, int]) -> dict[int, int]:
     """What a tool that reads a palette mask as grey would take its values for; nothing where that is the same."""
-    with Image.open(path) as picture:
+    with pixel_limit(), Image.open(path) as picture:
         if picture.mode != "P":
             return {}
         flat = picture.getpalette() or []
@@ -164,7 +164,7 @@ def _as_grey(path: Path, raw: Mapping[int, int]) -> dict[int, int]:
 def _painted(path: Path, colors: tuple[tuple[int, int, int], ...]) -> float | None:
     """The share of the pixels of a color file that have one of `colors`; None if it is no readable color file."""
     try:
-        with Image.open(path) as picture:
+        with pixel_limit(), Image.open(path) as picture:
             if picture.mode not in {"RGB", "RGBA"}:
                 return None
         values = read_mask(path, colors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from segdistill.core.results import Result
 from segdistill.exporting.measuring import Latency
 from segdistill.models.exported.description import Precision
 
@@ -36,8 +37,8 @@ class BenchmarkRow:
     latency: dict[int, Latency]
 
 
-@dataclass(frozen=True)
-class Benchmark:
+@dataclass(frozen=True, repr=False)
+class Benchmark(Result):
     """The table of a run.
 
     Attributes:
@@ -59,6 +60,10 @@ class Benchmark:
     calibration: str
     warnings: tuple[str, ...]
     environment: dict[str, Any]
+
+    def records(self) -> list[dict[str, Any]]:
+        """A line a network or file."""
+        return [dict(zip(self.headings(), line, strict=True)) for line in self.cells()]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from segdistill.core.results import Result
 from segdistill.exporting.measuring import Latency, latencies, timing_image
 from segdistill.models.exported.description import Precision
 from segdistill.models.exported.network import ExportedNetwork
 
 
-@dataclass(frozen=True)
-class FileProfile:
+@dataclass(frozen=True, repr=False)
+class FileProfile(Result):
     """The cost of an exported file for one image of `size` (H,W), from uint8 pixels to classes.
 
     Attributes:

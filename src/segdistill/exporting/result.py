@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from segdistill.core.results import Result
 from segdistill.exporting.measuring import Latency
 from segdistill.exporting.parity import Parity
 from segdistill.models.exported.description import ExportDescription, Precision
@@ -83,8 +84,8 @@ class Int8Report:
         return {**asdict(self), "size": list(self.size), "drop": self.drop, "passed": self.passed}
 
 
-@dataclass(frozen=True)
-class Export:
+@dataclass(frozen=True, repr=False)
+class Export(Result):
     """What `export` wrote.
 
     Attributes:

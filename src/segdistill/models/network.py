@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Literal, Protocol, get_args, overload
 
 import torch
 from torch import Tensor, nn
 
 from segdistill.core.classes import Classes
 from segdistill.core.outputs import SegOutput
+from segdistill.models.prediction import ImageSource, Prediction
 
 Section = Literal["backbone", "head", "auxiliary"]
 """What a parameter of a network belongs to."""
+
+
+class Predictor(Protocol):
+    """Runs images through a network."""
+
+    def __call__(self, network: SegmentationNetwork, images: Sequence[ImageSource], /) -> list[Prediction]: ...
 
 
 class SegmentationNetwork(nn.Module, ABC):
@@ -36,6 +44,10 @@ class SegmentationNetwork(nn.Module, ABC):
     """Whether its two classes are one sigmoid score z, as logits (0, z): the second class against the rest."""
     auxiliary_weight: float = 0.4
     """Of the auxiliary heads' losses beside the head's, as it was published with."""
+    file: Path | None = None
+    """The file that it was loaded from, if it was."""
+    predictor: Predictor | None = None
+    """What `predict` runs images with, which `segdistill.load_model`, `create_model` and `wrap` see to."""
     keeps_tensors: bool = False
     """Whether a forward pass leaves tensors behind for later ones, as cached position embeddings."""
 
@@ -57,6 +69,30 @@ class SegmentationNetwork(nn.Module, ABC):
         """
         pixels = (image - self.mean) / self.std
         return pixels.flip(1) if self.bgr else pixels
+
+    @overload
+    def predict(self, images: ImageSource) -> Prediction: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def predict(self, images: Sequence[ImageSource]) -> list[Prediction]: ...
+
+    def predict(self, images: ImageSource | Sequence[ImageSource]) -> Prediction | list[Prediction]:
+        """What it says about images; nothing is written. It runs where it is, as its run says how.
+
+        Args:
+            images: An image file, a PIL image, RGB uint8 (H,W,3) as an array or (3,H,W) as a tensor; or a list of them.
+
+        Returns:
+            Classes and confidence of each pixel; a list for a list.
+
+        Raises:
+            DataError: An image can't be read, or is not of these.
+        """
+        if self.predictor is None:
+            raise RuntimeError("Take the network from segdistill.load_model, create_model or wrap to predict with it.")
+        several = isinstance(images, list | tuple)
+        preds = self.predictor(self, list(images) if several else [images])  # type: ignore[arg-type, list-item]
+        return preds if several else preds[0]
 
     def boundary_target(self, label: Tensor) -> Tensor:
         """Labels (N,H,W) -> what the boundary head should say of each pixel, (N,H,W) of 0 and 1.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from segdistill.core.errors import CheckpointError
+from segdistill.core.discovery import check_options
+from segdistill.core.errors import CheckpointError, RecipeError
+from segdistill.models.adapters.module import ModuleNetwork
 from segdistill.models.adapters.registry import Adapted
 from segdistill.models.build import build
 from segdistill.models.exported.network import Exported
@@ -17,7 +20,7 @@ from segdistill.models.identify import identify
 from segdistill.models.live import live_spec
 from segdistill.models.loaded import LoadedCheckpoint, LoadedModel
 from segdistill.models.network import SegmentationNetwork
-from segdistill.models.spec import NetworkSpec, Role
+from segdistill.models.spec import NetworkSpec, Role, is_adapted
 from segdistill.models.zoo import resolve_spec
 
 NetworkSource = str | Path | NetworkSpec | nn.Module
@@ -25,17 +28,15 @@ NetworkSource = str | Path | NetworkSpec | nn.Module
 
 
 def load_model(path: str | Path, *, module: nn.Module | None = None, **options: Any) -> SegmentationNetwork:
-    """The network of a run folder, of a .safetensors file or of a published file, ready to predict.
+    """The network of a run folder or file; see `segdistill.load_model`, which also sees to how it predicts.
 
     Args:
-        path: A run folder gives its student, or its teacher if it trained only that; an exported file runs where it is
-            (docs/export.md). A trained network of another library is named as in "hf:FOLDER" (docs/adapters.md).
-        module: Of a run whose student was handed in as a module: such a module again, whose weights do not matter.
-        **options: Fields of `NetworkSpec` for a network of another library, as mean.
+        path: A run folder, a file or a name.
+        module: What was handed in as an object when it was trained.
+        **options: Fields of `NetworkSpec` for a network of another library.
 
     Returns:
-        The network. Called on RGB images (N,3,H,W) in [0,1] it gives a `SegOutput`; it normalizes by itself. `classes`
-        has the names and colors of its classes.
+        The network, in evaluation mode.
 
     Raises:
         CheckpointError: There is no such file, or it is not one of a network.
@@ -44,8 +45,11 @@ def load_model(path: str | Path, *, module: nn.Module | None = None, **options: 
         source = identify(path)
         if not isinstance(source, OwnRun):
             raise CheckpointError(f"module= is for a run of this library whose network was a module; {path} is none.")
-        return source.load(module).network
-    return open_model(resolve_spec({"name": str(path), **options}) if options else path).network
+        loaded = source.load(module)
+    else:
+        loaded = open_model(resolve_spec({"name": str(path), **options}) if options else path)
+    loaded.network.file = loaded.path if loaded.path.exists() else None
+    return loaded.network
 
 
 def open_model(source: NetworkSource) -> LoadedModel:
@@ -63,8 +67,41 @@ def open_model(source: NetworkSource) -> LoadedModel:
     """
     if isinstance(source, nn.Module):
         loaded = Adapted(live_spec(source)).load()
-        return replace(loaded, path=Path(type(source).__name__))
+        file = source.file if isinstance(source, SegmentationNetwork) else None
+        return replace(loaded, path=file or Path(type(source).__name__))
     return identify(source).load()
+
+
+_TOP = ("mean", "std", "bgr")
+"""Network options that are fields of a `NetworkSpec`; the others are options of its adapter."""
+
+
+def described(source: NetworkSource, options: Mapping[str, Any] | None) -> NetworkSource:
+    """A network of another library with what is to be known of it.
+
+    Args:
+        source: The name of such a network, or any module.
+        options: mean, std, bgr, and the adapter's, as classifier, features, size (docs/adapters.md); None for none.
+
+    Returns:
+        What `open_model` takes.
+
+    Raises:
+        RecipeError: An option is unknown or wrong, or the network has none.
+    """
+    if not options:
+        return source
+    if isinstance(source, nn.Module) and not isinstance(source, SegmentationNetwork):
+        checked = check_options(ModuleNetwork, dict(options), "network")
+        return ModuleNetwork(source, **checked)
+    if not isinstance(source, str | Path) or not is_adapted(source):
+        name = type(source).__name__ if isinstance(source, nn.Module) else source
+        raise RecipeError(
+            f"'network' describes a network of another library, as module:package.module:factory; {name} knows itself."
+        )
+    fields = {key: value for key, value in options.items() if key in _TOP}
+    rest = {key: value for key, value in options.items() if key not in _TOP}
+    return resolve_spec({"name": str(source), **fields, "options": rest})
 
 
 def load_checkpoint(model: nn.Module, path: str | Path, *, part: Role = "student") -> LoadedCheckpoint:

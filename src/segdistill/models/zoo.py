@@ -9,9 +9,12 @@ from pydantic import ValidationError
 
 from segdistill.core.discovery import explain
 from segdistill.core.errors import RecipeError, nearest
+from segdistill.core.plugins import is_import_path, plugins
 from segdistill.models.adapters.registry import check_adapted
 from segdistill.models.catalog import ZOO
 from segdistill.models.spec import NetworkSpec, is_adapted
+
+_CATALOG = "segdistill.models.catalog"
 
 
 def resolve_spec(options: dict[str, Any], where: str = "network") -> NetworkSpec:
@@ -27,10 +30,12 @@ def resolve_spec(options: dict[str, Any], where: str = "network") -> NetworkSpec
     Raises:
         RecipeError: No network is called so, or a field is unknown, of another type, or has no meaning for it.
     """
-    name = options.get("name")
+    name = _by_module(options.get("name"))
+    options = options if name == options.get("name") else {**options, "name": name}
     adapted = is_adapted(name)
     if name is not None and not adapted and name not in ZOO:
-        raise RecipeError(f"Key '{where}.name': no network is called '{name}'.{nearest(str(name), ZOO)}")
+        names = [*ZOO, *plugins(_CATALOG)]
+        raise RecipeError(f"Key '{where}.name': no network is called '{name}'.{nearest(str(name), names)}")
     try:
         spec = NetworkSpec.model_validate((ZOO[name] if name and not adapted else {}) | options)
     except ValidationError as error:
@@ -43,6 +48,14 @@ def resolve_spec(options: dict[str, Any], where: str = "network") -> NetworkSpec
     if not spec.backbone:
         raise RecipeError(f"Key '{where}' needs a name (of the zoo: {', '.join(ZOO)}) or a backbone and a head.")
     return spec
+
+
+def _by_module(name: Any) -> Any:
+    """A name that an installed package gives, or an import path, as the name of a factory; any other as it is."""
+    if name in ZOO or not isinstance(name, str):
+        return name
+    path = name if is_import_path(name) and "." in name else plugins(_CATALOG).get(name)
+    return name if path is None else f"module:{path}"
 
 
 def adapted_spec(name: str | Path, where: str = "network") -> NetworkSpec | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict, TypeVar, get_type_hints
+from typing import Any, Literal, TypedDict, TypeVar, get_args, get_type_hints
 
 from torch import nn
 
@@ -76,13 +76,29 @@ class RecipeKeys(TypedDict, total=False):
     auto_scale_lr: bool
 
 
+class EvaluationKeys(RecipeKeys, total=False):
+    """What `evaluate` takes by keyword beside: keys of the section `metrics`, and where the data set is."""
+
+    root: str | Path
+    absent: Literal["nan", "zero"]
+    ignore: str | int | Sequence[str | int]
+    boundary: bool
+    trimap_radii: Sequence[int]
+    edge_radius: int
+    boundary_ratio: float
+    tolerance: float
+    calibration: bool
+    bins: int
+    agreement: bool
+
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def takes_recipe_keys(function: Function) -> Function:
     """Show the recipe's keys one by one in the signature of a function that takes them as `**keys`.
 
-    Type checkers read them from `Unpack[RecipeKeys]`; this is what a notebook completes and `help` prints.
+    Type checkers read them from `Unpack[..]`; this is what a notebook completes and `help` prints.
 
     Args:
         function: With keyword arguments of its own, which come first, and `**keys`.
@@ -91,10 +107,11 @@ def takes_recipe_keys(function: Function) -> Function:
         The function itself.
     """
     signature = inspect.signature(function)
+    keys_of = get_args(get_type_hints(function)["keys"])[0]
     others = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
     keys = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
-        for name, annotation in get_type_hints(RecipeKeys).items()
+        for name, annotation in get_type_hints(keys_of).items()
         if name not in signature.parameters
     ]
     function.__signature__ = signature.replace(parameters=[*others, *keys])  # type: ignore[attr-defined]

@@ -268,7 +268,7 @@ def _with_rate(recipe: Recipe, origin: Origin) -> Recipe:
     return recipe
 
 
-def load_inference(*parts: str | Path) -> InferenceConfig:
+def load_inference(*parts: str | Path | Recipe) -> InferenceConfig:
     """The section `inference` of the parts of a recipe, whatever else they hold.
 
     Args:
@@ -280,7 +280,7 @@ def load_inference(*parts: str | Path) -> InferenceConfig:
     Raises:
         RecipeError: a part is unknown, or the section holds an unknown key or a wrong value.
     """
-    merged, origin = compose(*parts)
+    merged, origin = compose(*(part.tree() if isinstance(part, Recipe) else part for part in parts))
     try:
         return validated(InferenceConfig, merged.get("inference") or {}, "inference")
     except RecipeError as error:

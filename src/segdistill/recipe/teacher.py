@@ -14,6 +14,7 @@ from pydantic import (
 from torch import nn
 
 from segdistill.core.paths import HomePath
+from segdistill.core.plugins import plugins
 from segdistill.core.precision import Precision
 from segdistill.core.typed_settings import MAY_CHANGE, WRITTEN_IF_SET, TypedSettings
 from segdistill.models.catalog import ZOO
@@ -77,7 +78,7 @@ def teacher_keys(value: Any) -> Any:
     Returns:
         The keys of `TeacherConfig`.
     """
-    if isinstance(value, str) and value in ZOO:
+    if isinstance(value, str) and (value in ZOO or value in plugins("segdistill.models.catalog")):
         return {"network": value}
     is_source = isinstance(value, str | Path | NetworkSpec | nn.Module | list | tuple)
     return {"weights": value} if is_source else value

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segdistill.core.classes import IGNORE_INDEX
-from segdistill.data.colors import Pixels
+from segdistill.core.colors import Pixels
 
 RIGHT, WRONG, VOID = (225, 225, 225), (200, 30, 60), (255, 255, 255)
 GAINED, LOST, BOTH_WRONG = (20, 140, 90), (200, 30, 60), (150, 150, 150)

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from segdistill.core.classes import Classes
+from segdistill.core.colors import VOID_COLOR, Pixels, colorise
 from segdistill.core.storage import write_aside
 from segdistill.data.base import SegmentationDataset
-from segdistill.data.colors import _VOID_COLOR, Pixels, colorise
 from segdistill.evaluation.inference.inference import infer
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.loaded import LoadedModel
@@ -71,7 +71,7 @@ def save_panels(path: Path, panels: Sequence[tuple[str, Pixels]], classes: Class
     height, width = panels[0][1].shape[:2]
     tall = _CELL * height / width
     titled = [any(title for title, _ in panels[row * columns : (row + 1) * columns]) for row in range(rows)]
-    named = [] if classes is None else [*zip(classes.names, classes.colors, strict=True), ("void", _VOID_COLOR)]
+    named = [] if classes is None else [*zip(classes.names, classes.colors, strict=True), ("void", VOID_COLOR)]
     size = (_CELL * columns, tall * rows + _LINE * (sum(titled) - (-len(named) // 6)))
     figure = Figure(figsize=size, dpi=150)
     # In inches; axes of its own for each panel would take two and a half times as long.

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from segdistill.core.classes import require_countable
+from segdistill.core.colors import overlay
 from segdistill.core.errors import DataError, listed
 from segdistill.core.output_names import output_names, refuse_overwriting
 from segdistill.core.paths import expanded
-from segdistill.data.colors import overlay, save_mask, save_picture, with_legend
+from segdistill.core.results import Result
+from segdistill.data.colors import save_mask, save_picture, with_legend
 from segdistill.data.formats import IMAGE_SUFFIXES, is_of
 from segdistill.data.own_folder.templates import files_below
 from segdistill.data.reading import read_image
@@ -25,8 +27,8 @@ from segdistill.runtime.display import counting
 from segdistill.runtime.processes import own_device
 
 
-@dataclass(frozen=True)
-class Prediction:
+@dataclass(frozen=True, repr=False)
+class PredictedFiles(Result):
     """The files of one image.
 
     Attributes:
@@ -48,7 +50,7 @@ def predict_files(
     inference: InferenceConfig,
     alpha: float = 0.5,
     legend: bool = False,
-) -> Iterable[Prediction]:
+) -> Iterable[PredictedFiles]:
     """Predict image files and the images of folders and of those below them, one by one as the result is read.
 
     Results lie below `out` as the images lie below their folder. A file that can't be read does not end the others; it
@@ -72,7 +74,7 @@ def predict_files(
     require_countable(model.classes)
     below = _inputs(inputs, out)
     results = [
-        Prediction(file, out / f"{name}_mask.png", out / f"{name}_overlay.png")
+        PredictedFiles(file, out / f"{name}_mask.png", out / f"{name}_overlay.png")
         for file, name in output_names(below).items()
     ]
     refuse_overwriting([path for each in results for path in (each.mask, each.overlay)], [*below])

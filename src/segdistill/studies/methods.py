@@ -10,6 +10,7 @@ import yaml
 
 from segdistill.core.discovery import validated
 from segdistill.core.errors import RecipeError
+from segdistill.core.plugins import is_import_path
 from segdistill.core.safe_yaml import load_yaml
 from segdistill.recipe.composition import compose
 from segdistill.recipe.recipe import MethodSpec
@@ -59,6 +60,8 @@ def _entry(word: Any) -> tuple[str, list[Any]]:
     if not isinstance(word, str):
         spec = MethodSpec(word) if isinstance(word, type) else word
         return str(getattr(spec, "name", spec)).rpartition(":")[2], [spec]
+    if is_import_path(word):
+        return word.rpartition(":")[2], [{"name": word}]
     label, separator, text = word.strip().partition("=")
     if not separator:
         return word, [] if word in ("none", _LONGER_WORD) else word.split("+")

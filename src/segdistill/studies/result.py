@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from segdistill.core.errors import DataError
+from segdistill.core.results import Result
 from segdistill.core.storage import write_json
 
 ALONE = "student alone"
@@ -188,8 +187,8 @@ class Failure:
     error: str
 
 
-@dataclass(frozen=True)
-class Study:
+@dataclass(frozen=True, repr=False)
+class Study(Result):
     """What `compare` and `distill` found: what each run reached and what the methods were worth.
 
     A distillation is a study of one seed: the student alone, if there is one, and the distilled student.
@@ -233,6 +232,34 @@ class Study:
     teacher_description: str = ""
 
     @property
+    def gain(self) -> float | None:
+        """The best method's gain over the student alone, in points of mIoU; None if nothing is there to compare."""
+        best = next(iter(self.methods()), None)
+        return None if best is None or best.gain is None else best.gain.mean
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % confidence interval of that gain over the seeds; None for a single seed, which gives none."""
+        gain = next((row.gain for row in self.methods()), None)
+        return None if gain is None or gain.low is None or gain.high is None else (gain.low, gain.high)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The teacher, the student alone and the methods, the best first."""
+        alone = [row for row in self.summary if row.label in (ALONE, LONGER)]
+        rows = [] if self.teacher is None else [{"network": TEACHER, "mIoU": self.teacher.miou, "gain": None}]
+        for row in [*alone, *self.methods()]:
+            gain = row.gain
+            values = {"network": row.label, "mIoU": row.miou.mean, "gain": None if gain is None else gain.mean}
+            spread = {"low": None if gain is None else gain.low, "high": None if gain is None else gain.high}
+            rows.append({**values, **spread, "seeds": len(row.seeds), "steps": row.steps, "minutes": row.minutes})
+        empty = dict.fromkeys(key for row in rows for key in row)
+        return [{**empty, **row} for row in rows]
+
+    def __repr__(self) -> str:
+        gain = "" if self.gain is None else f", gain {self.gain:+.2f}"
+        return f"Study({self.data}, {len(self.outcomes)} runs{gain})"
+
+    @property
     def one_seed(self) -> bool:
         """Whether there is no spread over seeds to speak of."""
         return len(self.seeds) == 1
@@ -254,7 +281,7 @@ class Study:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        written: dict[str, Any] = _STUDY.dump_python(self, mode="json")
+        written: dict[str, Any] = STUDY.dump_python(self, mode="json")
         return {"kind": "study", **written}
 
     def save(self, folder: Path) -> None:
@@ -269,29 +296,5 @@ class Study:
         write_json(folder / STUDY_FILE, self.as_dict())
 
 
-_STUDY = TypeAdapter(Study)
-
-
-def load_study(folder: str | Path) -> Study:
-    """The study that `compare` or `distill` left in `folder`.
-
-    Args:
-        folder: Where study.json is.
-
-    Returns:
-        What study.json holds.
-
-    Raises:
-        DataError: There is none, or it can't be read.
-    """
-    file = Path(folder) / STUDY_FILE
-    try:
-        written = json.loads(file.read_text(encoding="utf-8"))
-        return _STUDY.validate_python({key: value for key, value in written.items() if key != "kind"})
-    except FileNotFoundError as error:
-        raise DataError(f"No {file}: {folder} is not a study, or none of its runs is finished yet.") from error
-    except (ValueError, AttributeError, ValidationError) as error:
-        raise DataError(
-            f"{file} can't be read as a study: {error}. Write it again: with `segdistill compare {folder}`, or with "
-            "the same `segdistill distill` and --resume."
-        ) from error
+STUDY = TypeAdapter(Study)
+"""Reads and writes a study as plain values."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from segdistill.core.results import Result
 from segdistill.evaluation.cost.cost import (
     Size,
     Traced,
@@ -42,8 +43,8 @@ class StageCost:
     milliseconds: float | None
 
 
-@dataclass(frozen=True)
-class Profile:
+@dataclass(frozen=True, repr=False)
+class Profile(Result):
     """The cost of a network for one image.
 
     Attributes:
@@ -83,6 +84,10 @@ class Profile:
     device: str
     stages: tuple[StageCost, ...]
     environment: dict[str, Any]
+
+    def records(self) -> list[dict[str, Any]]:
+        """A line a stage."""
+        return [asdict(stage) for stage in self.stages]
 
     @property
     def gflops(self) -> float:

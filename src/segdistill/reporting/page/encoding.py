@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from segdistill.core.classes import Classes
-from segdistill.data.colors import palette
+from segdistill.core.colors import palette
 
 Map = NDArray[np.uint8]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from segdistill.core.errors import DataError
 from segdistill.models.spec import is_adapted
 from segdistill.runs.folder import RunFolder
-from segdistill.studies.result import ALONE, STUDY_FILE, Outcome, Study, Summary, load_study
+from segdistill.studies.result import ALONE, STUDY_FILE, Outcome, Study, Summary
+from segdistill.studies.stored import load_study
 
 _OLD_RESULT = "result.json"
 """What `distill` wrote in place of study.json before it made studies."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from segdistill.core.results import Result
 from segdistill.training.faults.tracing import Spot
 
 
@@ -32,8 +33,8 @@ class Trial:
         return not self.error and not self.gradients and all(map(math.isfinite, self.terms.values()))
 
 
-@dataclass(frozen=True)
-class Replay:
+@dataclass(frozen=True, repr=False)
+class Replay(Result):
     """What a saved step shows.
 
     Attributes:

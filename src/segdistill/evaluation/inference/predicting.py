@@ -1,0 +1,52 @@
+"""Predictions of images that are at hand: files, PIL images, arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from segdistill.core.classes import unnamed_classes
+from segdistill.core.paths import expanded
+from segdistill.data.live import as_pixels
+from segdistill.data.reading import read_image
+from segdistill.evaluation.inference.inference import infer
+from segdistill.evaluation.settings import InferenceConfig
+from segdistill.models.network import SegmentationNetwork
+from segdistill.models.prediction import ImageSource, Prediction
+
+
+@dataclass(frozen=True)
+class ImagePredictor:
+    """Runs images through a network as a recipe's section `inference` says.
+
+    Attributes:
+        inference: How; the default runs them whole.
+    """
+
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
+
+    def __call__(self, network: SegmentationNetwork, images: Sequence[ImageSource], /) -> list[Prediction]:
+        device = next((each.device for each in network.parameters()), torch.device("cpu"))
+        training = network.training
+        try:
+            return [self._predict(network, image, device, index) for index, image in enumerate(images)]
+        finally:
+            network.train(training)
+
+    def _predict(
+        self, network: SegmentationNetwork, image: ImageSource, device: torch.device, index: int
+    ) -> Prediction:
+        named = isinstance(image, str | Path)
+        pixels = read_image(expanded(Path(image))) if named else as_pixels(image, f"image {index}")  # type: ignore[arg-type]
+        name = str(image) if named else f"number {index}"
+        preds = infer(network, pixels[None].to(device), self.inference, confidence=True, names=(name,))
+        classes = preds.classes[0].cpu().numpy().astype(np.uint8)
+        shape = classes.shape
+        confidence = np.ones(shape, np.float32) if preds.confidence is None else preds.confidence[0].cpu().numpy()
+        shown = np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy())
+        labels = network.classes or unnamed_classes(network.num_classes)
+        return Prediction(classes, confidence.astype(np.float32), shown, labels)

@@ -1,0 +1,1 @@
+"""A package outside of segdistill: a method, a data set and a network, as a researcher's own."""
