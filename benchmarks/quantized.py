@@ -1,6 +1,6 @@
 """What 8 bits cost a student before and after `int8=train`: mIoU of float, INT8, and INT8 trained for.
 
-    python benchmarks/quantized.py FOLDER [--steps 200] [--rows 0 1 2 3] [--out benchmarks/results/quantized.json]
+    python benchmarks/quantized.py FOLDER [--steps 80] [--rows 0 1 2 3] [--out benchmarks/results/quantized.json]
 
 Trains a small student alone on generated streets in FOLDER (or takes the one that is there), then makes it hard to
 quantize in the ways that hurt on devices: one scale a weight tensor, of depthwise convolutions whose channels differ by
@@ -108,7 +108,7 @@ def markdown(rows: list[dict[str, Any]], environment: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--rows", type=int, nargs="*", default=range(len(ROWS)))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "quantized.json")
     arguments = parser.parse_args()

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segdistill.core.classes import Classes
-from segdistill.data.colors import Pixels, overlay
+from segdistill.core.colors import Pixels, overlay
 from segdistill.evaluation.inference.inference import predict_classes
 from segdistill.models.network import SegmentationNetwork
 

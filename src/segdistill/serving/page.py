@@ -12,8 +12,8 @@ from importlib import import_module
 from typing import Any
 
 from segdistill.core.classes import Classes
+from segdistill.core.colors import Pixels
 from segdistill.core.errors import RecipeError, SegdistillError
-from segdistill.data.colors import Pixels
 from segdistill.models.network import SegmentationNetwork
 from segdistill.serving.answers import answer, as_image, legend
 
