@@ -36,15 +36,19 @@ types: install
 unit: install browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal  # a process a core, each of one thread
 
-# The tests of the report's page want a real browser: Debian's where there is none and we may install; else they skip,
-# and the end of the tests says how many.
-browser:
+# The tests of pages want a real browser: Debian's where there is none and we may install; else they skip, and the end
+# of the tests says how many. That of the exported page wants onnxruntime-web from npm.
+browser: node_modules/onnxruntime-web
 	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
 	if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
 		export DEBIAN_FRONTEND=noninteractive; \
 		{ apt-get install -y -qq chromium || { apt-get update -qq && apt-get install -y -qq chromium; }; } >/dev/null && exit 0; \
 	fi; \
 	echo "No Chromium here: the tests of the page in a browser are skipped. To run them: apt-get install chromium"
+
+node_modules/onnxruntime-web:
+	@command -v npm >/dev/null && npm install --no-save --silent onnxruntime-web || \
+		echo "No onnxruntime-web here: its test is skipped. To run it: npm install onnxruntime-web"
 
 docs: $(VENV)/installed-docs  # every page anew, so that every warning shows, and any of them fails
 	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -E -a -W --keep-going -q -b html -c docs -d build/doctrees . build/site

@@ -6,11 +6,19 @@ Where ../shared is there, a `shared_data` test that is skipped all the same fail
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 SHARED = Path(__file__).parents[2] / "shared"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+QUIET = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--no-first-run", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+)  # fmt: skip
 MARKERS = {
     "shared_data": ("shared", "needs the folder ../shared with published numbers, data samples and weights"),
     "browser": ("browser", "needs a browser: make test installs chromium where it may"),
@@ -22,6 +30,20 @@ MARKERS = {
 def shared() -> Path:
     """The folder ../shared; tests that use it are skipped where it is absent."""
     return SHARED
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser without a window; its camera shows a test picture."""
+    from playwright.sync_api import sync_playwright
+
+    program = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if program is None:
+        pytest.skip(f"No browser: none of {', '.join(BROWSERS)} is installed (apt-get install chromium)")
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=program, args=list(QUIET))
+        yield started
+        started.close()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -19,17 +19,27 @@ from segdistill.models.spec import NetworkSpec
 from segdistill.recipe.recipe import load_recipe
 
 SPEC = NetworkSpec(backbone="test_efficientnet", head="fcn", channels=8, output_stride=16, auxiliary_channels=0)
+PLAIN = SPEC.model_copy(update={"backbone": "test_resnet"})
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder whose student sees many classes, and whose recipe has a few generated images."""
-    folder = tmp_path_factory.mktemp("exports") / "run"
+    return write_run(tmp_path_factory.mktemp("exports") / "run", SPEC)
+
+
+@pytest.fixture(scope="session")
+def plain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a plain ResNet, whose rounding errors do not grow from gate to gate while it is not trained."""
+    return write_run(tmp_path_factory.mktemp("exports") / "plain", PLAIN)
+
+
+def write_run(folder: Path, spec: NetworkSpec) -> Path:
     torch.manual_seed(0)
-    network = build(SPEC, len(Streets.classes))
+    network = build(spec, len(Streets.classes))
     assert isinstance(network, Segmenter)
     nn.init.normal_(network.classifier.weight)
-    save_model(folder, "student", network, SPEC, Streets.classes, {"steps": 1})
+    save_model(folder, "student", network, spec, Streets.classes, {"steps": 1})
     recipe = load_recipe("streets", "data.size=[48,80]", "data.count=6", "augment.crop=[48,80]", "workers=0", steps=1)
     write_yaml(folder / "recipe.yaml", recipe.model_dump(mode="json", exclude_none=True))
     return folder

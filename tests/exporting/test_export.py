@@ -22,11 +22,13 @@ from segdistill.core.classes import unnamed_classes
 from segdistill.core.errors import SegdistillError
 from segdistill.core.outputs import SegOutput, finer
 from segdistill.data.datasets.streets import Streets
-from segdistill.exporting.export import export_model
+from segdistill.exporting.export import Exporter, export_model
+from segdistill.exporting.parity import TOLERANCE
 from segdistill.exporting.settings import ExportSettings
 from segdistill.models.heads.isanet import ISANet
 from segdistill.models.loaded import LoadedModel
 from segdistill.models.network import SegmentationNetwork
+from segdistill.models.open import open_model
 
 SHAPES = [(1, 70, 111), (3, 200, 64), (2, 48, 80)]
 
@@ -132,6 +134,28 @@ def test_the_runner_needs_nothing_of_ours(request: pytest.FixtureRequest, run: P
     mask = np.array(Image.open(tmp_path / "photo_mask.png"))
     assert (torch.from_numpy(mask) == plain(run, image)[0].argmax(0)).float().mean() > 0.999
     assert Image.open(tmp_path / "photo_overlay.png").size == (101, 75)
+
+
+def test_half_precision_takes_and_gives_what_float_does(run: Path, tmp_path: Path) -> None:
+    model = open_model(run)
+    exporter = Exporter(model, ExportSettings(size=(48, 80), fp16=True, outputs="logits"), None, tmp_path, "student")
+    for format in ("onnx", "openvino"):
+        written = exporter.write(format, "float16")
+        assert written.parity is not None
+        assert written.parity.tolerance == TOLERANCE["float16"]
+    graph = onnx.load(tmp_path / "student.fp16.onnx").graph
+    kinds = {each.data_type for each in graph.initializer if len(each.dims) == 4}
+    assert kinds == {onnx.TensorProto.FLOAT16}
+    assert (tmp_path / "student.fp16.onnx").stat().st_size < 0.6 * (tmp_path / "student.onnx").stat().st_size
+    image = image_of((1, 48, 80))
+    expected = plain(run, image)
+    network = segdistill.load_model(tmp_path / "student.fp16.xml")
+    for logits in (
+        answer(tmp_path / "student.fp16.onnx", image.numpy().astype(np.float32) / 255),
+        network(image.float() / 255).logits,
+    ):
+        assert logits.dtype in (np.float32, torch.float32)
+        assert float((torch.as_tensor(logits) - expected).abs().max()) < 0.05 * float(expected.abs().max())
 
 
 class TwoScales(SegmentationNetwork):

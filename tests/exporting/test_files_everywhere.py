@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -17,6 +20,7 @@ from typer.testing import CliRunner
 import segdistill
 from segdistill.cli.main import app
 from segdistill.cli.tables.exporting import int8_lines
+from segdistill.commands.demo import demo_networks
 from segdistill.core.errors import CheckpointError, RecipeError, SegdistillError
 from segdistill.exporting.benchmark_result import Benchmark
 from segdistill.exporting.folder import assembled
@@ -161,6 +165,8 @@ def test_what_can_not_be_exported_is_refused_in_a_sentence(run: Path, files: Pat
         segdistill.export(files / "student.onnx")
     with pytest.raises(RecipeError, match=r"'size'.*HEIGHTxWIDTH"):
         segdistill.export(run, "size=big")
+    with pytest.raises(RecipeError, match=r"more than 8192x8192 pixels"):
+        segdistill.export(run, "size=100000x100000")
     with pytest.raises(RecipeError, match=r"Unknown key 'formt'.*format"):
         segdistill.export(run, formt="onnx")
     with pytest.raises(RecipeError, match=r"fp16 and int8 are for format=onnx"):
@@ -217,3 +223,40 @@ def test_a_pt2_file_that_would_run_code_is_refused(files: Path, tmp_path: Path, 
             target.writestr(name, content)
     with pytest.raises(CheckpointError, match="could run code of whoever wrote it"):
         segdistill.load_model(changed)
+
+
+def test_sigterm_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom segdistill.exporting.folder import assembled\n"
+        "with assembled(Path(sys.argv[1])) as aside:\n"
+        "    (aside / 'student.onnx').touch()\n    print('begun', flush=True)\n    time.sleep(60)\n"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path / "made" / "out")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.terminate()
+        assert process.wait(30) == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_export_left_goes_with_the_next(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    left, living = (tmp_path / f".export.{number}.part" for number in (gone.pid, os.getppid()))
+    for folder in (left, living):
+        folder.mkdir()
+        (folder / "student.onnx").write_bytes(b"half")
+    with assembled(tmp_path) as aside:
+        (aside / "new.onnx").touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([living.name, "new.onnx"])
+
+
+def test_the_demo_shows_the_files_of_a_run_and_its_network(run: Path, files: Path) -> None:
+    model, networks = demo_networks(run, [])
+    assert list(networks) == ["student.onnx", "student.xml", "student.int8.onnx", "student.int8.xml", "student"]
+    assert networks["student"] is model.network
+    _, alone = demo_networks(files / "student.onnx", [])
+    assert list(alone) == ["student"]
+    with pytest.raises(RecipeError, match="Only a run folder has a recipe"):
+        demo_networks(files / "student.onnx", ["data.root=x"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,16 +10,10 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from example_studies import CLASSES, METHOD, gain, study
-from playwright.sync_api import sync_playwright
 
 from segdistill import report
 from segdistill.studies.result import ALONE
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-QUIET = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run",
-)  # fmt: skip
 WIDTHS = {"phone": 360, "desktop": 1280}
 
 
@@ -40,17 +33,6 @@ class Opened:
         """The picture that can be seen there, or nothing."""
         place = self.page.locator(selector)
         return place.get_attribute("src") if place.is_visible() else ""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    program = next((path for name in NAMES if (path := shutil.which(name))), None)
-    if program is None:
-        pytest.skip(f"No browser: none of {', '.join(NAMES)} is installed (apt-get install chromium)")
-    with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=program, args=list(QUIET))
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -16,12 +16,15 @@ def add_verbs(app: typer.Typer) -> None:
     exported = (
         "segdistill export runs/mine format=openvino size=512x1024",
         "segdistill export runs/mine int8=true max_drop=0.5",
+        "segdistill export runs/mine format=web",
     )
     keys = "segdistill.exporting.settings:ExportSettings"
     register(app, "export", keys=keys, examples=exported)(export_command)
     measured = ("segdistill benchmark runs/mine formats=onnx,torch threads=1,2",)
     keys = "segdistill.exporting.benchmark:BenchmarkSettings"
     register(app, "benchmark", keys=keys, examples=measured)(benchmark_command)
+    shown = ("segdistill demo runs/mine port=7861",)
+    register(app, "demo", keys="segdistill.serving.settings:DemoSettings", examples=shown)(demo_command)
 
 
 def export_command(
@@ -48,3 +51,15 @@ def benchmark_command(
 
     done = benchmark(run, *(words or ()), quiet=as_json)
     print_result(done.as_dict(), as_json, benchmark_table(done), *benchmark_notes(done))
+
+
+def demo_command(
+    run: Annotated[str, typer.Argument(help="A run folder, a weight file or an exported one.")],
+    words: Over = None,
+    browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser of this machine.")] = False,
+) -> None:
+    """Serve a page on 127.0.0.1: drop an image, and see student, INT8, teacher and student alone under a divider."""
+    from segdistill.commands.demo import demo_page
+
+    page, settings = demo_page(run, *(words or ()))
+    page.start(settings.port, browser=browser)

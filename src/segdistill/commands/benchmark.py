@@ -47,13 +47,13 @@ def benchmark(run: str | Path, *parts: str | Path, quiet: bool = False, **settin
     model = source.load()
     recipe = load_recipe(folder.recipe, *words)
     data = create_dataset(recipe.data, "val")
-    others = _others(recipe, folder.path, model)
+    others = other_models(recipe, folder.path, model)
     name = "distilled" if recipe.method else model.path.stem
     out = checked.out or folder.path / "export"
     return benchmark_run(model, others, checked, recipe, out, data, name=name, quiet=quiet)
 
 
-def _others(recipe: Recipe, run: Path, model: LoadedModel) -> dict[str, LoadedModel]:
+def other_models(recipe: Recipe, run: Path, model: LoadedModel) -> dict[str, LoadedModel]:
     """Teacher and student alone of a distillation, as far as they are there and know the same classes."""
     others: dict[str, LoadedModel] = {}
     if not recipe.method:

@@ -23,8 +23,8 @@ def export(run: str | Path, *parts: str | Path, quiet: bool = False, **settings:
         run: A run folder, a weight file, or the name of a trained network of another library.
         *parts: Settings as "key=value", and recipe parts over the run's own, as "data.root=...".
         quiet: Show no progress.
-        **settings: Fields of `ExportSettings`: format, size, outputs, input, fp16, int8, images, seed, calibration,
-            max_drop, license, out.
+        **settings: Fields of `ExportSettings`: format, ort, size, outputs, input, fp16, int8, per_channel, images,
+            seed, calibration, steps, lr, max_drop, license, out.
 
     Returns:
         The files, how they compare with the network, and what INT8 costs.
@@ -42,7 +42,8 @@ def export(run: str | Path, *parts: str | Path, quiet: bool = False, **settings:
         raise RecipeError(f"'{run}' is not a folder to write beside. Choose one: out=FOLDER.")
     model = source.load()
     recipe = recipe_of(model.path, words)
-    return export_model(model, checked, recipe, checked.out or model.path.parent / "export", quiet=quiet)
+    out = checked.out or model.path.parent / ("web" if checked.format == "web" else "export")
+    return export_model(model, checked, recipe, out, quiet=quiet)
 
 
 def recipe_of(file: Path, words: list[str]) -> Recipe | None:

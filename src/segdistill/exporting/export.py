@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from segdistill.core.errors import SegdistillError
 from segdistill.data import SegmentationDataset, create_dataset
 from segdistill.evaluation.settings import InferenceConfig
@@ -17,9 +19,12 @@ from segdistill.exporting.graph import ExportGraph, Traced, trace
 from segdistill.exporting.measuring import latencies, score, timing_image
 from segdistill.exporting.onnx_file import OPSET, halve, write_onnx
 from segdistill.exporting.parity import check_parity
-from segdistill.exporting.quantize import calibration_batches, quantize_onnx, quantize_openvino
+from segdistill.exporting.quantize import activation_ranges, calibration_batches, quantize_onnx, quantize_openvino
+from segdistill.exporting.quantized_training import TrainedInt8, float_teacher, train_quantized, weights_restored
 from segdistill.exporting.result import Export, ExportedFile, Int8Report
 from segdistill.exporting.settings import SUFFIX, ExportSettings, Format
+from segdistill.exporting.simulation import SimulatedNetwork
+from segdistill.exporting.web import require_runtime, write_page
 from segdistill.models.exported.description import ExportDescription, Precision
 from segdistill.models.exported.network import Exported, ExportedNetwork
 from segdistill.models.loaded import LoadedModel
@@ -43,7 +48,8 @@ class Exporter:
     def __init__(
         self, model: LoadedModel, settings: ExportSettings, recipe: Recipe | None, folder: Path, name: str
     ) -> None:
-        self.settings, self.recipe, self.folder, self.name = settings, recipe, folder, name
+        self.model, self.settings, self.recipe, self.folder, self.name = model, settings, recipe, folder, name
+        self.named: torch.export.ExportedProgram | None = None  # with the names of the float ONNX file's tensors
         align_corners = recipe is not None and recipe.inference.align_corners
         self.graph = ExportGraph(
             model.network.cpu().eval(), input=settings.input, outputs=settings.outputs, align_corners=align_corners
@@ -59,7 +65,7 @@ class Exporter:
             origin=_origin(model, settings, recipe),
         )
         self._writers: dict[tuple[Format, Precision], Callable[[Path, ExportDescription], None]] = {
-            ("onnx", "float32"): lambda path, text: write_onnx(self.traced.program, path, text),
+            ("onnx", "float32"): self._write_onnx,
             ("onnx", "float16"): lambda path, text: halve(self._onnx(), path, text),
             ("onnx", "int8"): lambda path, text: quantize_onnx(
                 self._onnx(), path, calibration_batches(self.data("train"), settings, text), settings, text
@@ -89,8 +95,42 @@ class Exporter:
         """The float ONNX file, which the others are made from."""
         path = self.folder / f"{self.name}.onnx"
         if not path.exists():
-            write_onnx(self.traced.program, path, self.description)
+            self._write_onnx(path, self.description)
         return path
+
+    def _write_onnx(self, path: Path, description: ExportDescription) -> None:
+        self.named = write_onnx(self.traced.program, path, description)
+
+    def train_int8(self, *, quiet: bool) -> TrainedInt8:
+        """Train the student with the rounding of its INT8 file, and write that file; the network stays as it is.
+
+        Raises:
+            SegdistillError: It can't be trained or quantized, or the file does not give what was trained.
+        """
+        settings, text = self.settings, replace(self.description, precision="int8")
+        recipe, data = self.recipe, self.data("train")
+        assert recipe is not None
+        source, (plain, tuned, path) = self._onnx(), (
+            self.folder / f"{self.name}{mark}.onnx" for mark in (".untrained", ".tuned", _MARK["int8"])
+        )  # fmt: skip
+        batches = calibration_batches(data, settings, text)
+        quantize_onnx(source, plain, batches, settings, text)
+        assert self.named is not None
+        network = SimulatedNetwork(
+            self.named, activation_ranges(plain), num_classes=len(self.model.classes), input=settings.input,
+            per_channel=settings.per_channel,
+        )  # fmt: skip
+        teacher = float_teacher(self.model, recipe)
+        with weights_restored(self.model.network):
+            train_quantized(network, teacher.network, data, recipe, settings, quiet=quiet)
+            write_onnx(self.traced.program, tuned, self.description)
+            quantize_onnx(tuned, path, batches, settings, text, network.ranges())
+            graph = ExportGraph(
+                network, input=settings.input, outputs=settings.outputs, align_corners=text.align_corners
+            )
+            backend = Exported(path).open()
+            parity = check_parity(graph.eval(), backend, recipe)
+        return TrainedInt8(ExportedFile(path, backend.bytes / 1e6, "int8", parity), plain, teacher.name)
 
     def data(self, split: str) -> SegmentationDataset:
         """A split of the run's data."""
@@ -101,18 +141,21 @@ class Exporter:
             )
         return create_dataset(self.recipe.data, split)  # type: ignore[arg-type]
 
-    def int8_report(self, float_file: Path, int8_file: Path, *, quiet: bool) -> Int8Report:
-        """Score both files on validation and time them."""
+    def int8_report(
+        self, float_file: Path, int8_file: Path, trained: TrainedInt8 | None = None, *, quiet: bool
+    ) -> Int8Report:
+        """Score both files on validation and time them; of a trained one score what it was before, too."""
         data, recipe = self.data("val"), self.recipe
         assert recipe is not None
-        networks = [ExportedNetwork(Exported(path).open()) for path in (float_file, int8_file)]
+        paths = [float_file, int8_file, *([] if trained is None else [trained.untrained])]
+        networks = [ExportedNetwork(Exported(path).open()) for path in paths]
         whole = whole_images(recipe)
         scores = [
             score(network, data, whole, path.name, quiet=quiet).scores.miou
-            for network, path in zip(networks, (float_file, int8_file), strict=True)
+            for network, path in zip(networks, paths, strict=True)
         ]
         size = self.settings.size or (data[0].image.shape[-2], data[0].image.shape[-1])
-        times = latencies(networks, timing_image(size), runs=15)
+        times = latencies(networks[:2], timing_image(size), runs=15)
         return Int8Report(
             images=min(self.settings.images, len(self.data("train"))),
             seed=self.settings.seed,
@@ -125,6 +168,9 @@ class Exporter:
             int8_latency=times[1],
             size=size,
             threads=networks[0].backend.threads,
+            untrained_miou=None if trained is None else scores[2],
+            steps=0 if trained is None else self.settings.steps,
+            teacher="" if trained is None else trained.teacher,
         )
 
 
@@ -144,14 +190,18 @@ def export_model(
         SegdistillError: The network can't be traced, written or quantized, a file differs from it, or the folder can't
             be written to.
     """
+    ort = require_runtime(settings.ort) if settings.format == "web" else ""
     with assembled(out) as aside:
         exporter = Exporter(model, settings, recipe, aside, file_name(model))
-        files = [exporter.write(settings.format, settings.precision)]
+        files = [exporter.write(settings.file_format, settings.precision)]
         report = None
         if settings.int8:
-            files.append(exporter.write(settings.format, "int8"))
-            report = exporter.int8_report(files[0].path, files[1].path, quiet=quiet)
+            trained = exporter.train_int8(quiet=quiet) if settings.int8 == "train" else None
+            files.append(exporter.write(settings.file_format, "int8") if trained is None else trained.file)
+            report = exporter.int8_report(files[0].path, files[1].path, trained, quiet=quiet)
         finish(exporter, out, files, report)
+        if settings.format == "web":
+            write_page(aside, files, exporter.description, ort)
     files = [replace(each, path=out / each.path.name) for each in files]
     return Export(out, tuple(files), exporter.description, report)
 

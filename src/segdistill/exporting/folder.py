@@ -7,6 +7,9 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,9 @@ RUNNER = "run_onnx.py"
 def assembled(out: Path) -> Iterator[Path]:
     """A folder to write into; what it holds at the end is brought into `out`, and nothing if there is an error.
 
+    SIGTERM is an error too: it ends the process as Ctrl-C does, and not before the folder is gone. What a process left
+    that was killed outright goes with the next export into `out`.
+
     Args:
         out: The folder; made if it is not there, and gone again if nothing came into it.
 
@@ -29,6 +35,7 @@ def assembled(out: Path) -> Iterator[Path]:
         SegdistillError: The folder can't be written to.
     """
     aside = out / f".export.{os.getpid()}.part"
+    _clear_left(out)
     made = [parent for parent in (out, *out.parents) if not parent.exists()]
     try:
         try:
@@ -37,7 +44,8 @@ def assembled(out: Path) -> Iterator[Path]:
             raise SegdistillError(
                 f"Can't write to the folder {out}: {error}. Choose another, as out=FOLDER."
             ) from error
-        yield aside
+        with _leaving_at_sigterm():
+            yield aside
         try:
             for file in sorted(aside.iterdir()):
                 file.replace(out / file.name)
@@ -48,6 +56,37 @@ def assembled(out: Path) -> Iterator[Path]:
         for folder in made:
             with contextlib.suppress(OSError):  # it is not empty: the export went well
                 folder.rmdir()
+
+
+def _clear_left(out: Path) -> None:
+    """Remove folders of processes that are gone."""
+    for left in out.glob(".export.*.part"):
+        number = left.name.split(".")[2]
+        if number.isdecimal() and not _is_alive(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def _leaving_at_sigterm() -> Iterator[None]:
+    """While entered, SIGTERM raises SystemExit with the status of a process that it ended; in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def add_description(out: Path, aside: Path, common: dict[str, Any], files: dict[str, dict[str, Any]]) -> None:

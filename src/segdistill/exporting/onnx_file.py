@@ -21,13 +21,18 @@ OPSET = 18
 """Of every file: it has all that these networks need, and every runtime of the last three years reads it."""
 
 
-def write_onnx(program: torch.export.ExportedProgram, path: Path, description: ExportDescription) -> None:
+def write_onnx(
+    program: torch.export.ExportedProgram, path: Path, description: ExportDescription
+) -> torch.export.ExportedProgram:
     """Write a traced network as ONNX.
 
     Args:
         program: The traced network.
         path: Of the file.
         description: For its metadata.
+
+    Returns:
+        The program as it was written, whose nodes have the names of the file's tensors; its weights are `program`'s.
 
     Raises:
         RecipeError: The packages that write ONNX are not installed.
@@ -50,6 +55,8 @@ def write_onnx(program: torch.export.ExportedProgram, path: Path, description: E
     onnx.checker.check_model(model)
     describe(model, description)
     onnx.save_model(model, path)
+    assert made.exported_program is not None
+    return made.exported_program
 
 
 def describe(model: Any, description: ExportDescription) -> None:

@@ -7,15 +7,18 @@ import io
 import logging
 import random
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from segdistill.core.errors import SegdistillError
 from segdistill.data import SegmentationDataset
 from segdistill.exporting.formats import save_openvino
 from segdistill.exporting.onnx_file import describe
 from segdistill.exporting.settings import ExportSettings
+from segdistill.exporting.simulation import Range
 from segdistill.models.exported.backends import Array, first_line, require_package
 from segdistill.models.exported.description import ExportDescription
 from segdistill.models.exported.network import as_batch
@@ -33,7 +36,12 @@ def calibration_batches(
 
 
 def quantize_onnx(
-    source: Path, target: Path, batches: Iterable[Array], settings: ExportSettings, description: ExportDescription
+    source: Path,
+    target: Path,
+    batches: Iterable[Array],
+    settings: ExportSettings,
+    description: ExportDescription,
+    learned: Mapping[str, Range] | None = None,
 ) -> None:
     """Write an ONNX file with 8-bit weights, a scale a channel, and 8-bit activations (QDQ).
 
@@ -46,6 +54,7 @@ def quantize_onnx(
         batches: What ranges are calibrated with.
         settings: The method.
         description: For the metadata.
+        learned: Ranges of activations by name, which are taken as they are.
 
     Raises:
         RecipeError: onnx or onnxruntime is not installed.
@@ -62,16 +71,51 @@ def quantize_onnx(
             str(target),
             _reader(tools, batches),
             quant_format=tools.QuantFormat.QDQ,
-            per_channel=True,
+            per_channel=settings.per_channel,
             activation_type=tools.QuantType.QUInt8,
             weight_type=tools.QuantType.QInt8,
             calibrate_method=tools.CalibrationMethod[_METHODS[settings.calibration]],
             nodes_to_exclude=_last_nodes(onnx.load(prepared)),
+            extra_options={"TensorQuantOverrides": _overrides(tools, learned or {})},
         )
     prepared.unlink()
     model = onnx.load(target)
     describe(model, description)
     onnx.save_model(model, target)
+
+
+def _overrides(tools: Any, learned: Mapping[str, Range]) -> dict[str, list[dict[str, Any]]]:
+    """Ranges as onnxruntime's quantizer takes them."""
+    kind = tools.QuantType.QUInt8
+    return {
+        tensor: [
+            {
+                "scale": np.array(each.scale, np.float32),
+                "zero_point": np.array(each.zero_point, np.uint8),
+                "quant_type": kind,
+            }
+        ]
+        for tensor, each in learned.items()
+    }
+
+
+def activation_ranges(path: Path) -> dict[str, Range]:
+    """The activations that an INT8 ONNX file quantizes, by name."""
+    onnx = require_package("onnx", "reads .onnx files")
+    graph = onnx.load(path).graph
+    values = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    readers = {name: node for node in graph.node for name in node.input}
+    ranges: dict[str, Range] = {}
+    for node in graph.node:
+        if node.op_type != "QuantizeLinear" or node.input[0] in values:
+            continue
+        tensor, scale, zero_point = node.input
+        product = ""
+        if tensor in makers and makers[tensor].op_type == "Sigmoid":
+            product = readers[readers[node.output[0]].output[0]].output[0]
+        ranges[tensor] = Range(float(values[scale]), int(values[zero_point]), product)
+    return ranges
 
 
 def _reader(tools: Any, batches: Iterable[Array]) -> Any:

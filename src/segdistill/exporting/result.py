@@ -20,7 +20,8 @@ class ExportedFile:
         path: Where it is.
         megabytes: Its size, weights beside it included.
         precision: Of its weights.
-        parity: How it compares with the network; None for INT8, which is measured by its scores.
+        parity: How it compares with the network, of int8=train with the one that rounds as it does; None for other
+            INT8, which is measured by its scores.
     """
 
     path: Path
@@ -44,6 +45,9 @@ class Int8Report:
         method: How ranges were made.
         validation: How many images were scored.
         float_miou, int8_miou: Of the two files, in percent.
+        untrained_miou: Of int8=train: of the INT8 file before it, in percent.
+        steps: Of int8=train, else 0.
+        teacher: What taught it then, in words.
         max_drop: How many points were allowed.
         float_latency, int8_latency: Of an image of `size` on `threads` threads.
         size: (H,W).
@@ -61,6 +65,9 @@ class Int8Report:
     int8_latency: Latency
     size: tuple[int, int]
     threads: int
+    untrained_miou: float | None = None
+    steps: int = 0
+    teacher: str = ""
 
     @property
     def drop(self) -> float:

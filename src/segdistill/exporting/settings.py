@@ -10,15 +10,19 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 
 from segdistill.core.discovery import explain
 from segdistill.core.errors import RecipeError
-from segdistill.core.numbers import Count, Size
+from segdistill.core.numbers import Count, Positive, Size
 from segdistill.core.paths import HomePath
 from segdistill.core.typed_settings import TypedSettings
 from segdistill.models.exported.description import Input, Outputs, Precision
 from segdistill.recipe.composition import key_values
 
 Format = Literal["onnx", "openvino", "torch"]
+Wanted = Literal["onnx", "openvino", "torch", "web"]
 Calibration = Literal["minmax", "entropy", "percentile"]
 SUFFIX: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+
+
+_MOST_PIXELS = 8192**2
 
 
 def _any_size(value: Any) -> Any:
@@ -29,8 +33,13 @@ def _any_size(value: Any) -> Any:
 class ExportSettings(TypedSettings):
     """What `export` writes."""
 
-    format: Format = "onnx"
-    """What is written: onnx, openvino (made from the ONNX file) or torch (an ExportedProgram, .pt2)."""
+    format: Wanted = "onnx"
+    """What is written: onnx, openvino (made from the ONNX file), torch (an ExportedProgram, .pt2) or web (a folder with
+    a page that runs the ONNX file in the browser)."""
+
+    ort: str | None = None
+    """Of format=web: the folder of the npm package onnxruntime-web, or the address of a CDN that has its files; without
+    it the package that npm has installed here."""
 
     size: Annotated[Size | None, BeforeValidator(_any_size)] = None
     """The size of the images, as 512x1024, or any; the number of images in a batch is free in either case."""
@@ -44,17 +53,26 @@ class ExportSettings(TypedSettings):
     fp16: bool = False
     """Weights in half precision, where the format can; input and output stay as they are."""
 
-    int8: bool = False
-    """A file in 8-bit integers as well, and what that costs in mIoU."""
+    int8: bool | Literal["train"] = False
+    """A file in 8-bit integers as well, and what that costs in mIoU; train first trains the student for it."""
+
+    per_channel: bool = True
+    """Whether 8-bit weights have a scale a channel, or one a tensor, as some devices want."""
 
     images: Count = 64
     """How many training images the ranges of activations are calibrated with."""
 
     seed: int = Field(0, ge=0)
-    """Which of them."""
+    """Which of them; and the order of the images of int8=train."""
 
     calibration: Calibration = "minmax"
     """How ranges are made of what was seen, for ONNX: minmax, entropy or percentile."""
+
+    steps: Count = 300
+    """Steps of int8=train."""
+
+    lr: Positive = 3e-4
+    """The highest learning rate of int8=train, for weights."""
 
     max_drop: float = Field(1.0, ge=0)
     """How many points of mIoU the INT8 file may lose on validation."""
@@ -63,7 +81,7 @@ class ExportSettings(TypedSettings):
     """The license of the network, for the file's metadata."""
 
     out: HomePath | None = None
-    """The folder that is written; without it the folder export of the run."""
+    """The folder that is written; without it the folder export of the run, or web for format=web."""
 
     @model_validator(mode="after")
     def _possible(self) -> ExportSettings:
@@ -71,7 +89,22 @@ class ExportSettings(TypedSettings):
             raise ValueError("fp16 and int8 are for format=onnx and format=openvino; a .pt2 is float32")
         if self.fp16 and self.int8:
             raise ValueError("fp16 and int8 exclude each other; export twice, into one folder")
+        if self.size is not None and self.size[0] * self.size[1] > _MOST_PIXELS:
+            raise ValueError("size has more than 8192x8192 pixels, which no network here is run on")
+        if self.format == "web" and self.outputs != "classes":
+            raise ValueError("format=web shows classes; outputs=logits and small are for other formats")
+        if self.ort is not None and self.format != "web":
+            raise ValueError("ort is for format=web")
+        if self.int8 == "train" and self.file_format != "onnx":
+            raise ValueError("int8=train is for format=onnx: the ranges that it learns are those of onnxruntime")
+        if not self.per_channel and self.file_format != "onnx":
+            raise ValueError("per_channel=false is for format=onnx")
         return self
+
+    @property
+    def file_format(self) -> Format:
+        """Of the files of the network."""
+        return "onnx" if self.format == "web" else self.format
 
     @property
     def precision(self) -> Precision:

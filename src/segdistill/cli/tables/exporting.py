@@ -10,6 +10,7 @@ from rich.table import Table
 from segdistill.exporting.benchmark_result import Benchmark
 from segdistill.exporting.profile import FileProfile
 from segdistill.exporting.result import Export, ExportedFile, Int8Report
+from segdistill.exporting.web import PAGE
 
 
 def export_lines(done: Export) -> Iterator[str]:
@@ -27,6 +28,8 @@ def export_lines(done: Export) -> Iterator[str]:
     for each in done.files:
         yield f"{each.path} ({each.megabytes:.2f} MB, {each.precision}): {_parity(each)}"
     yield f"It takes {takes}, {size}, any number of them, and gives {about.outputs}; normalization is inside."
+    if (done.folder / PAGE).is_file():
+        yield f"See it: python -m http.server --bind 127.0.0.1 --directory {done.folder}"
     if done.int8 is not None:
         yield from int8_lines(done.int8)
 
@@ -34,6 +37,8 @@ def export_lines(done: Export) -> Iterator[str]:
 def _parity(file: ExportedFile) -> str:
     if file.parity is None:
         return "its scores are below"
+    if file.precision == "int8":
+        return f"{100 * file.parity.pixels:.3g} % of pixels differ from the network that was trained with its rounding"
     checks = ", ".join(f"{check.images} of {check.height}x{check.width}" for check in file.parity.checks)
     difference = file.parity.difference
     largest = "" if difference is None else f"logits differ by {difference:.2g} at most, "
@@ -48,6 +53,11 @@ def int8_lines(report: Int8Report) -> Iterator[str]:
         f"after {report.float_miou:.2f} on {report.validation} validation images, a drop of {report.drop:.2f}, "
         f"{verdict} max_drop={report.max_drop:g}."
     )
+    if report.untrained_miou is not None:
+        yield (
+            f"Without training, INT8 has mIoU {report.untrained_miou:.2f}; {report.steps} steps with its rounding and "
+            f"{report.teacher} as the teacher made that {report.int8_miou:.2f}."
+        )
     slow, quick = report.float_latency.median, report.int8_latency.median
     size = "x".join(map(str, report.size))
     change = f"{slow / quick:.1f} times as fast" if quick < slow else "smaller but SLOWER here"

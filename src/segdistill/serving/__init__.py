@@ -1,0 +1,1 @@
+"""The page on this machine that a network is tried on."""
