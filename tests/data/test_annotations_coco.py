@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,21 @@ def test_prepare_writes_the_masks_and_the_words_that_use_them(tmp_path: Path) ->
     assert prepared.converted == {"index masks": 2}
     assert values_of(tmp_path / "out" / "images" / "b.png") == [[2] * 4 + [0] * 4] * 6
     assert prepared.settings.keys() == {"classes", "colors", "lists"}
+
+
+def test_doctor_reads_them_and_says_what_they_are(tmp_path: Path) -> None:
+    folder(tmp_path, annotation(1, 3, [[0, 0, 4, 0, 4, 6, 0, 6]]))
+    options = ["data.masks=annotations.json", "data.val_every=2", f"data.root={tmp_path}", "augment.crop=[4, 4]"]
+    done = segdistill.doctor("folder", *options, quiet=True)
+    notes = [finding.text for finding in done.findings if finding.level == "note"]
+    assert any("annotations.json is COCO JSON: 2 classes, 2 images." in text for text in notes)
+    assert not [finding for finding in done.findings if finding.level == "problem"]
+
+
+def test_workers_of_a_loader_draw_the_same(tmp_path: Path) -> None:
+    folder(tmp_path, annotation(1, 3, [[0, 0, 4, 0, 4, 6, 0, 6]]))
+    data = annotated(tmp_path, "annotations.json")
+    assert np.array_equal(label_of(pickle.loads(pickle.dumps(data)), "b"), label_of(data, "b"))
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,14 @@ def header_of_image(path: Path) -> Header:
 def load_image(path: Path, exif: Exif) -> tuple[Tensor, Header]:
     """As `read_image`, with what the file says of itself."""
     try:
-        content = path.read_bytes()
+        return decode_image(path.read_bytes(), path, exif)
+    except OSError as error:
+        raise _unreadable("image", path, error) from error
+
+
+def decode_image(content: bytes, path: Path, exif: Exif) -> tuple[Tensor, Header]:
+    """As `load_image`, of a file's bytes, which may come from a table; `path` is for the message."""
+    try:
         with _open(content) as picture:
             header = _accepted(picture, content, path, "image")
             pixels = decode_rgb(picture, content)

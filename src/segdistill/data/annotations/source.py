@@ -16,7 +16,7 @@ _BEGINNING = 1 << 16
 
 @dataclass
 class Source:
-    """A file or folder of a labelling tool. Parsed JSON is kept for as long as the source is.
+    """A file or folder of a labelling tool. The last JSON is kept parsed.
 
     Attributes:
         path: the file or folder.
@@ -68,6 +68,7 @@ class Source:
             DataError: it can't be read, or is not JSON.
         """
         if path not in self._parsed:
+            self._parsed.clear()  # labelme's files may hold their pictures, a folder of them does not fit into memory
             try:
                 self._parsed[path] = json.loads(path.read_text(encoding="utf-8-sig"))
             except (OSError, ValueError, RecursionError) as error:

@@ -49,7 +49,7 @@ def _describe(path: Path) -> str:
             )
         return "JSON, not masks. Export masks from the labelling tool, as PNG of class indices."
     if suffix == ".xml":
-        return "XML of boxes or polygons, not masks. Export masks, in CVAT as 'Segmentation mask 1.1'."
+        return "XML of boxes or polygons. If it is 'CVAT for images', it is read as it is: data.masks=FILE."
     if suffix == ".txt" and re.fullmatch(r"\d+( \d*\.\d+){4,}", _beginning(path).partition("\n")[0].strip()):
         return "YOLO's boxes or polygons. Their folder is read as it is, as data.masks=labels."
     if suffix in {".npz", ".mat", ".h5", ".nii", ".dcm", ".heic", ".jp2"} or path.name.endswith(".nii.gz"):
