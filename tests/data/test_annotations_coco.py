@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,14 @@ def test_classes_are_chosen_merged_and_ordered_by_name(tmp_path: Path) -> None:
     merged = annotated(tmp_path, "annotations.json", merge={"car": "bottle"}, colors={"bottle": "#010203"})
     assert merged.classes.colors[1] == (1, 2, 3)
     assert (label_of(merged, "b") == 1).all()
+    with pytest.raises(DataError, match=says_in_order("data.classes lacks car", "data.unlisted=void")):
+        annotated(tmp_path, "annotations.json", classes=["background", "bottle"])
+    bottles = annotated(tmp_path, "annotations.json", classes=["background", "bottle"], unlisted="void")
+    assert label_of(bottles, "b")[0].tolist() == [1] * 4 + [255] * 4
+    with pytest.raises(DataError, match=says_in_order("data.classes lacks background", "data.unlabeled=void")):
+        annotated(tmp_path, "annotations.json", classes=["car", "bottle"])
+    both = annotated(tmp_path, "annotations.json", classes=["car", "bottle"], unlabeled="void")
+    assert label_of(both, "b")[0].tolist() == [1] * 4 + [0] * 4
     with pytest.raises(DataError, match="mask_colors"):
         annotated(tmp_path, "annotations.json", mask_colors=True)
 
@@ -140,6 +149,29 @@ def test_doctor_reads_them_and_says_what_they_are(tmp_path: Path) -> None:
     notes = [finding.text for finding in done.findings if finding.level == "note"]
     assert any("annotations.json is COCO JSON: 2 classes, 2 images." in text for text in notes)
     assert not [finding for finding in done.findings if finding.level == "problem"]
+
+
+def test_without_pycocotools_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder(tmp_path, annotation(1, 3, [[0, 0, 4, 0, 4, 6, 0, 6]]))
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    with pytest.raises(DataError, match=says_in_order("pip install", "segdistill[labels]")):
+        label_of(annotated(tmp_path, "annotations.json"), "b")
+
+
+def test_images_of_each_split_in_folders_as_coco_has_them(tmp_path: Path) -> None:
+    for split, size in (("train", (8, 6)), ("val", (6, 8))):
+        images(tmp_path, f"{split}2017/7.jpg", size=size)
+        file = tree(annotation(1, 3, [[0, 0, 8, 0, 8, 8, 0, 8]], image=7), size=size[::-1])
+        file["images"] = [{"id": 7, "file_name": "7.jpg", "height": size[1], "width": size[0]}]
+        save_json(tmp_path / "annotations" / f"instances_{split}2017.json", file)
+    for split, shape in (("train", (6, 8)), ("val", (8, 6))):
+        data = annotated(
+            tmp_path,
+            "annotations/instances_{split}2017.json",
+            split,
+            images="{split}2017/{name}",  # type: ignore[arg-type]
+        )
+        assert np.array_equal(label_of(data, "7"), np.full(shape, 2))
 
 
 def test_workers_of_a_loader_draw_the_same(tmp_path: Path) -> None:

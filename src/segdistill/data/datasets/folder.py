@@ -110,7 +110,7 @@ class Folder(FilePairs):
             files = self.annotated = AnnotatedFiles(root, split, images, masks, format, rule, partial)
             _refuse(values=values, mask_colors=mask_colors or None, labels=None if labels == "all" else labels)
             given = own_table(classes, root, colors) if classes is not None else None
-            source = files.table(unlabeled, given)
+            source = files.table(unlabeled, unlisted, given)
             if given is None and colors:
                 source = recolored(source, colors)
         else:

@@ -117,18 +117,19 @@ class AnnotatedFiles:
             )
         return drawings
 
-    def table(self, unlabeled: str, given: LabelTable | None) -> LabelTable:
+    def table(self, unlabeled: str, unlisted: str, given: LabelTable | None) -> LabelTable:
         """The classes, and which value of the drawn masks each has.
 
         Args:
             unlabeled: what the area without a shape is, "background" or "void".
+            unlisted: whether a class that `given` lacks is an "error", or "void".
             given: the classes of the recipe, by whose order and colors they go; None for those of the files.
 
         Returns:
             The table.
 
         Raises:
-            DataError: fewer than two classes are left.
+            DataError: fewer than two classes are left, or one is not listed.
         """
         background = [name for name in self.names if is_background(name)]
         void = {0: "unlabeled"} if unlabeled == "void" else {}
@@ -141,7 +142,7 @@ class AnnotatedFiles:
             shown = {names[0]: (0, 0, 0), **dict(zip(names[1:], distinct_colors(len(names)), strict=False))}
         shown |= {name: self.colors[name] for name in names if name in self.colors}
         if given is not None:
-            names = list(given.classes.names)
+            names = self._listed(list(given.classes.names), unlabeled, unlisted)
             shown = dict(zip(names, given.classes.colors, strict=True))
         if len(names) < 2:
             raise DataError(
@@ -151,6 +152,20 @@ class AnnotatedFiles:
         ids = tuple(tuple(self._values(name, unlabeled)) or (65535 - at,) for at, name in enumerate(names))
         source = f"the {len(self.names)} classes of {self.source}"
         return LabelTable(Classes(tuple(names), tuple(shown[name] for name in names)), ids, void, source)
+
+    def _listed(self, given: list[str], unlabeled: str, unlisted: str) -> list[str]:
+        """The names that are given, if none is missing among them."""
+        missing = [name for name in self.names if name not in given and not is_background(name)]
+        if unlabeled != "void" and not any(map(is_background, given)):
+            missing.append(BACKGROUND)
+        if missing and unlisted == "error":
+            rest = " The area without a shape is 'background'; data.unlabeled=void leaves it out." if (
+                missing == [BACKGROUND]) else ""  # fmt: skip
+            raise DataError(
+                f"data.classes lacks {', '.join(missing[:5])} ({len(missing)} in all), which {self.source} has.{rest} "
+                "Name them, or leave them out of training with data.unlisted=void."
+            )
+        return given
 
     def _values(self, name: str, unlabeled: str) -> list[int]:
         values = [value for each, value in self.values.items() if composed(each) == composed(name)]
