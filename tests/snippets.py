@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import dropwhile
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +102,13 @@ def _inline(page: Path, line: int, command: str) -> Block:
 
 
 def commands(text: str) -> list[list[str]]:
-    """The words of each command, without comments; a console's output and prompts are left out."""
+    """The words of each command, without comments and `> FILE`; a console's output and prompts are left out."""
     lines = text.replace("\\\n", " ").splitlines()
     if any(line.startswith("$ ") for line in lines):
         lines = [line[2:] for line in lines if line.startswith("$ ")]
     every = (shlex.split(line, comments=True) for line in lines)
-    return [words for line in every if (words := [*dropwhile(_is_variable, line)])]
+    before = (takewhile(lambda word: word != ">", line) for line in every)
+    return [words for line in before if (words := [*dropwhile(_is_variable, line)])]
 
 
 def _is_variable(word: str) -> bool:

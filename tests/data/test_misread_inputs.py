@@ -209,7 +209,7 @@ def test_values_of_a_class_list_are_the_values(tmp_path: Path) -> None:
         "Pixel Value, Class\n0, road\nx, car\n",
         "0, road\n0, car\n",
         "names: {1: road, 2: car}",
-        "[road, off]",
+        "[road, true]",
     ],
 )
 def test_a_class_list_that_is_not_certain_is_refused(tmp_path: Path, text: str) -> None:
@@ -245,10 +245,14 @@ def test_more_classes_than_a_label_holds_are_refused(tmp_path: Path, count: int)
 def test_words_that_yaml_changes(tmp_path: Path) -> None:
     root = pair(tmp_path, [0, 1] * 3)
     tree = ["folder", f"data.root={root}", "tiny_pair"]
-    with pytest.raises(RecipeError, match=says_in_order("data.classes", "no, off and false", "quotes")):
-        segdistill.doctor(*tree, "data.classes=[no,yes,off]", quiet=True)
-    with pytest.raises(RecipeError, match=says_in_order("data.values", "on and true", "quotes")):
-        segdistill.doctor(*tree, "data.classes=['on','off']", "data.values={0: on, 1: off}", quiet=True)
+    with pytest.raises(RecipeError, match=says_in_order("data.classes", "quotes")):
+        segdistill.doctor(*tree, "data.classes=[false,true]", quiet=True)
+    with pytest.raises(RecipeError, match=says_in_order("data.values", "quotes")):
+        segdistill.doctor(*tree, "data.classes=['true','false']", "data.values={0: true, 1: false}", quiet=True)
+    report = segdistill.doctor(
+        "folder", f"data.root={root}", "data.classes=[no,yes]", "data.values={0: yes,1:no}", quiet=True
+    )
+    assert report.splits["train"].of_value == {0: 1, 1: 0}
     report = segdistill.doctor("folder", f"data.root={root}", "data.classes=[a,b]", "data.values={0:1,1:a}", quiet=True)
     assert report.splits["train"].of_value == {0: 1, 1: 0}
 

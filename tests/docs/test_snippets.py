@@ -47,6 +47,7 @@ NOT_RUN = {
     "make docs": "installs Sphinx and builds the site",
     "make lock": "asks PyPI",
     "docker": "needs a Docker engine",
+    "segdistill demo": "serves a page until Ctrl-C, tests/serving/test_page.py does",
     "segdistill export": "traces a network for ten seconds, tests/exporting/test_export.py does",
     "segdistill benchmark": "traces a network for ten seconds, tests/exporting/conftest.py does",
     "segdistill evaluate runs/mine/export": "needs an exported file, tests/exporting/test_files_everywhere.py does it",

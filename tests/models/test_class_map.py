@@ -178,7 +178,7 @@ def test_a_recorded_map_reads_back_as_itself(teacher: tuple[str, ...]) -> None:
         ("6: road", ["class 6", "the teacher", "0 to 5"]),
         ("road: 255", ["class 255", "the data set", "0 to 2", "null"]),
         ("{road: road, 0: car}", ["class 0 (road) twice"]),
-        ("off: road", ["False", "quotes"]),
+        ("false: road", ["False", "quotes"]),
         ("road: [a]", ["['a']", "a name or an index"]),
         ("- road", ["found list"]),
         ("road", ["found str"]),

@@ -138,7 +138,7 @@ def test_a_pair_that_can_not_work_is_refused_before_a_folder_is_made(
     [
         (("teacher.class_map=names",), r"'teacher': .*one that is trained here"),
         (("teacher.class_map=3", "teacher.weights=x"), r"'teacher\.class_map': .*found 3"),
-        (("teacher.class_map={off: road}", "teacher.weights=x"), r"'teacher\.class_map': .*quotes"),
+        (("teacher.class_map={false: road}", "teacher.weights=x"), r"'teacher\.class_map': .*quotes"),
         (("teacher.input_scale=0",), r"'teacher\.input_scale': .*greater than or equal to 0\.125"),
     ],
 )
