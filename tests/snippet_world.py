@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from layouts import MAKE, enlarge
 from PIL import Image
@@ -112,6 +115,28 @@ def _own(values: tuple[int, ...] = (0, 1, 2), names: str = "road\ncar\nsky\n") -
     return make
 
 
+def _polygons(root: Path) -> None:
+    """images/ and COCO's annotations.json."""
+    _own()(root)
+    (height, width), ring = SIZE, [0, 0, 30, 0, 30, SIZE[0], 0, SIZE[0]]
+    images = [{"id": n, "file_name": f"photo_{n}.jpg", "height": height, "width": width} for n in range(6)]
+    areas = [{"id": n, "image_id": n, "category_id": 1 + n % 2, "segmentation": [ring]} for n in range(6)]
+    categories = [{"id": 1, "name": "road"}, {"id": 2, "name": "car"}]
+    tree = {"images": images, "annotations": areas, "categories": categories}
+    (root / "annotations.json").write_text(json.dumps(tree))
+
+
+def _hub(root: Path) -> None:
+    """A parquet file of images and masks, and id2label.json."""
+    _own()(root / "files")
+    columns: dict[str, list[dict[str, bytes]]] = {"image": [], "label": []}
+    for image in sorted((root / "files" / "images").iterdir()):
+        columns["image"].append({"bytes": image.read_bytes()})
+        columns["label"].append({"bytes": (root / "files" / "masks" / f"{image.stem}.png").read_bytes()})
+    pq.write_table(pa.table(columns), root / "train-00000-of-00001.parquet")
+    (root / "id2label.json").write_text(json.dumps({"0": "unlabeled", "1": "road", "2": "car"}))
+
+
 def _painted(root: Path) -> None:
     for number in range(6):
         _picture(root / "images" / f"photo_{number}.jpg")
@@ -206,6 +231,8 @@ WORLD: dict[str, Make] = {
     "data/cityscapes": _cityscapes,
     "downloads": _cityscapes_downloads,
     "my_data": _own(),
+    "polygons": _polygons,
+    "sidewalk": _hub,
     "cracks": _own((0, 255), ""),
     "painted": _painted,
     "unlabelled": _unlabelled,

@@ -198,8 +198,8 @@ def test_doctor_warns_that_masks_must_be_turned_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"masks/0.json": json.dumps({"shapes": []})}, "labelme2voc"),
-        ({"annotations.json": json.dumps({"annotations": [], "categories": []})}, "pycocotools"),
+        ({"masks/0.json": json.dumps({"shapes": []})}, "data.masks="),
+        ({"annotations.json": json.dumps({"annotations": [], "categories": []})}, "data.masks=annotations.json"),
         ({"masks/task-0-annotation-0-by-1-tag-road-0.png": ""}, "Label Studio"),
         ({"labels/0.txt": "0 0.1 0.2 0.3 0.4 0.5 0.6\n"}, "YOLO"),
         ({"masks/0.nii.gz": "x"}, "not read"),

@@ -10,9 +10,11 @@ import torch
 
 from segdistill.core.classes import IGNORE_INDEX, Classes, require_countable
 from segdistill.core.errors import DataError
+from segdistill.data.alignment import Exif, check_pair
 from segdistill.data.base import Sample, SegmentationDataset
-from segdistill.data.reading import Exif, read_image, read_pair
-from segdistill.data.values import LabelValues
+from segdistill.data.formats import Header
+from segdistill.data.reading import load_image, load_mask, read_image
+from segdistill.data.values import LabelValues, Raw
 
 Pair = tuple[Path, Path | None]
 """An image file and its mask file; None for an image without labels, whose label is all void."""
@@ -83,8 +85,26 @@ class FilePairs(SegmentationDataset):
             image = read_image(image_path, exif=self.exif)
             void = torch.full((image.shape[1], image.shape[2]), IGNORE_INDEX, dtype=torch.uint8)
             return Sample(image, void, image_path.stem, labeled=False)
-        image, raw = read_pair(image_path, mask_path, colors=self.values.colors, exif=self.exif)
+        image, header = load_image(image_path, self.exif)
+        raw, mask_header = self.load_mask(index)
+        check_pair(image, header, raw, mask_header, image_path, mask_path, self.exif)
         return Sample(image, torch.from_numpy(self.values(raw, mask_path)), image_path.stem)
+
+    def load_mask(self, index: int) -> tuple[Raw, Header]:
+        """The raw values of a mask, and what its file says of itself.
+
+        Args:
+            index: of a pair with a mask.
+
+        Returns:
+            (H,W), and the header.
+
+        Raises:
+            DataError: as of `read_mask`.
+        """
+        mask_path = self.pairs[index][1]
+        assert mask_path is not None
+        return load_mask(mask_path, self.values.colors, self.exif)
 
 
 def read_lines(path: Path, *, what: str = "image") -> list[str]:

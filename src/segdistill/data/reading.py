@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,12 +17,10 @@ from torch import Tensor
 
 from segdistill.core.errors import DataError
 from segdistill.data import raw_values
+from segdistill.data.alignment import Exif, check_pair
 from segdistill.data.decoding import check_png, decode_grey, decode_rgb
 from segdistill.data.formats import FORMATS, Header, Role, header_of, npy_header, refusal, tiff_header, undecodable
 from segdistill.data.values import Raw
-
-Exif = Literal["auto", "apply", "ignore"]
-"""What the EXIF tag of a turned photo means: see `read_pair`."""
 
 LIMIT = "SEGDISTILL_MAX_PIXELS"
 """The environment variable that moves the limit of `largest_image`."""
@@ -85,72 +82,41 @@ def read_pair(image_path: Path, mask_path: Path, *, colors: bool = False, exif: 
     """
     image, header = load_image(image_path, exif)
     raw, mask_header = load_mask(mask_path, colors, exif)
-    fault = alignment_fault(header, mask_header, raw.shape, image_path, mask_path, exif)
-    if fault:
-        raise DataError(fault)
-    check_size(raw, (image.shape[1], image.shape[2]), mask_path)
+    check_pair(image, header, raw, mask_header, image_path, mask_path, exif)
     return image, raw
 
 
-def alignment_fault(
-    image: Header, mask: Header, shape: tuple[int, ...], image_path: Path, mask_path: Path, exif: Exif
-) -> str:
-    """Why it is not certain that a mask lies on its turned image.
+def header_of_image(path: Path) -> Header:
+    """What an image file says of itself; its pixels are not decoded.
 
     Args:
-        image: header of the image.
-        mask: header of the mask.
-        shape: (H,W) of the mask as read.
-        image_path: of the image, for the message.
-        mask_path: of the mask, for the message.
-        exif: as of `read_pair`.
+        path: of the image.
 
     Returns:
-        A sentence with the remedy; "" if it is certain, or a plain difference of sizes.
-    """
-    stored, upright = image.size, image.size[::-1] if image.orientation >= 5 else image.size
-    if image.orientation == mask.orientation or exif == "ignore":
-        return ""
-    if image.orientation != 1 and shape == stored != upright:
-        return (
-            f"Mask {mask_path} has the size of {image_path} as stored, {stored[1]}x{stored[0]} (width x height), but "
-            f"EXIF orientation {image.orientation} turns that image to {upright[1]}x{upright[0]}: the mask was drawn "
-            "on the unturned picture. Say so with data.exif=ignore, or turn the masks."
-        )
-    if exif == "apply" or (image.orientation >= 5 and shape == upright != stored):
-        return ""
-    turned = image_path if image.orientation != 1 else mask_path
-    other = mask_path if image.orientation != 1 else image_path
-    orientation = max(image.orientation, mask.orientation)
-    return (
-        f"{turned} is turned by EXIF orientation {orientation} and {other} is not, so it is not certain whether the "
-        f"mask {mask_path} was drawn on the picture as shown or as stored. Say which: data.exif=apply (as shown) or "
-        "data.exif=ignore (as stored)."
-    )
-
-
-def check_size(raw: Raw, size: tuple[int, int], path: Path) -> None:
-    """Refuse a mask of another size than its image.
-
-    Args:
-        raw: the mask (H,W).
-        size: (H,W) of the image.
-        path: of the mask, for the message.
+        Its header.
 
     Raises:
-        DataError: the sizes differ.
+        DataError: the file is missing or broken.
     """
-    if raw.shape != size:
-        raise DataError(
-            f"Mask {path} is {raw.shape[1]}x{raw.shape[0]} pixels (width x height) but its image is "
-            f"{size[1]}x{size[0]}. Export the mask at the image's own size."
-        )
+    try:
+        content = path.read_bytes()
+        with _open(content) as picture:
+            return header_of(picture, content)
+    except _UNREADABLE as error:
+        raise _unreadable("image", path, error) from error
 
 
 def load_image(path: Path, exif: Exif) -> tuple[Tensor, Header]:
     """As `read_image`, with what the file says of itself."""
     try:
-        content = path.read_bytes()
+        return decode_image(path.read_bytes(), path, exif)
+    except OSError as error:
+        raise _unreadable("image", path, error) from error
+
+
+def decode_image(content: bytes, path: Path, exif: Exif) -> tuple[Tensor, Header]:
+    """As `load_image`, of a file's bytes, which may come from a table; `path` is for the message."""
+    try:
         with _open(content) as picture:
             header = _accepted(picture, content, path, "image")
             pixels = decode_rgb(picture, content)
@@ -164,9 +130,16 @@ def load_image(path: Path, exif: Exif) -> tuple[Tensor, Header]:
 
 def load_mask(path: Path, colors: bool, exif: Exif) -> tuple[Raw, Header]:
     """As `read_mask`, with what the file says of itself."""
+    try:
+        return decode_mask(path.read_bytes(), path, colors, exif)
+    except OSError as error:
+        raise _unreadable("mask", path, error) from error
+
+
+def decode_mask(content: bytes, path: Path, colors: bool, exif: Exif) -> tuple[Raw, Header]:
+    """As `load_mask`, of a file's bytes, which may come from an archive; `path` is for the message."""
     role: Role = "painted mask" if colors else "mask"
     try:
-        content = path.read_bytes()
         array = npy_header(content)
         if array is not None:
             if colors:

@@ -141,7 +141,7 @@ def _look_at_data(
             return data, healthy
     files: dict[str, FilePairs] = {split: opened for split, opened in data.items() if isinstance(opened, FilePairs)}
     done.findings += list_findings(files, missing)
-    done.findings += understood(files)
+    done.findings += understood(data)
     if {"train", "val"} <= done.splits.keys():
         done.findings += _only_in_validation(done.splits["train"], done.splits["val"])
     return data, healthy

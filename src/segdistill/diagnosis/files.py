@@ -13,10 +13,11 @@ from PIL import Image
 
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.errors import DataError
+from segdistill.data.alignment import alignment_fault, check_size
 from segdistill.data.base import Sample
 from segdistill.data.formats import Header
 from segdistill.data.pairs import FilePairs
-from segdistill.data.reading import alignment_fault, check_size, load_image, load_mask, pixel_limit, read_mask
+from segdistill.data.reading import load_image, pixel_limit, read_mask
 from segdistill.data.values import Raw, packed
 from segdistill.diagnosis.soft_edges import values_between
 
@@ -80,7 +81,7 @@ def report_pair(data: FilePairs, index: int) -> PairReport:
     if mask_path is None:
         return seen
     try:
-        raw, mask_header = load_mask(mask_path, data.values.colors, data.exif)
+        raw, mask_header = data.load_mask(index)
         seen.kinds.append(f"mask {mask_header}")
         seen.raw = histogram(raw)
         seen.soft = [] if data.values.colors else values_between(raw)

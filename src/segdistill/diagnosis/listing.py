@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from segdistill.core.findings import Finding, shortened
+from segdistill.data.base import SegmentationDataset
 from segdistill.data.datasets.folder import Folder
 from segdistill.data.formats import IMAGE_SUFFIXES
 from segdistill.data.own_folder.templates import files_below
 from segdistill.data.pairs import FilePairs, Pair, names_in
+from segdistill.diagnosis.opening import Split
 
 _NO_DATA = {"", ".txt", ".md", ".db", ".ini", ".html", ".log"}
 """Suffixes of files that lie about in any folder."""
@@ -48,8 +50,8 @@ def list_findings(data: Mapping[str, FilePairs], incomplete: bool) -> Iterator[F
             )
 
 
-def understood(data: Mapping[str, FilePairs]) -> Iterator[Finding]:
-    """What was not said of a folder and had to be understood.
+def understood(data: Mapping[Split, SegmentationDataset]) -> Iterator[Finding]:
+    """What was not said of a data set and had to be understood.
 
     Args:
         data: the splits by name.
@@ -57,7 +59,7 @@ def understood(data: Mapping[str, FilePairs]) -> Iterator[Finding]:
     Yields:
         Findings, one for what is the same in both splits.
     """
-    notes = {split: each.notes for split, each in data.items() if isinstance(each, Folder)}
+    notes = {split: each.notes for split, each in data.items()}
     for note in dict.fromkeys(note for each in notes.values() for note in each):
         splits = [split for split, each in notes.items() if note in each]
         yield Finding("note", splits[0] if len(splits) == 1 else "data", note)

@@ -11,11 +11,10 @@ from segdistill.core.output_names import output_names, refuse_overwriting
 from segdistill.core.storage import write_text
 from segdistill.data.datasets.folder import Folder as Dataset
 from segdistill.data.own_folder.templates import base_of
-from segdistill.data.reading import read_mask
 from segdistill.preparation.base import Preparation, Task
 from segdistill.preparation.jobs import do_all, save_index_mask
 
-_MEANING = ("values", "void", "unlisted", "merge", "mask_colors", "classes", "colors", "masks")
+_MEANING = ("values", "void", "unlisted", "merge", "mask_colors", "classes", "colors", "masks", "format", "unlabeled")
 """Options that the written masks need no more, or other ones of."""
 
 
@@ -35,14 +34,16 @@ class Folder(Preparation):
         count = 0
         for split, dataset in datasets.items():
 
-            def make(mask: Path, dataset: Dataset = dataset) -> None:
-                raw = read_mask(mask, colors=dataset.values.colors, exif=dataset.exif)
-                save_index_mask(made[mask], dataset.values(raw, mask))
+            def make(index: int, dataset: Dataset = dataset) -> None:
+                mask = dataset.pairs[index][1]
+                assert mask is not None
+                save_index_mask(made[_key(dataset, index)], dataset.values(dataset.load_mask(index)[0], mask))
 
-            masks = [mask for _, mask in dataset.pairs if mask is not None]
+            masks = [index for index in range(len(dataset)) if dataset.is_labeled(index)]
             count += do_all(f"Index masks, {split}", masks, make, quiet=task.quiet)
             if dataset.templates is None:
-                pairs = [f"{image.absolute()}\t{made[mask].absolute()}\n" for image, mask in dataset.pairs if mask]
+                files = [(dataset.pairs[index][0], made[_key(dataset, index)]) for index in masks]
+                pairs = [f"{image.absolute()}\t{mask.absolute()}\n" for image, mask in files]
                 write_text(out / f"{split}.txt", "".join(pairs))
         return {"index masks": count}
 
@@ -59,6 +60,7 @@ class Folder(Preparation):
             kept["colors"] = dict(zip(classes.names, map(list, classes.colors), strict=True))
         for split, dataset in datasets.items():
             if dataset.templates is None:
+                kept = {key: value for key, value in kept.items() if not key.startswith("val_")}
                 kept["lists"] = lists = {**lists, split: str((out / f"{split}.txt").absolute())}
             else:
                 kept["masks"] = _template(task, out, dataset.templates[1])
@@ -70,14 +72,18 @@ def _datasets(task: Task) -> dict[str, Dataset]:
     return {split: Dataset(**check_options(Dataset, given, "data")) for split, given in options.items()}
 
 
+def _key(dataset: Dataset, index: int) -> Path:
+    """The file whose name a written mask gets: the mask's, or that of the image if annotations make the mask."""
+    image, mask = dataset.pairs[index]
+    return image if dataset.annotated or mask is None else mask
+
+
 def _made(task: Task, out: Path, datasets: dict[str, Dataset]) -> dict[Path, Path]:
     """Mask -> the file that is made of it."""
     below: dict[Path, PurePosixPath] = {}
     for dataset in datasets.values():
-        for _, mask in dataset.pairs:
-            if mask is None:
-                continue
-            base = task.root
+        for index in filter(dataset.is_labeled, range(len(dataset))):
+            mask, base = _key(dataset, index), task.root
             if not mask.is_relative_to(base):
                 base = dataset.searched[1] if dataset.searched and dataset.templates else mask.parent
             below[mask] = PurePosixPath(mask.relative_to(base).as_posix())

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.errors import DataError
 from segdistill.core.storage import write_text
+from segdistill.data.annotations.rle import decode
 from segdistill.data.datasets.pascal_context import LAST_RAW, context_table
 from segdistill.data.pairs import read_lines
 from segdistill.data.values import LabelValues
@@ -20,7 +21,6 @@ from segdistill.preparation.archives import Archive
 from segdistill.preparation.base import Preparation, Task
 from segdistill.preparation.jobs import do_all, save_index_mask
 from segdistill.preparation.matlab import read_label_map
-from segdistill.preparation.rle import decode
 
 _JSON = "trainval_merged.json"
 _MASKS = "SegmentationClassContext"

@@ -10,14 +10,25 @@ from pydantic import BeforeValidator
 
 from segdistill.core.errors import DataError
 from segdistill.core.paths import composed, expanded
-from segdistill.data.own_folder.classes import Color, color_values, merge_classes, own_table, own_values
+from segdistill.data.alignment import Exif
+from segdistill.data.annotations.readers import Format
+from segdistill.data.formats import Header
+from segdistill.data.own_folder.annotated import AnnotatedFiles
+from segdistill.data.own_folder.classes import (
+    Color,
+    color_values,
+    merge_classes,
+    own_table,
+    own_values,
+    recolored,
+)
 from segdistill.data.own_folder.files import OwnFiles
 from segdistill.data.own_folder.options import class_names, raw_values
 from segdistill.data.own_folder.splits import SplitRule
 from segdistill.data.pairs import FilePairs
-from segdistill.data.reading import Exif, require_folder
+from segdistill.data.reading import require_folder
 from segdistill.data.tables import LabelTable
-from segdistill.data.values import LabelValues
+from segdistill.data.values import LabelValues, Raw
 
 Split = Literal["train", "val"]
 
@@ -38,6 +49,9 @@ class Folder(FilePairs):
         images: The name template of the images below the root, as "photos/{name}.jpg" (`data/own_folder/templates.py`);
             null is "images/{name}", in the split's folder if there is one.
         masks: The name template of the masks, as "labels/{split}/{name}_ids.png"; null is "masks/{name}", likewise.
+            Without {name} the file or folder of a labelling tool's export, as "annotations/{split}.json".
+        format: What the export is, one of the readers of `data/annotations`; "auto" sees it by the content.
+        unlabeled: What the area that an export labels with nothing is: the class "background", or "void".
         labels: Whether "all" images have masks, "some" (the others are trained on by what needs no label), or "none":
             the training images' masks are not looked for, and validation scores what masks there are.
         lists: The list file of each split, {train: FILE, val: FILE}; one leaves the rest to the other split, and two
@@ -69,6 +83,8 @@ class Folder(FilePairs):
         classes: Annotated[list[str] | Path | None, BeforeValidator(class_names)] = None,
         images: str | None = None,
         masks: str | None = None,
+        format: Format = "auto",
+        unlabeled: Literal["background", "void"] = "background",
         labels: Literal["all", "some", "none"] = "all",
         lists: dict[Split, Path] | None = None,
         val_pattern: str | list[str] | None = None,
@@ -87,16 +103,43 @@ class Folder(FilePairs):
         root, classes = expanded(root), Path(classes) if isinstance(classes, str) else classes
         require_folder(root, "data.root must hold images/ and masks/, or train/ and val/ with both in each.")
         rule = SplitRule(val_every, val_fraction, val_pattern, split_seed, lists)
-        files = OwnFiles(root, split, images, masks, labels, rule, partial)
-        table, meaning = _meaning(root, classes, colors, merge or {}, mask_colors, values, void or (), unlisted)
+        self.annotated: AnnotatedFiles | None = None
+        self.templates: tuple[str, str] | None = None
+        files: OwnFiles | AnnotatedFiles
+        if masks is not None and "{name}" not in masks:
+            files = self.annotated = AnnotatedFiles(root, split, images, masks, format, rule, partial)
+            _refuse(values=values, mask_colors=mask_colors or None, labels=None if labels == "all" else labels)
+            given = own_table(classes, root, colors) if classes is not None else None
+            source = files.table(unlabeled, unlisted, given)
+            if given is None and colors:
+                source = recolored(source, colors)
+        else:
+            files = OwnFiles(root, split, images, masks, labels, rule, partial)
+            self.templates = files.templates
+            source = own_table(classes, root, colors)
+        table, meaning = _meaning(source, merge or {}, mask_colors, values, void or (), unlisted)
         super().__init__(files.pairs, table.classes, meaning, partial=partial, exif=exif)
-        self.notes, self.searched, self.templates = files.notes, files.searched, files.templates
+        self.notes, self.searched = files.notes, files.searched
+
+    def load_mask(self, index: int) -> tuple[Raw, Header]:
+        """As of `FilePairs`; a mask of annotations is drawn."""
+        if self.annotated is None:
+            return super().load_mask(index)
+        return self.annotated.load(self.pairs[index][0], self.exif)
+
+
+def _refuse(**options: object) -> None:
+    """Refuse options that are for mask files."""
+    for key, value in options.items():
+        if value is not None:
+            raise DataError(
+                f"data.{key} is for mask files; data.masks names annotations, whose classes have names. Leave it out; "
+                "data.classes and data.merge choose among the classes."
+            )
 
 
 def _meaning(
-    root: Path,
-    classes: Sequence[str] | Path | None,
-    colors: Mapping[str, Any] | None,
+    source: LabelTable,
     merge: Mapping[str, str | None],
     mask_colors: bool,
     values: Mapping[int, int | str | None] | None,
@@ -104,7 +147,6 @@ def _meaning(
     unlisted: str,
 ) -> tuple[LabelTable, LabelValues]:
     """The classes that are trained, and what the masks' values or colors mean."""
-    source = own_table(classes, root, colors)
     merge = {composed(name): target and composed(target) for name, target in merge.items()}
     table = merge_classes(source, merge)
     if not mask_colors:

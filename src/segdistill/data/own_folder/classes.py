@@ -37,8 +37,22 @@ def own_table(classes: Sequence[str] | Path | None, root: Path, colors: Mapping[
         )
     else:
         table = _of_rows([Row(composed(name)) for name in classes], None)
-    if not colors:
-        return table
+    return recolored(table, colors) if colors else table
+
+
+def recolored(table: LabelTable, colors: Mapping[str, Any]) -> LabelTable:
+    """The table with other colors for some classes.
+
+    Args:
+        table: the classes.
+        colors: class -> color, as `as_color` takes it.
+
+    Returns:
+        The table.
+
+    Raises:
+        DataError: no class has such a name, or a color is none.
+    """
     shown = dict(zip(table.classes.names, table.classes.colors, strict=True))
     for name, color in colors.items():
         if name not in shown:

@@ -23,7 +23,7 @@ class OwnFiles:
         split: "train" or "val".
         images: template of the images, None for the usual folders.
         masks: template of the masks, None for the usual folders.
-        labels: which images have masks, "all", "some" or "none".
+        labels: which images have masks, "all", "some" or "none"; "annotated" if masks are drawn and no files.
         rule: how images are split.
         partial: leave out images without masks.
 
@@ -32,6 +32,8 @@ class OwnFiles:
         notes: what was not said and had to be understood, in sentences.
         searched: the folders of images and of masks, if files were searched for.
         templates: of images and masks, if files were searched for.
+        all_images: all images that were found, by name.
+        chosen: those of the split.
 
     Raises:
         DataError: files are missing, or what they mean is not certain.
@@ -44,6 +46,8 @@ class OwnFiles:
         self.notes: list[str] = []
         self.searched: tuple[Path, Path] | None = None
         self.templates: tuple[str, str] | None = None
+        self.all_images: dict[str, Path] = {}
+        self.chosen: dict[str, Path] = {}
         listed = list_files(root, rule.lists, rule.given)
         self.pairs: list[Pair] = [*(pairs_on(listed[split], root) or ())] if split in listed else []
         if self.pairs:
@@ -51,12 +55,16 @@ class OwnFiles:
         image_template, mask_template = self.templates = self._templates(images, masks)
         self.searched = base_of(root, image_template, split)[0], base_of(root, mask_template, split)[0]
         all_images = find_files(root, image_template, split, hint="The images of the data set go there.")
-        no_masks = labels == "none"
-        hint = None if no_masks else "The masks go there, as PNG with the images' names."
-        every_mask = {} if no_masks and split == "train" else self._masks(mask_template, hint)
+        hint = None if labels == "none" else "The masks go there, as PNG with the images' names."
+        every_mask = {} if self._without_masks else self._masks(mask_template, hint)
         names = self._names(all_images, every_mask, image_template, listed, rule)
-        chosen = {name: all_images[name] for name in names}
-        self.pairs = self._with_masks(chosen, every_mask, len(all_images), mask_template, partial)
+        self.all_images, self.chosen = all_images, {name: all_images[name] for name in names}
+        self.pairs = self._with_masks(self.chosen, every_mask, len(all_images), mask_template, partial)
+
+    @property
+    def _without_masks(self) -> bool:
+        """Whether no mask files are looked for."""
+        return self.labels == "annotated" or (self.labels == "none" and self.split == "train")
 
     def _templates(self, images: str | None, masks: str | None) -> tuple[str, str]:
         """The templates that are given, else images/ and masks/, in the folder of the split if there is one."""
@@ -124,7 +132,7 @@ class OwnFiles:
         self, images: Mapping[str, Path], masks: Mapping[str, Path], count: int, template: str, partial: bool
     ) -> list[Pair]:
         """Each image with its mask; without one where `labels` allows it, left out where `partial` does."""
-        if self.labels == "none" and self.split == "train":
+        if self._without_masks:
             return [(image, None) for image in images.values()]
         without = [name for name in images if name not in masks]
         if partial and self.labels == "all":

@@ -134,6 +134,18 @@ class Resolver:
         self.notes += [f"{file.name}: '{prefix}/' is not below the root and was left off." for prefix in left_off]
         return list(line_of)
 
+    def resolve(self, line: str, file: Path) -> set[str]:
+        """The names of the images that a line may mean.
+
+        Args:
+            line: a path or name.
+            file: that holds it; paths may be beside it.
+
+        Returns:
+            One name; none, or several, if it is not certain.
+        """
+        return self._resolve(line, file)[0]
+
     def _resolve(self, line: str, file: Path) -> tuple[set[str], str | None]:
         """The images that a line may mean, and the prefix that was left off; None if it is a whole path."""
         forms = [

@@ -42,14 +42,16 @@ def _describe(path: Path) -> str:
     if suffix == ".json":
         text = _beginning(path)
         if '"shapes"' in text:
-            return "labelme's polygons. Its labelme2voc.py draws masks of them (SegmentationClass, class indices)."
+            return "labelme's polygons. Their folder is read as it is, as data.masks=masks."
         if '"annotations"' in text or '"categories"' in text:
-            return "COCO's polygons. Draw masks of them with pycocotools (COCO.annToMask, mask[object > 0] = class)."
+            return (
+                f"COCO's polygons. They are read as they are: data.masks={path.name}, with its folder below data.root."
+            )
         return "JSON, not masks. Export masks from the labelling tool, as PNG of class indices."
     if suffix == ".xml":
-        return "XML of boxes or polygons, not masks. Export masks, in CVAT as 'Segmentation mask 1.1'."
+        return "XML of boxes or polygons. If it is 'CVAT for images', it is read as it is: data.masks=FILE."
     if suffix == ".txt" and re.fullmatch(r"\d+( \d*\.\d+){4,}", _beginning(path).partition("\n")[0].strip()):
-        return "YOLO's boxes or polygons, not masks. Export masks, or draw the polygons with cv2.fillPoly."
+        return "YOLO's boxes or polygons. Their folder is read as it is, as data.masks=labels."
     if suffix in {".npz", ".mat", ".h5", ".nii", ".dcm", ".heic", ".jp2"} or path.name.endswith(".nii.gz"):
         return f"{suffix[1:]} is not read. Save each mask as PNG, or as .npy of shape (height, width)."
     return ""

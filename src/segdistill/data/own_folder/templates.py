@@ -66,9 +66,9 @@ def base_of(root: Path, template: str, split: str) -> tuple[Path, str]:
     Returns:
         The folder, which may be missing, and the template of paths below it.
     """
-    filled = _filled(root, template, split)
-    fixed = re.split(r"[^/]*(?:\{name\}|\*)", filled, maxsplit=1)[0]
-    return as_spelled(root / fixed), filled.removeprefix(fixed)
+    text = filled(root, template, split)
+    fixed = re.split(r"[^/]*(?:\{name\}|\*)", text, maxsplit=1)[0]
+    return as_spelled(root / fixed), text.removeprefix(fixed)
 
 
 def files_below(base: Path) -> Iterator[Path]:
@@ -103,12 +103,21 @@ def named(root: Path, template: str, split: str, name: str) -> Path:
     Returns:
         The path, with .png where the template leaves the suffix open.
     """
-    path = root / _filled(root, template, split).replace("{name}", name)
+    path = root / filled(root, template, split).replace("{name}", name)
     return path if not _is_open(template) else Path(f"{path}.png")
 
 
-def _filled(root: Path, template: str, split: str) -> str:
-    """The template with the split: a folder of its own may have another name of the same meaning, as valid for val."""
+def filled(root: Path, template: str, split: str) -> str:
+    """The template with the split: a folder of its own may have another name of the same meaning, as valid for val.
+
+    Args:
+        root: of the data set.
+        template: of paths below it.
+        split: what stands for `{split}`.
+
+    Returns:
+        The template without `{split}`.
+    """
     template = expanded(template)
     before, divider, _ = template.partition("/{split}/")
     if not divider and template.startswith("{split}/"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from run_lengths import encode, packed
 
-from segdistill.preparation.rle import decode
+from segdistill.data.annotations.rle import decode
 
 
 @pytest.mark.parametrize("seed", range(5))

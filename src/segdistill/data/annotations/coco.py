@@ -1,0 +1,110 @@
+"""COCO JSON: polygons, run lengths as numbers or text, crowds.
+
+Format: cocodataset.org, "Data format" (object detection): images {id, file_name, width, height}, categories {id, name},
+annotations {image_id, category_id, segmentation, iscrowd}.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from segdistill.core.paths import composed
+from segdistill.data.annotations.base import Annotations, Drawing, Shape, Size, damaged, entries
+from segdistill.data.annotations.shapes import Polygon, Runs, numbers
+from segdistill.data.annotations.source import Source
+
+TITLE = "COCO JSON"
+
+
+def recognizes(source: Source) -> bool:
+    """Whether a source is COCO's, by the lists that its JSON holds."""
+    tree = source.first_json()
+    keys = {"images", "annotations", "categories"}
+    return isinstance(tree, dict) and len(keys & tree.keys()) > 1 and not is_panoptic(tree)
+
+
+def is_panoptic(tree: dict[str, Any]) -> bool:
+    """Whether the annotations of a COCO file are segments of PNGs.
+
+    Args:
+        tree: the file's content.
+    """
+    annotations = tree.get("annotations")
+    first = annotations[0] if isinstance(annotations, list) and annotations else None
+    return isinstance(first, dict) and "segments_info" in first
+
+
+def read(source: Source) -> Annotations:
+    """The images of a COCO file.
+
+    Smaller areas are drawn on top of larger ones; a crowd is an area of its class like any other.
+
+    Args:
+        source: of one JSON file.
+
+    Returns:
+        A drawing of each image, also of those without annotations.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    file = next((path for path in source.files if path.suffix.lower() == ".json"), source.path)
+    tree = source.json(file)
+    names = {each.get("id"): composed(str(each.get("name"))) for each in entries(tree, "categories", file, TITLE)}
+    images = {each.get("id"): each for each in entries(tree, "images", file, TITLE)}
+    shapes: dict[Any, list[Shape]] = {key: [] for key in images}
+    boxes = 0
+    for annotation in entries(tree, "annotations", file, TITLE):
+        image, category = annotation.get("image_id"), annotation.get("category_id")
+        where = f"annotation {annotation.get('id')}"
+        if image not in images:
+            raise damaged(file, TITLE, f"{where} is of image {image!r}", "the id of one of 'images'")
+        if category not in names:
+            raise damaged(file, TITLE, f"{where} has category_id {category!r}", f"one of {sorted(names, key=str)[:20]}")
+        try:
+            shape = _shape(names[category], annotation.get("segmentation"))
+        except ValueError as error:
+            raise damaged(file, TITLE, f"{where}: {error}", "polygons or run lengths") from error
+        if shape is None:
+            boxes += 1
+        else:
+            shapes[image].append(shape)
+    drawings = []
+    for key, image in images.items():
+        name, size = image_of(image, file, TITLE)
+        drawings.append(Drawing(file, (name,), shapes[key], size, by_area=True))
+    notes = (f"{boxes} annotations of {file.name} have a box and no area, and are not drawn.",) if boxes else ()
+    return Annotations("coco", TITLE, file, tuple(names.values()), drawings, lists_images=True, notes=notes)
+
+
+def image_of(image: dict[str, Any], file: Path, title: str) -> tuple[str, Size]:
+    """File name and size (H,W) of an entry of `images`.
+
+    Args:
+        image: the entry.
+        file: that holds it.
+        title: of its format.
+
+    Returns:
+        Name and size.
+
+    Raises:
+        DataError: it lacks one of them.
+    """
+    name, height, width = (image.get(key) for key in ("file_name", "height", "width"))
+    if not isinstance(name, str) or not (isinstance(height, int) and isinstance(width, int) and height * width > 0):
+        raise damaged(file, title, f"an image is {str(image)[:80]}", "file_name, width and height")
+    return name, (height, width)
+
+
+def _shape(label: str, segmentation: Any) -> Shape | None:
+    """The area of a `segmentation`; None if it is empty."""
+    if not segmentation:
+        return None
+    if isinstance(segmentation, list):
+        return Polygon(label, [numbers(ring, "a polygon") for ring in segmentation])
+    size, counts = segmentation.get("size"), segmentation.get("counts")
+    if not isinstance(size, list) or len(size) != 2 or not isinstance(counts, str | list):
+        raise ValueError(f"segmentation is {str(segmentation)[:60]}")
+    return Runs(label, (int(size[0]), int(size[1])), counts)

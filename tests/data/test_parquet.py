@@ -1,0 +1,78 @@
+"""Data sets of the Hugging Face hub, written as `datasets` writes them: structs of bytes and path."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from own_folders import Split, says_in_order
+from PIL import Image
+
+from segdistill.core.errors import DataError
+from segdistill.data import DatasetConfig, SegmentationDataset, create_dataset
+
+
+def png(pixels: Any) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(file, format="PNG")
+    return file.getvalue()
+
+
+def write(root: Path, name: str, rows: int, column: str = "label", value: int | None = None) -> Path:
+    """Rows whose image is gray `row` and whose mask holds `row % 3`, in groups of two."""
+    root.mkdir(exist_ok=True)
+    (root / "id2label.json").write_text(json.dumps({"0": "unlabeled", "1": "road", "2": "car"}))
+    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    images = [{"bytes": png(np.full((4, 6, 3), row)), "path": None} for row in range(rows)]
+    masks = [{"bytes": png(np.full((4, 6), row % 3 if value is None else value)), "path": None} for row in range(rows)]
+    table = pa.table({"image": pa.array(images, struct), column: pa.array(masks, struct)})
+    (root / name).parent.mkdir(exist_ok=True, parents=True)
+    pq.write_table(table, root / name, row_group_size=2)
+    return root
+
+
+def open_parquet(root: Path, split: Split = "train", **options: Any) -> SegmentationDataset:
+    return create_dataset(DatasetConfig.model_validate({"name": "parquet", "root": root, **options}), split)
+
+
+def test_rows_are_images_with_their_masks(tmp_path: Path) -> None:
+    write(tmp_path, "data/train-00000-of-00001.parquet", 5)
+    write(tmp_path, "data/validation-00000-of-00001.parquet", 3, "annotation")
+    data = open_parquet(tmp_path)
+    assert data.classes.names == ("unlabeled", "road", "car")
+    assert [int(sample.image[0, 0, 0]) for sample in map(data.__getitem__, range(5))] == [0, 1, 2, 3, 4]
+    assert [int(data[row].label[0, 0]) for row in range(5)] == [0, 1, 2, 0, 1]
+    assert data.name(4) == "train-00000-of-00001_000004"
+    void = open_parquet(tmp_path, "val", void=[0], label_column="annotation")
+    assert void.classes.names == ("road", "car")
+    assert [int(void[row].label[0, 0]) for row in range(3)] == [255, 0, 1]
+
+
+def test_without_validation_files_every_fifth_row_is_for_it(tmp_path: Path) -> None:
+    write(tmp_path, "default/train/0000.parquet", 10)
+    data = open_parquet(tmp_path, "val")
+    assert [int(data[row].image[0, 0, 0]) for row in range(len(data))] == [4, 9]
+    assert len(open_parquet(tmp_path)) == 8
+    assert any("every 5th row" in note for note in data.notes)
+
+
+def test_damaged_data_sets_are_refused_by_name(tmp_path: Path) -> None:
+    write(tmp_path, "train-0.parquet", 2, value=9)
+    with pytest.raises(DataError, match=says_in_order("train-0.parquet", "row 1", "value 9", "id2label.json")):
+        open_parquet(tmp_path, void=[0])[1]
+    with pytest.raises(DataError, match=says_in_order("train-0.parquet", "image, label", "data.label_column")):
+        open_parquet(tmp_path, label_column="mask")
+    (tmp_path / "id2label.json").write_text('{"road": 0}')
+    with pytest.raises(DataError, match=says_in_order("id2label.json", "{value: name}")):
+        open_parquet(tmp_path)
+    write(tmp_path, "train-0.parquet", 2)
+    content = (tmp_path / "train-0.parquet").read_bytes()
+    (tmp_path / "train-1.parquet").write_bytes(content[:-20])
+    with pytest.raises(DataError, match=says_in_order("train-1.parquet", "not a whole parquet file")):
+        open_parquet(tmp_path)
