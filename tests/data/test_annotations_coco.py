@@ -151,6 +151,19 @@ def test_doctor_reads_them_and_says_what_they_are(tmp_path: Path) -> None:
     assert not [finding for finding in done.findings if finding.level == "problem"]
 
 
+def test_more_classes_than_a_label_holds_are_chosen_from(tmp_path: Path) -> None:
+    folder(tmp_path)
+    file = tree(
+        annotation(1, 299, [[0, 0, 4, 0, 4, 6, 0, 6]]), annotation(2, 7, [[4, 0, 5, 0, 5, 6, 4, 6], [1, 1, 2, 2]])
+    )
+    file["categories"] = [{"id": number, "name": f"class {number}"} for number in range(300)]
+    save_json(tmp_path / "annotations.json", file)
+    with pytest.raises(DataError, match="301 classes"):
+        annotated(tmp_path, "annotations.json")
+    data = annotated(tmp_path, "annotations.json", classes=["background", "class 299"], unlisted="void")
+    assert label_of(data, "b")[1].tolist() == [1] * 4 + [255] + [0] * 3
+
+
 def test_without_pycocotools_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder(tmp_path, annotation(1, 3, [[0, 0, 4, 0, 4, 6, 0, 6]]))
     monkeypatch.setitem(sys.modules, "pycocotools", None)
