@@ -1,4 +1,4 @@
-"""Label Studio JSON: a brush that its own encoder packed, shapes in percent."""
+"""Label Studio JSON: a brush that another encoder of its packing wrote, shapes in percent."""
 
 from __future__ import annotations
 
