@@ -14,7 +14,7 @@ from torch import Tensor
 from segdistill.core.errors import DataError, SegdistillError
 from segdistill.data import create_dataset
 from segdistill.exporting.graph import ExportGraph
-from segdistill.models.exported.backends import Array, Backend, OnnxBackend, require_package
+from segdistill.models.exported.backends import Array, Backend, OnnxBackend, onnx_runtime, require_package
 from segdistill.models.exported.description import ExportDescription, Precision
 from segdistill.models.exported.network import as_batch
 from segdistill.recipe.recipe import Recipe
@@ -169,7 +169,7 @@ def _file_scores(backend: Backend) -> Callable[[Array], Array] | None:
     """What gives the logits that a file of classes keeps inside, for ONNX: the file with them as a second output."""
     if backend.description.outputs != "classes" or not isinstance(backend, OnnxBackend):
         return None
-    onnx, runtime = require_package("onnx", "reads .onnx files"), require_package("onnxruntime", "runs .onnx files")
+    onnx, runtime = require_package("onnx", "reads .onnx files"), onnx_runtime()
     model = onnx.load(backend.path)
     (argmax,) = (node for node in model.graph.node if node.op_type == "ArgMax")
     model.graph.output.add().name = argmax.input[0]

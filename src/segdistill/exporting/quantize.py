@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import random
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +20,7 @@ from segdistill.exporting.formats import save_openvino
 from segdistill.exporting.onnx_file import describe
 from segdistill.exporting.settings import ExportSettings
 from segdistill.exporting.simulation import Range
-from segdistill.models.exported.backends import Array, first_line, require_package
+from segdistill.models.exported.backends import Array, first_line, onnx_runtime, require_package
 from segdistill.models.exported.description import ExportDescription
 from segdistill.models.exported.network import as_batch
 
@@ -61,6 +62,7 @@ def quantize_onnx(
         SegdistillError: The quantizer can't quantize the network.
     """
     onnx = require_package("onnx", "writes .onnx files")
+    onnx_runtime()
     tools = require_package("onnxruntime.quantization", "quantizes .onnx files")
     prepare = require_package("onnxruntime.quantization.shape_inference", "quantizes .onnx files")
     prepared = target.with_name(f"{target.stem}.prepared.onnx")
@@ -146,6 +148,7 @@ def _last_nodes(model: Any) -> list[str]:
 def quantize_openvino(source: Path, target: Path, batches: list[Array], description: ExportDescription) -> None:
     """Write an OpenVINO file in 8 bits by NNCF, from a float ONNX file; arguments as for `quantize_onnx`."""
     openvino = require_package("openvino", "writes .xml files")
+    os.environ.setdefault("NNCF_CI", "1")  # its switch for reporting nothing of its use, read when it is imported
     nncf = require_package("nncf", "quantizes .xml files")
     with _explained("NNCF"):
         model = openvino.Core().read_model(source)

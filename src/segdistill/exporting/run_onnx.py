@@ -55,6 +55,7 @@ def classes_of(answer: Array, about: dict[str, Any], size: tuple[int, int]) -> A
 
 def main(model: str, *images: str) -> None:
     """Write a mask and an overlay for each image."""
+    onnxruntime.disable_telemetry_events()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     about = json.loads(session.get_modelmeta().custom_metadata_map["segdistill"])
     names = [each["name"] for each in about["classes"]]

@@ -62,6 +62,17 @@ class Backend(ABC):
         return self.path.stat().st_size + (beside.stat().st_size if with_weights else 0)
 
 
+def onnx_runtime() -> Any:
+    """onnxruntime, told to report nothing of its use.
+
+    Raises:
+        RecipeError: It is not installed.
+    """
+    runtime = require_package("onnxruntime", "runs .onnx files")
+    runtime.disable_telemetry_events()
+    return runtime
+
+
 class OnnxBackend(Backend):
     """onnxruntime on the processor."""
 
@@ -69,7 +80,7 @@ class OnnxBackend(Backend):
     name = "onnxruntime"
 
     def _open(self) -> str | None:
-        runtime = require_package("onnxruntime", "runs .onnx files")
+        runtime = onnx_runtime()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.log_severity_level = 3  # its warnings are about its own optimizations
