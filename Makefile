@@ -7,6 +7,8 @@ RUN ?= runs/demo
 # Modules are compiled when they are first imported, and kept whatever the environment says: pip would spend a minute
 # on all 20,000 of the dependencies, of which a fraction is used.
 export PYTHONDONTWRITEBYTECODE =
+# Tests that load other runtimes (onnxruntime, OpenVINO, NNCF, Gradio, a notebook's kernel) run in processes of their own.
+FOREIGN = tests/exporting tests/serving tests/docs/test_notebook.py
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: install demo test lint types unit browser docs lock clean
@@ -34,7 +36,8 @@ types: install
 	$(BIN)/mypy
 
 unit: install browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal  # a process a core, each of one thread
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(FOREIGN:%=--ignore=%)  # a process a core, each of one thread
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(FOREIGN)
 
 # The tests of pages want a real browser: Debian's where there is none and we may install; else they skip, and the end
 # of the tests says how many. That of the exported page wants onnxruntime-web from npm.
