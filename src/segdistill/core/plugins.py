@@ -57,7 +57,7 @@ def _entry_points(group: str, paths: tuple[str, ...]) -> dict[str, str]:
 
 
 def path_of(cls: type) -> str:
-    """The import path of a class that was handed in, which the class is target by while it lives.
+    """The import path of a class that was handed in, by which `outside_class` gives it back while it lives.
 
     Args:
         cls: Any class, also one of a notebook or a function.

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from segdistill.core.errors import CheckpointError, SegdistillError
+from segdistill.core.errors import SegdistillError
 from segdistill.data import SegmentationDataset, labeled_part, with_unlabeled
 from segdistill.data.balance import class_weights
 from segdistill.data.loading import Share, training_batches
@@ -74,7 +74,7 @@ def float_teacher(model: LoadedModel, recipe: Recipe) -> FloatTeacher:
     """The teacher of the student's run, or a copy of the student as it is, if there is none of its classes."""
     try:
         pairing = run_teacher(recipe, run_of(model.path).path, model.classes) if recipe.method else None
-    except (CheckpointError, SegdistillError):  # it has moved
+    except SegdistillError:  # it has moved
         pairing = None
     if pairing is None or pairing.incompatibility:
         return FloatTeacher(copy.deepcopy(model.network), "the student in float")

@@ -208,5 +208,5 @@ def _read(path: Path, name: str) -> Any:
 
 def _mapping(tree: Any, name: str) -> dict[str, Any]:
     if not isinstance(tree, dict):
-        raise RecipeError(f"Recipe {name} must be a mapping of keys, kinds {type(tree).__name__}.")
+        raise RecipeError(f"Recipe {name} must be a mapping of keys, not a {type(tree).__name__}.")
     return tree

@@ -64,7 +64,7 @@ def explanation_table(explanation: Explanation) -> Group:
     """What something is: its text, then a line for each fact and option.
 
     Args:
-        found: What `explain` explanation.
+        found: What `explain` gave.
     """
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, text in explanation.facts.items():

@@ -49,7 +49,7 @@ def read(source: Source) -> Annotations:
     Raises:
         DataError: the file is damaged.
     """
-    file = next((path for path in source.files if path.suffix.lower() == ".json"), source.path)
+    file = source.first_of_json
     tree = source.json(file)
     names = {each.get("id"): composed(str(each.get("name"))) for each in entries(tree, "categories", file, TITLE)}
     images = {each.get("id"): each for each in entries(tree, "images", file, TITLE)}

@@ -38,7 +38,7 @@ def read(source: Source) -> Annotations:
     Raises:
         DataError: the file is damaged, or PNGs are missing.
     """
-    file = next((path for path in source.files if path.suffix.lower() == ".json"), source.path)
+    file = source.first_of_json
     tree = source.json(file)
     categories = entries(tree, "categories", file, TITLE)
     names = {each.get("id"): composed(str(each.get("name"))) for each in categories}

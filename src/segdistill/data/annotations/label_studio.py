@@ -51,7 +51,7 @@ def read(source: Source) -> Annotations:
     Raises:
         DataError: the file is damaged.
     """
-    file = next((path for path in source.files if path.suffix.lower() == ".json"), source.path)
+    file = source.first_of_json
     drawings: list[Drawing] = []
     several = other = 0
     for task in entries({"tasks": source.json(file)}, "tasks", file, TITLE):

@@ -37,6 +37,16 @@ class Source:
         """The folder, or that of the file."""
         return self.path if self.path.is_dir() else self.path.parent
 
+    @property
+    def first_of_json(self) -> Path:
+        """The first .json file of the source, or the file itself."""
+        return next(iter(self.of(".json")), self.path)
+
+    @property
+    def folders_up(self) -> list[Path]:
+        """The folder and those above it, up to the root of the data set."""
+        return [self.folder, *(each for each in self.folder.parents if each == self.root or self.root in each.parents)]
+
     def of(self, *suffixes: str) -> list[Path]:
         """Those of the files whose names end so, in order.
 

@@ -77,19 +77,11 @@ def read(source: Source) -> Annotations:
 
 def _classes(source: Source) -> Mapping[str, Color | None]:
     """The classes of the nearest meta.json; none if there is none."""
-    above = [each for each in source.folder.parents if each == source.root or source.root in each.parents]
-    for folder in [source.folder, *above]:
+    for folder in source.folders_up:
         file = folder / _META
         if file.is_file():
             classes = entries(source.json(file), "classes", file, TITLE)
-            return {
-                composed(str(each.get("title"))): as_color(
-                    each["color"].lower(), f"{file}: color of {each.get('title')}"
-                )
-                if isinstance(each.get("color"), str)
-                else None
-                for each in classes
-            }
+            return {composed(str(each.get("title"))): _color(each, file) for each in classes}
     return {}
 
 

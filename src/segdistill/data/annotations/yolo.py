@@ -65,9 +65,7 @@ def _lines(file: Path) -> list[str]:
 
 def _names(source: Source) -> list[str]:
     """The names of the nearest YAML with `names`."""
-    folder = source.folder
-    above = [folder, *(each for each in folder.parents if each == source.root or source.root in each.parents)]
-    for place in above:
+    for place in source.folders_up:
         for path in sorted([*place.glob("*.yaml"), *place.glob("*.yml")]):
             try:
                 names = yolo_names(path)

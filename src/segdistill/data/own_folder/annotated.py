@@ -9,7 +9,7 @@ from segdistill.core.classes import Classes, distinct_colors
 from segdistill.core.errors import DataError
 from segdistill.core.paths import composed
 from segdistill.data.alignment import Exif
-from segdistill.data.annotations.base import BACKGROUND, Annotations, Drawing, is_background
+from segdistill.data.annotations.base import BACKGROUND, Annotations, Color, Drawing, is_background
 from segdistill.data.annotations.readers import Format, read_annotations
 from segdistill.data.formats import Header
 from segdistill.data.own_folder.files import OwnFiles
@@ -135,11 +135,10 @@ class AnnotatedFiles:
         void = {0: "unlabeled"} if unlabeled == "void" else {}
         void |= {self.values[name]: name for name in self.void}
         names = [name for name in self.names if name not in background]
+        black: tuple[Color, ...] = ()
         if background or unlabeled != "void":
-            names = [background[0] if background else BACKGROUND, *names]
-        shown = dict(zip(names, distinct_colors(len(names)), strict=True))
-        if background or unlabeled != "void":
-            shown = {names[0]: (0, 0, 0), **dict(zip(names[1:], distinct_colors(len(names)), strict=False))}
+            names, black = [background[0] if background else BACKGROUND, *names], ((0, 0, 0),)
+        shown = dict(zip(names, (*black, *distinct_colors(len(names))), strict=False))
         shown |= {name: self.colors[name] for name in names if name in self.colors}
         if given is not None:
             names = self._listed(list(given.classes.names), unlabeled, unlisted)
