@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -137,7 +138,7 @@ def ramp() -> sd.SegmentationNetwork:
 def photos(folder: Path, count: int = 5) -> Path:
     folder.mkdir(parents=True)
     for number in range(count):
-        Image.fromarray(np.full((6, 8 + number // 3, 3), 50 + number, np.uint8)).save(folder / f"{number}.png")
+        Image.fromarray(np.full((6, 8 + number // 3 % 8, 3), 50 + number, np.uint8)).save(folder / f"{number}.png")
     return folder
 
 
@@ -203,6 +204,25 @@ def test_a_call_goes_on_and_predicts_no_image_twice(
     assert inferred[5:] == ["1"]
     sd.predict(network, folder, out=out, format="cvat", void_below=0.9)
     assert len(inferred) == 11
+
+
+def test_a_killed_call_goes_on_with_what_is_there(tmp_path: Path, start: Any, segdistill: Any) -> None:
+    folder, masks = photos(tmp_path / "photos", 80), tmp_path / "out" / "masks"
+    words = ["predict", "streets_teacher", folder, f"out={tmp_path / 'out'}", "format=coco"]
+    process = start(*words)
+    while len([*masks.glob("[!.]*")]) < 5:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+    process.kill_group()
+    before = {file: file.stat().st_mtime_ns for file in masks.glob("[!.]*")}
+    assert 5 <= len(before) < 80
+    assert not (tmp_path / "out" / "annotations.json").exists()
+    done = segdistill(*words)
+    assert done.returncode == 0, done.stderr
+    assert all(file.stat().st_mtime_ns == written for file, written in before.items())
+    assert len([*masks.iterdir()]) == 80
+    images = json.loads((tmp_path / "out" / "annotations.json").read_text())["images"]
+    assert len({each["file_name"] for each in images}) == len(images) == 80
 
 
 def test_batches_give_the_masks_of_single_images(tmp_path: Path) -> None:
