@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from segdistill.commands.predict import predict
     from segdistill.commands.prepare import Prepared, prepare
     from segdistill.commands.profile import profile
+    from segdistill.commands.publish import Published, publish
     from segdistill.commands.replay import replay
     from segdistill.commands.report import Report, report
     from segdistill.commands.reproduce import Reproduction, reproduce
@@ -63,6 +64,7 @@ __all__ = [
     "Prediction",
     "Prepared",
     "Profile",
+    "Published",
     "Recipe",
     "Replay",
     "Report",
@@ -92,6 +94,7 @@ __all__ = [
     "predict",
     "prepare",
     "profile",
+    "publish",
     "replay",
     "report",
     "reproduce",
@@ -119,6 +122,7 @@ _ELSEWHERE = {
     "Prediction": "models.prediction",
     "Prepared": "commands.prepare",
     "Profile": "evaluation.cost.profile",
+    "Published": "commands.publish",
     "Recipe": "recipe.recipe",
     "Replay": "training.faults.replay_result",
     "Report": "commands.report",
@@ -126,7 +130,7 @@ _ELSEWHERE = {
     "SegOutput": "core.outputs",
     "SegdistillError": "core.errors",
     "SegmentationDataset": "data.base",
-    "SegmentationNetwork": "models.network",
+    "SegmentationNetwork": "commands.networks",
     "Study": "studies.result",
     "Submitted": "commands.submit",
     "Trained": "commands.train",
