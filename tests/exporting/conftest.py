@@ -30,17 +30,24 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def plain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with a plain ResNet, whose rounding errors do not grow from gate to gate while it is not trained."""
-    return write_run(tmp_path_factory.mktemp("exports") / "plain", PLAIN)
+    """The same with a plain ResNet, whose rounding errors do not grow from gate to gate while it is not trained.
+
+    It is a distilled one, with its teacher in the folder.
+    """
+    folder = write_run(tmp_path_factory.mktemp("exports") / "plain", PLAIN, "kd")
+    write_run(folder / "teacher", SPEC, role="teacher")
+    return folder
 
 
-def write_run(folder: Path, spec: NetworkSpec) -> Path:
+def write_run(folder: Path, spec: NetworkSpec, *words: str, role: str = "student") -> Path:
     torch.manual_seed(0)
     network = build(spec, len(Streets.classes))
     assert isinstance(network, Segmenter)
     nn.init.normal_(network.classifier.weight)
-    save_model(folder, "student", network, spec, Streets.classes, {"steps": 1})
-    recipe = load_recipe("streets", "data.size=[48,80]", "data.count=6", "augment.crop=[48,80]", "workers=0", steps=1)
+    save_model(folder, role, network, spec, Streets.classes, {"steps": 1})
+    recipe = load_recipe(
+        "streets", *words, "data.size=[48,80]", "data.count=6", "augment.crop=[48,80]", "workers=0", steps=1
+    )
     write_yaml(folder / "recipe.yaml", recipe.model_dump(mode="json", exclude_none=True))
     return folder
 

@@ -156,5 +156,7 @@ def _precision(text: str | None) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message, of which runtimes write pages."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")
+    """The first line of an error's message, of which runtimes write pages, that is not about their own source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    saying = [line for line in lines if not line.startswith("Exception from ")]
+    return [*saying, *lines, type(error).__name__][0][:300].rstrip(".")
