@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from segdistill.core.classes import UNLABELED
 from segdistill.core.errors import TrainingError
 from segdistill.core.outputs import SegOutput, resize
+from segdistill.core.precision import Precision, computing_in
 from segdistill.methods import Method
 from segdistill.models.depthwise import speed_up_depthwise
 from segdistill.models.network import SegmentationNetwork, as_input
@@ -64,6 +65,8 @@ class Distiller(nn.Module):
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers() if name.startswith(queues)]
         self._factors = tuple(factors) or (_always,) * len(self.methods)
         self.shares = shares or GradientShares([None] * len(self.methods), 0)
+        self.teacher_precision: Precision | None = None
+        """What the teacher computes in; None for what the student does."""
         self._compiled: dict[str, Callable[[Tensor], SegOutput]] = {}
         self.set_teacher(teacher)
 
@@ -136,7 +139,11 @@ class Distiller(nn.Module):
         if self.teacher is None:
             raise TrainingError("The methods compare with a teacher, and none is set. Call set_teacher(network) first.")
         needs_auxiliary = any("auxiliary" in method.needs for method in self._methods())
-        with auxiliary_given(self.teacher) if needs_auxiliary else contextlib.nullcontext():
+        precision = self.teacher_precision
+        with (
+            auxiliary_given(self.teacher) if needs_auxiliary else contextlib.nullcontext(),
+            computing_in(precision, pixels.device) if precision else contextlib.nullcontext(),
+        ):
             output: SegOutput = self._compiled.get("teacher", self.teacher)(pixels)
         return output
 
