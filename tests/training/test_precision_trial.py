@@ -28,7 +28,6 @@ def _a_machine_that_computes_in_bf16(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(precision_trial, "computes_in_bf16", lambda device: True)
     monkeypatch.setattr(precision_trial, "_FEW", 2)
-    monkeypatch.setattr(precision_trial, "_ROUNDS", 1)
 
 
 def precisions(run: Path) -> tuple[str, str | None]:
@@ -44,7 +43,7 @@ def test_where_bf16_is_faster_the_run_is_one_in_bf16_and_goes_on_so(
     tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [*tiny, *QUICK, "checkpoint_every=2"]
-    monkeypatch.setattr(precision_trial, "_gain", lambda network, role, pixels: 2.0)
+    monkeypatch.setattr(precision_trial, "bf16_gain", lambda network, pixels, trains: 2.0)
     segdistill.distill(*words, precision="auto", out=tmp_path / "auto")
     assert "precision: student bf16 (bf16 is 2.00 times as fast" in capsys.readouterr().err
     segdistill.distill(*words, precision="bf16", out=tmp_path / "bf16", quiet=True)
@@ -62,7 +61,7 @@ def test_where_bf16_is_faster_the_run_is_one_in_bf16_and_goes_on_so(
 def test_a_trial_that_finds_fp32_leaves_nothing_behind(
     tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision_trial, "_GAIN", float("inf"))
+    monkeypatch.setattr(precision_trial, "GAIN", float("inf"))
     segdistill.distill(*tiny, *QUICK, precision="auto", out=tmp_path / "auto", quiet=True)
     segdistill.distill(*tiny, *QUICK, precision="fp32", out=tmp_path / "fp32", quiet=True)
     assert precisions(tmp_path / "auto") == ("fp32", "fp32")
@@ -72,7 +71,7 @@ def test_a_trial_that_finds_fp32_leaves_nothing_behind(
 def test_a_network_whose_logits_bf16_changes_stays_in_fp32(
     tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision_trial, "_gain", lambda network, role, pixels: 2.0)
+    monkeypatch.setattr(precision_trial, "bf16_gain", lambda network, pixels, trains: 2.0)
     monkeypatch.setitem(precision_trial._TOLERANCE, "student", 0.0)
     segdistill.distill(*tiny, *QUICK, precision="auto", out=tmp_path / "auto", quiet=True)
     assert precisions(tmp_path / "auto") == ("fp32", "bf16")
@@ -82,7 +81,7 @@ def _settled(rank: int, words: list[str]) -> tuple[str, str]:
     """What a process computes in that measures otherwise than the other one."""
     with mock.patch.multiple(
         precision_trial, computes_in_bf16=lambda device: True, _FEW=2,
-        _gain=lambda network, role, pixels: 2.0 if rank == 0 else 0.5,
+        bf16_gain=lambda network, pixels, trains: 2.0 if rank == 0 else 0.5,
     ):  # fmt: skip
         task = plan.resolve(load_recipe(*words)).task_with_teacher()
         lines: list[str] = []

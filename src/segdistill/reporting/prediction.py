@@ -20,6 +20,7 @@ from segdistill.data.formats import IMAGE_SUFFIXES, is_of
 from segdistill.data.own_folder.templates import files_below
 from segdistill.data.reading import read_image
 from segdistill.evaluation.inference.inference import infer
+from segdistill.evaluation.inference.preparing import MANY, prepared
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.loaded import LoadedModel
 from segdistill.runtime.allocator import keep_freed_memory
@@ -80,11 +81,14 @@ def predict_files(
     refuse_overwriting([path for each in results for path in (each.mask, each.overlay)], [*below])
     device = own_device()
     keep_freed_memory(device)
-    network = model.network.to(device)
+    network: nn.Module = model.network.to(device)
+    is_prepared = len(results) < MANY
     faults: list[str] = []
     for prediction in results:
         try:
             image = read_image(prediction.image)
+            if not is_prepared:
+                network, is_prepared = prepared(network, image[None].to(device), inference), True
             label = _label(network, image.to(device), inference, prediction.image, model.path)
         except DataError as error:
             faults.append(str(error))

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from segdistill.core.outputs import SegOutput
 from segdistill.core.precision import Precision
+from segdistill.evaluation.cost.timed_pass import timed_pass
 from segdistill.models.network import as_input
 from segdistill.recipe.training import TrainingConfig
 from segdistill.runs.folder import RunFolder
 from segdistill.runtime.processes import from_main, number_of_processes
 from segdistill.training.distiller import Distiller
 from segdistill.training.faults.nonfinite import Snapshot
-from segdistill.training.timed_pass import timed_pass
 
 _ROUNDS = 3
 _WORTH = 0.95  # of the time as it is; less of a gain is within what two timings differ by
@@ -92,8 +92,8 @@ def _choose(distiller: Distiller, config: TrainingConfig, crop: tuple[int, int],
     distiller.train()
     choice = Compiled()
     networks: dict[str, nn.Module] = {"student": distiller.student}
-    if compile_teacher and distiller.teacher is not None:
-        networks["teacher"] = distiller.teacher
+    if compile_teacher and distiller.running_teacher is not None:
+        networks["teacher"] = distiller.running_teacher
     for role, network in networks.items():
         precision = config.computes_in if role == "student" else distiller.teacher_precision or config.computes_in
         better, reason = _pays(network, pixels, precision, must=config.compile is True, trains=role == "student")

@@ -1,6 +1,6 @@
 """What the networks of a run compute in where the recipe says precision=auto.
 
-bf16 is taken for a network if the hardware computes in it, a pass over the run's first images is at least `_GAIN` times
+bf16 is taken for a network if the hardware computes in it, a pass over the run's first images is at least `GAIN` times
 as fast as in fp32, and its logits of these images differ from those in fp32 by at most `_TOLERANCE`:
 
     |z_bf16 - z_fp32| / |z_fp32|, Euclidean norms over all classes and pixels, in evaluation mode
@@ -11,9 +11,7 @@ a study, and the same run another time, have the same.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
@@ -22,24 +20,20 @@ from torch import Tensor, nn
 
 from segdistill.core.errors import SegdistillError
 from segdistill.core.precision import Precision, computes_in_bf16, computing_in
-from segdistill.core.remembered import remembered
 from segdistill.data.stream import Stream
+from segdistill.evaluation.cost.bf16_gain import GAIN, bf16_gain
 from segdistill.models.network import as_input
 from segdistill.models.spec import Role
 from segdistill.recipe.training import TrainingConfig
 from segdistill.runs.folder import RunFolder
-from segdistill.runtime.environment import processor
 from segdistill.runtime.processes import from_main, is_main, own_device
 from segdistill.training.sharding import is_sharded
 from segdistill.training.task import Task
-from segdistill.training.timed_pass import timed_pass
 
-_GAIN = 1.15
 _TOLERANCE: dict[Role, float] = {"student": 0.25, "teacher": 0.05}
 """A student with fresh weights rounds its features a long way off; of a trained teacher that would be a fault."""
 _FEW = 50  # steps that are over before a trial has paid
 _IMAGES = 2  # of a pass: the gain hardly depends on them, and batch norm needs two
-_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -143,15 +137,12 @@ def _try(network: nn.Module, role: Role, pixels: Tensor, config: TrainingConfig)
         return "fp32", "it can't be tried beforehand"
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     network.to(pixels.device, memory_format=layout)  # type: ignore[call-overload]
-    with torch.random.fork_rng(devices=[pixels.device] if pixels.is_cuda else []):
-        error = _relative_difference(network, pixels)
-        if not error <= _TOLERANCE[role]:
-            return "fp32", f"bf16 changes its logits by {100 * error:.1f} %"
-        gain = remembered("precision", _identity(network, role, pixels, config), lambda: _gain(network, role, pixels))
-    return (
-        "bf16" if gain >= _GAIN else "fp32",
-        f"bf16 is {gain:.2f} times as fast, and changes logits by {100 * error:.1f} %",
-    )
+    error = _relative_difference(network, pixels)
+    if not error <= _TOLERANCE[role]:
+        return "fp32", f"bf16 changes its logits by {100 * error:.1f} %"
+    gain = bf16_gain(network, pixels, trains=role == "student")
+    reason = f"bf16 is {gain:.2f} times as fast and changes its logits by {100 * error:.1f} %"
+    return "bf16" if gain >= GAIN else "fp32", reason
 
 
 @torch.no_grad()
@@ -167,28 +158,3 @@ def _relative_difference(network: nn.Module, pixels: Tensor) -> float:
     network.train(training)
     exact, rounded = maps
     return float((rounded - exact).norm() / exact.norm().clamp_min(torch.finfo(torch.float32).tiny))
-
-
-def _gain(network: nn.Module, role: Role, pixels: Tensor) -> float:
-    """How many times as fast bf16 is: the median over rounds, in which the two take turns."""
-    trains = role == "student"
-    before = {name: value.clone() for name, value in network.named_buffers()} if trains else {}
-    training = network.training
-    network.train(trains)
-    times = [
-        [timed_pass(network, pixels, precision, trains=trains) for precision in ("fp32", "bf16")]
-        for _ in range(1 + _ROUNDS)
-    ]
-    network.train(training)
-    network.zero_grad(set_to_none=True)
-    for name, value in network.named_buffers():
-        if name in before:
-            value.copy_(before[name])
-    return statistics.median(fp32 / bf16 for fp32, bf16 in times[1:])
-
-
-def _identity(network: nn.Module, role: Role, pixels: Tensor, config: TrainingConfig) -> str:
-    """A hash of all that the gain depends on."""
-    device = torch.cuda.get_device_name(pixels.device) if pixels.is_cuda else processor()
-    what = (device, torch.get_num_threads(), torch.__version__, str(network), role, tuple(pixels.shape))
-    return hashlib.sha256(repr((*what, config.channels_last)).encode()).hexdigest()[:16]

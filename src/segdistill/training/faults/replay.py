@@ -60,7 +60,7 @@ def replay_step(recipe: Recipe, folder: RunFolder, file: Path) -> Replay:
     config, distiller = task.config, task.distiller
     outputs: list[SegOutput] = []
     handle = task.network.register_forward_hook(lambda module, inputs, output: outputs.append(output))
-    networks = {"student": distiller.student, "teacher": distiller.teacher}
+    networks = {"student": distiller.student, "teacher": distiller.running_teacher}
     with traced({role: network for role, network in networks.items() if network is not None}) as trace:
         first = _repeat_step(task, config, saved, "as it was")
     handle.remove()
@@ -106,6 +106,7 @@ def _restore_task(recipe: Recipe, folder: RunFolder, saved: dict[str, Any]) -> T
     for module in (task.distiller, task.distiller.teacher):
         if module is not None:
             module.to(device, memory_format=layout)  # type: ignore[call-overload]
+    task.distiller.fold_teacher(recipe.augment.crop)
     return task
 
 
