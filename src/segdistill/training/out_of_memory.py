@@ -16,6 +16,7 @@ from segdistill.training.dry_run import dry_run
 from segdistill.training.task import Task
 
 _LEAST = 2  # images in a micro-batch; batch norm needs two
+_RESERVE = 32 * 2**20  # bytes that a dry run leaves free: a run's threads and fragments take some more than its own
 
 
 def advice(task: Task, augment: Augment) -> str:
@@ -72,10 +73,12 @@ def _fits(task: Task, augment: Augment, accumulate: int) -> bool:
     _forget(task)
     try:
         with explained("training"):
+            reserve = torch.ones(_RESERVE, dtype=torch.uint8, device=next(task.distiller.parameters()).device)
             dry_run("dry run", smaller, augment, steps=2, images=task.config.batch_size // accumulate)
     except (SegdistillError, RuntimeError, ValueError):  # no memory; or a crop that the network is too deep for
         return False
     finally:
+        reserve = None
         _forget(task)
     return True
 
