@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from segdistill.commands.predict import predict
     from segdistill.commands.prepare import Prepared, prepare
     from segdistill.commands.profile import profile
+    from segdistill.commands.profile_step import profile_step
     from segdistill.commands.replay import replay
     from segdistill.commands.report import Report, report
     from segdistill.commands.reproduce import Reproduction, reproduce
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from segdistill.reporting.prediction import PredictedFiles
     from segdistill.studies.result import Study
     from segdistill.training.faults.replay_result import Replay
+    from segdistill.training.step_profile import StepProfile
 
 __all__ = [
     "Benchmark",
@@ -71,6 +73,7 @@ __all__ = [
     "SegdistillError",
     "SegmentationDataset",
     "SegmentationNetwork",
+    "StepProfile",
     "Study",
     "Submitted",
     "Trained",
@@ -92,6 +95,7 @@ __all__ = [
     "predict",
     "prepare",
     "profile",
+    "profile_step",
     "replay",
     "report",
     "reproduce",
@@ -127,6 +131,7 @@ _ELSEWHERE = {
     "SegdistillError": "core.errors",
     "SegmentationDataset": "data.base",
     "SegmentationNetwork": "models.network",
+    "StepProfile": "training.step_profile",
     "Study": "studies.result",
     "Submitted": "commands.submit",
     "Trained": "commands.train",
