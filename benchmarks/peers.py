@@ -9,7 +9,8 @@ mmsegmentation==1.2.2 ftfy regex scipy joblib pydacefit, and mmrazor==1.0.0 with
 ours is measured, beside fp32.
 
 The table and the JSON have seconds of the main process by processor and by wall: medians over rounds. Loaders have one
-worker. On one thread (OMP_NUM_THREADS=1) the processor's seconds count, as other processes disturb them less.
+worker. On one thread (OMP_NUM_THREADS=1) the processor's seconds count, as other processes disturb them less. What is
+measured replaces the same rows of an earlier run.
 """
 
 from __future__ import annotations
@@ -69,15 +70,24 @@ def main() -> None:
     parser.add_argument("--works", nargs="+", default=list(WORKS), choices=WORKS)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    rows: list[Row] = []
+    rows = kept_rows(options.out / "peers.json", options.works)
     with tempfile.TemporaryDirectory() as folder:
         for work in options.works:
             data = options.data if work != "evaluate150" else many_classes(Path(options.data), Path(folder))
             rows += measured(work, str(data), options.openmmlab, options.rounds)
             print(*(line(row) for row in rows[-3:]), sep="\n", flush=True)
-    write_json(options.out / "peers.json", {"rows": [asdict(row) for row in rows], **describe_environment()})
+            write_json(options.out / "peers.json", {"rows": [asdict(row) for row in rows], **describe_environment()})
     head = "| work | | processor s | wall s | times as fast |\n|---|---|---|---|---|\n"
     write_text(options.out / "peers.md", head + "".join(f"{line(row)}\n" for row in rows))
+
+
+def kept_rows(file: Path, works: list[str]) -> list[Row]:
+    """The rows of an earlier run that are not measured now."""
+    if not file.is_file():
+        return []
+    again = {WORKS[work][0] for work in works}
+    rows = [Row(**row) for row in json.loads(file.read_text(encoding="utf-8"))["rows"]]
+    return [row for row in rows if row.work not in again]
 
 
 def measured(work: str, data: str, openmmlab: str | None, rounds: int) -> Iterator[Row]:
