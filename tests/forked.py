@@ -20,8 +20,8 @@ from pathlib import Path
 from unittest import mock
 
 _FORK = multiprocessing.get_context("forkserver")
-_VERBS = ("compare", "convert", "distill", "doctor", "evaluate", "predict", "prepare", "profile", "replay", "report",
-          "reproduce", "show", "submit", "train")  # fmt: skip
+_VERBS = ("compare", "convert", "distill", "doctor", "evaluate", "predict", "prepare", "profile", "publish", "replay",
+          "report", "reproduce", "show", "submit", "train")  # fmt: skip
 _PRELOADED = ["segdistill.cli.main", *(f"segdistill.commands.{verb}" for verb in _VERBS), "accelerate.state",
               "torch._dynamo", "torch.distributed.fsdp", "pytest"]  # fmt: skip
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from segdistill.commands.prepare import Prepared, prepare
     from segdistill.commands.profile import profile
     from segdistill.commands.profile_step import profile_step
+    from segdistill.commands.publish import Published, publish
     from segdistill.commands.replay import replay
     from segdistill.commands.report import Report, report
     from segdistill.commands.reproduce import Reproduction, reproduce
@@ -65,6 +66,7 @@ __all__ = [
     "Prediction",
     "Prepared",
     "Profile",
+    "Published",
     "Recipe",
     "Replay",
     "Report",
@@ -96,6 +98,7 @@ __all__ = [
     "prepare",
     "profile",
     "profile_step",
+    "publish",
     "replay",
     "report",
     "reproduce",
@@ -123,6 +126,7 @@ _ELSEWHERE = {
     "Prediction": "models.prediction",
     "Prepared": "commands.prepare",
     "Profile": "evaluation.cost.profile",
+    "Published": "commands.publish",
     "Recipe": "recipe.recipe",
     "Replay": "training.faults.replay_result",
     "Report": "commands.report",
@@ -130,7 +134,7 @@ _ELSEWHERE = {
     "SegOutput": "core.outputs",
     "SegdistillError": "core.errors",
     "SegmentationDataset": "data.base",
-    "SegmentationNetwork": "models.network",
+    "SegmentationNetwork": "commands.networks",
     "StepProfile": "training.step_profile",
     "Study": "studies.result",
     "Submitted": "commands.submit",

@@ -39,6 +39,8 @@ def test_two_processes_share_the_work_and_write_one_run(tiny: tuple[str, ...], t
     studies = in_two(_distil, words)
     lines = [json.loads(line) for line in (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3]
+    # TensorBoard's files are the main process's: one of the training, one of the table.
+    assert len([*(tmp_path / "two" / "tensorboard").glob("events.*")]) == 2
     # The last validation was split between the processes; the table scores the whole split in one.
     (shared,) = (line for line in lines if line["kind"] == "validation")
     whole = json.loads((tmp_path / "two" / "study.json").read_text())["outcomes"][-1]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from segdistill.cli.grammar import register
+from segdistill.cli.grammar import register, split_words
 from segdistill.cli.images import Over
-from segdistill.cli.terminal import AsJson, print_result
+from segdistill.cli.terminal import AsJson, no_more_words, print_result
 
 
 def add_verbs(app: typer.Typer) -> None:
@@ -20,6 +21,9 @@ def add_verbs(app: typer.Typer) -> None:
     )
     keys = "segdistill.exporting.settings:ExportSettings"
     register(app, "export", keys=keys, examples=exported)(export_command)
+    shared = ("segdistill publish runs/mine user/street-scenes license=apache-2.0 --upload",)
+    keys = "segdistill.commands.publish:PublishSettings"
+    register(app, "publish", keys=keys, examples=shared)(publish_command)
     measured = ("segdistill benchmark runs/mine formats=onnx,torch threads=1,2",)
     keys = "segdistill.exporting.benchmark:BenchmarkSettings"
     register(app, "benchmark", keys=keys, examples=measured)(benchmark_command)
@@ -40,6 +44,24 @@ def export_command(
     print_result(done.as_dict(), as_json, *export_lines(done))
     if done.int8 is not None and not done.int8.passed:
         raise typer.Exit(1)
+
+
+def publish_command(
+    run: Annotated[str, typer.Argument(help="A run folder or a weight file.")],
+    name: Annotated[str, typer.Argument(help="Of the repository, as user/name.")],
+    words: Annotated[list[str] | None, typer.Argument(metavar="VALUES", help="key=value.")] = None,
+    upload: Annotated[bool, typer.Option("--upload", help="Upload the folder to the Hugging Face hub.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a folder for the Hugging Face hub: weights, ONNX file, and a card with the scores; upload if asked to."""
+    from segdistill.commands.publish import PublishSettings, publish
+
+    settings, rest = split_words(PublishSettings, words or ())
+    no_more_words(rest, PublishSettings)
+    done = publish(run, name, upload=upload, settings=settings.model_dump(), quiet=as_json)
+    lines = [f"{done.folder}: {', '.join(done.files)}"]
+    lines.append(f"Uploaded to {done.url}" if done.url else "Nothing was uploaded; --upload does.")
+    print_result({**asdict(done), "folder": str(done.folder)}, as_json, *lines)
 
 
 def benchmark_command(

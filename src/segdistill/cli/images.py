@@ -28,7 +28,10 @@ Over = Annotated[
 def add_verbs(app: typer.Typer) -> None:
     """Add these verbs to the command line."""
     place = "segdistill.cli.keys"
-    predict = ("segdistill predict runs/mine photo.jpg photos out=masks --legend",)
+    predict = (
+        "segdistill predict runs/mine photo.jpg photos out=masks --legend",
+        "segdistill predict runs/mine photos format=coco void_below=0.6",
+    )
     register(app, "predict", keys=f"{place}:PredictKeys", examples=predict)(predict_command)
     shown = ("segdistill show runs/mine what=activations class=car images=0,3",)
     register(app, "show", keys=f"{place}:ShowKeys", examples=shown)(show_command)
@@ -43,19 +46,25 @@ def predict_command(
     legend: Annotated[bool, typer.Option("--legend", help="Names of the classes below the overlays.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a class mask and an overlay for every image."""
+    """Write a class mask for every image, with an overlay or with labels for a labelling tool."""
+    from segdistill.cli.launching import launch
     from segdistill.commands.predict import predict_each
+    from segdistill.runtime.processes import is_main
 
     keys, rest = split_words(PredictKeys, words)
     inputs, parts = split_names(rest)
+    if launch(keys.nproc):
+        return
+    settings = keys.model_dump(exclude={"out", "nproc"})
     done = []
     try:
-        for prediction in predict_each(weights, inputs, out=keys.out, alpha=keys.alpha, legend=legend, parts=parts):
-            done.append({name: str(path) for name, path in asdict(prediction).items()})
-            if not as_json:
-                results.print(f"{prediction.image} -> {prediction.mask}, {prediction.overlay}", soft_wrap=True)
+        for prediction in predict_each(weights, inputs, out=keys.out, legend=legend, parts=parts, **settings):
+            done.append({name: path and str(path) for name, path in asdict(prediction).items()})
+            if not as_json and is_main():
+                files = [str(path) for path in (prediction.mask, prediction.overlay) if path]
+                results.print(f"{prediction.image} -> {', '.join(files)}", soft_wrap=True)
     finally:  # files that can't be read are an error once the others are done
-        if as_json and done:
+        if as_json and done and is_main():
             print_json(done)
 
 

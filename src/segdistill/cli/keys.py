@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from segdistill.core.numbers import Count, Share
+from segdistill.core.numbers import Count
 from segdistill.core.paths import HomePath
 from segdistill.core.typed_settings import TypedSettings
+from segdistill.reporting.label_files.settings import LabelSettings
 
 
 class RunKeys(TypedSettings):
@@ -61,14 +62,14 @@ class ReportKeys(TypedSettings):
     """The file that is written; without it report.html in the folder."""
 
 
-class PredictKeys(TypedSettings):
+class PredictKeys(LabelSettings):
     """Of `predict`."""
 
     out: HomePath = Path("predictions")
-    """The folder that masks and overlays go to."""
+    """The folder that masks, overlays and labels go to; the same command goes on where it was stopped."""
 
-    alpha: Share = 0.5
-    """The strength of the colors in the overlays, from 0 to 1."""
+    nproc: int | None = None
+    """How many processes of this machine share the work, as one a GPU."""
 
 
 class ShowKeys(TypedSettings):

@@ -16,7 +16,9 @@ from segdistill.recipe.keywords import RecipeKeys, Word, takes_recipe_keys
 from segdistill.recipe.recipe import DEFAULT_METHOD, Recipe, load_recipe
 from segdistill.reporting.pictures import save_predictions
 from segdistill.reporting.study_files import save_study
+from segdistill.reporting.study_table import cells
 from segdistill.runs.folder import Resume, RunFolder
+from segdistill.runs.trackers import Trackers
 from segdistill.runtime.display import console
 from segdistill.runtime.processes import is_main
 from segdistill.studies.distillation import measure_distillation
@@ -101,6 +103,8 @@ def distill(*words: Word, resume: Resume = False, quiet: bool = False, **keys: U
     study = measure_distillation(recipe, folder, done.teacher, done.alone, student, validation, quiet=quiet)
     if is_main():
         save_study(study, folder)
+        with Trackers(recipe.log, done.folder, recipe.steps) as trackers:
+            trackers.log_table(*cells(study), folder / "table.md")
         models = {TEACHER: done.teacher.model, ALONE: done.alone, "distilled": student}
         shown = {name: model for name, model in models.items() if model is not None}
         save_predictions(folder / "grid.png", shown, validation, recipe.inference)

@@ -1,15 +1,17 @@
-"""Masks and overlays for image files."""
+"""Masks, overlays and labels for image files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from segdistill.commands.common import run_folder_of, split_network
+from segdistill.core.discovery import validated
 from segdistill.core.paths import expanded
 from segdistill.models.open import NetworkSource, described, open_model
 from segdistill.recipe.recipe import load_inference
+from segdistill.reporting.label_files.settings import LabelKeys, LabelSettings
 from segdistill.reporting.prediction import PredictedFiles, predict_files
 
 
@@ -17,25 +19,27 @@ def predict(
     weights: NetworkSource,
     *inputs: str | Path,
     out: str | Path = "predictions",
-    alpha: float = 0.5,
     legend: bool = False,
     parts: Iterable[str | Path] = (),
     network: Mapping[str, Any] | None = None,
+    **keys: Unpack[LabelKeys],
 ) -> Sequence[PredictedFiles]:
-    """Write a mask (palette PNG of class indices) and an overlay for every image file, or image of a folder.
+    """Write a mask (palette PNG of class indices) for every image file, or image of a folder, and overlays or labels.
 
     No two images share a file, and none is written over: results lie as the images lie below their folder, with the
-    suffix in the name where two differ only in it.
+    suffix in the name where two differ only in it. What the same call has made before is kept, so that one that was
+    stopped goes on. Of several processes each predicts its share.
 
     Args:
         weights: a run folder, a weight file, a name such as module:package.module:factory, or a network itself.
         *inputs: image files and folders of them.
-        out: the folder that masks and overlays are written to.
-        alpha: strength of the colors in the overlay, from 0 to 1.
-        legend: whether the names of the classes stand below it.
+        out: the folder that masks, overlays and labels are written to.
+        legend: whether the names of the classes stand below the overlays.
         parts: recipe words that say how images are run, as "inference.flip=true", over the run's own; and
             `network.key=value` as `network`.
         network: of one of another library: mean, std, bgr, and the adapter's options, as classifier.
+        **keys: what becomes of the predictions, `LabelSettings`: format ("masks", "coco", "labelme", "cvat" or
+            "labelstudio"), min_area, void_below, alpha (of the overlays), batch_size and executor ("local" or "ray").
 
     Returns:
         What was written for each image.
@@ -43,7 +47,7 @@ def predict(
     Raises:
         SegdistillError: weights or an image can't be read, scores are not finite, or a file can't be written.
     """
-    return [*predict_each(weights, inputs, out=out, alpha=alpha, legend=legend, parts=parts, network=network)]
+    return [*predict_each(weights, inputs, out=out, legend=legend, parts=parts, network=network, **keys)]
 
 
 def predict_each(
@@ -51,10 +55,10 @@ def predict_each(
     inputs: Iterable[str | Path],
     *,
     out: str | Path,
-    alpha: float = 0.5,
     legend: bool = False,
     parts: Iterable[str | Path] = (),
     network: Mapping[str, Any] | None = None,
+    **keys: Unpack[LabelKeys],
 ) -> Iterable[PredictedFiles]:
     """As `predict`, image by image as the result is read.
 
@@ -62,17 +66,21 @@ def predict_each(
         weights: as of `predict`, as is all else.
         inputs: image files and folders of them.
         out: the folder that is written to.
-        alpha: strength of the colors in the overlay.
-        legend: whether the names of the classes stand below it.
+        legend: whether the names of the classes stand below the overlays.
         parts: recipe words.
         network: options of a network of another library.
+        **keys: of `LabelSettings`.
 
     Returns:
         What was written for each image, once it is.
     """
+    settings = validated(LabelSettings, dict(keys))
     words, options = split_network([*parts], network)
     model = open_model(described(weights, options))
     run = run_folder_of(model)
     inference = load_inference(*([run.recipe] if run is not None and run.recipe.is_file() else []), *words)
     files = [Path(path) for path in inputs]
-    return predict_files(model, files, expanded(Path(out)), inference=inference, alpha=alpha, legend=legend)
+    name = str(weights) if isinstance(weights, str | Path) and not options else None
+    return predict_files(
+        model, files, expanded(Path(out)), inference=inference, settings=settings, legend=legend, weights=name
+    )

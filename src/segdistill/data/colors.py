@@ -6,27 +6,48 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from segdistill.core.classes import Classes
 from segdistill.core.colors import Pixels, palette
 from segdistill.core.storage import write_aside
 
+_NOTE = "segdistill"
+"""The keyword of the text in a PNG."""
 
-def save_mask(path: Path, label: Tensor, classes: Classes) -> None:
+
+def save_mask(path: Path, label: Tensor, classes: Classes, *, note: str = "") -> None:
     """Write class indices as a PNG whose palette shows the class colors; readers get the indices.
 
     Args:
         path: of the PNG.
         label: class indices or void (H,W).
         classes: whose colors are taken.
+        note: a text in the PNG, which `note_of` gives back.
 
     Raises:
         SegdistillError: the file can't be written.
     """
     mask = Image.fromarray(label.cpu().numpy().astype(np.uint8), mode="P")
     mask.putpalette(palette(classes).tobytes())
-    write_aside(path, lambda aside: mask.save(aside, format="PNG"))
+    texts = PngInfo()
+    if note:
+        texts.add_text(_NOTE, note)
+    write_aside(path, lambda aside: mask.save(aside, format="PNG", pnginfo=texts))
+
+
+def note_of(path: Path) -> str | None:
+    """The text in a mask that `save_mask` wrote; None if there is no such file, or it has none.
+
+    Args:
+        path: of the PNG.
+    """
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            return picture.info.get(_NOTE)
+    except (OSError, SyntaxError, ValueError):
+        return None
 
 
 def save_picture(path: Path, pixels: Pixels) -> None:

@@ -7,11 +7,12 @@ import functools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 
+from segdistill.core.classes import Classes
 from segdistill.core.errors import DataError, RecipeError, SegdistillError
 from segdistill.core.findings import Finding, shortened
 from segdistill.core.results import Result
@@ -40,7 +41,7 @@ from segdistill.training.task import Splits, require_choosable
 _TIMED = 5  # images that are read once more for the time it takes
 
 
-@dataclass(repr=False)
+@dataclass(frozen=True, repr=False)
 class Diagnosis(Result):
     """What was found.
 
@@ -101,10 +102,14 @@ def diagnose(recipe: Recipe, *, images: int | None = 500, quiet: bool = False) -
     done = Diagnosis(recipe.data.name, describe_machine(recipe.out))
     try:
         data, healthy = _look_at_data(recipe, done, images, quiet)
-        if not done.interrupted and len(data) == len(SPLITS):
-            _look_at_networks(recipe, done, data, healthy, quiet)
+        if len(data) == len(SPLITS):
+            pairing = _open_teacher(recipe, done, data["train"].classes)
+            if pairing is not None:
+                done = replace(done, teacher=_look_at_teacher(pairing, done, data["val"], healthy["val"], quiet))
+            if pairing is not None or recipe.teacher.weights is None:
+                _look_at_runs(recipe, done, Splits(data["train"], data["val"]), pairing, quiet)
     except KeyboardInterrupt:
-        done.interrupted = True
+        done = replace(done, interrupted=True)
     order = ("problem", "warning", "note")
     done.findings.sort(key=lambda finding: order.index(finding.level))
     return done
@@ -113,37 +118,42 @@ def diagnose(recipe: Recipe, *, images: int | None = 500, quiet: bool = False) -
 def _look_at_data(
     recipe: Recipe, done: Diagnosis, images: int | None, quiet: bool
 ) -> tuple[dict[Split, SegmentationDataset], dict[Split, list[int]]]:
-    """The splits, and of each the places of the samples that can be read."""
+    """The splits, and of each the places of the samples that can be read.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C, once `done` has what was seen until then.
+    """
     data: dict[Split, SegmentationDataset] = {}
     healthy: dict[Split, list[int]] = {}
     missing = False
     for split in SPLITS:
         opened, findings = open_split(recipe.data, split)
-        done.findings += findings
+        done.findings.extend(findings)
         missing = missing or bool(findings)
         if opened is not None:
             data[split] = opened
     for split, opened in data.items():
         indices = chosen(len(opened), images)
         _print(f"{split}: reading {len(indices)} of {len(opened)} images", quiet)
-        reports, done.interrupted = scan(f"reading {split}", opened, indices, quiet=quiet)
+        reports, interrupted = scan(f"reading {split}", opened, indices, quiet=quiet)
         seen = [*reports.values()]
         evidence = add_up(split, opened, seen, None)
         unknown = set(evidence.unknown())
         healthy[split] = [
             index for index, look in reports.items() if not look.faults and unknown.isdisjoint(look.raw or ())
         ]
-        if not done.interrupted:
+        if not interrupted:
             evidence = add_up(split, opened, seen, _milliseconds(opened, healthy[split][:_TIMED]))
         done.splits[split] = evidence
-        done.findings += [*findings_of(recipe.data.name, evidence, seen), *_sizes(evidence, seen, recipe.augment.crop)]
-        if done.interrupted:
-            return data, healthy
+        done.findings.extend(findings_of(recipe.data.name, evidence, seen))
+        done.findings.extend(_sizes(evidence, seen, recipe.augment.crop))
+        if interrupted:
+            raise KeyboardInterrupt
     files: dict[str, FilePairs] = {split: opened for split, opened in data.items() if isinstance(opened, FilePairs)}
-    done.findings += list_findings(files, missing)
-    done.findings += understood(data)
+    done.findings.extend(list_findings(files, missing))
+    done.findings.extend(understood(data))
     if {"train", "val"} <= done.splits.keys():
-        done.findings += _only_in_validation(done.splits["train"], done.splits["val"])
+        done.findings.extend(_only_in_validation(done.splits["train"], done.splits["val"]))
     return data, healthy
 
 
@@ -176,29 +186,25 @@ def _only_in_validation(train: Evidence, val: Evidence) -> Iterator[Finding]:
         yield Finding("warning", "data", text, "They can't be learnt: split otherwise, or merge them.")
 
 
-def _look_at_networks(
-    recipe: Recipe,
-    done: Diagnosis,
-    data: dict[Split, SegmentationDataset],
-    healthy: dict[Split, list[int]],
-    quiet: bool,
-) -> None:
-    """The teacher that the recipe names, and a few steps of each run that it asks for."""
-    pairing: Pairing | None = None
-    if recipe.teacher.weights is not None:
-        try:
-            pairing = open_pairing(recipe.teacher.weights, recipe.teacher, data["train"].classes)
-        except SegdistillError as error:
-            done.findings.append(Finding("problem", "teacher", str(error)))
-            return
-        _look_at_teacher(pairing, done, data["val"], healthy["val"], quiet)
-    done.findings += _choosing(recipe, data["val"])
+def _open_teacher(recipe: Recipe, done: Diagnosis, classes: Classes) -> Pairing | None:
+    """The teacher whose weights the recipe names, if it names some and they can be read."""
+    if recipe.teacher.weights is None:
+        return None
+    try:
+        return open_pairing(recipe.teacher.weights, recipe.teacher, classes)
+    except SegdistillError as error:
+        done.findings.append(Finding("problem", "teacher", str(error)))
+        return None
+
+
+def _look_at_runs(recipe: Recipe, done: Diagnosis, splits: Splits, pairing: Pairing | None, quiet: bool) -> None:
+    """A few steps of each run that the recipe asks for."""
+    done.findings.extend(_choosing(recipe, splits.val))
     if any(finding.where in SPLITS for finding in done.problems):
         if recipe.student is None and recipe.teacher.network is None:
             return
         done.findings.append(Finding("note", "run", "Time and memory are estimated once the data has no problem."))
         return
-    splits = Splits(data["train"], data["val"])
     for name, make in _plans(recipe, splits, pairing):
         _print(f"{name}: a few steps", quiet)
         try:
@@ -207,7 +213,7 @@ def _look_at_networks(
             done.findings.append(Finding("problem", name, str(error)))
             continue
         done.runs.append(run)
-        done.findings += check_capacity(run, done.machine)
+        done.findings.extend(check_capacity(run, done.machine))
 
 
 def _choosing(recipe: Recipe, validation: SegmentationDataset) -> Iterator[Finding]:
@@ -223,21 +229,23 @@ def _choosing(recipe: Recipe, validation: SegmentationDataset) -> Iterator[Findi
 
 def _look_at_teacher(
     pairing: Pairing, done: Diagnosis, data: SegmentationDataset, healthy: Sequence[int], quiet: bool
-) -> None:
+) -> Agreement | None:
+    """How far the teacher agrees with the labels, if that can be measured; the findings get what there is to say."""
     if pairing.incompatibility:
         done.findings.append(Finding("warning", "teacher", f"{pairing.incompatibility}."))
-        return
+        return None
     indices = [healthy[position] for position in chosen(len(healthy), agreement.IMAGES)] if healthy else []
     if not indices or not isinstance(pairing.model.network, Teacher):
         done.findings.append(Finding("note", "teacher", "No image can be read to compare the teacher with its label."))
-        return
+        return None
     _print(f"the teacher on {len(indices)} images", quiet)
     try:
-        done.teacher = agreement.agreement(pairing.model.network, data, indices)
+        measured = agreement.agreement(pairing.model.network, data, indices)
     except NonFiniteScoresError as error:
         done.findings.append(Finding("problem", "teacher", str(error)))
-        return
-    done.findings.append(agreement.check_agreement(done.teacher))
+        return None
+    done.findings.append(agreement.check_agreement(measured))
+    return measured
 
 
 def _plans(recipe: Recipe, splits: Splits, pairing: Pairing | None) -> Iterator[tuple[str, Callable[[], Plan]]]:

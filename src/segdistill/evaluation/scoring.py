@@ -178,9 +178,9 @@ def count(
     many = len(loader) >= MANY if isinstance(loader, Sized) else False
     for number, batch in enumerate(_batches(loader, batch_size, inference.max_elements // len(data.classes))):
         moved = batch.to(device)
-        if many and not number:
-            network = prepared(network, moved.image, inference)
-            teacher = teacher and prepared(teacher, moved.image, inference)
+        if not number and (many or inference.precision not in ("auto", "fp32")):
+            network = prepared(network, moved.image, inference, folds=many)
+            teacher = teacher and prepared(teacher, moved.image, inference, folds=many)
         preds = infer(network, moved.image, inference, confidence=metrics.calibration, names=batch.names, source=source)
         other = None
         if metrics.agreement:

@@ -11,6 +11,7 @@ from segdistill.models.adapters.registry import Adapted
 from segdistill.models.checkpoints.published import Published, is_published, read_published
 from segdistill.models.exported.network import Exported, is_exported
 from segdistill.models.files import OwnRun, weight_file
+from segdistill.models.hub import published_folder
 from segdistill.models.spec import NetworkSpec, Role, is_adapted
 from segdistill.models.zoo import adapted_spec
 
@@ -35,8 +36,8 @@ def identify(source: str | Path | NetworkSpec, *, role: Role = "student") -> Sou
 
     Args:
         source: A run folder or weight file of this library, an exported file (.onnx, .xml, .pt2), a published file, the
-            name of a network that comes with the library, or the name or spec of a trained network of another one. A
-            run folder gives its student, or its teacher if it holds no student.
+            name of a network that comes with the library or was published on the hub, or the name or spec of a trained
+            network of another one. A run folder gives its student, or its teacher if it holds no student.
         role: Which network of a published distillation run's file, which may hold two.
 
     Returns:
@@ -46,6 +47,9 @@ def identify(source: str | Path | NetworkSpec, *, role: Role = "student") -> Sou
         CheckpointError: There is no such file, or it holds no network that this library knows.
         RecipeError: No adapter is called so, or a spec names a network of ours, which has no weights of its own.
     """
+    published = None if isinstance(source, NetworkSpec) else published_folder(source)
+    if published is not None:
+        return OwnRun(weight_file(published))
     spec = source if isinstance(source, NetworkSpec) else adapted_spec(source)
     if spec is not None and not is_adapted(spec.name):
         raise RecipeError(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, get_args, overload
+from typing import Any, Literal, Protocol, get_args, overload
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,16 @@ class Predictor(Protocol):
     """Runs images through a network."""
 
     def __call__(self, network: SegmentationNetwork, images: Sequence[ImageSource], /) -> list[Prediction]: ...
+
+
+class Hub(Protocol):
+    """Writes networks for the Hugging Face hub, and takes them from there."""
+
+    def save(self, network: SegmentationNetwork, folder: Path | None, name: str, keys: Mapping[str, Any], /) -> str:
+        """Write a network's folder, or without a folder upload it; where it is."""
+
+    def load(self, name: str | Path, /) -> SegmentationNetwork:
+        """The network of a folder or repository."""
 
 
 class SegmentationNetwork(nn.Module, ABC):
@@ -48,6 +58,8 @@ class SegmentationNetwork(nn.Module, ABC):
     """The file that it was loaded from, if it was."""
     predictor: Predictor | None = None
     """What `predict` runs images with, which `segdistill.load_model`, `create_model` and `wrap` see to."""
+    hub: Hub | None = None
+    """What the hub's methods call, which `segdistill.load_model`, `create_model` and `wrap` see to."""
     keeps_tensors: bool = False
     """Whether a forward pass leaves tensors behind for later ones, as cached position embeddings."""
 
@@ -93,6 +105,42 @@ class SegmentationNetwork(nn.Module, ABC):
         several = isinstance(images, list | tuple)
         preds = self.predictor(self, list(images) if several else [images])  # type: ignore[arg-type, list-item]
         return preds if several else preds[0]
+
+    def save_pretrained(self, folder: str | Path, **keys: Any) -> None:
+        """Write weights, description and model card into a folder, as `segdistill.publish` does.
+
+        Args:
+            folder: That is written.
+            **keys: Of `segdistill.publish`, as license or onnx.
+        """
+        self._hub().save(self, Path(folder), f"user/{Path(folder).absolute().name}", keys)
+
+    def push_to_hub(self, name: str, **keys: Any) -> str:
+        """Upload the network to the Hugging Face hub.
+
+        Args:
+            name: Of the repository, as "user/name".
+            **keys: Of `segdistill.publish`, as license or private.
+
+        Returns:
+            The address of the repository.
+        """
+        return self._hub().save(self, None, name, keys)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path) -> SegmentationNetwork:
+        """A network that was published, in evaluation mode.
+
+        Args:
+            name: Of a repository of the hub, as "user/name", or its folder.
+        """
+        return cls._hub().load(name)
+
+    @classmethod
+    def _hub(cls) -> Hub:
+        if cls.hub is None:
+            raise RuntimeError("Take the network from segdistill.load_model, create_model or wrap to publish it.")
+        return cls.hub
 
     def boundary_target(self, label: Tensor) -> Tensor:
         """Labels (N,H,W) -> what the boundary head should say of each pixel, (N,H,W) of 0 and 1.

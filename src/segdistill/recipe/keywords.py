@@ -68,6 +68,8 @@ class RecipeKeys(TypedDict, total=False):
     validate_images: int | None
     checkpoint_every: int | None
     log_every: int
+    log: str | list[str]
+    log_images: int
     keep: Literal["last", "best"]
     on_nonfinite: Literal["stop", "skip", "back_off"]
     nonfinite_limit: int

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from segdistill.core.errors import nearest
 from segdistill.core.numbers import NonNegative
 from segdistill.core.precision import Precision, PrecisionKey
 from segdistill.core.typed_settings import MAY_CHANGE, WRITTEN_IF_SET, TypedSettings
@@ -107,6 +108,20 @@ class TaskLossConfig(TypedSettings):
     """The weight of the loss of a boundary head (PIDNet's, STDC's); null is what it was published with, 20 and 1."""
 
 
+def _trackers(value: Any) -> Any:
+    """One name or several, each of a tracker that accelerate knows."""
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS  # not needed to show what keys there are
+
+    names = [value] if isinstance(value, str) else [] if value is None else value
+    for name in names if isinstance(names, list | tuple) else ():
+        if name not in LOGGER_TYPE_TO_CLASS:
+            every = sorted(LOGGER_TYPE_TO_CLASS)
+            raise ValueError(
+                f"no tracker is called '{name}'; there are: {', '.join(every)}.{nearest(str(name), every)}"
+            )
+    return list(dict.fromkeys(names)) if isinstance(names, list | tuple) else names
+
+
 class TrainingConfig(TypedSettings):
     """How a network is trained; `teacher.train` has the same keys for a teacher that is trained here."""
 
@@ -169,6 +184,13 @@ class TrainingConfig(TypedSettings):
 
     log_every: Annotated[int, MAY_CHANGE] = Field(10, ge=1)
     """Steps between lines of the journal, which holds the loss terms."""
+
+    log: Annotated[list[str], BeforeValidator(_trackers), MAY_CHANGE, WRITTEN_IF_SET] = Field(["tensorboard"])
+    """The trackers that get the journal's numbers, the recipe, pictures and the table: "tensorboard", "wandb",
+    "mlflow", "trackio" or any other that accelerate knows; [] is none. One that fails never stops a run."""
+
+    log_images: Annotated[int, MAY_CHANGE, WRITTEN_IF_SET] = Field(2, ge=0)
+    """Validation images that are drawn for the trackers after each validation: image, label and prediction."""
 
     keep: Literal["last", "best"] = "last"
     """Which weights the run hands over: the "last", or those of the "best" validation mIoU, whose score flatters

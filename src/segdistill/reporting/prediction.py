@@ -1,31 +1,31 @@
-"""`predict`: masks and overlays for image files."""
+"""`predict`: masks, overlays and labels for image files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import torch
-from torch import Tensor, nn
+from PIL import Image
 
 from segdistill.core.classes import require_countable
-from segdistill.core.colors import overlay
-from segdistill.core.errors import DataError, listed
+from segdistill.core.errors import DataError, RecipeError, listed
 from segdistill.core.output_names import output_names, refuse_overwriting
 from segdistill.core.paths import expanded
 from segdistill.core.results import Result
-from segdistill.data.colors import save_mask, save_picture, with_legend
+from segdistill.core.storage import write_json
 from segdistill.data.formats import IMAGE_SUFFIXES, is_of
 from segdistill.data.own_folder.templates import files_below
-from segdistill.data.reading import read_image
-from segdistill.evaluation.inference.inference import infer
-from segdistill.evaluation.inference.preparing import MANY, prepared
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.loaded import LoadedModel
-from segdistill.runtime.allocator import keep_freed_memory
-from segdistill.runtime.display import counting
-from segdistill.runtime.processes import own_device
+from segdistill.reporting.label_files.base import Predicted as Labelled
+from segdistill.reporting.label_files.job import Item, MaskJob
+from segdistill.reporting.label_files.on_ray import predict_on_ray
+from segdistill.reporting.label_files.settings import LabelSettings
+from segdistill.reporting.label_files.writers import refuse_equal_names, write_labels
+from segdistill.runtime.processes import all_messages, is_alone, is_main, own_share, wait_for_all
+
+_DEFAULT = LabelSettings()
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,12 +35,12 @@ class PredictedFiles(Result):
     Attributes:
         image: The image file.
         mask: The written class mask.
-        overlay: The written overlay.
+        overlay: The written overlay; None where labels are written for a labelling tool.
     """
 
     image: Path
     mask: Path
-    overlay: Path
+    overlay: Path | None
 
 
 def predict_files(
@@ -49,21 +49,24 @@ def predict_files(
     out: Path,
     *,
     inference: InferenceConfig,
-    alpha: float = 0.5,
+    settings: LabelSettings = _DEFAULT,
     legend: bool = False,
-) -> Iterable[PredictedFiles]:
+    weights: str | None = None,
+) -> Iterator[PredictedFiles]:
     """Predict image files and the images of folders and of those below them, one by one as the result is read.
 
-    Results lie below `out` as the images lie below their folder. A file that can't be read does not end the others; it
-    is an error once they are done.
+    Results lie below `out` as the images lie below their folder. Those that the same call has made before are kept. A
+    file that can't be read does not end the others; it is an error once they are done. Of several processes each
+    predicts its share, and yields it first. At the end stand the labels in the format of `settings`, and manifest.json.
 
     Args:
         model: The network and its classes.
         inputs: Files and folders.
-        out: The folder that masks and overlays are written into.
+        out: The folder that masks, overlays and labels are written into.
         inference: How images are run through the network.
-        alpha: Strength of the colors in the overlays, 0 to 1.
+        settings: What becomes of the predictions.
         legend: Whether overlays name the classes.
+        weights: Path or name of the network, by which other machines open it; None if it was handed in.
 
     Yields:
         The files written for each image.
@@ -71,59 +74,82 @@ def predict_files(
     Raises:
         DataError: Images can't be read, or are too small for the network; a result would be written over an image, or
             there are more classes than a mask can hold.
+        RecipeError: Other machines can't open the network.
     """
     require_countable(model.classes)
     below = _inputs(inputs, out)
-    results = [
-        PredictedFiles(file, out / f"{name}_mask.png", out / f"{name}_overlay.png")
-        for file, name in output_names(below).items()
-    ]
-    refuse_overwriting([path for each in results for path in (each.mask, each.overlay)], [*below])
-    device = own_device()
-    keep_freed_memory(device)
-    network: nn.Module = model.network.to(device)
-    is_prepared = len(results) < MANY
+    refuse_equal_names(settings.format, below.values())
+    results = {file: _results(file, name, out, settings) for file, name in output_names(below).items()}
+    refuse_overwriting([path for each in results.values() for path in (each.mask, each.overlay) if path], [*below])
+    job = MaskJob(model, inference, settings, legend)
+    items = [Item(each.image, each.mask, each.overlay) for each in results.values()]
     faults: list[str] = []
-    for prediction in results:
-        try:
-            image = read_image(prediction.image)
-            if not is_prepared:
-                network, is_prepared = prepared(network, image[None].to(device), inference), True
-            label = _label(network, image.to(device), inference, prediction.image, model.path)
-        except DataError as error:
-            faults.append(str(error))
-            continue
-        save_mask(prediction.mask, label, model.classes)
-        pixels = overlay(image, label, model.classes, alpha=alpha)
-        save_picture(prediction.overlay, with_legend(pixels, label, model.classes) if legend else pixels)
-        yield prediction
+    for item, fault in _work(job, items, inference, settings, legend, weights):
+        if fault is None:
+            yield results[item.image]
+        else:
+            faults.append(fault)
+    faults = all_messages(faults)
+    written = [item for item in items if item.mask.is_file() and job.is_done(item)]
+    if is_main():
+        _clear_aside(items)
+        names = output_names(below)
+        predicted = [Labelled(item.image, below[item.image], names[item.image], item.mask) for item in written]
+        write_labels(settings.format, predicted, model.classes, out)
+        _write_manifest(out, job, settings, predicted)
+    wait_for_all()
+    if not is_alone():
+        mine = {items[index].image for index in own_share(len(items))}
+        yield from (results[item.image] for item in written if item.image not in mine)
     if faults:
         others = f"{len(faults)} of {len(results)} images could not be predicted, the others are done:\n  "
         raise DataError(f"{others if len(results) > 1 else ''}{listed(faults)}")
 
 
-def _label(network: nn.Module, image: Tensor, inference: InferenceConfig, file: Path, weights: Path) -> Tensor:
-    """Class indices (H,W) of an image; an error that names it where it does not fit the network."""
-    try:
-        return _classes(network, image, inference, file, weights)
-    except (ValueError, RuntimeError) as error:
-        if "size" not in str(error) or isinstance(error, torch.OutOfMemoryError):
-            raise
-        raise DataError(
-            f"{weights} can't be run on {file}, {image.shape[2]}x{image.shape[1]} pixels (width x height): "
-            f"{error}. It may be too small: enlarge it, or take inference.scales=[2]."
-        ) from error
+def _results(file: Path, name: PurePosixPath, out: Path, settings: LabelSettings) -> PredictedFiles:
+    """Where the files of an image go."""
+    if settings.format == "masks":
+        return PredictedFiles(file, out / f"{name}_mask.png", out / f"{name}_overlay.png")
+    return PredictedFiles(file, out / "masks" / f"{name}.png", None)
 
 
-def _classes(network: nn.Module, image: Tensor, inference: InferenceConfig, file: Path, weights: Path) -> Tensor:
-    """Class indices (H,W) of an image (uint8 3,H,W); windows, which can take an hour, show how far they are."""
-    with counting(f"{file.name}, percent", 100, quiet=inference.mode == "whole") as done:
-        each = 100 / image[0].numel()
-        prediction = infer(
-            network, image[None], inference,
-            on_pixels=lambda pixels: done(each * pixels), names=(str(file),), source=str(weights),
-        )  # fmt: skip
-        return prediction.classes[0].cpu()
+def _work(
+    job: MaskJob,
+    items: Sequence[Item],
+    inference: InferenceConfig,
+    settings: LabelSettings,
+    legend: bool,
+    weights: str | None,
+) -> Iterator[tuple[Item, str | None]]:
+    """The items, as they are done here or on Ray's machines, with what is wrong with them."""
+    if settings.executor == "local":
+        yield from job(items[index] for index in own_share(len(items)))
+        return
+    if weights is None:
+        raise RecipeError("executor=ray needs a network that other machines can open: a run folder, a file or a name.")
+    pending = [item for item in items if not job.is_done(item)]
+    left_out = {*items} - {*pending}
+    yield from ((item, None) for item in items if item in left_out)
+    yield from predict_on_ray(weights, pending, inference, settings, legend)
+
+
+def _clear_aside(items: Sequence[Item]) -> None:
+    """Remove what killed calls were writing."""
+    masks = {item.mask.name for item in items} | {item.overlay.name for item in items if item.overlay}
+    for folder in {item.mask.parent for item in items}:
+        for left in folder.glob(".*.part"):
+            if left.name[1:].rsplit(".", 2)[0] in masks:
+                left.unlink(missing_ok=True)
+
+
+def _write_manifest(out: Path, job: MaskJob, settings: LabelSettings, predicted: Sequence[Labelled]) -> None:
+    """manifest.json: what made the files of this call, and which image each is of."""
+    images = []
+    for each in predicted:
+        with Image.open(each.file) as picture:
+            size = [picture.height, picture.width]
+        images.append({"image": str(each.image), "size": size, "mask": each.file.relative_to(out).as_posix()})
+    write_json(out / "manifest.json", {"format": settings.format, **job.made_by(), "images": images})
 
 
 def image_files(inputs: Iterable[Path]) -> Iterable[Path]:

@@ -1,38 +1,38 @@
-"""What a run notes as it goes: metrics.jsonl and TensorBoard curves."""
+"""What a run notes as it goes: metrics.jsonl, and the same numbers for trackers."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from torch.utils.tensorboard import SummaryWriter
-
+from segdistill.core.colors import Pixels
 from segdistill.core.storage import cannot_save, write_text
 from segdistill.runs.checkpoint import Progress
 from segdistill.runs.folder import RunFolder
+from segdistill.runs.trackers import Trackers
 from segdistill.runtime.processes import is_main
 
 
 class Journal:
-    """metrics.jsonl and TensorBoard curves; entries after the state that a run resumes from are dropped.
+    """metrics.jsonl and trackers' curves; entries after the state that a run resumes from are dropped.
 
     Of several processes the main one writes, and the others write nothing.
 
     Args:
         folder: Of the run.
         progress: Of the state that the run goes on from.
+        trackers: The names of those that get the numbers, too; see `Trackers`.
 
     Raises:
         SegdistillError: The disk takes no more.
     """
 
-    def __init__(self, folder: RunFolder, progress: Progress) -> None:
-        self._metrics, self._curves = folder.metrics, folder.path / "tensorboard"
+    def __init__(self, folder: RunFolder, progress: Progress, trackers: Sequence[str] = ()) -> None:
+        self._metrics = folder.metrics
         self._writes = is_main()
         if not self._writes:
             return
@@ -41,12 +41,10 @@ class Journal:
         with _saving(folder.metrics):
             folder.path.mkdir(parents=True, exist_ok=True)
             self._file = folder.metrics.open("a", encoding="utf-8")
-        _silence_the_writer()
-        with _saving(self._curves):
-            self._board = SummaryWriter(str(self._curves), purge_step=progress.step + 1)
+        self._trackers = Trackers(trackers, folder, progress.step)
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
-        """Add a line of JSON; single numbers become TensorBoard curves `<kind>/<name>`.
+        """Add a line of JSON; single numbers become curves `<kind>/<name>`.
 
         Args:
             kind: of the entry: "train", "validation", ..
@@ -61,10 +59,18 @@ class Journal:
         with _saving(self._metrics):
             self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
             self._file.flush()
-        with _saving(self._curves):
-            for name, value in values.items():
-                if isinstance(value, int | float):
-                    self._board.add_scalar(f"{kind}/{name}", value, step)
+        numbers = {f"{kind}/{name}": value for name, value in values.items() if isinstance(value, int | float)}
+        self._trackers.log(numbers, step)
+
+    def show(self, pictures: Mapping[str, Pixels], step: int) -> None:
+        """Hand pictures to the trackers that take them.
+
+        Args:
+            pictures: RGB uint8 (H,W,3), by name.
+            step: optimiser steps done.
+        """
+        if self._writes:
+            self._trackers.log_pictures(pictures, step)
 
     def __enter__(self) -> Journal:
         return self
@@ -76,23 +82,7 @@ class Journal:
             return
         with contextlib.suppress(OSError) if error is not None else _saving(self._metrics):
             self._file.close()
-        with contextlib.suppress(OSError) if error is not None else _saving(self._curves):
-            self._board.close()
-
-
-def _silence_the_writer() -> None:
-    """The thread that writes the curves hands an OSError over, and would print it, too: even after all is closed."""
-    if getattr(threading.excepthook, "silent", False):
-        return
-    report = threading.excepthook
-
-    def report_others(raised: threading.ExceptHookArgs) -> None:
-        thread = type(raised.thread).__module__.partition(".")[0]
-        if not issubclass(raised.exc_type, OSError) or thread != "tensorboard":
-            report(raised)
-
-    report_others.silent = True  # type: ignore[attr-defined]
-    threading.excepthook = report_others
+        self._trackers.close()
 
 
 @contextlib.contextmanager

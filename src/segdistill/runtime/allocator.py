@@ -11,6 +11,7 @@ import torch
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 _KEEP = (-1, 0)
 _USUAL = (128 * 1024, 65536)
+_state = {"keeps": False}
 
 
 def keep_freed_memory(device: torch.device) -> None:
@@ -26,11 +27,18 @@ def keep_freed_memory(device: torch.device) -> None:
     """
     if device.type == "cpu":
         _set(*_KEEP)
+        _state["keeps"] = True
+
+
+def keeps_freed_memory() -> bool:
+    """Whether `keep_freed_memory` is in force in this process."""
+    return _state["keeps"]
 
 
 def give_freed_memory_back() -> None:
     """Undo `keep_freed_memory`, and give back what is free now, for those who need memory from elsewhere."""
     _set(*_USUAL)
+    _state["keeps"] = False
     _libc("malloc_trim", 0)
 
 

@@ -144,6 +144,22 @@ def from_main(value: Shared) -> Shared:
     return main
 
 
+def all_messages(messages: list[str]) -> list[str]:
+    """The messages of all processes, on every process.
+
+    Args:
+        messages: of this process.
+
+    Returns:
+        Those of the first process, then those of the others.
+    """
+    if is_alone():
+        return messages
+    gathered: list[list[str]] = [[]] * number_of_processes()
+    torch.distributed.all_gather_object(gathered, messages)
+    return [message for each in gathered for message in each]
+
+
 def _state() -> PartialState:
     os.environ.update(as_ranks(os.environ))
     # Without cpu=True, Accelerate takes processes that have only CPUs for runs of their own.

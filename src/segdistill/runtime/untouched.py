@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageFile
 
+from segdistill.runtime.allocator import give_freed_memory_back, keeps_freed_memory
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -34,6 +36,7 @@ def untouched() -> Iterator[None]:
     logs = root.level, root.manager.disable, [*root.handlers]
     limits = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
     threads, cudnn = torch.get_num_threads(), (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic)
+    kept = keeps_freed_memory()
     try:
         with warnings.catch_warnings():
             yield
@@ -50,6 +53,8 @@ def untouched() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = limits
         torch.set_num_threads(threads)
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
+        if keeps_freed_memory() and not kept:
+            give_freed_memory_back()
 
 
 def leaving_untouched(function: Callable[P, R]) -> Callable[P, R]:

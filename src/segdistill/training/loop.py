@@ -116,7 +116,7 @@ class Trainer:
             self.stop,
             contextlib.closing(self.validation),
             display,
-            Journal(self.folder, progress) as journal,
+            Journal(self.folder, progress, self.config.log) as journal,
             self._saving_when_stopped(),
         ):
             step = self._stepper(journal)
@@ -213,6 +213,8 @@ class Trainer:
         shown = part if self.config.validate_images else ""
         self.display.log(f"step {progress.step}: mIoU {scores.miou:.2f} on validation{shown}")
         journal.write("validation", progress.step, scores.as_dict())
+        if self.config.log and self.config.log_images and self.accelerator.is_main_process:
+            journal.show(self.validation.pictures(self.config.log_images), progress.step)
         progress.validating = False
 
     def _save(self) -> None:

@@ -73,12 +73,11 @@ def _fits(task: Task, augment: Augment, accumulate: int) -> bool:
     _forget(task)
     try:
         with explained("training"):
-            reserve = torch.ones(_RESERVE, dtype=torch.uint8, device=next(task.distiller.parameters()).device)
+            _reserve = torch.ones(_RESERVE, dtype=torch.uint8, device=next(task.distiller.parameters()).device)
             dry_run("dry run", smaller, augment, steps=2, images=task.config.batch_size // accumulate)
     except (SegdistillError, RuntimeError, ValueError):  # no memory; or a crop that the network is too deep for
         return False
     finally:
-        reserve = None
         _forget(task)
     return True
 

@@ -6,13 +6,16 @@ import contextlib
 import copy
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
+from segdistill.core.colors import Pixels, colorise
 from segdistill.data.base import SegmentationDataset
 from segdistill.data.spread import chosen
 from segdistill.evaluation.finite import NonFiniteScoresError
+from segdistill.evaluation.inference.inference import infer
 from segdistill.evaluation.metrics import Scores
 from segdistill.evaluation.scoring import Counts, count, sample_loader
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
@@ -25,6 +28,9 @@ from segdistill.runtime.display import Display
 from segdistill.runtime.failures import explained
 from segdistill.runtime.interruption import StopNow, StopRequest
 from segdistill.runtime.processes import agree, first_message, own_share
+
+_LONGEST_SIDE = 512
+"""Pixels of a panel of a picture for the trackers."""
 
 _LONG = 60.0
 """Seconds of a validation from which on people are told that it takes longer than the training so far."""
@@ -102,6 +108,26 @@ class Validation:
             if self._accelerator.is_main_process:
                 save_weights(self._folder.best, self._student.state_dict())
         return scores[-1]
+
+    def pictures(self, most: int) -> dict[str, Pixels]:
+        """Image, label and prediction of a few validation images, evenly spread and the same ones every time.
+
+        Args:
+            most: Images to draw.
+
+        Returns:
+            RGB uint8 (h,3w,3) by name, every side of the three at most 512 pixels.
+        """
+        drawn = {}
+        for number, index in enumerate(chosen(len(self._data), most)):
+            sample = self._data[index]
+            image = sample.image[None].to(self._accelerator.device)
+            predicted = infer(self._student, image, self._inference, names=(sample.name,)).classes[0]
+            labels = [colorise(label, self._data.classes) for label in (sample.label, predicted)]
+            every = -(-max(sample.label.shape) // _LONGEST_SIDE)
+            panels = [pixels[::every, ::every] for pixels in (sample.image.permute(1, 2, 0).numpy(), *labels)]
+            drawn[f"validation/{number}"] = np.hstack(panels)
+        return drawn
 
     def _counted(self, loader: DataLoader[Any], progress: Progress, stop: StopRequest, into: Counts | None) -> Counts:
         """What this process counts of the images of a loader, in all processes or in none."""

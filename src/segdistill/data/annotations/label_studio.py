@@ -39,8 +39,8 @@ def recognizes(source: Source) -> bool:
 def read(source: Source) -> Annotations:
     """The tasks of an export.
 
-    Of several annotations of one task the last that was not cancelled counts. Later regions are drawn over earlier
-    ones. Classes are in alphabetical order, as no export lists them.
+    Of several annotations of one task the last that was not cancelled counts, and where there is none its last
+    prediction. Later regions are drawn over earlier ones. Classes are in alphabetical order, as no export lists them.
 
     Args:
         source: of one JSON file.
@@ -53,10 +53,13 @@ def read(source: Source) -> Annotations:
     """
     file = source.first_of_json
     drawings: list[Drawing] = []
-    several = other = 0
+    several = other = only_predicted = 0
     for task in entries({"tasks": source.json(file)}, "tasks", file, TITLE):
         done = [each for each in entries(task, "annotations", file, TITLE) if not each.get("was_cancelled")]
         several += len(done) > 1
+        if not task["annotations"]:
+            done = [each for each in task.get("predictions") or () if isinstance(each, dict)]  # exports may have ids
+            only_predicted += len(done) > 0
         shapes: list[Shape] = []
         size: Size | None = None
         for region in entries(done[-1], "result", file, TITLE) if done else ():
@@ -73,6 +76,8 @@ def read(source: Source) -> Annotations:
     notes = []
     if several:
         notes.append(f"{several} tasks of {file.name} have several annotations; the last of each counts.")
+    if only_predicted:
+        notes.append(f"{only_predicted} tasks of {file.name} have no annotation; their predictions count.")
     if other:
         notes.append(f"{other} regions of {file.name} have no label or no area and are not drawn.")
     names = tuple(sorted({shape.label for drawing in drawings for shape in drawing.shapes}))

@@ -1,4 +1,4 @@
-"""The bit-packed run lengths of Label Studio's brushes.
+"""The bit-packed run lengths of Label Studio's brushes, read and written.
 
 Format: github.com/thi-ng/umbrella, packages/rle-pack. Bits, highest first:
 
@@ -55,3 +55,29 @@ def unpack(packed: Sequence[int], expected: int) -> NDArray[np.uint32]:
         values[at:end] = read(width) if repeated else [read(width) for _ in range(end - at)]
         at = end
     return values
+
+
+_WIDTHS = (4, 8, 12, 16)
+"""Bits of the lengths that `pack` writes."""
+
+
+def pack(runs: Sequence[int]) -> list[int]:
+    """The code of a mask's alternating run lengths, 0 first; 1 is written as 255, as opaque pixels have it.
+
+    Args:
+        runs: in values, four for a pixel; the last one may be of either kind.
+
+    Returns:
+        Bytes as numbers, which `unpack` reads.
+    """
+    bits = [f"{sum(runs):032b}", f"{8 - 1:05b}", *(f"{width - 1:04b}" for width in _WIDTHS)]
+    for number, run in enumerate(runs):
+        value = f"{255 * (number % 2):08b}"
+        while run > 0:
+            part = min(run, 1 << _WIDTHS[-1])
+            kind = next(kind for kind, width in enumerate(_WIDTHS) if part <= 1 << width)
+            bits.append(f"1{kind:02b}{part - 1:0{_WIDTHS[kind]}b}{value}")
+            run -= part
+    text = "".join(bits)
+    text += "0" * (-len(text) % 8)
+    return list(int(text, 2).to_bytes(len(text) // 8))

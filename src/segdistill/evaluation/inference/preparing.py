@@ -41,7 +41,7 @@ class Rounded(nn.Module):
         return replace(output, logits=output.logits.float())
 
 
-def prepared(network: nn.Module, image: Tensor, config: InferenceConfig) -> nn.Module:
+def prepared(network: nn.Module, image: Tensor, config: InferenceConfig, *, folds: bool = True) -> nn.Module:
     """The form in which a network sees many images; sets evaluation mode.
 
     Args:
@@ -49,6 +49,7 @@ def prepared(network: nn.Module, image: Tensor, config: InferenceConfig) -> nn.M
         image: The first of them, uint8 (N,3,H,W), on the network's device.
         config: Its `precision` is what the network computes in. "auto" is bf16 where the hardware computes in it, it is
             faster, and the classes of `image` agree with those of fp32 on 99.95 % of the pixels; else fp32.
+        folds: Whether batch norms are folded.
 
     Returns:
         The network in another form, or itself.
@@ -56,7 +57,7 @@ def prepared(network: nn.Module, image: Tensor, config: InferenceConfig) -> nn.M
     if gives_classes(network):
         return network
     network.eval()
-    form = folded(network, as_input(image)) or network
+    form = (folded(network, as_input(image)) if folds else None) or network
     if config.precision != "auto":
         return form if config.precision == "fp32" else Rounded(form, config.precision)
     rounded = Rounded(form, "bf16")
