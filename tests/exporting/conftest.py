@@ -30,11 +30,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def plain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with a plain ResNet, whose rounding errors do not grow from gate to gate while it is not trained.
+    """The same with a plain ResNet, whose rounding errors do not grow from gate to gate while it is not trained."""
+    return write_run(tmp_path_factory.mktemp("exports") / "plain", PLAIN)
 
-    It is a distilled one, with its teacher in the folder.
-    """
-    folder = write_run(tmp_path_factory.mktemp("exports") / "plain", PLAIN, "kd")
+
+@pytest.fixture(scope="session")
+def distilled_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A distilled run with its teacher in the folder."""
+    folder = write_run(tmp_path_factory.mktemp("exports") / "distilled", PLAIN, "kd")
     write_run(folder / "teacher", SPEC, role="teacher")
     return folder
 

@@ -81,7 +81,7 @@ def test_the_file_gives_what_was_trained_with_its_rounding(trained: Path) -> Non
     described = json.loads((trained / "export.json").read_text(encoding="utf-8"))["files"]["student.int8.onnx"]
     assert described["parity"]["pixels"] < 0.03
     report = described["int8"]
-    assert (report["steps"], report["teacher"]) == (3, "the run's teacher")
+    assert (report["steps"], report["teacher"]) == (3, "the student in float")
     assert 0 <= report["untrained_miou"] <= 100
     data = ["streets", "data.size=[48,80]", "data.count=6", "workers=0"]
     scores = segdistill.evaluate(trained / "student.int8.onnx", *data, quiet=True).scores
@@ -89,8 +89,8 @@ def test_the_file_gives_what_was_trained_with_its_rounding(trained: Path) -> Non
 
 
 @pytest.mark.parametrize("left", ["method", "folder"])
-def test_without_the_runs_teacher_the_student_in_float_teaches(plain_run: Path, left: str) -> None:
-    model, recipe = open_model(plain_run), load_recipe(plain_run / "recipe.yaml")
+def test_without_the_runs_teacher_the_student_in_float_teaches(distilled_run: Path, left: str) -> None:
+    model, recipe = open_model(distilled_run), load_recipe(distilled_run / "recipe.yaml")
     if left == "method":
         recipe = recipe.model_copy(update={"method": ()})
     else:
@@ -104,12 +104,12 @@ def test_without_the_runs_teacher_the_student_in_float_teaches(plain_run: Path, 
         assert torch.equal(teacher.network(image).logits, model.network(image).logits)
 
 
-def test_the_runs_teacher_is_the_one_in_its_folder(plain_run: Path) -> None:
-    teacher = float_teacher(open_model(plain_run), load_recipe(plain_run / "recipe.yaml"))
+def test_the_runs_teacher_is_the_one_in_its_folder(distilled_run: Path) -> None:
+    teacher = float_teacher(open_model(distilled_run), load_recipe(distilled_run / "recipe.yaml"))
     assert teacher.name == "the run's teacher"
     image = torch.rand(1, 3, 32, 48)
     with torch.no_grad():
-        expected = open_model(plain_run / "teacher").network(image).logits
+        expected = open_model(distilled_run / "teacher").network(image).logits
         torch.testing.assert_close(teacher.network(image).logits, expected)
 
 
