@@ -147,7 +147,7 @@ class LiveData:
             name: "train" or "val".
 
         Returns:
-            The samples; no sample is in both.
+            The samples; where no `val` was handed in, every fifth of `train` is for it and the others for training.
 
         Raises:
             DataError: It is "test", of which there are none.
