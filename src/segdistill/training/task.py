@@ -44,7 +44,7 @@ def open_splits(recipe: Recipe) -> Splits:
         recipe: Whose section `data` says where they are.
 
     Returns:
-        Both, listed but not read.
+        Both; their images are not read yet.
 
     Raises:
         DataError: If files are missing.
