@@ -123,7 +123,7 @@ def cache_logits(
     Args:
         teacher: As it teaches, see `cached_view`; it is on the CPU after they were made.
         data: The training images.
-        config: Its precision is what the teacher computes in; also workers, and what an unreadable image means.
+        config: What the teacher computes in, how many workers read, and what an unreadable image means.
         root: The folder of all caches.
         quiet: Show no progress.
 
@@ -134,7 +134,7 @@ def cache_logits(
         DataError: An image can't be read, and the recipe does not skip such.
         TrainingError: There is no room for them on the disk, or they can't be read back.
     """
-    folder = root / _key(teacher, data, config.precision)
+    folder = root / _key(teacher, data, config.computes_in)
     if is_main():
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".{folder.name}.lock"):
@@ -167,13 +167,13 @@ def cached_logits(
     Args:
         teacher: As of `cache_logits`, as for the following.
         data: The training images.
-        config: Of which the precision counts.
+        config: Of which `computes_in` counts.
         root: The folder of all caches.
 
     Returns:
         Reads the logits; None if they are not there, or not whole.
     """
-    return _opened(root / _key(teacher, data, config.precision))
+    return _opened(root / _key(teacher, data, config.computes_in))
 
 
 def _opened(folder: Path) -> TeacherLogits | None:
@@ -246,7 +246,7 @@ def _write_one(
     file: BinaryIO, teacher: nn.Module, image: Tensor, device: torch.device, config: TrainingConfig
 ) -> _Entry:
     """Append the logits of one image."""
-    with computing_in(config.precision, device):
+    with computing_in(config.computes_in, device):
         output: SegOutput = teacher(as_input(image[None].to(device)))
     maps = output.logits[0].float().clamp(-_LARGEST, _LARGEST).half().cpu()
     stored = maps.contiguous().numpy()
