@@ -101,6 +101,9 @@ def sha256(path: Path) -> str:
 
     Args:
         path: of the file.
+
+    Returns:
+        64 digits.
     """
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

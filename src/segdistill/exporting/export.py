@@ -212,6 +212,9 @@ def export_model(
 def require_packages(settings: ExportSettings) -> None:
     """Import what the files need, so that a missing package is named before the network is traced.
 
+    Args:
+        settings: What is asked for.
+
     Raises:
         RecipeError: One is not installed.
     """

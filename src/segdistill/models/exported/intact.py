@@ -13,13 +13,23 @@ DESCRIPTION = "export.json"
 
 
 def parts_of(path: Path) -> list[Path]:
-    """An exported file, and the one with its weights if that stands beside it (.bin of an .xml)."""
+    """An exported file, and the one with its weights if that stands beside it (.bin of an .xml).
+
+    Args:
+        path: Of the file.
+
+    Returns:
+        One or two paths.
+    """
     weights = path.with_suffix(".bin")
     return [path, weights] if path.suffix == ".xml" and weights.is_file() else [path]
 
 
 def require_intact(path: Path) -> None:
     """Compare an exported file with its checksum, if an `export.json` beside it has one.
+
+    Args:
+        path: Of the file.
 
     Raises:
         CheckpointError: It is another file than was written.
