@@ -1,18 +1,22 @@
 """Every network of the zoo as ONNX: for any size or a fixed one, how far it is from torch, how large it is.
 
-    python benchmarks/exports.py [NETWORK ...] [--classes 19] [--out benchmarks/results/exports.json]
+    python benchmarks/exports.py [NETWORK ...] [--classes 19] [--limit SECONDS] [--out benchmarks/results/exports.json]
 
 Weights are random: what is looked at is the graph. A network that can't be exported for any size is tried at 128x192.
-The result is written after each network. Those that are there already are left out, so it can be stopped and goes on.
+The result is written after each network. Those that are there already are left out, so it can be stopped and goes on;
+one that takes longer than the limit is left for another time.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import json
+import signal
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +65,26 @@ def measure(name: str, classes: int) -> dict[str, Any]:
     return {"network": name, "size": None, "faults": faults}
 
 
+class OutOfTime(BaseException):
+    """Not an Exception: a network that took too long is no network that can't be exported."""
+
+
+@contextlib.contextmanager
+def limited(seconds: int) -> Iterator[None]:
+    """While entered, OutOfTime after so many seconds; 0 for no limit."""
+
+    def stop(number: int, frame: object) -> None:
+        raise OutOfTime
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def markdown(rows: list[dict[str, Any]], environment: dict[str, Any]) -> str:
     """The table."""
     lines = [
@@ -92,13 +116,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", default=list(ZOO))
     parser.add_argument("--classes", type=int, default=19)
+    parser.add_argument("--limit", type=int, default=0, help="seconds a network; 0: none")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "exports.json")
     arguments = parser.parse_args()
     rows = json.loads(arguments.out.read_text())["networks"] if arguments.out.is_file() else []
     for name in arguments.networks:
         if name in {row["network"] for row in rows}:
             continue
-        rows.append(measure(name, arguments.classes))
+        try:
+            with limited(arguments.limit):
+                rows.append(measure(name, arguments.classes))
+        except OutOfTime:
+            print(f"{name}: more than {arguments.limit} s", flush=True)
+            continue
         rows.sort(key=lambda row: list(ZOO).index(row["network"]))
         environment = describe_environment()
         arguments.out.write_text(json.dumps({"networks": rows, "environment": environment}, indent=2) + "\n")

@@ -34,13 +34,23 @@ def plain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("exports") / "plain", PLAIN)
 
 
-def write_run(folder: Path, spec: NetworkSpec) -> Path:
+@pytest.fixture(scope="session")
+def distilled_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A distilled run with its teacher in the folder."""
+    folder = write_run(tmp_path_factory.mktemp("exports") / "distilled", PLAIN, "kd")
+    write_run(folder / "teacher", SPEC, role="teacher")
+    return folder
+
+
+def write_run(folder: Path, spec: NetworkSpec, *words: str, role: str = "student") -> Path:
     torch.manual_seed(0)
     network = build(spec, len(Streets.classes))
     assert isinstance(network, Segmenter)
     nn.init.normal_(network.classifier.weight)
-    save_model(folder, "student", network, spec, Streets.classes, {"steps": 1})
-    recipe = load_recipe("streets", "data.size=[48,80]", "data.count=6", "augment.crop=[48,80]", "workers=0", steps=1)
+    save_model(folder, role, network, spec, Streets.classes, {"steps": 1})
+    recipe = load_recipe(
+        "streets", *words, "data.size=[48,80]", "data.count=6", "augment.crop=[48,80]", "workers=0", steps=1
+    )
     write_yaml(folder / "recipe.yaml", recipe.model_dump(mode="json", exclude_none=True))
     return folder
 

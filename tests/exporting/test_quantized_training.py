@@ -14,8 +14,10 @@ from typer.testing import CliRunner
 import segdistill
 from segdistill.cli.main import app
 from segdistill.core.errors import RecipeError
-from segdistill.exporting.quantized_training import weights_restored
+from segdistill.exporting.quantized_training import float_teacher, weights_restored
 from segdistill.exporting.simulation import fake_quantize, fake_weight
+from segdistill.models.open import open_model
+from segdistill.recipe.recipe import load_recipe
 
 
 def test_activations_are_rounded_as_torch_rounds_them() -> None:
@@ -84,6 +86,31 @@ def test_the_file_gives_what_was_trained_with_its_rounding(trained: Path) -> Non
     data = ["streets", "data.size=[48,80]", "data.count=6", "workers=0"]
     scores = segdistill.evaluate(trained / "student.int8.onnx", *data, quiet=True).scores
     assert scores.miou == pytest.approx(report["int8_miou"], abs=0.01)
+
+
+@pytest.mark.parametrize("left", ["method", "folder"])
+def test_without_the_runs_teacher_the_student_in_float_teaches(distilled_run: Path, left: str) -> None:
+    model, recipe = open_model(distilled_run), load_recipe(distilled_run / "recipe.yaml")
+    if left == "method":
+        recipe = recipe.model_copy(update={"method": ()})
+    else:
+        weights = recipe.teacher.model_copy(update={"weights": "moved"})
+        recipe = recipe.model_copy(update={"teacher": weights})
+    teacher = float_teacher(model, recipe)
+    assert teacher.name == "the student in float"
+    assert teacher.network is not model.network
+    image = torch.rand(1, 3, 32, 48)
+    with torch.no_grad():
+        assert torch.equal(teacher.network(image).logits, model.network(image).logits)
+
+
+def test_the_runs_teacher_is_the_one_in_its_folder(distilled_run: Path) -> None:
+    teacher = float_teacher(open_model(distilled_run), load_recipe(distilled_run / "recipe.yaml"))
+    assert teacher.name == "the run's teacher"
+    image = torch.rand(1, 3, 32, 48)
+    with torch.no_grad():
+        expected = open_model(distilled_run / "teacher").network(image).logits
+        torch.testing.assert_close(teacher.network(image).logits, expected)
 
 
 def test_weights_have_one_scale_if_asked_to(trained: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -93,6 +94,19 @@ def cannot_save(path: Path, error: Exception) -> SegdistillError:
         f"Can't save {path}: {error}. {before} {free:.0f} MB are free on that disk: free some space or allow writing "
         "there, then run the same command with --resume."
     )
+
+
+def sha256(path: Path) -> str:
+    """The checksum of a file, in hexadecimal.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        64 digits.
+    """
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

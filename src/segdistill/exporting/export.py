@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from segdistill.core.errors import SegdistillError
+from segdistill.core.storage import sha256
 from segdistill.data import SegmentationDataset, create_dataset
 from segdistill.evaluation.settings import InferenceConfig
-from segdistill.exporting.folder import add_description, assembled, copy_runner, sha256
+from segdistill.exporting.folder import add_description, assembled, copy_runner
 from segdistill.exporting.formats import write_openvino, write_program
 from segdistill.exporting.graph import ExportGraph, Traced, trace
 from segdistill.exporting.measuring import latencies, score, timing_image
@@ -25,7 +26,9 @@ from segdistill.exporting.result import Export, ExportedFile, Int8Report
 from segdistill.exporting.settings import SUFFIX, ExportSettings, Format
 from segdistill.exporting.simulation import SimulatedNetwork
 from segdistill.exporting.web import require_runtime, write_page
+from segdistill.models.exported.backends import require_package
 from segdistill.models.exported.description import ExportDescription, Precision
+from segdistill.models.exported.intact import parts_of
 from segdistill.models.exported.network import Exported, ExportedNetwork
 from segdistill.models.loaded import LoadedModel
 from segdistill.models.segmenter import Segmenter
@@ -135,10 +138,7 @@ class Exporter:
     def data(self, split: str) -> SegmentationDataset:
         """A split of the run's data."""
         if self.recipe is None:
-            raise SegdistillError(
-                "INT8 is calibrated with training images and scored on validation, and this network has no run that "
-                "names its data. Name them: a data set and data.root=FOLDER."
-            )
+            raise _no_data()
         return create_dataset(self.recipe.data, split)  # type: ignore[arg-type]
 
     def int8_report(
@@ -191,6 +191,9 @@ def export_model(
             be written to.
     """
     ort = require_runtime(settings.ort) if settings.format == "web" else ""
+    require_packages(settings)
+    if settings.int8 and recipe is None:
+        raise _no_data()
     with assembled(out) as aside:
         exporter = Exporter(model, settings, recipe, aside, file_name(model))
         files = [exporter.write(settings.file_format, settings.precision)]
@@ -206,6 +209,32 @@ def export_model(
     return Export(out, tuple(files), exporter.description, report)
 
 
+def require_packages(settings: ExportSettings) -> None:
+    """Import what the files need, so that a missing package is named before the network is traced.
+
+    Args:
+        settings: What is asked for.
+
+    Raises:
+        RecipeError: One is not installed.
+    """
+    if settings.file_format == "torch":
+        return
+    for name in ("onnx", "onnxscript"):
+        require_package(name, "writes .onnx files")
+    if settings.file_format == "onnx":
+        require_package("onnxruntime", "runs .onnx files")
+    else:
+        require_package("openvino", "writes .xml files")
+
+
+def _no_data() -> SegdistillError:
+    return SegdistillError(
+        "INT8 is calibrated with training images and scored on validation, and this network has no run that "
+        "names its data. Name them: a data set and data.root=FOLDER."
+    )
+
+
 def finish(exporter: Exporter, out: Path, files: list[ExportedFile], report: Int8Report | None) -> None:
     """Remove what files were only made from, and write `export.json` and the runner beside them."""
     aside = exporter.folder
@@ -217,7 +246,7 @@ def finish(exporter: Exporter, out: Path, files: list[ExportedFile], report: Int
         each.path.name: {
             "precision": each.precision,
             "megabytes": each.megabytes,
-            "sha256": sha256(each.path),
+            "sha256": {path.name: sha256(path) for path in parts_of(each.path)},
             "opset": OPSET if each.path.suffix == ".onnx" else None,
             "parity": each.parity and each.parity.as_dict(),
             "int8": report.as_dict() if report and each.precision == "int8" else None,

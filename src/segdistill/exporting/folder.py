@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import errno
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -15,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from segdistill.core.errors import SegdistillError
-from segdistill.core.storage import cannot_save, write_json
+from segdistill.core.storage import write_json
+from segdistill.models.exported.intact import DESCRIPTION
 
-DESCRIPTION = "export.json"
 RUNNER = "run_onnx.py"
 
 
@@ -44,18 +45,75 @@ def assembled(out: Path) -> Iterator[Path]:
             raise SegdistillError(
                 f"Can't write to the folder {out}: {error}. Choose another, as out=FOLDER."
             ) from error
-        with _leaving_at_sigterm():
-            yield aside
         try:
-            for file in sorted(aside.iterdir()):
-                file.replace(out / file.name)
-        except OSError as error:
-            raise cannot_save(out, error) from error
+            with _leaving_at_sigterm():
+                yield aside
+            _bring_in(aside, out)
+        except Exception as error:
+            if (reason := _disk_fault(error)) is None:
+                raise
+            free = shutil.disk_usage(aside).free / 1e6
+            raise SegdistillError(
+                f"Can't write to the folder {out}: {reason}. It is as it was. {free:.0f} MB are free on that disk: "
+                "free some space, allow writing there, or choose another folder, as out=FOLDER."
+            ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         for folder in made:
             with contextlib.suppress(OSError):  # it is not empty: the export went well
                 folder.rmdir()
+
+
+def _bring_in(aside: Path, out: Path) -> None:
+    """Move all files of `aside` into `out`, or none: what they replace is kept until the last one is there."""
+    before = aside / "before"
+    files = sorted(aside.iterdir())
+    with _signals_later():
+        before.mkdir()
+        try:
+            for file in files:
+                target = out / file.name
+                if target.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, "A folder has the name of a file", str(target))
+                if target.exists():
+                    target.replace(before / file.name)
+                file.replace(target)
+        except OSError:
+            for file in files:
+                if not file.exists():
+                    (out / file.name).unlink()
+                if (before / file.name).exists():
+                    (before / file.name).replace(out / file.name)
+            raise
+
+
+_FULL = re.compile("PytorchStreamWriter|File too large|No space left|Disk quota exceeded|Read-only file system")
+"""What an error says, of whatever runtime, when a disk does not take a file."""
+
+
+def _disk_fault(error: Exception) -> str | None:
+    """Why a disk did not take a file, if that is what an error comes from."""
+    if isinstance(error, OSError):
+        return str(error)
+    cause: BaseException | None = error
+    while cause is not None:
+        if _FULL.search(str(cause)):
+            return str(cause).strip().splitlines()[0].rstrip(".")
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+@contextlib.contextmanager
+def _signals_later() -> Iterator[None]:
+    """While entered, Ctrl-C and SIGTERM wait, where the system can make them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _clear_left(out: Path) -> None:
@@ -100,12 +158,6 @@ def add_description(out: Path, aside: Path, common: dict[str, Any], files: dict[
     same = isinstance(before, dict) and before.get("weights_sha256") == common.get("weights_sha256")
     kept = {name: each for name, each in before.get("files", {}).items() if (out / name).is_file()} if same else {}
     write_json(aside / DESCRIPTION, {**common, "files": {**kept, **files}})
-
-
-def sha256(path: Path) -> str:
-    """Of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def copy_runner(aside: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,12 +44,14 @@ def write_program(program: torch.export.ExportedProgram, path: Path, description
         SegdistillError: torch can't write an operation on sizes, as the ceil of timm's "same" padding.
     """
     program._example_inputs = None  # they would be pickled
+    content = io.BytesIO()  # torch's own writer ends the process on a full disk
     try:
         with _silence():
-            torch.export.save(program, path, extra_files={KEY: description.as_json()})
+            torch.export.save(program, content, extra_files={KEY: description.as_json()})
     except Exception as error:  # torch's writer has several
         hint = "" if description.size else " Give a size, as size=512x1024, so that sizes are numbers."
         raise SegdistillError(f"torch can't write the traced network as .pt2: {first_line(error)}.{hint}") from error
+    path.write_bytes(content.getbuffer())
 
 
 @contextlib.contextmanager

@@ -80,6 +80,7 @@ def trace(graph: ExportGraph, size: tuple[int, int] | None) -> Traced:
         with torch.no_grad():
             program = torch.export.export(graph.eval(), (image,), dynamic_shapes=(shapes,), strict=False)
     except Exception as error:  # torch has an exception for every stage of tracing
+        _try(graph, image, size or ODD)
         what = "x".join(map(str, size)) if size else "any size"
         hint = "Only networks that torch.export can trace can be exported" if size else "Give a size, as size=512x1024"
         raise SegdistillError(
@@ -88,6 +89,22 @@ def trace(graph: ExportGraph, size: tuple[int, int] | None) -> Traced:
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine, which go into the file
     return Traced(program, 1 if size else max(_least(program, side) for side in sides))
+
+
+def _try(graph: ExportGraph, image: Tensor, size: tuple[int, int]) -> None:
+    """Refuse a size that the network itself can't be run at, whatever the file.
+
+    Raises:
+        SegdistillError: It is one.
+    """
+    try:
+        with torch.no_grad():
+            graph(image)
+    except Exception as error:
+        raise SegdistillError(
+            f"The network does not take images of {size[0]}x{size[1]} (height x width): {first_line(error)}. Give a "
+            "size that it takes, as size=512x1024."
+        ) from error
 
 
 def _least(program: torch.export.ExportedProgram, axis: int) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from segdistill.core.errors import CheckpointError
 from segdistill.core.paths import expanded
-from segdistill.core.storage import write_json
+from segdistill.core.storage import sha256, write_json
 
 PREFIX = "hf-segdistill:"
 """Before the name of a network of this library, which needs no look at the hub to know that it is one."""
@@ -62,7 +61,7 @@ def write_manifest(folder: Path, names: Iterable[str]) -> None:
         folder: That holds them.
         names: Of the files.
     """
-    files = {name: _sha256(folder / name) for name in sorted(names)}
+    files = {name: sha256(folder / name) for name in sorted(names)}
     write_json(folder / MANIFEST, {"format": "segdistill 1", "files": files})
 
 
@@ -85,7 +84,7 @@ def check_files(folder: Path) -> None:
         if not file.is_file():
             if file.suffix in (".safetensors", ".yaml"):
                 raise CheckpointError(f"{folder} lacks {name}, which its {MANIFEST} lists. Download it anew.")
-        elif _sha256(file) != digest:
+        elif sha256(file) != digest:
             raise CheckpointError(
                 f"{file} is damaged: its checksum is not the one in {MANIFEST}. Download or publish it anew."
             )
@@ -109,8 +108,3 @@ def _downloaded(name: str, *, is_certain: bool) -> Path | None:
             f"Can't take '{name}' from the Hugging Face hub: {reason} Is the name right, is there a connection, and "
             "is this machine logged in (hf auth login) if it is private?"
         ) from error
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -163,7 +163,7 @@ def _precision(text: str | None) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message, of which runtimes write pages.
+    """The first line of an error's message, of which runtimes write pages, that is not about their own source.
 
     Args:
         error: Of any runtime.
@@ -171,4 +171,6 @@ def first_line(error: Exception) -> str:
     Returns:
         At most 300 characters, without a period at the end; the error's type where it says nothing.
     """
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    saying = [line for line in lines if not line.startswith("Exception from ")]
+    return [*saying, *lines, type(error).__name__][0][:300].rstrip(".")

@@ -14,6 +14,7 @@ from segdistill.core.errors import CheckpointError
 from segdistill.core.outputs import SegOutput
 from segdistill.models.exported.backends import BACKENDS, Array, Backend, first_line
 from segdistill.models.exported.description import ExportDescription
+from segdistill.models.exported.intact import require_intact
 from segdistill.models.loaded import LoadedModel
 from segdistill.models.network import SegmentationNetwork
 
@@ -132,7 +133,13 @@ class Exported:
         return BACKENDS[self.path.suffix](self.path, threads)
 
     def load(self) -> LoadedModel:
-        """The network, ready to predict."""
+        """The network, ready to predict.
+
+        Raises:
+            CheckpointError: The file is not what `export` wrote, or is not one of its files.
+        """
+        if self.path.is_file():
+            require_intact(self.path)
         network = ExportedNetwork(self.open()).eval()
         return LoadedModel(network, network.description.classes, self.path)
 

@@ -65,6 +65,8 @@ def _refuse_code(path: Path) -> None:
                     raise _refused(path, f"{entry.file_size} bytes of '{entry.filename}'")
                 for name, value in _pairs(json.loads(archive.read(entry))):
                     _check(path, name, value)
+        if (damaged := archive.testzip()) is not None:  # torch does not look
+            raise zipfile.BadZipFile(f"the checksum of its entry '{damaged}' does not fit")
 
 
 def _check(path: Path, name: str, value: Any) -> None:
