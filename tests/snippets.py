@@ -118,6 +118,8 @@ def _is_variable(word: str) -> bool:
 
 def recipe_parts(verb: str, given: Mapping[str, Any]) -> list[str]:
     """The recipe parts among a command's arguments; none if it goes on with a study or has no recipe."""
+    if given.get("step"):  # profile --step
+        return [given["network"], *(given["words"] or ())]
     if verb not in TRAINING:
         return []
     parts = [*([given["row"]] if "row" in given else []), *(given["parts"] or ())]
@@ -127,7 +129,7 @@ def recipe_parts(verb: str, given: Mapping[str, Any]) -> list[str]:
 
 def small(verb: str, parts: Sequence[str], **overrides: Any) -> list[str]:
     """The words to put behind those of a command (verb, recipe parts, keywords of a call) that make it small."""
-    words = list(SMALL_VERB.get(verb, ()))
+    words = [] if verb == "profile" and parts else list(SMALL_VERB.get(verb, ()))
     if not parts:
         return [] if verb in TRAINING else words
     recipe, _ = compose(*parts, **overrides)

@@ -114,7 +114,8 @@ def test_a_shell_completes_verbs_names_and_keys_without_torch(shell: str) -> Non
 
 def test_words_are_completed_by_what_they_are() -> None:
     assert dict(complete_word("optimizer.lr"))["optimizer.lr="].startswith("The learning rate")
-    assert [word for word, _ in complete_word("precision=")] == ["precision=fp32", "precision=bf16", "precision=fp16"]
+    precisions = [word for word, _ in complete_word("precision=")]
+    assert precisions == ["precision=auto", "precision=fp32", "precision=bf16", "precision=fp16"]
     assert {word for word, _ in complete_word("method.kd.te")} == {"method.kd.temperature="}
     assert {"camvid", "cwd", "cwd_by_cirkd"} <= {word for word, _ in complete_word("c")}
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from segdistill.commands.prepare import Prepared, prepare
     from segdistill.commands.pretrain import Pretrained, pretrain
     from segdistill.commands.profile import profile
+    from segdistill.commands.profile_step import profile_step
     from segdistill.commands.publish import Published, publish
     from segdistill.commands.replay import replay
     from segdistill.commands.report import Report, report
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from segdistill.reporting.prediction import PredictedFiles
     from segdistill.studies.result import Study
     from segdistill.training.faults.replay_result import Replay
+    from segdistill.training.step_profile import StepProfile
 
 __all__ = [
     "Benchmark",
@@ -75,6 +77,7 @@ __all__ = [
     "SegdistillError",
     "SegmentationDataset",
     "SegmentationNetwork",
+    "StepProfile",
     "Study",
     "Submitted",
     "Trained",
@@ -97,6 +100,7 @@ __all__ = [
     "prepare",
     "pretrain",
     "profile",
+    "profile_step",
     "publish",
     "replay",
     "report",
@@ -135,6 +139,7 @@ _ELSEWHERE = {
     "SegdistillError": "core.errors",
     "SegmentationDataset": "data.base",
     "SegmentationNetwork": "commands.networks",
+    "StepProfile": "training.step_profile",
     "Study": "studies.result",
     "Submitted": "commands.submit",
     "Trained": "commands.train",

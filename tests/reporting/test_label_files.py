@@ -207,22 +207,22 @@ def test_a_call_goes_on_and_predicts_no_image_twice(
 
 
 def test_a_killed_call_goes_on_with_what_is_there(tmp_path: Path, start: Any, segdistill: Any) -> None:
-    folder, masks = photos(tmp_path / "photos", 80), tmp_path / "out" / "masks"
+    folder, masks = photos(tmp_path / "photos", 30), tmp_path / "out" / "masks"
     words = ["predict", "streets_teacher", folder, f"out={tmp_path / 'out'}", "format=coco"]
     process = start(*words)
-    while len([*masks.glob("[!.]*")]) < 5:
+    while len([*masks.glob("[!.]*")]) < 3:
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.01)
     process.kill_group()
     before = {file: file.stat().st_mtime_ns for file in masks.glob("[!.]*")}
-    assert 5 <= len(before) < 80
+    assert 3 <= len(before) < 30
     assert not (tmp_path / "out" / "annotations.json").exists()
     done = segdistill(*words)
     assert done.returncode == 0, done.stderr
     assert all(file.stat().st_mtime_ns == written for file, written in before.items())
-    assert len([*masks.iterdir()]) == 80
+    assert len([*masks.iterdir()]) == 30
     images = json.loads((tmp_path / "out" / "annotations.json").read_text())["images"]
-    assert len({each["file_name"] for each in images}) == len(images) == 80
+    assert len({each["file_name"] for each in images}) == len(images) == 30
 
 
 def test_batches_give_the_masks_of_single_images(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def _sharded(rank: int) -> list[dict[str, Any]]:
 
 
 def _train(words: list[str]) -> None:
-    segdistill.train(*words, quiet=True)
+    segdistill.distill(*words, quiet=True)
 
 
 def _all(rank: int, words: list[str]) -> dict[str, Any]:
@@ -144,12 +144,14 @@ def _all(rank: int, words: list[str]) -> dict[str, Any]:
     return done
 
 
-WORDS = (
-    "streets", "data.size=[32,48]", "data.count=12", "augment.crop=[32,48]", "augment.scale=[0.5,1.5]",
-    "student={name: 'module:normless:Normless'}", "steps=5", "batch_size=8", "workers=0", "validate_every=5",
-    "optimizer.lr=0.05", "log_every=1", "ema=0.9",
+NORMLESS = "student={name: 'module:normless:Normless'}"
+ALONE = (
+    "streets", "data.size=[32,48]", "data.count=12", "augment.crop=[32,48]", "augment.scale=[0.5,1.5]", "steps=5",
+    "batch_size=8", "workers=0", "validate_every=5", "optimizer.lr=0.05", "log_every=1", "ema=0.9", "data.labeled=8",
+    "augment.mix=cutmix", "teacher.check=false",
 )  # fmt: skip
 """Shrunk images are filled with void, more in one part of a batch than in the other."""
+WORDS = (*ALONE, NORMLESS, "kd", "baseline=none")
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +161,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def both(folder: Path) -> list[dict[str, Any]]:
-    return in_two(_all, [*WORDS, f"out={folder / 'two'}"])
+    network = NORMLESS.replace("student", "teacher.network")
+    for seed in (1, 2):
+        segdistill.train(*ALONE, network, role="teacher", seed=seed, out=folder / f"teacher{seed}", quiet=True)
+    return in_two(_all, [*WORDS, _teachers(folder), f"out={folder / 'two'}"])
+
+
+def _teachers(folder: Path) -> str:
+    return f"teacher.weights=[{folder / 'teacher1'}, {folder / 'teacher2'}]"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -187,15 +196,24 @@ def test_micro_batches_equal_the_batch() -> None:
         torch.testing.assert_close(parts["state"][name], value, rtol=1e-5, atol=1e-5)
 
 
-def test_a_run_of_two_processes_or_two_micro_batches_is_that_of_one(both: list[dict[str, Any]], folder: Path) -> None:
-    _train([*WORDS, f"out={folder / 'one'}"])
-    _train([*WORDS, "grad_accumulation=2", f"out={folder / 'parts'}"])
-    weights = {name: load_file(folder / name / "student.safetensors") for name in ("one", "two", "parts")}
-    logged = {name: _losses(folder / name) for name in weights}
-    for name in ("two", "parts"):
-        assert logged[name] == pytest.approx(logged["one"], rel=1e-4)
-        for key, value in weights["one"].items():
-            torch.testing.assert_close(weights[name][key], value, rtol=1e-5, atol=1e-5)
+def test_a_run_of_two_processes_is_that_of_one(both: list[dict[str, Any]], folder: Path) -> None:
+    """Two teachers, unlabelled images, mixed pictures, a measured share and averaged weights."""
+    _train([*WORDS, _teachers(folder), f"out={folder / 'one'}"])
+    _assert_same(folder / "one", folder / "two")
+
+
+def test_a_run_of_two_micro_batches_is_that_of_one_batch(folder: Path) -> None:
+    """Of the student alone: a method takes a micro-batch for a batch of its own."""
+    for name, number in (("batch", 1), ("parts", 2)):
+        segdistill.train(*ALONE, NORMLESS, grad_accumulation=number, out=folder / name, quiet=True)
+    _assert_same(folder / "batch", folder / "parts")
+
+
+def _assert_same(one: Path, other: Path) -> None:
+    assert _losses(other) == pytest.approx(_losses(one), rel=1e-4)
+    weights = load_file(other / "student.safetensors")
+    for key, value in load_file(one / "student.safetensors").items():
+        torch.testing.assert_close(weights[key], value, rtol=1e-5, atol=1e-5)
 
 
 def _losses(folder: Path) -> list[float]:

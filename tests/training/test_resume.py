@@ -37,7 +37,7 @@ def steps_logged(metrics: Path) -> list[int]:
 def test_killed_and_resumed_distillation_is_bit_identical(
     tiny: tuple[str, ...], tmp_path: Path, segdistill: Run, start: Start
 ) -> None:
-    recipe = [*tiny, *LONG, "method=[kd, bpkd, {name: cwd, source: embedding}]"]
+    recipe = [*tiny, *LONG, "method=[kd, bpkd, {name: cwd, source: embedding}]", "data.labeled=8", "augment.mix=cutmix"]
     library.distill(*recipe, out=tmp_path / "whole", quiet=True)
 
     folder = tmp_path / "killed"

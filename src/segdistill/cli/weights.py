@@ -27,6 +27,7 @@ def add_verbs(app: typer.Typer) -> None:
     profiled = (
         "segdistill profile pspnet_r18 num_classes=150 size=512x1024",
         "segdistill profile runs/mine latency=false",
+        "segdistill profile --step camvid mobile_pair kd",
     )
     keys = "segdistill.commands.profile:ProfileSettings"
     register(app, "profile", keys=keys, examples=profiled)(profile_command)
@@ -71,19 +72,29 @@ def convert_command(
 
 
 def profile_command(
-    network: Annotated[str, typer.Argument(help="Of the zoo, or a run folder, a weight file, an exported one.")],
+    network: Annotated[
+        str, typer.Argument(help="Of the zoo, a run folder, a weight file, an exported one; with --step a recipe.")
+    ],
     words: Annotated[
         list[str] | None,
         typer.Argument(metavar="VALUES", help="key=value, and the network's own keys, as output_stride=16."),
     ] = None,
+    step: Annotated[bool, typer.Option("--step", help="Where the time of a recipe's training steps goes.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show parameters, multiply-adds, activation memory and latency, stage by stage."""
+    """Show parameters, multiply-adds, activation memory and latency by stage; or the parts of a training step."""
     from segdistill.cli.tables.cost import cost_notes, cost_table
     from segdistill.cli.tables.exporting import file_profile_line
     from segdistill.commands.profile import profile
     from segdistill.exporting.profile import FileProfile
 
+    if step:
+        from segdistill.cli.tables.step import step_lines, step_table
+        from segdistill.commands.profile_step import profile_step
+
+        timed = profile_step(network, *(words or ()))
+        print_result(timed.as_dict(), as_json, step_table(timed), step_lines(timed))
+        return
     done = profile(network, **key_values(words or ()))
     if isinstance(done, FileProfile):
         print_result(done.as_dict(), as_json, file_profile_line(done))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
@@ -17,6 +17,7 @@ from segdistill.data.loading import Batch, Guarded, unguarded, worker_init
 from segdistill.evaluation.boundary import BoundaryCounts, BoundaryScores
 from segdistill.evaluation.calibration import Calibration
 from segdistill.evaluation.inference.inference import infer
+from segdistill.evaluation.inference.preparing import MANY, prepared
 from segdistill.evaluation.metrics import ConfusionMatrix, Scores, plain
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 
@@ -174,8 +175,12 @@ def count(
     counts = into or Counts(len(data.classes), metrics, device, metrics.ignored(data.classes))
     if loader is None:
         loader = sample_loader(data, indices, workers)
-    for batch in _batches(loader, batch_size, inference.max_elements // len(data.classes)):
+    many = len(loader) >= MANY if isinstance(loader, Sized) else False
+    for number, batch in enumerate(_batches(loader, batch_size, inference.max_elements // len(data.classes))):
         moved = batch.to(device)
+        if not number and (many or inference.precision not in ("auto", "fp32")):
+            network = prepared(network, moved.image, inference, folds=many)
+            teacher = teacher and prepared(teacher, moved.image, inference, folds=many)
         preds = infer(network, moved.image, inference, confidence=metrics.calibration, names=batch.names, source=source)
         other = None
         if metrics.agreement:

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from segdistill.core.classes import Classes
 from segdistill.core.errors import RecipeError, nearest
 from segdistill.core.numbers import Size
+from segdistill.core.precision import PrecisionKey
 from segdistill.core.typed_settings import WRITTEN_IF_SET, TypedSettings
 
 Radius = Annotated[int, Field(ge=1, le=255)]
@@ -48,6 +49,10 @@ class InferenceConfig(TypedSettings):
 
     upsample: Literal["direct", "stepwise"] = "direct"
     """Whether logits go to the image's size "direct", or "stepwise" to the view's size first."""
+
+    precision: Annotated[PrecisionKey, WRITTEN_IF_SET] = "auto"
+    """What networks compute in: "fp32", "bf16" or "fp16". "auto" evaluates 16 images or more in bf16 where it is much
+    faster here and leaves the class of 99.95 % of the first image's pixels as it is, else in fp32, as it predicts."""
 
     batch: int = Field(4, ge=1)
     """Windows in one pass through the network."""

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict, TypeVar, get_args, get_type_hints
 
 from torch import nn
 
-from segdistill.core.precision import Precision
+from segdistill.core.precision import PrecisionKey
 from segdistill.data import DatasetConfig
 from segdistill.data.augment import Augment
 from segdistill.data.live import Samples
@@ -62,7 +62,7 @@ class RecipeKeys(TypedDict, total=False):
     class_balance: float
     clip_grad: float | None
     ema: float | None
-    precision: Precision
+    precision: PrecisionKey
     channels_last: bool
     compile: Literal["auto", True, False]
     workers: int

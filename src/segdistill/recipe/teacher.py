@@ -127,8 +127,8 @@ class TeacherConfig(TypedSettings):
     """Whether a teacher in `weights` is tried on a few validation images first, and refused if it only guesses."""
 
     precision: Annotated[Precision | None, WRITTEN_IF_SET] = None
-    """What the teacher computes in and keeps its matrices and kernels in; null computes as the run does, from weights
-    in fp32."""
+    """What the teacher computes in and keeps its matrices and kernels in; null computes as the run does (where that is
+    auto, as a trial of its own says), from weights in fp32."""
 
     shard: Annotated[bool, WRITTEN_IF_SET, MAY_CHANGE] = False
     """Whether several processes keep a part of a teacher in `weights` each (FSDP), for one too large for a device."""

@@ -21,7 +21,7 @@ def describe_environment() -> dict[str, Any]:
         (UTC, ISO 8601) and command (its words).
     """
     return {
-        "machine": _processor(),
+        "machine": processor(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "system": platform.platform(),
@@ -33,7 +33,8 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of the machine's processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

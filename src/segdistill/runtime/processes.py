@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator, DistributedType, PartialState
@@ -11,6 +12,8 @@ from torch import Tensor
 from segdistill.core.errors import TrainingError
 from segdistill.runtime.failures import explained
 from segdistill.runtime.slurm import as_ranks
+
+Shared = TypeVar("Shared")
 
 _NOT_OURS = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 
@@ -125,6 +128,20 @@ def first_message(message: str | None) -> str | None:
     messages: list[str | None] = [None] * number_of_processes()
     torch.distributed.all_gather_object(messages, message)
     return next((message for message in messages if message), None)
+
+
+def from_main(value: Shared) -> Shared:
+    """A value of the main process, on every process.
+
+    Args:
+        value: of this process; only the main one's counts.
+    """
+    if is_alone():
+        return value
+    shared: list[Any] = [value]
+    torch.distributed.broadcast_object_list(shared, src=0)
+    main: Shared = shared[0]
+    return main
 
 
 def all_messages(messages: list[str]) -> list[str]:

@@ -7,18 +7,17 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from segdistill.core.outputs import SegOutput
-from segdistill.core.precision import computing_in
-from segdistill.evaluation.cost.cost import wait
+from segdistill.core.precision import Precision
+from segdistill.evaluation.cost.timed_pass import timed_pass
 from segdistill.models.network import as_input
 from segdistill.recipe.training import TrainingConfig
 from segdistill.runs.folder import RunFolder
-from segdistill.runtime.processes import is_alone, number_of_processes
+from segdistill.runtime.processes import from_main, number_of_processes
 from segdistill.training.distiller import Distiller
 from segdistill.training.faults.nonfinite import Snapshot
 
@@ -68,7 +67,7 @@ def compile_networks(
     choice = _recorded(folder)
     if choice is None:
         log("compiling the networks, which can take minutes")
-        choice = _agreed(_choose(distiller, config, crop, compile_teacher=compile_teacher))
+        choice = from_main(_choose(distiller, config, crop, compile_teacher=compile_teacher))
         folder.note("compile", {"student": choice.student, "teacher": choice.teacher, "why": choice.reasons})
         for reason in choice.reasons:
             log(reason)
@@ -83,16 +82,6 @@ def _recorded(folder: RunFolder) -> Compiled | None:
         return None
 
 
-def _agreed(choice: Compiled) -> Compiled:
-    """The main process's choice, for all."""
-    if is_alone():
-        return choice
-    shared: list[Any] = [choice]
-    torch.distributed.broadcast_object_list(shared, src=0)
-    chosen: Compiled = shared[0]
-    return chosen
-
-
 def _choose(distiller: Distiller, config: TrainingConfig, crop: tuple[int, int], *, compile_teacher: bool) -> Compiled:
     device = next(distiller.student.parameters()).device
     generator = torch.Generator().manual_seed(0)
@@ -103,47 +92,34 @@ def _choose(distiller: Distiller, config: TrainingConfig, crop: tuple[int, int],
     distiller.train()
     choice = Compiled()
     networks: dict[str, nn.Module] = {"student": distiller.student}
-    if compile_teacher and distiller.teacher is not None:
-        networks["teacher"] = distiller.teacher
+    if compile_teacher and distiller.running_teacher is not None:
+        networks["teacher"] = distiller.running_teacher
     for role, network in networks.items():
-        better, reason = _pays(network, pixels, config, trains=role == "student")
+        precision = config.computes_in if role == "student" else distiller.teacher_precision or config.computes_in
+        better, reason = _pays(network, pixels, precision, must=config.compile is True, trains=role == "student")
         choice = replace(choice, reasons=(*choice.reasons, f"the {role} {reason}"), **{role: better})
     distiller.zero_grad(set_to_none=True)
     snapshot.restore()
     return choice
 
 
-def _pays(network: nn.Module, pixels: Tensor, config: TrainingConfig, *, trains: bool) -> tuple[bool, str]:
-    """Whether to compile the network, and why, as the end of a sentence."""
+def _pays(network: nn.Module, pixels: Tensor, precision: Precision, *, must: bool, trains: bool) -> tuple[bool, str]:
+    """Whether to compile the network (wherever that is possible, if it `must`), and why, as the end of a sentence."""
     call: Callable[[Tensor], SegOutput] = torch.compile(network, dynamic=False)
     began = time.perf_counter()
     try:
-        _pass(call, pixels, config, trains=trains)
+        timed_pass(call, pixels, precision, trains=trains)
     except Exception as error:  # whatever a compiler does with somebody's network
         return False, f"can't be compiled here and runs as it is ({type(error).__name__}: {_first_line(error)})"
     spent = time.perf_counter() - began
-    if config.compile is True:
+    if must:
         return True, f"is compiled, in {spent:.0f} s"
-    _pass(network, pixels, config, trains=trains)
-    times = [[_pass(form, pixels, config, trains=trains) for form in (network, call)] for _ in range(_ROUNDS)]
+    timed_pass(network, pixels, precision, trains=trains)
+    times = [[timed_pass(form, pixels, precision, trains=trains) for form in (network, call)] for _ in range(_ROUNDS)]
     plain, compiled = (statistics.median(one) for one in zip(*times, strict=True))
     better = compiled < _WORTH * plain
     verb = "is compiled" if better else "runs as it is"
     return better, f"{verb}: {1e3 * compiled:.0f} ms compiled (in {spent:.0f} s), {1e3 * plain:.0f} ms as it is"
-
-
-def _pass(call: Callable[[Tensor], SegOutput], pixels: Tensor, config: TrainingConfig, *, trains: bool) -> float:
-    """Seconds of one pass; backward, too, if the network trains."""
-    wait(pixels.device)
-    began = time.perf_counter()
-    with computing_in(config.precision, pixels.device), torch.set_grad_enabled(trains):
-        output = call(pixels)
-        maps = (output.logits, output.embedding, output.auxiliary, *output.features)
-        values = [each.float().mean() for each in maps if each is not None]
-    if trains:
-        torch.stack(values).sum().backward()
-    wait(pixels.device)
-    return time.perf_counter() - began
 
 
 def _first_line(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import cast
 
 import torch
@@ -12,13 +13,16 @@ from torch import Tensor, nn
 from segdistill.core.classes import UNLABELED
 from segdistill.core.errors import TrainingError
 from segdistill.core.outputs import SegOutput, resize
+from segdistill.core.precision import Precision, computing_in
 from segdistill.methods import Method
 from segdistill.models.depthwise import speed_up_depthwise
+from segdistill.models.folding import folded
 from segdistill.models.network import SegmentationNetwork, as_input
 from segdistill.models.segmenter import auxiliary_given
 from segdistill.recipe.training import TaskLossConfig
 from segdistill.training.boundary_loss import at_label_size, detail_loss, edge_loss, near_edges
 from segdistill.training.gradient_shares import GradientShares
+from segdistill.training.sharding import is_sharded
 from segdistill.training.task_loss import labelled_only, task_loss
 
 
@@ -44,6 +48,9 @@ class Distiller(nn.Module):
     teacher: nn.Module | None
     """The teacher, set with `set_teacher`."""
 
+    running_teacher: nn.Module | None
+    """The form of the teacher that is run, see `fold_teacher`."""
+
     def __init__(
         self,
         student: SegmentationNetwork,
@@ -64,6 +71,8 @@ class Distiller(nn.Module):
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers() if name.startswith(queues)]
         self._factors = tuple(factors) or (_always,) * len(self.methods)
         self.shares = shares or GradientShares([None] * len(self.methods), 0)
+        self.teacher_precision: Precision | None = None
+        """What the teacher computes in; None for what the student does."""
         self._compiled: dict[str, Callable[[Tensor], SegOutput]] = {}
         self.set_teacher(teacher)
 
@@ -73,10 +82,23 @@ class Distiller(nn.Module):
             teacher.eval().requires_grad_(False)
         # Set past nn.Module, the teacher is no submodule: not trained, synchronised, saved or set to training mode.
         object.__setattr__(self, "teacher", teacher)
+        object.__setattr__(self, "running_teacher", teacher)
+
+    def fold_teacher(self, crop: tuple[int, int]) -> None:
+        """Run the teacher with its batch norms folded from now on, if it can be; `teacher` stays as it is.
+
+        Args:
+            crop: (h,w) of the images.
+        """
+        if self.teacher is None or is_sharded(self.teacher):
+            return
+        device = next(chain(self.teacher.parameters(), self.student.parameters())).device
+        pixels = torch.rand(1, 3, *crop, generator=torch.Generator().manual_seed(0)).to(device)
+        object.__setattr__(self, "running_teacher", folded(self.teacher, pixels) or self.teacher)
 
     def compile_networks(self, *, student: bool, teacher: bool) -> None:
         """Run these networks compiled from now on, in here alone; the networks themselves stay as they are."""
-        networks = {"student": self.student if student else None, "teacher": self.teacher if teacher else None}
+        networks = {"student": self.student if student else None, "teacher": self.running_teacher if teacher else None}
         self._compiled = {role: torch.compile(each, dynamic=False) for role, each in networks.items() if each}
 
     def queue_names(self) -> tuple[str, ...]:
@@ -133,11 +155,16 @@ class Distiller(nn.Module):
 
     @torch.no_grad()
     def _teacher_output(self, pixels: Tensor) -> SegOutput:
-        if self.teacher is None:
+        teacher = self.running_teacher
+        if teacher is None:
             raise TrainingError("The methods compare with a teacher, and none is set. Call set_teacher(network) first.")
         needs_auxiliary = any("auxiliary" in method.needs for method in self._methods())
-        with auxiliary_given(self.teacher) if needs_auxiliary else contextlib.nullcontext():
-            output: SegOutput = self._compiled.get("teacher", self.teacher)(pixels)
+        precision = self.teacher_precision
+        with (
+            auxiliary_given(teacher) if needs_auxiliary else contextlib.nullcontext(),
+            computing_in(precision, pixels.device) if precision else contextlib.nullcontext(),
+        ):
+            output: SegOutput = self._compiled.get("teacher", teacher)(pixels)
         return output
 
     def _task_loss(self, logits: Tensor, label: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from segdistill.evaluation.cost.cost import wait
 from segdistill.evaluation.cost.memory import LiveBytes
 from segdistill.evaluation.cost.stages import Stages
 from segdistill.runtime.processes import own_device
+from segdistill.training.precision_trial import settle_precision
 from segdistill.training.schedule import make_optimizer, own_optimizers
 from segdistill.training.task import Task
 
@@ -73,6 +74,7 @@ def dry_run(what: str, task: Task, augment: Augment, *, steps: int = _STEPS, ima
         DataError: A sample can't be read.
     """
     device = own_device()
+    task = settle_precision(task, None, lambda _: None)
     config, distiller = task.config, task.distiller
     micro = max(1, config.batch_size // config.grad_accumulation)
     images = min(images or (micro if device.type == "cuda" else _IMAGES), micro)
@@ -134,7 +136,7 @@ def _make_steps(
         batch = _batch(stream, step, images).to(device)
         loading.append(time.perf_counter() - began)
         began = time.perf_counter()
-        with computing_in(task.config.precision, device), live if step == 0 else contextlib.nullcontext():
+        with computing_in(task.config.computes_in, device), live if step == 0 else contextlib.nullcontext():
             terms: dict[str, Tensor] = distiller(batch.image, batch.label, step)
             forward = forward or live.peak
             torch.stack(list(terms.values())).sum().backward()

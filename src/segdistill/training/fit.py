@@ -18,6 +18,7 @@ from segdistill.runtime.processes import is_main, wait_for_all
 from segdistill.training.forecast import Pace
 from segdistill.training.loop import Trainer
 from segdistill.training.out_of_memory import advice
+from segdistill.training.precision_trial import settle_precision
 from segdistill.training.task import Task
 from segdistill.training.teacher_cache import cache_logits, cached_view
 
@@ -37,6 +38,7 @@ def fit(task: Task, folder: RunFolder, *, quiet: bool = False, pace: Pace | None
     """
     if folder.finished(task.role):
         return
+    task = settle_precision(task, folder, _silent if quiet or not is_main() else _print_once)
     task.distiller.class_weights = class_weights(labeled_part(task.data), task.config.class_balance)
     progress = _train(task, folder, quiet=quiet, pace=pace)
     if task.config.keep == "best" and not progress.best_step:
@@ -113,6 +115,10 @@ def _train(task: Task, folder: RunFolder, *, quiet: bool, pace: Pace | None) -> 
     raise OutOfMemoryError(f"{message} {advice(task, recipe.augment)}", what)
 
 
+def _silent(text: str) -> None:
+    """Print nothing."""
+
+
 @functools.cache
 def _print_once(text: str) -> None:
     """Print a line; not again for the other runs of a distillation or comparison in this process."""
@@ -125,4 +131,6 @@ def _targets(task: Task, folder: RunFolder, *, quiet: bool) -> Targets | None:
     if config.cache == "off" or not isinstance(teacher, SegmentationNetwork):
         return None
     teacher = cached_view(teacher, config)
-    return cache_logits(teacher, task.data, task.config, config.cache_folder or folder.teacher_logits, quiet=quiet)
+    return cache_logits(
+        teacher, task.data, task.teacher_config, config.cache_folder or folder.teacher_logits, quiet=quiet
+    )

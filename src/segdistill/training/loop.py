@@ -81,6 +81,8 @@ class Trainer:
         self.share = own_batches(config)
         runs_teacher = stream.targets is None  # else all its logits are cached
         self._place_networks(runs_teacher)
+        if runs_teacher:
+            distiller.fold_teacher(stream.augment.crop)
         self.update = Update(distiller, config, self.accelerator.device)
         self.average = None if config.ema is None else MovingAverage(distiller.student, config.ema)
         self.states: dict[str, Any] = {"distiller": distiller, **self.update.states()}

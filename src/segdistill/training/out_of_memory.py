@@ -30,7 +30,7 @@ def advice(task: Task, augment: Augment) -> str:
         A sentence or two.
     """
     config = task.config
-    other = "precision=bf16" if config.precision == "fp32" else "fewer workers"
+    other = "precision=bf16" if config.computes_in == "fp32" else "fewer workers"
     if not is_alone():  # the other processes are not here to be asked
         return f"Take more grad_accumulation, a smaller augment.crop, or {other}."
     height, width = augment.crop

@@ -47,6 +47,11 @@ def shard(teacher: nn.Module) -> None:
     fully_shard(teacher, mesh=mesh, reshard_after_forward=True)
 
 
+def is_sharded(teacher: nn.Module) -> bool:
+    """Whether processes keep parts of it, so that all of them have to run it together."""
+    return isinstance(teacher, FSDPModule)
+
+
 def place_teacher(teacher: nn.Module, device: torch.device, layout: torch.memory_format) -> None:
     """Move a teacher to a device; the parts of a sharded one are there already.
 
@@ -55,7 +60,7 @@ def place_teacher(teacher: nn.Module, device: torch.device, layout: torch.memory
         device: Where it goes.
         layout: How its kernels lie in memory.
     """
-    if not isinstance(teacher, FSDPModule):
+    if not is_sharded(teacher):
         teacher.to(device, memory_format=layout)  # type: ignore[call-overload]
 
 

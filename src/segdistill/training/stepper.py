@@ -79,7 +79,7 @@ class Stepper:
             self.log(f"replaced by another sample: {why}")
             self.write("unreadable", progress.step + 1, {"sample": index, "why": why})
         losses = forward_backward(
-            self.model, micro_batches, progress.step, precision=config.precision, scaler=update.scaler,
+            self.model, micro_batches, progress.step, precision=config.computes_in, scaler=update.scaler,
             no_sync=lambda: self.accelerator.no_sync(self.model),
         )  # fmt: skip
         norms = update.norms()

@@ -78,6 +78,12 @@ class Task:
         return self.distiller.student
 
     @property
+    def teacher_config(self) -> TrainingConfig:
+        """As `config`, in the precision that the teacher computes in."""
+        precision = self.distiller.teacher_precision or self.config.computes_in
+        return self.config.model_copy(update={"precision": precision})
+
+    @property
     def title(self) -> str:
         """What its progress is headed with: its methods, or its role alone."""
         methods = "+".join(method.name for method in self.recipe.method)

@@ -111,7 +111,7 @@ def cache_logits(
     There they have a folder of their own, named after the teacher's weights and the images' names. It is whole or is
     made anew; of several processes the main one makes it.
     """
-    folder = root / _key(teacher, data, config.precision)
+    folder = root / _key(teacher, data, config.computes_in)
     if is_main():
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".{folder.name}.lock"):
@@ -140,7 +140,7 @@ def cached_logits(
     teacher: SegmentationNetwork, data: SegmentationDataset, config: TrainingConfig, root: Path
 ) -> TeacherLogits | None:
     """What `cache_logits` made, if it is still there."""
-    return _opened(root / _key(teacher, data, config.precision))
+    return _opened(root / _key(teacher, data, config.computes_in))
 
 
 def _opened(folder: Path) -> TeacherLogits | None:
@@ -213,7 +213,7 @@ def _write_one(
     file: BinaryIO, teacher: nn.Module, image: Tensor, device: torch.device, config: TrainingConfig
 ) -> _Entry:
     """Append the logits of one image."""
-    with computing_in(config.precision, device):
+    with computing_in(config.computes_in, device):
         output: SegOutput = teacher(as_input(image[None].to(device)))
     maps = output.logits[0].float().clamp(-_LARGEST, _LARGEST).half().cpu()
     stored = maps.contiguous().numpy()

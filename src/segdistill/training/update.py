@@ -19,7 +19,7 @@ class Update:
     def __init__(self, distiller: Distiller, config: TrainingConfig, device: torch.device) -> None:
         self._config = config
         self._own = own_optimizers(distiller.methods)
-        scaled = config.precision == "fp16"
+        scaled = config.computes_in == "fp16"
         self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
         networks = distiller.student, distiller.methods
         self._optimizer = make_optimizer(config.optimizer, *networks, self._own, scaled=scaled)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.colors import overlay
@@ -19,6 +19,7 @@ from segdistill.core.errors import DataError
 from segdistill.data.colors import note_of, save_mask, save_picture, with_legend
 from segdistill.data.reading import read_image
 from segdistill.evaluation.inference.inference import Predicted, infer
+from segdistill.evaluation.inference.preparing import MANY, prepared
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.loaded import LoadedModel
 from segdistill.reporting.label_files.regions import without_small
@@ -63,6 +64,8 @@ class MaskJob:
         self._model, self._inference, self._settings, self._legend = model, inference, settings, legend
         self.weights = _digest(model)
         self._device: torch.device | None = None
+        self._form: nn.Module | None = None
+        self._is_long = False
 
     def made_by(self) -> dict[str, Any]:
         """What the masks depend on beside the images, as plain values."""
@@ -91,6 +94,7 @@ class MaskJob:
             Each item, and why it could not be predicted or None.
         """
         batch: list[tuple[Item, Tensor]] = []
+        self._is_long = isinstance(items, Sized) and len(items) >= MANY
         for item in items:
             if self.is_done(item):
                 yield item, None
@@ -133,7 +137,7 @@ class MaskJob:
             with counting(f"{first.name}, percent", 100, quiet=self._inference.mode == "whole") as done:
                 each = 100 / images[:, 0].numel()
                 return infer(
-                    self._model.network, images.to(self._device), self._inference,
+                    self._network(images.to(self._device)), images.to(self._device), self._inference,
                     confidence=self._settings.void_below is not None, on_pixels=lambda pixels: done(each * pixels),
                     names=[str(item.image) for item in items], source=str(path),
                 )  # fmt: skip
@@ -144,6 +148,14 @@ class MaskJob:
                 f"{path} can't be run on {first}, {images.shape[3]}x{images.shape[2]} pixels (width x height): "
                 f"{error}. It may be too small: enlarge it, or take inference.scales=[2]."
             ) from error
+
+    def _network(self, images: Tensor) -> nn.Module:
+        """The form of the network that the images go through; it must not depend on which of them come first."""
+        if self._form is None:
+            auto = self._inference.precision == "auto"
+            config = self._inference.model_copy(update={"precision": "fp32"}) if auto else self._inference
+            self._form = prepared(self._model.network, images, config, folds=self._is_long)
+        return self._form
 
     def _write(self, item: Item, image: Tensor, label: Tensor, confidence: Tensor | None) -> None:
         """The mask last: where it is, all is."""

@@ -173,7 +173,7 @@ class Faults:
         indices = [index for batch_positions in positions for index in batch_positions]
         named = [f"{name} (position {index})" for name, index in zip(names, indices, strict=True)]
         samples = shortened(named, _NAMED)
-        return f"{what} at step {step + 1} of {self.config.steps} in {self.config.precision}; samples {samples}."
+        return f"{what} at step {step + 1} of {self.config.steps} in {self.config.computes_in}; samples {samples}."
 
     def _saved(
         self,
@@ -220,7 +220,7 @@ class Faults:
             if broken or progress.skipped
             else " To go on without such steps: the same command with --resume and on_nonfinite=skip or =back_off."
         )
-        precision = "" if config.precision == "fp32" else " or precision=fp32"
+        precision = "" if config.computes_in == "fp32" else " or precision=fp32"
         clip = ", clip_grad=10" if config.clip_grad is None else ""
         return (
             f"{limit}The last good checkpoint is kept in {self.folder / 'checkpoints'}. Try a new run with a lower "

@@ -31,6 +31,7 @@ from segdistill.training.faults.tracing import Spot, Trace, traced
 from segdistill.training.loop import Trainer
 from segdistill.training.pairing import run_teacher
 from segdistill.training.plan import plan_student
+from segdistill.training.precision_trial import as_recorded
 from segdistill.training.stepper import forward_backward
 from segdistill.training.task import Task, make_task, open_splits
 from segdistill.training.teacher_cache import cached_logits, cached_view
@@ -59,12 +60,12 @@ def replay_step(recipe: Recipe, folder: RunFolder, file: Path) -> Replay:
     config, distiller = task.config, task.distiller
     outputs: list[SegOutput] = []
     handle = task.network.register_forward_hook(lambda module, inputs, output: outputs.append(output))
-    networks = {"student": distiller.student, "teacher": distiller.teacher}
+    networks = {"student": distiller.student, "teacher": distiller.running_teacher}
     with traced({role: network for role, network in networks.items() if network is not None}) as trace:
         first = _repeat_step(task, config, saved, "as it was")
     handle.remove()
     trials, notes = [first], []
-    if config.precision != "fp32":
+    if config.computes_in != "fp32":
         fp32 = config.model_copy(update={"precision": "fp32"})
         trials.append(_repeat_step(task, fp32, saved, "in fp32"))
     if not first.finite:
@@ -75,7 +76,7 @@ def replay_step(recipe: Recipe, folder: RunFolder, file: Path) -> Replay:
     return Replay(
         file=file,
         step=saved["step"] + 1,
-        precision=config.precision,
+        precision=config.computes_in,
         names=tuple(name for batch in saved["names"] for name in batch),
         positions=tuple(index for batch in saved["positions"] for index in batch),
         recorded=saved["terms"],
@@ -98,12 +99,14 @@ def _restore_task(recipe: Recipe, folder: RunFolder, saved: dict[str, Any]) -> T
         task = plan_student(recipe, splits, teacher).task_with_teacher()
     else:
         task = make_task(recipe, recipe.role, splits=splits)
+    task = as_recorded(task, folder)
     task.distiller.class_weights = saved["class_weights"]
     device = own_device()
     layout = torch.channels_last if task.config.channels_last else torch.contiguous_format
     for module in (task.distiller, task.distiller.teacher):
         if module is not None:
             module.to(device, memory_format=layout)  # type: ignore[call-overload]
+    task.distiller.fold_teacher(recipe.augment.crop)
     return task
 
 
@@ -119,9 +122,9 @@ def _repeat_step(task: Task, config: TrainingConfig, saved: dict[str, Any], what
     micro_batches = zip(saved["images"], saved["labels"], names, targets, strict=True)
     batches = [Batch(image, label, name, target=target).to(device) for image, label, name, target in micro_batches]
     torch.manual_seed(mix(saved["config"]["seed"], saved["step"], saved["rank"]))
-    fp16 = config.precision == "fp16"
+    fp16 = config.computes_in == "fp16"
     scaler = torch.amp.GradScaler(device.type, init_scale=saved["scale"] if fp16 else 1.0, enabled=fp16)
-    terms = forward_backward(distiller, batches, saved["step"], precision=config.precision, scaler=scaler)
+    terms = forward_backward(distiller, batches, saved["step"], precision=config.computes_in, scaler=scaler)
     return Trial(what, read(terms).terms, tuple(bad_gradients(distiller)))
 
 
@@ -141,7 +144,7 @@ def _repeat_from_checkpoint(
     config, targets = task.config, None
     if recipe.teacher.cache != "off" and isinstance(teacher := task.distiller.teacher, Teacher):
         cache = recipe.teacher.cache_folder or folder.teacher_logits
-        targets = cached_logits(cached_view(teacher, recipe.teacher), task.data, config, cache)
+        targets = cached_logits(cached_view(teacher, recipe.teacher), task.data, task.teacher_config, cache)
         if targets is None:
             return [], [f"A lower learning rate was not tried: the teacher's cached logits are gone from {cache}."]
     task.distiller.zero_grad(set_to_none=True)  # what the trials before left
@@ -159,7 +162,7 @@ def _repeat_from_checkpoint(
                 config=quiet, inference=recipe.inference, metrics=recipe.metrics, quiet=True, until=saved["step"] + 1,
             ).train()  # fmt: skip
         except TrainingError as error:
-            return [Trial(what, {}, error=str(error).partition(f" in {config.precision};")[0])], []
+            return [Trial(what, {}, error=str(error).partition(f" in {config.computes_in};")[0])], []
     return [Trial(what, {})], []
 
 
