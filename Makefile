@@ -1,5 +1,5 @@
 # make demo: environment, install, the main job on generated scenes.  make test: environment, install, lint, types, tests.
-# make docs: the site.  make lock: the versions that the Dockerfile installs.
+# make docs: the site.  make lock: the versions that the Dockerfile installs.  make release-check: what goes to PyPI.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE =
 FOREIGN = tests/exporting tests/serving tests/docs/test_notebook.py
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: install demo test lint types unit browser docs lock clean
+.PHONY: install demo test lint types unit browser docs lock release-check clean
 
 install: $(VENV)/installed
 
@@ -73,6 +73,26 @@ lock: install
 	$(COMPILE) $(ARGS) --output-file requirements.lock
 	cp requirements.lock requirements-cpu.lock
 	$(COMPILE) $$(sed -nE '$(CUDA)' requirements.lock) --output-file requirements-cpu.lock
+
+# The sdist, the wheel made from it, their metadata, and a distillation in an environment that has nothing but the wheel,
+# in a folder outside the checkout. What is in the wheel is compared with src/ by tests/test_release.py.
+RELEASE := build/release
+
+release-check: install
+	$(INSTALL) build twine
+	rm -rf $(RELEASE)
+	$(BIN)/python -m build --outdir $(RELEASE) .
+	$(BIN)/python -m twine check --strict $(RELEASE)/*
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_release.py
+	$(PYTHON) -m venv $(RELEASE)/fresh
+	$(RELEASE)/fresh/bin/python -m pip install --quiet --disable-pip-version-check --no-compile $(RELEASE)/*.whl
+	$(RELEASE)/fresh/bin/python -m pip check
+	folder=$$(mktemp -d) && fresh=$(CURDIR)/$(RELEASE)/fresh/bin && cd $$folder && unset PYTHONPATH && export OMP_NUM_THREADS=1 && \
+	$$fresh/segdistill --help >/dev/null && $$fresh/segdistill list networks >/dev/null && \
+	$$fresh/segdistill distill streets tiny_pair steps=4 teacher.train.steps=4 teacher.check=false data.count=8 out=first && \
+	$$fresh/segdistill report first && $$fresh/segdistill distill demo steps=2 data.count=8 out=demo && \
+	rm -rf $$folder
+	@echo "$$(ls $(RELEASE)/*.whl $(RELEASE)/*.tar.gz): ready"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info src/*.egg-info

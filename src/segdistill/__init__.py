@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from segdistill.commands.networks import create_model, load_checkpoint, load_model, wrap
     from segdistill.commands.predict import predict
     from segdistill.commands.prepare import Prepared, prepare
+    from segdistill.commands.pretrain import Pretrained, pretrain
     from segdistill.commands.profile import profile
     from segdistill.commands.profile_step import profile_step
     from segdistill.commands.publish import Published, publish
@@ -65,6 +66,7 @@ __all__ = [
     "PredictedFiles",
     "Prediction",
     "Prepared",
+    "Pretrained",
     "Profile",
     "Published",
     "Recipe",
@@ -96,6 +98,7 @@ __all__ = [
     "load_recipe",
     "predict",
     "prepare",
+    "pretrain",
     "profile",
     "profile_step",
     "publish",
@@ -125,6 +128,7 @@ _ELSEWHERE = {
     "PredictedFiles": "reporting.prediction",
     "Prediction": "models.prediction",
     "Prepared": "commands.prepare",
+    "Pretrained": "commands.pretrain",
     "Profile": "evaluation.cost.profile",
     "Published": "commands.publish",
     "Recipe": "recipe.recipe",

@@ -46,6 +46,7 @@ NOT_RUN = {
     "make test": "is what runs this test",
     "make docs": "installs Sphinx and builds the site",
     "make lock": "asks PyPI",
+    "make release-check": "builds and installs for minutes; tests/test_release.py looks at the wheel",
     "docker": "needs a Docker engine",
     "segdistill demo": "serves a page until Ctrl-C, tests/serving/test_page.py does",
     "segdistill export": "traces a network for ten seconds, tests/exporting/test_export.py does",

@@ -14,7 +14,7 @@ from segdistill.reporting.label_files.settings import LabelSettings
 
 
 class RunKeys(TypedSettings):
-    """Of `train` and `distill`."""
+    """Of `train`, `distill` and `pretrain`."""
 
     nproc: int | None = None
     """How many processes of this machine share the work, as one a GPU."""

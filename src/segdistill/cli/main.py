@@ -92,6 +92,25 @@ def distill_command(parts: WholeRecipe, resume: Resume = False, as_json: AsJson 
     print_result(done.as_dict(), as_json, *shown_study(done.study), files)
 
 
+@register(
+    app,
+    "pretrain",
+    keys=f"{_KEYS}:RunKeys",
+    examples=("segdistill pretrain camvid mobile_pair pretrain.teacher=samvit_base_patch16",),
+)
+def pretrain_command(parts: WholeRecipe, resume: Resume = False, as_json: AsJson = False) -> None:
+    """Let the student's backbone imitate features of one without classes (DINOv2, SAM), on images without labels."""
+    from segdistill.cli.launching import launch
+    from segdistill.commands.pretrain import pretrain
+
+    keys, parts = split_words(RunKeys, parts)
+    if launch(keys.nproc, parts):
+        return
+    done = pretrain(*parts, resume=resume, quiet=as_json)
+    text = f"The backbone is in {done.weights}, of {done.images} images; {done.seconds / 60:.1f} min of training."
+    print_result(done.as_dict(), as_json, text, f"A student starts from it: student.backbone_weights={done.folder}")
+
+
 studies.add_verbs(app)
 
 

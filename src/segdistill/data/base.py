@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
 
+import torch
 import yaml
 from torch import Tensor
 
-from segdistill.core.classes import Classes
+from segdistill.core.classes import IGNORE_INDEX, Classes
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,15 @@ class SegmentationDataset(ABC):
             index: From 0 to len - 1.
         """
         return True
+
+    def without_mask(self, index: int) -> Sample:
+        """A sample as if it had no mask, which is not read where the data set can.
+
+        Args:
+            index: From 0 to len - 1.
+        """
+        sample = self[index]
+        return replace(sample, label=torch.full_like(sample.label, IGNORE_INDEX), labeled=False)
 
     def name(self, index: int) -> str:
         """The name of a sample, without reading it where the data set can.

@@ -87,13 +87,22 @@ class FilePairs(SegmentationDataset):
     def __getitem__(self, index: int) -> Sample:
         image_path, mask_path = self.pairs[index]
         if mask_path is None:
-            image = read_image(image_path, exif=self.exif)
-            void = torch.full((image.shape[1], image.shape[2]), IGNORE_INDEX, dtype=torch.uint8)
-            return Sample(image, void, image_path.stem, labeled=False)
+            return self.without_mask(index)
         image, header = load_image(image_path, self.exif)
         raw, mask_header = self.load_mask(index)
         check_pair(image, header, raw, mask_header, image_path, mask_path, self.exif)
         return Sample(image, torch.from_numpy(self.values(raw, mask_path)), image_path.stem)
+
+    def without_mask(self, index: int) -> Sample:
+        """The image of a pair, whose mask is not read.
+
+        Args:
+            index: from 0 to len - 1.
+        """
+        image_path, _ = self.pairs[index]
+        image = read_image(image_path, exif=self.exif)
+        void = torch.full((image.shape[1], image.shape[2]), IGNORE_INDEX, dtype=torch.uint8)
+        return Sample(image, void, image_path.stem, labeled=False)
 
     def load_mask(self, index: int) -> tuple[Raw, Header]:
         """The raw values of a mask, and what its file says of itself.

@@ -41,18 +41,19 @@ class Unlabeled(SegmentationDataset):
     Args:
         folders: Where they are, in sub-folders as well.
         classes: Of the data set that they are mixed into.
+        key: Of the recipe that names the folders, for errors.
 
     Raises:
         DataError: If a folder is missing or holds no image.
     """
 
-    def __init__(self, folders: tuple[Path, ...], classes: Classes) -> None:
+    def __init__(self, folders: tuple[Path, ...], classes: Classes, *, key: str = "data.extra.images") -> None:
         self.classes = classes
         self.paths: list[Path] = []
         for folder in folders:
-            images = find_files(folder, "{name}", "", hint="data.extra.images names folders of images without labels.")
+            images = find_files(folder, "{name}", "", hint=f"{key} names folders of images without labels.")
             if not images:
-                raise DataError(f"data.extra.images: {folder} holds no images.")
+                raise DataError(f"{key}: {folder} holds no images.")
             self.paths += images.values()
 
     def __len__(self) -> int:
@@ -78,6 +79,70 @@ class Unlabeled(SegmentationDataset):
         image = read_image(self.paths[index])
         label = torch.full(image.shape[1:], IGNORE_INDEX, dtype=torch.uint8)
         return Sample(image, label, self.paths[index].stem, labeled=False)
+
+
+class WithoutMasks(SegmentationDataset):
+    """The images of a data set, of which no mask is read.
+
+    Args:
+        data: The data set.
+    """
+
+    def __init__(self, data: SegmentationDataset) -> None:
+        self.data, self.classes = data, data.classes
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def is_labeled(self, index: int) -> bool:
+        return False
+
+    def name(self, index: int) -> str:
+        return self.data.name(index)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.data.without_mask(index)
+
+
+class Joined(SegmentationDataset):
+    """Data sets of the same classes, one after the other.
+
+    Args:
+        parts: The data sets.
+    """
+
+    def __init__(self, parts: Sequence[SegmentationDataset]) -> None:
+        self._parts, self.classes = list(parts), parts[0].classes
+        self._ends = [*itertools.accumulate(len(part) for part in self._parts)]
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> Sample:
+        part, index = self._part(index)
+        return part[index]
+
+    def is_labeled(self, index: int) -> bool:
+        """Whether a sample has a mask; a labelled data set may hold some without, too.
+
+        Args:
+            index: From 0 to len - 1, the first data set's samples first.
+        """
+        part, index = self._part(index)
+        return part.is_labeled(index)
+
+    def name(self, index: int) -> str:
+        """What the data set that it comes from calls a sample.
+
+        Args:
+            index: From 0 to len - 1, the first data set's samples first.
+        """
+        part, index = self._part(index)
+        return part.name(index)
+
+    def _part(self, index: int) -> tuple[SegmentationDataset, int]:
+        number = bisect.bisect_right(self._ends, index)
+        return self._parts[number], index - (self._ends[number - 1] if number else 0)
 
 
 class Part(SegmentationDataset):
@@ -114,7 +179,7 @@ class Part(SegmentationDataset):
         return self.data.name(self.indices[index])
 
 
-class Mixed(SegmentationDataset):
+class Mixed(Joined):
     """A labelled data set, then unlabelled ones: a training sequence takes both in a fixed ratio.
 
     Args:
@@ -124,35 +189,5 @@ class Mixed(SegmentationDataset):
     """
 
     def __init__(self, labeled: SegmentationDataset, unlabeled: Sequence[SegmentationDataset], share: float) -> None:
-        self._parts = [labeled, *unlabeled]
-        self._ends = [*itertools.accumulate(len(part) for part in self._parts)]
-        self.labeled, self.share, self.classes = len(labeled), share, labeled.classes
-
-    def __len__(self) -> int:
-        return self._ends[-1]
-
-    def __getitem__(self, index: int) -> Sample:
-        part, index = self._part(index)
-        return part[index]
-
-    def is_labeled(self, index: int) -> bool:
-        """Whether a sample has a mask; the labelled data set may hold some without, too.
-
-        Args:
-            index: From 0 to len - 1, the labelled data set's samples first.
-        """
-        part, index = self._part(index)
-        return part.is_labeled(index)
-
-    def name(self, index: int) -> str:
-        """What the data set that it comes from calls a sample.
-
-        Args:
-            index: From 0 to len - 1, the labelled data set's samples first.
-        """
-        part, index = self._part(index)
-        return part.name(index)
-
-    def _part(self, index: int) -> tuple[SegmentationDataset, int]:
-        number = bisect.bisect_right(self._ends, index)
-        return self._parts[number], index - (self._ends[number - 1] if number else 0)
+        super().__init__([labeled, *unlabeled])
+        self.labeled, self.share = len(labeled), share

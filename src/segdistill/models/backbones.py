@@ -18,6 +18,8 @@ from segdistill.models.families import BACKBONES
 from segdistill.models.variants import VARIANTS, create_variant, is_variant, stride_of
 
 PRETRAINED = "pretrained"
+_PRETRAINED_HERE = "backbone.safetensors"
+"""What a run of `segdistill pretrain` ends in."""
 
 
 def create_backbone(
@@ -89,13 +91,15 @@ def load_backbone_weights(backbone: nn.Module, name: str, path: Path) -> None:
         backbone: The network to fill.
         name: What it is called, for the file in a folder and for errors.
         path: A .safetensors file with timm's names, a folder that holds `<name>.safetensors` (of a variant
-            also timm's own, such as mobilenetv2_100.safetensors for mobilenetv2_short), or a published torch file
-            (.pth) of the backbone with the names of OpenMMLab, CIRKD or NVlabs.
+            also timm's own, such as mobilenetv2_100.safetensors for mobilenetv2_short), the run folder of a
+            `pretrain`, or a published torch file (.pth) of the backbone with the names of OpenMMLab, CIRKD or NVlabs.
 
     Raises:
         CheckpointError: There is no such file, or it is of another backbone.
     """
     file = path / f"{name}.safetensors" if path.is_dir() else path
+    if not file.is_file() and (path / _PRETRAINED_HERE).is_file():
+        file = path / _PRETRAINED_HERE
     if not file.is_file() and name in VARIANTS:  # a variant starts from timm's own weights
         file = path / f"{VARIANTS[name].timm}.safetensors"
     if not file.is_file():

@@ -7,7 +7,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 import yaml
@@ -78,7 +78,7 @@ def _checksum(tensors: dict[str, Tensor]) -> str:
 
 def save_model(
     folder: Path,
-    role: Role,
+    role: Role | Literal["backbone"],
     network: SegmentationNetwork,
     spec: NetworkSpec,
     classes: Classes,

@@ -62,8 +62,8 @@ class NetworkSpec(TypedSettings):
     """The share of channels that is dropped before the classifier while it trains."""
 
     backbone_weights: str | None = None
-    """What the backbone starts from: "pretrained" (timm downloads it), a .safetensors or .pth file, or a folder with
-    <backbone>.safetensors; null starts from random weights."""
+    """What the backbone starts from: "pretrained" (timm downloads it), a .safetensors or .pth file, a folder with
+    <backbone>.safetensors, or the run folder of a `pretrain`; null starts from random weights."""
 
     backbone_options: dict[str, Any] = Field({})
     """Further arguments of the backbone, by timm's names."""

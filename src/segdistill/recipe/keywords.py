@@ -16,6 +16,7 @@ from segdistill.data.live import Samples
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.methods.base import Method
 from segdistill.models.spec import NetworkSpec, Role
+from segdistill.recipe.pretraining import PretrainConfig
 from segdistill.recipe.recipe import MethodSpec, Recipe
 from segdistill.recipe.teacher import TeacherConfig
 from segdistill.recipe.training import OptimizerConfig, ScheduleConfig, TaskLossConfig
@@ -48,6 +49,7 @@ class RecipeKeys(TypedDict, total=False):
     teacher: TeacherSource
     method: MethodSource | Sequence[MethodSource]
     baseline: str
+    pretrain: PretrainConfig | Mapping[str, Any]
     inference: InferenceConfig | Mapping[str, Any]
     metrics: MetricsConfig | Mapping[str, Any]
     seed: int

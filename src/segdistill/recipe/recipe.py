@@ -7,13 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    model_validator,
-)
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from segdistill.core.discovery import check_options, validated
 from segdistill.core.errors import RecipeError
@@ -28,6 +22,7 @@ from segdistill.methods.base import Method, method_class
 from segdistill.models.spec import Role
 from segdistill.recipe.composition import Origin, compose
 from segdistill.recipe.method_schedule import MethodSchedule
+from segdistill.recipe.pretraining import PretrainConfig
 from segdistill.recipe.renamed import name_new_key
 from segdistill.recipe.teacher import Network, TeacherConfig, teacher_keys
 from segdistill.recipe.training import TrainingConfig
@@ -140,6 +135,9 @@ class Recipe(TrainingConfig):
     baseline: str = "train"
     """The student alone that the distilled one is measured against: "train" it with the same data, steps and seed,
     "none", or the folder of an existing run."""
+
+    pretrain: Annotated[PretrainConfig, WRITTEN_IF_SET] = PretrainConfig()
+    """What `pretrain` lets the student's backbone imitate before it learns any classes."""
 
     inference: Annotated[InferenceConfig, WRITTEN_IF_SET] = InferenceConfig()
     """How images are run through a network that is scored or predicts; the default runs them whole."""

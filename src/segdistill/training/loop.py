@@ -48,7 +48,7 @@ class Trainer:
         folder: Where the run writes; claimed already.
         distiller: Student, methods and teacher.
         stream: The training samples.
-        validation: The images that the student is validated with.
+        validation: The images that the student is validated with; None for a student without classes.
         config: How it is trained.
         inference: How images are run through the student when it is validated.
         metrics: What is measured then.
@@ -67,7 +67,7 @@ class Trainer:
         folder: RunFolder,
         distiller: Distiller,
         stream: Stream,
-        validation: SegmentationDataset,
+        validation: SegmentationDataset | None,
         config: TrainingConfig,
         inference: InferenceConfig,
         metrics: MetricsConfig,
@@ -96,7 +96,7 @@ class Trainer:
         compile_networks(distiller, config, folder, stream.augment.crop, self.display.log, compile_teacher=runs_teacher)
         self.model = self.accelerator.prepare_model(distiller)
         self.unreadable = Unreadable(config, len(stream.data), self.accelerator.num_processes)
-        self.validation = Validation(
+        self.validation = None if validation is None else Validation(
             folder, distiller.student if self.average is None else self.average.module, validation,
             config=config, inference=inference, metrics=metrics, accelerator=self.accelerator, display=self.display,
         )  # fmt: skip
@@ -114,7 +114,7 @@ class Trainer:
         batches = self._batches()
         with (
             self.stop,
-            contextlib.closing(self.validation),
+            contextlib.nullcontext() if self.validation is None else contextlib.closing(self.validation),
             display,
             Journal(self.folder, progress, self.config.log) as journal,
             self._saving_when_stopped(),
@@ -136,7 +136,7 @@ class Trainer:
                     self._note_factors(number, journal)
                 if not reading.faults and self._is_due(self.config.log_every):
                     journal.write("train", progress.step, {**reading.joint, "lr": rate, "seconds": progress.seconds})
-                progress.validating = self._is_due(self.config.validate_every)
+                progress.validating = self.validation is not None and self._is_due(self.config.validate_every)
                 if self._is_due(self.config.checkpoint_every):  # before the validation: cut short, it is made again
                     self._save()
                 if agree(self.stop.received, self.accelerator):
@@ -205,6 +205,7 @@ class Trainer:
     def _validate(self, journal: Journal) -> None:
         """Score the student, and keep the weights of the best."""
         progress = self.progress
+        assert self.validation is not None
         try:
             scores = self.validation(progress, self.stop)
         except NonFiniteScoresError as error:
