@@ -78,6 +78,24 @@ def test_strips_of_any_height_equal_the_whole(stride: int, max_elements: int, al
         assert (result.classes == predict_classes(network, image)).float().mean() > 0.999
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_sides_are_multiples_of_the_divisor_by_repeating_the_border(flip: bool) -> None:
+    network, image, done = Convolutions(7, 9, 16), picture(45, 64, n=2), []
+    config = InferenceConfig(size_divisor=16, flip=flip)
+    result = infer(network, image, config, confidence=True, on_pixels=done.append)
+    assert sum(done) == 2 * 45 * 64
+    wide = F.pad(image / 255, (0, 0, 0, 3), mode="replicate")
+    views = [wide, wide.flip(-1)] if flip else [wide]
+    with torch.no_grad():
+        scores = [bilinear(network(view).logits, (48, 64), False).softmax(1) for view in views]
+    same(
+        result,
+        (sum(each.flip(-1 if i else ()) for i, each in enumerate(scores)) / len(views))[..., :45, :],
+        probable=True,
+    )
+    assert not torch.equal(result.classes, infer(network, image, InferenceConfig(flip=flip)).classes)
+
+
 def test_ties_go_to_the_lower_class_and_many_classes_fit() -> None:
     class Tied(nn.Module):
         def forward(self, image: Tensor) -> SegOutput:

@@ -22,6 +22,7 @@ from segdistill.core.classes import unnamed_classes
 from segdistill.core.errors import SegdistillError
 from segdistill.core.outputs import SegOutput, finer
 from segdistill.data.datasets.streets import Streets
+from segdistill.evaluation.inference.inference import infer
 from segdistill.exporting.export import Exporter, export_model
 from segdistill.exporting.parity import TOLERANCE
 from segdistill.exporting.settings import ExportSettings
@@ -29,6 +30,7 @@ from segdistill.models.heads.isanet import ISANet
 from segdistill.models.loaded import LoadedModel
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.open import open_model
+from segdistill.recipe.recipe import load_recipe
 
 SHAPES = [(1, 70, 111), (3, 200, 64), (2, 48, 80)]
 
@@ -188,6 +190,26 @@ def test_no_branch_on_sizes_is_frozen(tmp_path: Path) -> None:
             expected = F.interpolate(network(image).logits, shape[1:], mode="bilinear")
         logits = torch.from_numpy(answer(tmp_path / "out" / "network.onnx", image.numpy()))
         torch.testing.assert_close(logits, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_file_pads_as_the_run_does(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = TwoScales().eval()
+    model = LoadedModel(network, unnamed_classes(4), Path("two"))
+    recipe = load_recipe("streets", "data.size=[48,80]", "data.count=2", "inference.size_divisor=32")
+    export_model(model, ExportSettings(outputs="logits"), recipe, tmp_path / "out", quiet=True)
+    opened = open_model(tmp_path / "out" / "network.onnx").network
+    for shape in [(2, 50, 33), *SHAPES]:
+        image = image_of(shape)
+        height, width = shape[1:]
+        wide = F.pad(image / 255, (0, -width % 32, 0, -height % 32), mode="replicate")
+        with torch.no_grad():
+            logits = F.interpolate(network(wide).logits, wide.shape[-2:], mode="bilinear")[..., :height, :width]
+        file = torch.from_numpy(answer(tmp_path / "out" / "network.onnx", (image / 255).numpy()))
+        torch.testing.assert_close(file, logits, rtol=1e-3, atol=1e-3)
+        # Whoever runs the file as the run is run does not pad a second time.
+        probability = infer(opened, image, recipe.inference, confidence=True).confidence
+        torch.testing.assert_close(probability, logits.softmax(1).amax(1), rtol=1e-3, atol=1e-3)
 
 
 class Turning(SegmentationNetwork):

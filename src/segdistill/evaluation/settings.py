@@ -32,6 +32,11 @@ class InferenceConfig(TypedSettings):
     """The size (a,b) that an image is brought to first, its shape kept: the largest whose longer side is at most
     max(a,b) and whose shorter side is at most min(a,b) pixels; null keeps its size."""
 
+    size_divisor: int = Field(1, ge=1)
+    """What the sides of whole images are brought to multiples of, by repeating their border at the bottom and on the
+    right; the scores there are cut off. Where the stride of the coarsest map does not divide a side, as 16 does not
+    360, the map covers more than the image and is stretched over it: what it shows then lies some pixels off."""
+
     scales: tuple[Annotated[float, Field(gt=0, le=16)], ...] = Field((1.0,), min_length=1)
     """The views of an image, each that many times as large; the default is the image itself alone."""
 

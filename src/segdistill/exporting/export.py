@@ -53,9 +53,10 @@ class Exporter:
     ) -> None:
         self.model, self.settings, self.recipe, self.folder, self.name = model, settings, recipe, folder, name
         self.named: torch.export.ExportedProgram | None = None  # with the names of the float ONNX file's tensors
-        align_corners = recipe is not None and recipe.inference.align_corners
+        inference = InferenceConfig() if recipe is None else recipe.inference
+        network, align_corners = model.network.cpu().eval(), inference.align_corners
         self.graph = ExportGraph(
-            model.network.cpu().eval(), input=settings.input, outputs=settings.outputs, align_corners=align_corners
+            network, settings.input, settings.outputs, align_corners=align_corners, size_divisor=inference.size_divisor
         )
         self.traced: Traced = trace(self.graph, settings.size)
         self.description = ExportDescription(
@@ -128,8 +129,9 @@ class Exporter:
             train_quantized(network, teacher.network, data, recipe, settings, quiet=quiet)
             write_onnx(self.traced.program, tuned, self.description)
             quantize_onnx(tuned, path, batches, settings, text, network.ranges())
+            divisor = self.graph.size_divisor
             graph = ExportGraph(
-                network, input=settings.input, outputs=settings.outputs, align_corners=text.align_corners
+                network, settings.input, settings.outputs, align_corners=text.align_corners, size_divisor=divisor
             )
             backend = Exported(path).open()
             parity = check_parity(graph.eval(), backend, recipe)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from segdistill.core.errors import SegdistillError
 from segdistill.core.outputs import resize
@@ -25,20 +26,36 @@ class ExportGraph(nn.Module):
         input: What `forward` takes.
         outputs: What it gives.
         align_corners: Of the bilinear resizing of logits to the image's size.
+        size_divisor: What the sides of images are brought to multiples of, see `InferenceConfig`; not for
+            outputs=small.
     """
 
-    def __init__(self, network: SegmentationNetwork, *, input: Input, outputs: Outputs, align_corners: bool) -> None:
+    def __init__(
+        self,
+        network: SegmentationNetwork,
+        input: Input,
+        outputs: Outputs,
+        *,
+        align_corners: bool,
+        size_divisor: int = 1,
+    ) -> None:
         super().__init__()
         self.network = network
         self.input, self.outputs, self.align_corners = input, outputs, align_corners
+        self.size_divisor = 1 if outputs == "small" else size_divisor
 
     def scores(self, image: Tensor) -> Tensor:
         """RGB as `input` says -> logits, (N,K,H,W), or (N,K,h,w) for outputs=small."""
         pixels = image.permute(0, 3, 1, 2).float() / 255 if self.input == "uint8" else image
+        height, width = pixels.shape[-2:]
+        if self.size_divisor > 1:  # asking whether a side lacks any would freeze the answer
+            bottom, right = -height % self.size_divisor, -width % self.size_divisor
+            pixels = functional.pad(pixels, (0, right, 0, bottom), mode="replicate")
         logits: Tensor = self.network(pixels).logits.float()
         if self.outputs == "small":
             return logits
-        return resize(logits, (pixels.shape[-2], pixels.shape[-1]), align_corners=self.align_corners)
+        scores = resize(logits, (pixels.shape[-2], pixels.shape[-1]), align_corners=self.align_corners)
+        return scores[..., :height, :width] if self.size_divisor > 1 else scores
 
     def forward(self, image: Tensor) -> Tensor:
         """RGB as `input` says -> what `outputs` says; classes as uint8, or int32 if there are more than 256."""

@@ -20,6 +20,18 @@ def gives_classes(network: nn.Module) -> TypeGuard[ExportedNetwork]:
     return isinstance(network, ExportedNetwork) and network.description.outputs == "classes"
 
 
+def pads_itself(network: nn.Module) -> bool:
+    """Whether `inference.size_divisor` is none of a caller's business: a file has it inside, but where it gives the
+    head's own logits for images of any size.
+
+    Args:
+        network: Of any kind.
+    """
+    if not isinstance(network, ExportedNetwork):
+        return False
+    return network.description.outputs != "small" or network.description.size is not None
+
+
 def classes_of_file(network: ExportedNetwork, image: Tensor, config: InferenceConfig, confidence: bool) -> Tensor:
     """The classes that a file gives for whole images.
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from segdistill.core.outputs import SegOutput, resize
 from segdistill.evaluation.finite import finite_scores
 from segdistill.evaluation.inference.cells import first_zeros, index_type, largest
-from segdistill.evaluation.inference.exported import classes_of_file, gives_classes
+from segdistill.evaluation.inference.exported import classes_of_file, gives_classes, pads_itself
+from segdistill.evaluation.inference.padding import bordered
 from segdistill.evaluation.inference.sliding import SlidingScores, panels
 from segdistill.evaluation.inference.taps import Taps, lift, taps
 from segdistill.evaluation.inference.views import Size, View, view_sizes
@@ -108,11 +109,18 @@ def infer(
         NonFiniteScoresError: the network's scores of an image are NaN or infinite.
     """
     network.eval()
+    height, width = image.shape[-2:]
+    wide = image if config.mode == "slide" or pads_itself(network) else bordered(image, config.size_divisor)
+    if wide.shape != image.shape:
+        done = infer(network, wide, config, confidence=confidence, names=names, source=source)
+        on_pixels(len(image) * height * width)
+        probabilities = None if done.confidence is None else done.confidence[..., :height, :width]
+        return Predicted(done.classes[..., :height, :width], probabilities)
     if gives_classes(network):
         preds = classes_of_file(network, image, config, confidence)
         on_pixels(preds.numel())
         return Predicted(preds, None)
-    n, _, height, width = image.shape
+    n = len(image)
     classes, probabilities = None, None
     names = names or [f"number {i + 1}" for i in range(n)]
     for i, left, right, paths in _paths(network, image, config, names, source):
