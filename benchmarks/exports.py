@@ -66,7 +66,7 @@ def measure(name: str, classes: int) -> dict[str, Any]:
 
 
 class OutOfTime(BaseException):
-    """Not an Exception: a network that took too long is no network that can't be exported."""
+    """Not an Exception: one network that takes too long says nothing of the next."""
 
 
 @contextlib.contextmanager

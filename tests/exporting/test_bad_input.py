@@ -107,7 +107,7 @@ class Strict(Patches):
 
 
 @pytest.mark.parametrize("size", [None, "100x64"])
-def test_a_size_that_the_network_refuses_is_said_in_its_words(earlier: Path, size: str | None) -> None:
+def test_a_size_that_the_network_refuses_ends_in_its_message(earlier: Path, size: str | None) -> None:
     before = content(earlier)
     model = LoadedModel(Strict().eval(), patches(*"abcd").classes, Path("strict"))
     with pytest.raises(SegdistillError, match=r"does not take images of .*: sides must be multiples of 32.*size="):

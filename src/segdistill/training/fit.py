@@ -130,7 +130,7 @@ def _targets(task: Task, folder: RunFolder, *, quiet: bool) -> Targets | None:
     config, teacher = task.recipe.teacher, task.distiller.teacher
     if config.cache == "off" or not isinstance(teacher, SegmentationNetwork):
         return None
-    teacher = cached_view(teacher, config)
+    teacher = cached_view(teacher, task.recipe)
     return cache_logits(
         teacher, task.data, task.teacher_config, config.cache_folder or folder.teacher_logits, quiet=quiet
     )

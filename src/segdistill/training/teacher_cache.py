@@ -31,10 +31,11 @@ from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.views import View
 from segdistill.evaluation.scoring import sample_loader
 from segdistill.methods import Method
+from segdistill.models.bordered import Bordered
 from segdistill.models.ensemble import Views
 from segdistill.models.network import SegmentationNetwork, as_input
 from segdistill.models.teacher import Teacher
-from segdistill.recipe.teacher import TeacherConfig
+from segdistill.recipe.recipe import Recipe
 from segdistill.recipe.training import TrainingConfig
 from segdistill.runtime.allocator import keep_freed_memory
 from segdistill.runtime.display import console, counting
@@ -147,13 +148,16 @@ def cache_logits(
     return made
 
 
-def cached_view(teacher: SegmentationNetwork, config: TeacherConfig) -> SegmentationNetwork:
+def cached_view(teacher: SegmentationNetwork, recipe: Recipe) -> SegmentationNetwork:
     """The network whose logits are cached: the teacher, or its mean over the scales and the mirror image of a recipe.
 
     Args:
         teacher: As it teaches.
-        config: The recipe's section `teacher`.
+        recipe: Its section `teacher` names the views, and `inference.size_divisor` what their sides are multiples of.
     """
+    config, divisor = recipe.teacher, recipe.inference.size_divisor
+    if divisor > 1:
+        teacher = Bordered(teacher, divisor).eval()
     if config.cache_scales == (1.0,) and not config.cache_flip:
         return teacher
     return Views(teacher, config.cache_scales, flip=config.cache_flip).eval()
