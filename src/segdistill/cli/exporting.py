@@ -13,7 +13,11 @@ from segdistill.cli.terminal import AsJson, no_more_words, print_result
 
 
 def add_verbs(app: typer.Typer) -> None:
-    """Add these verbs to the command line."""
+    """Add these verbs to the command line.
+
+    Args:
+        app: Gets them in the order that its help has.
+    """
     exported = (
         "segdistill export runs/mine format=openvino size=512x1024",
         "segdistill export runs/mine int8=true max_drop=0.5",

@@ -27,7 +27,12 @@ class Verbs(TyperGroup):
     """The verbs, in the order of their registration, each with its whole first sentence."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the list of verbs, wrapped and not cut."""
+        """Write the list of verbs, wrapped and not cut.
+
+        Args:
+            ctx: Of the command line, which knows the verbs.
+            formatter: Click's, which is written to.
+        """
         verbs = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         with formatter.section("Verbs"):
             formatter.write_dl([(name, _first_sentence(verb.help or "")) for name, verb in verbs if verb is not None])
@@ -50,7 +55,18 @@ class Verb(TyperCommand):
         return {field.alias or name: (_one_line(field.description), default_of(field)) for name, field in fields}
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the words; `--key value` is answered with `key=value`, and `flag=true` with `--flag`."""
+        """Read the words; `--key value` is answered with `key=value`, and `flag=true` with `--flag`.
+
+        Args:
+            ctx: Of this call, which gets the values.
+            args: The words behind the verb.
+
+        Returns:
+            The words that nothing has taken.
+
+        Raises:
+            RecipeError: A value is written as a switch, or a switch as a value.
+        """
         flags = {name.removeprefix("--") for each in self.params for name in getattr(each, "opts", ())} | _ALWAYS_FLAGS
         for place, word in enumerate(args):
             name, equals, value = word.removeprefix("--").partition("=")
@@ -70,13 +86,25 @@ class Verb(TyperCommand):
             raise RecipeError(f"Values are written key=value: {key}={shown} in the place of --{name} {value}".rstrip())
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """What stands behind the verb's name, as FOLDER [WORDS...] [--json]."""
+        """What stands behind the verb's name, as FOLDER [WORDS...] [--json].
+
+        Args:
+            ctx: Not asked.
+
+        Returns:
+            The names in their order, then the switches.
+        """
         names = [_shown(each) for each in self.params if each.param_type_name == "argument"]
         flags = [f"[{each.opts[0]}]" for each in self.params if each.param_type_name == "option"]
         return [*names, *flags]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the names and the switches."""
+        """Write the names and the switches, the verb's own keys and its examples.
+
+        Args:
+            ctx: Of this call, for the words of help.
+            formatter: Click's, which is written to.
+        """
         records = [(each, each.get_help_record(ctx)) for each in self.get_params(ctx)]
         for title, kind in (("Names", "argument"), ("Switches", "option")):
             rows = [
@@ -173,7 +201,14 @@ def settings_of(place: str) -> type[BaseModel]:
 
 
 def default_of(field: Any) -> str:
-    """The default of a key as a command line has it; "" if it is null, or text that is empty, or must be given."""
+    """The default of a key as a command line has it.
+
+    Args:
+        field: pydantic's description of the key.
+
+    Returns:
+        The text; "" if the default is null, or text that is empty, or must be given. A list has commas and no brackets.
+    """
     value = None if field.is_required() else field.default
     if isinstance(value, bool):
         return str(value).lower()

@@ -26,7 +26,11 @@ Over = Annotated[
 
 
 def add_verbs(app: typer.Typer) -> None:
-    """Add these verbs to the command line."""
+    """Add these verbs to the command line.
+
+    Args:
+        app: Gets them in the order that its help has.
+    """
     place = "segdistill.cli.keys"
     predict = (
         "segdistill predict runs/mine photo.jpg photos out=masks --legend",

@@ -23,7 +23,11 @@ WholeRecipe = Annotated[
 
 
 def add_verbs(app: typer.Typer) -> None:
-    """Add these verbs to the command line."""
+    """Add these verbs to the command line.
+
+    Args:
+        app: Gets them in the order that its help has.
+    """
     shown = ("segdistill recipe camvid mobile_pair kd steps=2000", "segdistill recipe streets tiny_pair --all")
     register(app, "recipe", examples=shown)(recipe_command)
     explained = (

@@ -16,7 +16,11 @@ from segdistill.cli.terminal import AsJson, Resume, print_result
 
 
 def add_verbs(app: typer.Typer) -> None:
-    """Add these verbs to the command line."""
+    """Add these verbs to the command line.
+
+    Args:
+        app: Gets them in the order that its help has.
+    """
     place = "segdistill.cli.keys"
     compare = (
         "segdistill compare camvid mobile_pair methods=kd,cwd seeds=0,1,2",

@@ -68,6 +68,10 @@ def print_result(value: Any, as_json: bool, *shown: object) -> None:
 
 
 def print_json(value: Any) -> None:
-    """`value` as indented JSON on standard output, from the main process only."""
+    """`value` as indented JSON on standard output, from the main process only.
+
+    Args:
+        value: Plain values; letters beyond ASCII are written as they are.
+    """
     if not results.quiet:
         sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -18,7 +18,11 @@ Values = Annotated[list[str] | None, typer.Argument(metavar="VALUES", help="key=
 
 
 def add_verbs(app: typer.Typer) -> None:
-    """Add these verbs to the command line."""
+    """Add these verbs to the command line.
+
+    Args:
+        app: Gets them in the order that its help has.
+    """
     place = "segdistill.cli.keys"
     inspected = ("segdistill inspect pspnet_r18.pth", "segdistill inspect cirkd.pth part=teacher")
     register(app, "inspect", keys=f"{place}:InspectKeys", examples=inspected)(inspect_command)

@@ -54,7 +54,21 @@ def benchmark(run: str | Path, *parts: str | Path, quiet: bool = False, **settin
 
 
 def other_models(recipe: Recipe, run: Path, model: LoadedModel) -> dict[str, LoadedModel]:
-    """Teacher and student alone of a distillation, as far as they are there and know the same classes."""
+    """Teacher and student alone of a distillation, as far as they are there.
+
+    A teacher of other classes than the run's is left out.
+
+    Args:
+        recipe: Says where both are, if not in the run folder.
+        run: The run folder.
+        model: The distilled student.
+
+    Returns:
+        The networks, as "teacher" and "student alone"; empty for a run without a method.
+
+    Raises:
+        CheckpointError: The student alone can't be opened. A teacher that can't be is left out: it may have moved.
+    """
     others: dict[str, LoadedModel] = {}
     if not recipe.method:
         return others

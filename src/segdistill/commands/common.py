@@ -47,7 +47,14 @@ def split_network(words: Sequence[Word], options: Mapping[str, Any] | None) -> t
 
 
 def run_folder_of(model: LoadedModel) -> RunFolder | None:
-    """The run that a network comes from; None for one of another library or one that was handed in."""
+    """The run that a network comes from.
+
+    Args:
+        model: As it was loaded.
+
+    Returns:
+        The folder, whether or not a run is in it; None for a network of another library or one that was handed in.
+    """
     return run_of(model.path) if model.path.exists() else None
 
 

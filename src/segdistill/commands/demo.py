@@ -39,6 +39,13 @@ def demo_page(run: str | Path, *parts: str | Path) -> tuple[DemoPage, DemoSettin
 def demo_networks(run: str | Path, words: list[str]) -> tuple[LoadedModel, dict[str, SegmentationNetwork]]:
     """The network of a run, and what its page shows: exported files, float first, the network, teacher, student alone.
 
+    Args:
+        run: A run folder, a weight file, an exported file, or the name of a trained network.
+        words: Recipe parts over the run's own.
+
+    Returns:
+        The network, and by name all that have its classes.
+
     Raises:
         RecipeError: There are words, and no run that they could be about.
         CheckpointError: The run is not finished, or is not one.

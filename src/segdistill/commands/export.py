@@ -47,7 +47,18 @@ def export(run: str | Path, *parts: str | Path, quiet: bool = False, **settings:
 
 
 def recipe_of(file: Path, words: list[str]) -> Recipe | None:
-    """The recipe of the run that a weight file belongs to, with words over it; None if there is none at all."""
+    """The recipe of the run that a weight file belongs to, with words over it.
+
+    Args:
+        file: Whose folder, or the one above, may be the run's.
+        words: Recipe parts; without a run they are the whole recipe.
+
+    Returns:
+        The recipe; None if there is no run and no word.
+
+    Raises:
+        RecipeError: A word is wrong, or there are too few for a recipe.
+    """
     saved = run_of(file).recipe
     if not saved.is_file() and not words:
         return None

@@ -47,10 +47,23 @@ class LiveSamples(SegmentationDataset):
         return len(self.indices)
 
     def is_labeled(self, index: int) -> bool:
+        """Whether a sample has a mask: what the data set says if it is one of this library, else True.
+
+        Args:
+            index: From 0 to len - 1, among the samples that are taken.
+        """
         ours = isinstance(self.samples, SegmentationDataset)
         return self.samples.is_labeled(self.indices[index]) if ours else True  # type: ignore[attr-defined]
 
     def name(self, index: int) -> str:
+        """What a sample is called.
+
+        Args:
+            index: From 0 to len - 1, among the samples that are taken.
+
+        Returns:
+            Its name if the data set is one of this library, else its index in what was handed in, of six digits.
+        """
         ours = isinstance(self.samples, SegmentationDataset)
         return self.samples.name(self.indices[index]) if ours else f"{self.indices[index]:06d}"  # type: ignore[attr-defined]
 
@@ -128,10 +141,16 @@ class LiveData:
     classes: Classes
 
     def split(self, name: str) -> LiveSamples:
-        """The samples of "train" or "val".
+        """The samples for training or for validation.
+
+        Args:
+            name: "train" or "val".
+
+        Returns:
+            The samples; where no `val` was handed in, every fifth of `train` is for it and the others for training.
 
         Raises:
-            DataError: There are none.
+            DataError: It is "test", of which there are none.
         """
         if name == "test":
             raise DataError("A data set that was handed in has train and val, and no test images.")

@@ -66,6 +66,11 @@ class FilePairs(SegmentationDataset):
         return len(self.pairs)
 
     def is_labeled(self, index: int) -> bool:
+        """Whether an image has a mask file; neither is read.
+
+        Args:
+            index: from 0 to len - 1.
+        """
         return self.pairs[index][1] is not None
 
     def name(self, index: int) -> str:

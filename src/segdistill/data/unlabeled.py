@@ -60,9 +60,19 @@ class Unlabeled(SegmentationDataset):
         return len(self.paths)
 
     def is_labeled(self, index: int) -> bool:
+        """False: no image has a mask.
+
+        Args:
+            index: Not asked.
+        """
         return False
 
     def name(self, index: int) -> str:
+        """The stem of an image's file, which is not read.
+
+        Args:
+            index: From 0 to len - 1.
+        """
         return self.paths[index].stem
 
     def __getitem__(self, index: int) -> Sample:
@@ -85,9 +95,19 @@ class WithoutMasks(SegmentationDataset):
         return len(self.data)
 
     def is_labeled(self, index: int) -> bool:
+        """Whether a sample has a mask; none is read.
+
+        Args:
+            index: From 0 to len - 1.
+        """
         return False
 
     def name(self, index: int) -> str:
+        """What the data set calls a sample.
+
+        Args:
+            index: From 0 to len - 1.
+        """
         return self.data.name(index)
 
     def __getitem__(self, index: int) -> Sample:
@@ -113,10 +133,20 @@ class Joined(SegmentationDataset):
         return part[index]
 
     def is_labeled(self, index: int) -> bool:
+        """Whether a sample has a mask; any of the data sets may hold some without.
+
+        Args:
+            index: From 0 to len - 1, the first data set's samples first.
+        """
         part, index = self._part(index)
         return part.is_labeled(index)
 
     def name(self, index: int) -> str:
+        """What the data set that it comes from calls a sample.
+
+        Args:
+            index: From 0 to len - 1, the first data set's samples first.
+        """
         part, index = self._part(index)
         return part.name(index)
 
@@ -143,9 +173,19 @@ class Part(SegmentationDataset):
         return self.data[self.indices[index]]
 
     def is_labeled(self, index: int) -> bool:
+        """Whether a sample has a mask, as the data set says.
+
+        Args:
+            index: From 0 to len - 1, among the samples that are taken.
+        """
         return self.data.is_labeled(self.indices[index])
 
     def name(self, index: int) -> str:
+        """What the data set calls a sample.
+
+        Args:
+            index: From 0 to len - 1, among the samples that are taken.
+        """
         return self.data.name(self.indices[index])
 
 

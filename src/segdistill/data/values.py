@@ -128,7 +128,14 @@ class LabelValues:
         return f"{self.listed(self.class_values)}{source}{void}"
 
     def listed(self, values: list[int]) -> str:
-        """Values in few words, colors as (r, g, b)."""
+        """Values in few words.
+
+        Args:
+            values: Raw ones, ascending; 0xRRGGBB if they are colors.
+
+        Returns:
+            Runs as "0..18, 33", or up to six colors as (r, g, b) and how many there are.
+        """
         if not self.colors:
             return ranges(values)
         shown = ", ".join(_color(value) for value in values[:6])

@@ -16,6 +16,7 @@ from segdistill.diagnosis.evidence import Evidence
 from segdistill.diagnosis.files import luminance
 
 Mistake = tuple[str, str] | None
+"""What is wrong, and what to do; None if the values do not look like it."""
 
 _ENOUGH = 20
 """Masks after which a value that is common in a data set should have occurred."""
@@ -45,7 +46,12 @@ def _counted_from_0(evidence: Evidence) -> bool:
 
 
 def cityscapes_ids_as_train_ids(dataset: str, evidence: Evidence) -> Mistake:
-    """0..33 where 0..18 are expected."""
+    """0..33 where 0..18 are expected.
+
+    Args:
+        dataset: Decides the remedy: "cityscapes" can read ids.
+        evidence: Of a split whose 19 classes are the values 0..18.
+    """
     seen = _seen(evidence)
     if len(evidence.classes) != 19 or not _counted_from_0(evidence) or not 18 < max(seen, default=0) <= 33:
         return None
@@ -62,7 +68,12 @@ def cityscapes_ids_as_train_ids(dataset: str, evidence: Evidence) -> Mistake:
 
 
 def train_ids_as_cityscapes_ids(dataset: str, evidence: Evidence) -> Mistake:
-    """0..18 and 255 where 0..33 are expected: all of them are known, so that no reader complains."""
+    """0..18 and 255 where 0..33 are expected: all of them are known, so that no reader complains.
+
+    Args:
+        dataset: Not asked.
+        evidence: Of a split read as Cityscapes label ids; without 255 it takes 20 masks to be sure.
+    """
     ids = [value for values in label_table("cityscapes").ids for value in values]
     seen = _seen(evidence)
     certain = IGNORE_INDEX in evidence.values or evidence.masks >= _ENOUGH
@@ -76,7 +87,12 @@ def train_ids_as_cityscapes_ids(dataset: str, evidence: Evidence) -> Mistake:
 
 
 def shifted_twice(dataset: str, evidence: Evidence) -> Mistake:
-    """ADE20K or Pascal Context masks that hold class indices and 255 already."""
+    """ADE20K or Pascal Context masks that hold class indices and 255 already.
+
+    Args:
+        dataset: "ade20k" or "pascal_context"; others reduce nothing.
+        evidence: Of a split that is read from 1 on.
+    """
     if dataset not in {"ade20k", "pascal_context"} or evidence.meaning.class_values[0] != 1:
         return None
     last = evidence.meaning.class_values[-1]
@@ -90,7 +106,12 @@ def shifted_twice(dataset: str, evidence: Evidence) -> Mistake:
 
 
 def reduced_void(dataset: str, evidence: Evidence) -> Mistake:
-    """254: 255 less one, or 0 less two in 8 bits."""
+    """254: 255 less one, or 0 less two in 8 bits.
+
+    Args:
+        dataset: Not asked.
+        evidence: Of a split in which 254 has no meaning.
+    """
     if 254 not in evidence.unknown():
         return None
     return (
@@ -101,7 +122,12 @@ def reduced_void(dataset: str, evidence: Evidence) -> Mistake:
 
 
 def palette_as_grey(dataset: str, evidence: Evidence) -> Mistake:
-    """38, 75, 113, ...: the brightness of the colors of a palette, not its indices."""
+    """38, 75, 113, ...: the brightness of the colors of a palette, not its indices.
+
+    Args:
+        dataset: Not asked.
+        evidence: Whose values are compared with the greys of VOC's colors and of the classes' own, up to 64 of them.
+    """
     unknown = set(evidence.unknown())
     void = luminance((224, 224, 192))  # the border of VOC's masks
     for what, colors in (("Pascal VOC's palette", distinct_colors(20)), ("the classes", evidence.classes.colors)):
@@ -117,7 +143,12 @@ def palette_as_grey(dataset: str, evidence: Evidence) -> Mistake:
 
 
 def ade_unshifted(dataset: str, evidence: Evidence) -> Mistake:
-    """ADE20K's 0..150 read as the classes 0..149."""
+    """ADE20K's 0..150 read as the classes 0..149.
+
+    Args:
+        dataset: Not asked.
+        evidence: Of a split with 150 classes; without the value 150 their names have to be ADE20K's.
+    """
     is_ade = evidence.classes.names == label_table("ade20k").classes.names or len(evidence.classes) == 150
     if not is_ade or not _counted_from_0(evidence):
         return None
@@ -133,7 +164,12 @@ def ade_unshifted(dataset: str, evidence: Evidence) -> Mistake:
 
 
 def coco_ids(dataset: str, evidence: Evidence) -> Mistake:
-    """COCO-Stuff: published maps hold id - 1 and never an id that was not annotated."""
+    """COCO-Stuff: published maps hold id - 1 and never an id that was not annotated.
+
+    Args:
+        dataset: "coco_stuff" only.
+        evidence: Of either kind of map: published, or compacted to the 171 classes.
+    """
     if dataset != "coco_stuff":
         return None
     seen = _seen(evidence)
@@ -167,7 +203,12 @@ def coco_ids(dataset: str, evidence: Evidence) -> Mistake:
 
 
 def void_as_a_class(dataset: str, evidence: Evidence) -> Mistake:
-    """255 among the classes, beside two or more others."""
+    """255 among the classes, beside two or more others.
+
+    Args:
+        dataset: Not asked.
+        evidence: Only what values mean counts, not which occur.
+    """
     if IGNORE_INDEX not in evidence.meaning.class_values or len(evidence.meaning.class_values) < 3:
         return None
     return (
@@ -177,7 +218,12 @@ def void_as_a_class(dataset: str, evidence: Evidence) -> Mistake:
 
 
 def white_on_black(dataset: str, evidence: Evidence) -> Mistake:
-    """0 and 255 only, where 255 is void: one class is left."""
+    """0 and 255 only, where 255 is void: one class is left.
+
+    Args:
+        dataset: Not asked.
+        evidence: Of a split with two classes.
+    """
     if {*evidence.values} != {0, IGNORE_INDEX} or evidence.of_value[IGNORE_INDEX] != IGNORE_INDEX:
         return None
     if len(evidence.classes) != 2:
@@ -189,7 +235,12 @@ def white_on_black(dataset: str, evidence: Evidence) -> Mistake:
 
 
 def one_value_too_many(dataset: str, evidence: Evidence) -> Mistake:
-    """K classes and the value K: void that was not declared, or classes counted from 1."""
+    """K classes and the value K: void that was not declared, or classes counted from 1.
+
+    Args:
+        dataset: Not asked.
+        evidence: Of a split that is read from 0 on; 0 among its values decides between the two.
+    """
     count = len(evidence.classes)
     if not _counted_from_0(evidence) or evidence.unknown() != [count]:
         return None

@@ -82,6 +82,16 @@ class Adversary(Method):
         return torch.optim.Adam(parameters, self.lr, betas=(0.9, 0.99), fused=fused)
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """The two terms, each a mean over the images that have a label.
+
+        Args:
+            student: logits (N,K,h,w).
+            teacher: logits (N,K,h',w').
+            label: (N,H,W), 255 is void, where D sees 0; None: all counts.
+
+        Returns:
+            "adversary/student", whose gradient reaches the student alone, and "adversary/discriminator", D's alone.
+        """
         z_s, z_t = finer(student.logits, teacher.logits)
         share = torch.ones_like(z_s[:, 0, 0, 0])
         valid = self.counted(label, z_s)
@@ -150,6 +160,14 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, maps: Tensor) -> Tensor:
+        """How real the maps look; no range, the larger the more.
+
+        Args:
+            maps: scores (N,K,h,w), h and w at least 64.
+
+        Returns:
+            (N,1,h/16-3,w/16-3).
+        """
         scores: Tensor = self.layers(self.norm(maps))
         return scores
 
@@ -170,6 +188,14 @@ class SpectralConv(nn.Conv2d):
         self.register_buffer("u", F.normalize(torch.randn(out), dim=0))
 
     def forward(self, x: Tensor) -> Tensor:
+        """The convolution; each call refines the estimate of the largest singular value, in evaluation mode as well.
+
+        Args:
+            x: maps (N,channels,h,w).
+
+        Returns:
+            (N,out,h/2,w/2).
+        """
         # In the weight's own order in memory; that of the columns changes no singular value.
         matrix = (self.weight if self.weight.is_contiguous() else self.weight.permute(0, 2, 3, 1)).flatten(1)
         with torch.no_grad():
@@ -198,6 +224,14 @@ class SelfAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """The maps with what each position takes from all others.
+
+        Args:
+            x: maps (N,C,h,w); (h w)^2 numbers an image are held.
+
+        Returns:
+            (N,C,h,w).
+        """
         query, key, value = (layer(x).flatten(2) for layer in (self.query, self.key, self.value))
         attention = (query.mT @ key).softmax(2)
         seen: Tensor = (value @ attention.mT).reshape(x.shape)

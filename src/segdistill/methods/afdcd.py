@@ -89,6 +89,16 @@ class AfDCD(Method):
             )
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """Both terms on the finer of the two grids.
+
+        Args:
+            student: its `source` (N,C_s,h,w) is read.
+            teacher: its `source` (N,C_t,h',w').
+            label: (N,H,W), 255 is left out; None: all positions count.
+
+        Returns:
+            "afdcd/generation", a sum over channels and positions, and "afdcd/contrast", a mean over positions.
+        """
         f_s, f_t = finer(maps_of(student, self.source), maps_of(teacher, self.source))
         valid = self.counted(label, f_s)
         generated = self.generate(f_s, valid)

@@ -49,6 +49,16 @@ class AICSD(Method):
         self.kd = KD(student, teacher, num_classes, weight=weight, as_published=as_published)
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """Both terms on the finer of the two grids.
+
+        Args:
+            student: logits (N,K,h,w).
+            teacher: logits (N,K,h',w').
+            label: (N,H,W), 255 is left out; None: all positions count.
+
+        Returns:
+            "aicsd/pixel" and "aicsd/similarity".
+        """
         z_s, z_t = finer(student.logits, teacher.logits)
         valid = self.counted(label, z_s)
         if valid is not None:

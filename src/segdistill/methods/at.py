@@ -47,6 +47,16 @@ class AT(Method):
         self.as_published = as_published
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """The term on the finer of the two grids.
+
+        Args:
+            student: its `source` (N,C_s,h,w) is read.
+            teacher: its `source` (N,C_t,h',w').
+            label: (N,H,W), 255 is left out; None: all positions count.
+
+        Returns:
+            "at".
+        """
         e_s, e_t = finer(*(energy(maps_of(output, self.source)) for output in (student, teacher)))
         valid = self.counted(label, e_s)
         if valid is None:

@@ -57,6 +57,16 @@ class AttnFD(Method):
         self.connector = nn.Sequential(nn.Conv2d(c_s, c_t, 1, bias=False), KnownBatchNorm(c_t))
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """The term on the finer of the two grids; the mean is over the images that have a label.
+
+        Args:
+            student: its `source` (N,C_s,h,w) is read.
+            teacher: its `source` (N,C_t,h',w'); its attention learns, the maps do not.
+            label: (N,H,W), 255 is left out; None: all positions count.
+
+        Returns:
+            "attnfd".
+        """
         f_s, f_t = finer(maps_of(student, self.source), maps_of(teacher, self.source))
         valid = self.counted(label, f_s)
         if valid is None:

@@ -93,6 +93,16 @@ class BPKD(Method):
         self.as_published = as_published
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """Both terms on the finer of the two grids.
+
+        Args:
+            student: logits (N,K,h,w).
+            teacher: logits (N,K,h',w').
+            label: (N,H,W), 255 is void; edges are found at its size. It is needed.
+
+        Returns:
+            "bpkd/body" and "bpkd/edge".
+        """
         assert label is not None  # Method.forward has refused None: the class needs it
         z_s, z_t = finer(student.logits, teacher.logits)
         grid = (z_s.shape[-2], z_s.shape[-1])

@@ -65,6 +65,16 @@ class Canonical(Method):
         )
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """Both terms, each on the finer of its two grids.
+
+        Args:
+            student: embedding (N,C,h,w) and logits (N,K,h,w).
+            teacher: embedding (N,D,h',w') and logits (N,K,h',w').
+            label: (N,H,W), which class balance reads and 255 is left out; None: all positions count, and alike.
+
+        Returns:
+            "canonical/feature" and "canonical/logit".
+        """
         f_s, f_t = finer(self.connector(student.embedding), teacher.embedding)
         feature = standardised_gap(f_s, f_t, self.counted(label, f_s), (2, 3), eps=_EPS)
         return {

@@ -102,6 +102,16 @@ class CIRKD(Method):
             )
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """The three terms on the finer of the two grids; while training the queues first take the teacher's vectors.
+
+        Args:
+            student: embedding (N,C_s,h,w).
+            teacher: embedding (N,C_t,h',w').
+            label: (N,H,W), 255 is void; its classes choose the queues. It is needed.
+
+        Returns:
+            "cirkd/minibatch", "cirkd/pixel" and "cirkd/region"; a term of weight 0 is there, too.
+        """
         assert label is not None  # Method.forward has refused None: the class needs it
         f_s, f_t = finer(student.embedding, teacher.embedding)
         small = on_grid(label, f_s)

@@ -87,6 +87,16 @@ class CIRKDv2(CIRKD):
         self.connector = nn.Conv2d(*channels, 1, bias=False) if fitnet_weight else None
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """The terms of `CIRKD` and those of the channels, on the finer of the two grids.
+
+        Args:
+            student: embedding (N,C_s,h,w).
+            teacher: embedding (N,C_t,h',w').
+            label: (N,H,W), 255 is void. It is needed.
+
+        Returns:
+            "cirkdv2/<term>" for the terms of `CIRKD`, for fitnet and for the three of the channels.
+        """
         assert label is not None  # Method.forward has refused None: the class needs it
         f_s, f_t = finer(student.embedding, teacher.embedding)
         nonvoid = labelled(label, f_s)

@@ -51,6 +51,16 @@ class CWD(Method):
         self.connector = connector(getattr(student, source), getattr(teacher, source))
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """The term on the finer of the two grids.
+
+        Args:
+            student: its `source` (N,C,h,w) is read.
+            teacher: its `source` (N,C_t,h',w').
+            label: (N,H,W), 255 is left out; None: all positions count.
+
+        Returns:
+            "cwd".
+        """
         x_s: Tensor = getattr(student, self.source)
         divisor = x_s.shape[1]
         x_s, x_t = finer(self.connector(x_s), getattr(teacher, self.source))

@@ -57,6 +57,16 @@ class DIST(Method):
         self.as_published = as_published
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """Both terms on the finer of the two grids.
+
+        Args:
+            student: logits (N,K,h,w).
+            teacher: logits (N,K,h',w').
+            label: (N,H,W), 255 is left out; None: all pixels count.
+
+        Returns:
+            "dist/inter" and "dist/intra".
+        """
         z_s, z_t = finer(student.logits, teacher.logits)
         p_s, p_t = (z_s / self.temperature).softmax(1), (z_t / self.temperature).softmax(1)
         counted = self.counted(label, p_s)

@@ -50,6 +50,16 @@ class DKD(Method):
         self.temperature = temperature
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """Both terms on the finer of the two grids.
+
+        Args:
+            student: logits (N,K,h,w).
+            teacher: logits (N,K,h',w').
+            label: (N,H,W); values of K and more have no class and are left out, as 255 is. It is needed.
+
+        Returns:
+            "dkd/target" and "dkd/others".
+        """
         assert label is not None  # Method.forward has refused None: the class needs it
         z_s, z_t = finer(student.logits, teacher.logits)
         target = on_grid(label, z_s)[:, None]

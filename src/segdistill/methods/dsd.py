@@ -64,6 +64,16 @@ class DSD(Method):
         self.as_published = as_published
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """Both terms.
+
+        Args:
+            student: embedding (N,C_s,h,w), logits (N,K,h,w), and auxiliary logits if it gives some.
+            teacher: the same of the teacher.
+            label: (N,H,W), 255 is left out; None: all positions count.
+
+        Returns:
+            "dsd/psd" and "dsd/csd".
+        """
         return {
             "dsd/psd": self.psd_weight * self._layers(student, teacher, label),
             "dsd/csd": self.csd_weight * self._classes(student.logits, teacher.logits, label),

@@ -53,6 +53,16 @@ class FitNet(Method):
             self.connector = identity_connector(f_s, f_t)
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """The term on the finer of the two grids.
+
+        Args:
+            student: its `source` (N,C_s,h,w) is read.
+            teacher: its `source` (N,C_t,h',w').
+            label: (N,H,W), 255 is left out; None: all positions count.
+
+        Returns:
+            "fitnet".
+        """
         f_s, f_t = finer(self.connector(maps_of(student, self.source)), maps_of(teacher, self.source))
         valid = self.counted(label, f_s)
         count = f_s[:, 0].numel() if valid is None else ranks.mean_count(valid.sum())

@@ -52,6 +52,16 @@ class IFVD(Method):
         self.as_published = as_published
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """The term on the finer of the two grids.
+
+        Args:
+            student: embedding (N,C_s,h,w).
+            teacher: embedding (N,C_t,h',w').
+            label: (N,H,W), the classes of the centres; values of K and more are in none, as 255 is. It is needed.
+
+        Returns:
+            "ifvd".
+        """
         assert label is not None  # Method.forward has refused None: the class needs it
         f_s, f_t = finer(student.embedding, teacher.embedding)
         classes = on_grid(label, f_s).flatten(1)

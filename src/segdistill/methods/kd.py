@@ -55,6 +55,16 @@ class KD(Method):
         self.as_published = as_published
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """The term on the finer of the two grids.
+
+        Args:
+            student: logits (N,K,h,w).
+            teacher: logits (N,K,h',w').
+            label: (N,H,W), which class balance reads and 255 is left out; None: all pixels count, and alike.
+
+        Returns:
+            "kd".
+        """
         z_s, z_t = finer(student.logits, teacher.logits)
         if self.standardize:
             z_s, z_t = standardised(z_s), standardised(z_t)

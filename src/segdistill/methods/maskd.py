@@ -77,6 +77,16 @@ class MasKD(Method):
         return torch.optim.SGD([self.mask_token], self.token_lr, momentum=0.9, weight_decay=1e-3)
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """The three terms on the finer of the two grids; each call while training counts as one of `token_steps`.
+
+        Args:
+            student: logits (N,K,h,w).
+            teacher: logits (N,K,h',w').
+            label: (N,H,W), 255 is void; the tokens learn from it. It is needed.
+
+        Returns:
+            "maskd/student", "maskd/tokens" and "maskd/diversity"; the last two are 0 once the tokens have learned.
+        """
         assert label is not None  # Method.forward has refused None: the class needs it
         z_s, z_t = finer(student.logits, teacher.logits)
         valid = labelled(label, z_t)

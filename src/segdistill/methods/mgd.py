@@ -51,6 +51,16 @@ class MGD(Method):
         self.generate = MaskedGenerator(maps_of(student, source), maps_of(teacher, source), masked=masked)
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """The term on the finer of the two grids; which positions are hidden is drawn anew.
+
+        Args:
+            student: its `source` (N,C_s,h,w) is read.
+            teacher: its `source` (N,C_t,h',w').
+            label: (N,H,W), 255 is left out; None: all positions count.
+
+        Returns:
+            "mgd", a sum over channels and positions.
+        """
         # Resizing a map and mixing its channels commute, and the aligned map may be the wider one.
         f_s, f_t = finer(maps_of(student, self.source), maps_of(teacher, self.source))
         valid = self.counted(label, f_s)

@@ -52,6 +52,16 @@ class PKD(Method):
         self.connector = connector(maps_of(student, source), maps_of(teacher, source))
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """The term on the finer of the two grids.
+
+        Args:
+            student: its `source` (N,C_s,h,w) is read.
+            teacher: its `source` (N,C_t,h',w').
+            label: (N,H,W), 255 is left out; None: all positions count.
+
+        Returns:
+            "pkd".
+        """
         f_s, f_t = finer(self.connector(maps_of(student, self.source)), maps_of(teacher, self.source))
         valid = self.counted(label, f_s)
         return {"pkd": self.weight / 2 * standardised_gap(f_s, f_t, valid, (0, 2, 3), eps=1e-6)}

@@ -66,6 +66,16 @@ class SKDS(Method):
         self.kd = KD(student, teacher, num_classes, weight=1.0, as_published=as_published)
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        """Both terms, each on the finer of its two grids.
+
+        Args:
+            student: logits (N,K,h,w) and embedding (N,C_s,h,w).
+            teacher: logits (N,K,h',w') and embedding (N,C_t,h',w').
+            label: (N,H,W), 255 is left out; None: all positions count.
+
+        Returns:
+            "skds/pixel" and "skds/pair".
+        """
         return {
             "skds/pixel": self.pixel_weight * self._pixel(student, teacher, label),
             "skds/pair": self.pair_weight * self._pair(student.embedding, teacher.embedding, label),

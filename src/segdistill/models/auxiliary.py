@@ -29,6 +29,14 @@ class LabelEdges(nn.Module):
         self.width = width
 
     def forward(self, label: Tensor) -> Tensor:
+        """Where the labels change.
+
+        Args:
+            label: Integers (N,H,W), 255 is void.
+
+        Returns:
+            float32 (N,H,W), 0 or 1.
+        """
         valid = label != IGNORE_INDEX
         edges = torch.zeros(label.shape, device=label.device)
         edges[:, :-1] = (valid[:, :-1] & valid[:, 1:] & (label[:, :-1] != label[:, 1:])).float()
@@ -63,6 +71,14 @@ class LabelDetails(nn.Module):
 
     @torch.no_grad()
     def forward(self, label: Tensor) -> Tensor:
+        """Where the labels have details.
+
+        Args:
+            label: Integers (N,H,W), 255 is void.
+
+        Returns:
+            (N,H,W) in the kernel's type, 0 or 1, without a gradient.
+        """
         values = label[:, None].to(self.laplacian_kernel.dtype)
         maps = []
         for stride in (1, 2, 4):
@@ -98,5 +114,14 @@ class AuxiliaryHead(nn.Module):
         self.classifier = nn.Conv2d(head.channels, make.outputs if make is not None else num_classes, 1)
 
     def forward(self, features: tuple[Tensor, ...], dropout: nn.Module) -> Tensor:
+        """The logits of what the head predicts.
+
+        Args:
+            features: The backbone's stages (N,C_i,h_i,w_i), finest first.
+            dropout: The network's own, before the classifier.
+
+        Returns:
+            (N,K,h,w) of classes, (N,1,h,w) of edges or (N,2,h,w) of details, at the head's stride.
+        """
         logits: Tensor = self.classifier(dropout(self.head(features)))
         return logits

@@ -50,7 +50,14 @@ class DepthwiseConv2d(nn.Conv2d):
     """`nn.Conv2d` of one channel a group."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N,C,H,W) -> (N,C,H',W')."""
+        """The convolution of `nn.Conv2d`.
+
+        Args:
+            x: (N,C,H,W).
+
+        Returns:
+            (N,C,H',W').
+        """
         return depthwise_conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)  # type: ignore[arg-type]
 
 
@@ -58,7 +65,14 @@ class DepthwiseConv2dSame(Conv2dSame):  # type: ignore[misc]
     """timm's convolution with TensorFlow's padding, of one channel a group."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N,C,H,W) -> (N,C,ceil(H/stride),ceil(W/stride))."""
+        """The convolution of timm's `Conv2dSame`.
+
+        Args:
+            x: (N,C,H,W), which is padded here; odd pixels go below and to the right.
+
+        Returns:
+            (N,C,ceil(H/stride),ceil(W/stride)).
+        """
         x = pad_same(x, list(self.kernel_size), list(self.stride), list(self.dilation))
         return depthwise_conv2d(x, self.weight, self.bias, self.stride, (0, 0), self.dilation)
 

@@ -32,6 +32,14 @@ class Ensemble(SegmentationNetwork):
         self.keeps_tensors = any(network.keeps_tensors for network in networks)
 
     def forward(self, image: Tensor) -> SegOutput:
+        """The mean over the networks.
+
+        Args:
+            image: RGB (N,3,H,W) in [0,1].
+
+        Returns:
+            Logits (N,K,h,w) in float32, whose softmax is the mean; an empty embedding, and no features.
+        """
         scores = [network(image).logits.float() for network in self.networks]
         height, width = (max(each.shape[axis] for each in scores) for axis in (-2, -1))
         return _mean([resize(each, (height, width)) for each in scores])
@@ -58,6 +66,14 @@ class Views(SegmentationNetwork):
         return f"scales={self.scales}, flip={self.flip}"
 
     def forward(self, image: Tensor) -> SegOutput:
+        """The mean over the views; each runs through the network by itself.
+
+        Args:
+            image: RGB (N,3,H,W) in [0,1].
+
+        Returns:
+            Logits (N,K,h,w) in float32, whose softmax is the mean; an empty embedding, and no features.
+        """
         scores = []
         for scale in self.scales:
             scaled = rescale(image, scale)

@@ -18,6 +18,14 @@ class BatchNorm(nn.BatchNorm2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """The normalized maps.
+
+        Args:
+            x: (N,C,h,w).
+
+        Returns:
+            (N,C,h,w).
+        """
         if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
         return super().forward(x)
@@ -99,6 +107,15 @@ class Resize(nn.Module):
     """`resize` as a module, where published networks resize whatever the size: a counter sees it even when idle."""
 
     def forward(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
+        """The maps at another size, see `resize`.
+
+        Args:
+            maps: (N,C,h,w).
+            size: (H,W) of the result.
+
+        Returns:
+            (N,C,H,W).
+        """
         return resize(maps, size)
 
 
@@ -127,6 +144,14 @@ class AdaptiveAveragePool(nn.Module):
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
+        """The means of the cells of a grid.
+
+        Args:
+            x: Maps (N,C,h,w).
+
+        Returns:
+            (N,C,size,size).
+        """
         return adaptive_average_pool(x, (self.size, self.size))
 
 

@@ -42,7 +42,11 @@ def live_spec(module: nn.Module, *, trained: bool = False) -> NetworkSpec:
 
 
 def is_live(spec: object) -> bool:
-    """Whether a spec is of a network that was handed in as an object."""
+    """Whether a spec is of a network that was handed in as an object.
+
+    Args:
+        spec: Of a network, or what stands in its place.
+    """
     return isinstance(spec, NetworkSpec) and str(spec.name).startswith(f"{Live.prefix}:")
 
 

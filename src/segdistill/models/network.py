@@ -28,10 +28,24 @@ class Hub(Protocol):
     """Writes networks for the Hugging Face hub, and takes them from there."""
 
     def save(self, network: SegmentationNetwork, folder: Path | None, name: str, keys: Mapping[str, Any], /) -> str:
-        """Write a network's folder, or without a folder upload it; where it is."""
+        """Write a network's folder, or upload it.
+
+        Args:
+            network: With its classes.
+            folder: That is written; None: it is uploaded.
+            name: Of the repository, as "user/name".
+            keys: Of `segdistill.publish`.
+
+        Returns:
+            Where it is: the folder, or the address of the repository.
+        """
 
     def load(self, name: str | Path, /) -> SegmentationNetwork:
-        """The network of a folder or repository."""
+        """The network of a folder or repository.
+
+        Args:
+            name: Of a repository, as "user/name", or the folder.
+        """
 
 
 class SegmentationNetwork(nn.Module, ABC):
@@ -143,7 +157,13 @@ class SegmentationNetwork(nn.Module, ABC):
         return cls.hub
 
     def boundary_target(self, label: Tensor) -> Tensor:
-        """Labels (N,H,W) -> what the boundary head should say of each pixel, (N,H,W) of 0 and 1.
+        """What the boundary head should say of each pixel.
+
+        Args:
+            label: Integers (N,H,W), 255 is void.
+
+        Returns:
+            (N,H,W), 0 or 1.
 
         Raises:
             NotImplementedError: The network has no boundary head.

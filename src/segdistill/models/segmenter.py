@@ -70,6 +70,15 @@ class Segmenter(SegmentationNetwork):
                 module.apply(_initialize)
 
     def forward(self, image: Tensor) -> SegOutput:
+        """The scores of images, and the maps they are made of.
+
+        Args:
+            image: RGB (N,3,H,W) in [0,1].
+
+        Returns:
+            Logits (N,K,h,w) and embedding (N,D,h,w) at the head's stride, stages finest first; boundary logits while
+            training, auxiliary logits then or where `auxiliary_given`.
+        """
         features = self.stage_fit(self.backbone, self.normalize(image))
         embedding = self.head(features)
         maps, boundary = self._auxiliary_logits(features)
@@ -98,6 +107,17 @@ class Segmenter(SegmentationNetwork):
         return maps, boundary
 
     def boundary_target(self, label: Tensor) -> Tensor:
+        """What the boundary head should say of each pixel, as the first auxiliary head that has a target makes it.
+
+        Args:
+            label: Integers (N,H,W), 255 is void.
+
+        Returns:
+            (N,H,W), 0 or 1.
+
+        Raises:
+            NotImplementedError: No auxiliary head has one.
+        """
         for each in self.auxiliary_heads:
             if isinstance(each, AuxiliaryHead) and each.target is not None:
                 target: Tensor = each.target(label)

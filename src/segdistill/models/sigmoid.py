@@ -32,6 +32,14 @@ class SigmoidClassifier(nn.Conv2d):
         super().__init__(channels, 1, 1)
 
     def forward(self, input: Tensor) -> Tensor:
+        """The logits of both classes.
+
+        Args:
+            input: Maps (N,channels,h,w).
+
+        Returns:
+            (N,2,h,w): 0, and the score z.
+        """
         return two_classes(super().forward(input))
 
 

@@ -54,9 +54,22 @@ class Teacher(SegmentationNetwork):
                     module.to(DTYPES[precision])
 
     def section_of(self, parameter: str) -> Section:
+        """The network's own section of a parameter.
+
+        Args:
+            parameter: Its name, which begins with "network.".
+        """
         return self.network.section_of(parameter.removeprefix("network."))
 
     def forward(self, image: Tensor) -> SegOutput:
+        """The network's output for the image at the teacher's scale, with scores of the student's classes.
+
+        Args:
+            image: RGB (N,3,H,W) in [0,1].
+
+        Returns:
+            Logits (N,K,h,w) of the student's K classes, on the network's own grid; so auxiliary logits, if it has some.
+        """
         output = self._compute(rescale(image, self.input_scale))
         if self.class_map is None:
             return output

@@ -84,6 +84,14 @@ class ExactFusion(nn.Module):
                 layers[j][-1] = nn.Upsample(scale_factor=2 ** (j - i), mode="bilinear", align_corners=False)
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        """Each resolution with what comes from all others.
+
+        Args:
+            maps: (N,C_i,h_i,w_i), finest first.
+
+        Returns:
+            As many maps of the same shapes.
+        """
         maps = [branch(x) for branch, x in zip(self.branches, maps, strict=True)]
         fused = []
         for i, (target, layers) in enumerate(zip(maps, self.fuse_layers, strict=True)):

@@ -215,7 +215,14 @@ class RunFolder:
 
 
 def run_of(file: Path) -> RunFolder:
-    """The run that a file belongs to: the one whose folder it is in, or for an exported file the one above that."""
+    """The run that a file belongs to.
+
+    Args:
+        file: a weight file, or an exported one in a folder below that of its run.
+
+    Returns:
+        The folder above the file's own if only that one holds a recipe, else the file's own.
+    """
     above = RunFolder(file.parent.parent)
     return above if above.recipe.is_file() and not RunFolder(file.parent).recipe.is_file() else RunFolder(file.parent)
 

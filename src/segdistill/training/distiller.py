@@ -29,10 +29,6 @@ from segdistill.training.task_loss import labelled_only, task_loss
 class Distiller(nn.Module):
     """Student and methods as one module, so that one wrapper distributes both; the teacher stays outside of it.
 
-    `forward` takes image uint8 (N,3,H,W), label uint8 (N,H,W) and step, and returns {"task": .., "auxiliary": ..,
-    "boundary": .., "<method>": ..}, scalars whose sum is the loss. target: the teacher's logits (N,K,h,w) where they
-    are cached; it is then not run. share: of a micro-batch, see `micro_batch_shares`.
-
     Args:
         student: What is trained.
         methods: Their terms are added to the task loss.
@@ -77,7 +73,11 @@ class Distiller(nn.Module):
         self.set_teacher(teacher)
 
     def set_teacher(self, teacher: nn.Module | None) -> None:
-        """Take `teacher` as the teacher: frozen, in evaluation mode."""
+        """Take a network as the teacher: frozen, in evaluation mode.
+
+        Args:
+            teacher: It stays outside of this module; None: there is none.
+        """
         if teacher is not None:
             teacher.eval().requires_grad_(False)
         # Set past nn.Module, the teacher is no submodule: not trained, synchronised, saved or set to training mode.
@@ -97,7 +97,12 @@ class Distiller(nn.Module):
         object.__setattr__(self, "running_teacher", folded(self.teacher, pixels) or self.teacher)
 
     def compile_networks(self, *, student: bool, teacher: bool) -> None:
-        """Run these networks compiled from now on, in here alone; the networks themselves stay as they are."""
+        """Run these networks compiled from now on, in here alone; the networks themselves stay as they are.
+
+        Args:
+            student: Whether it is; in steps that measure gradient shares it still runs as it is.
+            teacher: Whether it is; nothing happens where there is none.
+        """
         networks = {"student": self.student if student else None, "teacher": self.running_teacher if teacher else None}
         self._compiled = {role: torch.compile(each, dynamic=False) for role, each in networks.items() if each}
 
@@ -109,6 +114,21 @@ class Distiller(nn.Module):
     def forward(
         self, image: Tensor, label: Tensor, step: int = 0, target: Tensor | None = None, share: Tensor | None = None
     ) -> dict[str, Tensor]:
+        """The terms of the loss of a batch.
+
+        Args:
+            image: uint8 (N,3,H,W), RGB.
+            label: uint8 (N,H,W), class index, void, or `UNLABELED` where an image has no mask.
+            step: From 0; the methods' schedules are asked for it.
+            target: The teacher's logits (N,K,h,w) where they are cached; it is then not run.
+            share: Of a micro-batch, see `micro_batch_shares`; None: the batch is whole.
+
+        Returns:
+            {"task": .., "auxiliary": .., "boundary": .., "<method>": ..}, scalars whose sum is the loss.
+
+        Raises:
+            TrainingError: A method counts at this step, and there is neither a target nor a teacher.
+        """
         pixels, label = as_input(image), label.long()
         labelled = labelled_only(label)
         factors = [factor(step) for factor in self._factors]

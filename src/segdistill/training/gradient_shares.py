@@ -101,7 +101,14 @@ class GradientShares(nn.Module):
         return {name: share / len(reaching) * (sums.task / sums.term) ** 0.5 for name, sums in reaching.items()}
 
     def fixed_at(self, step: int) -> Iterator[int]:
-        """The methods whose factors are frozen from the 0-based `step` on."""
+        """The methods whose factors are frozen from a step on, and not before.
+
+        Args:
+            step: From 0.
+
+        Yields:
+            Numbers of methods.
+        """
         for number, method in enumerate(self._methods):
             if method.began >= 0 and method.began + self._length == step:
                 yield number
@@ -113,6 +120,11 @@ class GradientShares(nn.Module):
         ]
 
     def set_extra_state(self, state: list[Mapping[str, Any]]) -> None:
+        """Go on with what was measured, in a run that is continued.
+
+        Args:
+            state: For each method the step it began at, -1 if it has not, and by term (its sum, the task's sum).
+        """
         self._methods = [
             _Method(int(each["began"]), {name: _Measured(*map(float, sums)) for name, sums in each["terms"].items()})
             for each in state

@@ -158,6 +158,14 @@ def resolve(recipe: Recipe, *, distills: bool = True) -> Plan:
 def plan_alone(recipe: Recipe, splits: Splits, role: Role) -> Plan:
     """The plan that trains the teacher or the student of a distillation alone, in a folder inside the recipe's own.
 
+    Args:
+        recipe: Of the distillation; without `out` the plan has none either.
+        splits: Shared with the other plans.
+        role: Which of the two; the student's plan does not depend on the teacher.
+
+    Returns:
+        The plan, without methods.
+
     Raises:
         RecipeError: If the recipe has no such network, or it can't be made.
     """
@@ -172,6 +180,14 @@ def plan_alone(recipe: Recipe, splits: Splits, role: Role) -> Plan:
 def plan_student(recipe: Recipe, splits: Splits, teacher: Plan | Pairing) -> Plan:
     """The plan that distils the recipe's student from a teacher that is trained or will be.
 
+    Args:
+        recipe: Of the distillation.
+        splits: Shared with the other plans.
+        teacher: Its plan, or the trained one; methods are made from the shapes of its output.
+
+    Returns:
+        The plan, without one of the student alone.
+
     Raises:
         RecipeError: If the recipe has no student, or the methods can't distil the pair.
     """
@@ -183,8 +199,17 @@ def plan_student(recipe: Recipe, splits: Splits, teacher: Plan | Pairing) -> Pla
 def open_teacher(source: TeacherSource, recipe: Recipe, classes: Classes) -> Pairing:
     """The trained teacher; where the recipe shards it, every process keeps a part of it.
 
+    Args:
+        source: Where it is, or where several are.
+        recipe: Whose section `teacher` says how it is used.
+        classes: That the student learns.
+
+    Returns:
+        The teacher, mapped to these classes where that is possible.
+
     Raises:
         CheckpointError: If it can't be opened.
+        RecipeError: If a class map does not fit.
     """
     pairing = open_pairing(source, recipe.teacher, classes)
     if recipe.teacher.shard:

@@ -48,7 +48,11 @@ def shard(teacher: nn.Module) -> None:
 
 
 def is_sharded(teacher: nn.Module) -> bool:
-    """Whether processes keep parts of it, so that all of them have to run it together."""
+    """Whether processes keep parts of it, so that all of them have to run it together.
+
+    Args:
+        teacher: As the distiller runs it.
+    """
     return isinstance(teacher, FSDPModule)
 
 

@@ -40,6 +40,12 @@ class Splits:
 def open_splits(recipe: Recipe) -> Splits:
     """The recipe's training and validation images.
 
+    Args:
+        recipe: Whose section `data` says where they are.
+
+    Returns:
+        Both; their images are not read yet.
+
     Raises:
         DataError: If files are missing.
         RecipeError: If the data set's options make no sense.
@@ -135,6 +141,10 @@ def make_task(
 def require_choosable(config: TrainingConfig, validation: SegmentationDataset) -> None:
     """Refuse keep=best where no validation pixel has a label: every mIoU would be NaN, and none the best.
 
+    Args:
+        config: Of the training; with keep=last nothing is read.
+        validation: Is read up to the first image that has a label.
+
     Raises:
         RecipeError: If it is so.
     """
@@ -150,6 +160,12 @@ def require_enough_values(
     network: SegmentationNetwork, config: TrainingConfig, spec: NetworkSpec, crop: tuple[int, int]
 ) -> None:
     """Refuse a network whose batch norm can't be trained with micro-batches of one image.
+
+    Args:
+        network: Is run on one image, unless micro-batches or synchronised norms see more.
+        config: Of the training.
+        spec: What the network is called in the message.
+        crop: (H,W) of the images that it is trained on, in pixels.
 
     Raises:
         RecipeError: If it is so.
@@ -174,6 +190,12 @@ def require_enough_values(
 
 def run_folder(recipe: Recipe) -> RunFolder:
     """The folder of the recipe's run.
+
+    Args:
+        recipe: Whose key `out` names it.
+
+    Returns:
+        The folder, whether or not it exists.
 
     Raises:
         RecipeError: If the recipe names none.

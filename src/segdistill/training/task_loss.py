@@ -27,16 +27,24 @@ def task_loss(
     align_corners: bool = False,
     divisor: Divisor = "labelled",
 ) -> Tensor:
-    """Cross-entropy of logits (N,K,h,w), upsampled to label size (N,H,W), averaged over non-void pixels; 0 if none.
+    """Cross-entropy of logits, upsampled to label size, averaged over the labelled pixels.
 
     L = 1/V * sum over the labelled pixels p of weight[y_p] * (log sum_k exp x_kp - x_yp), x the bilinear upsampling
-    of the logits; V the number of labelled pixels, or with divisor "all" N H W. class_weights (K,) multiply the pixels'
-    losses, not the divisor. The loss is float32 (float64 for such logits) whatever autocast says. It can be
-    differentiated once.
+    of the logits; V the number of labelled pixels, or with divisor "all" N H W. It can be differentiated once.
     Over several ranks, which all have to call it, V is their mean: the mean of their losses is the joint batch's.
 
     Columns are upsampled at once, rows in strips: N K h W numbers are held, their gradient, and a strip of scores. The
     gradient is made in the same pass, so that nothing of the size N K H W is ever held or saved.
+
+    Args:
+        logits: (N,K,h,w), of any floating type.
+        label: Class indices (N,H,W), 255 is void.
+        class_weights: (K,), factors of the pixels' losses, not of the divisor; None: all are 1.
+        align_corners: Of the upsampling.
+        divisor: What V counts.
+
+    Returns:
+        A scalar in float32, or float64 for such logits, whatever autocast says; 0 if no pixel has a label.
     """
     with torch.autocast(logits.device.type, enabled=False):
         scores = logits if logits.dtype == torch.float64 else logits.float()
@@ -55,13 +63,29 @@ def task_loss(
 
 
 def labelled_only(label: Tensor) -> Tensor:
-    """Labels (N,H,W) with void in the place of `UNLABELED`: what a task loss can learn from."""
+    """Labels with void in the place of `UNLABELED`: what a task loss can learn from.
+
+    Args:
+        label: Integers (N,H,W).
+
+    Returns:
+        A copy (N,H,W).
+    """
     return label.masked_fill(label == UNLABELED, IGNORE_INDEX)
 
 
 def micro_batch_shares(labels: Sequence[Tensor]) -> list[Tensor]:
-    """What the task loss of each micro-batch, of labels (N,H,W), counts in the mean over a step's: labelled pixels over
-    their mean, of all ranks together. The mean is then the joint batch's, wherever void falls."""
+    """What the task loss of each micro-batch counts in the mean over a step's.
+
+    share_i = n_i / (mean over i of n_i), n_i the labelled pixels of the i-th micro-batches of all ranks together. The
+    mean of the losses is then the joint batch's, wherever void falls.
+
+    Args:
+        labels: Integers (N,H,W) of each micro-batch of this rank; all ranks have equally many.
+
+    Returns:
+        A scalar for each; all 0 if no pixel has a label.
+    """
     counts = ranks.total(torch.stack([(labelled_only(label) != IGNORE_INDEX).sum() for label in labels]).float())
     return list(counts / counts.mean().clamp_min(1))
 

@@ -93,7 +93,16 @@ class TeacherLogits:
 
 
 def require_logits_only(methods: Sequence[Method], names: Sequence[str], why: str) -> None:
-    """Refuse methods (called `names`) that read more of the teacher than its logits; `why` says it has no more."""
+    """Refuse methods that read more of the teacher than its logits.
+
+    Args:
+        methods: As they were made.
+        names: What the recipe calls each.
+        why: The teacher has no more, for the message: the key and what it does.
+
+    Raises:
+        RecipeError: One reads its embedding, features or auxiliary logits.
+    """
     more = [f"{name} reads its {', '.join(sorted(method.needs - _READ))}"
             for method, name in zip(methods, names, strict=True) if method.needs - _READ]  # fmt: skip
     if more:
@@ -106,10 +115,24 @@ def require_logits_only(methods: Sequence[Method], names: Sequence[str], why: st
 def cache_logits(
     teacher: SegmentationNetwork, data: SegmentationDataset, config: TrainingConfig, root: Path, *, quiet: bool = False
 ) -> TeacherLogits:
-    """The teacher's logits of all images of `data`, made now unless they are in the folder `root` already.
+    """The teacher's logits of whole images, made now unless they are there already.
 
     There they have a folder of their own, named after the teacher's weights and the images' names. It is whole or is
-    made anew; of several processes the main one makes it.
+    made anew; of several processes, which all have to call this, the main one makes it.
+
+    Args:
+        teacher: As it teaches, see `cached_view`; it is on the CPU after they were made.
+        data: The training images.
+        config: What the teacher computes in, how many workers read, and what an unreadable image means.
+        root: The folder of all caches.
+        quiet: Show no progress.
+
+    Returns:
+        Reads the logits of a view of an image.
+
+    Raises:
+        DataError: An image can't be read, and the recipe does not skip such.
+        TrainingError: There is no room for them on the disk, or they can't be read back.
     """
     folder = root / _key(teacher, data, config.computes_in)
     if is_main():
@@ -139,7 +162,17 @@ def cached_view(teacher: SegmentationNetwork, config: TeacherConfig) -> Segmenta
 def cached_logits(
     teacher: SegmentationNetwork, data: SegmentationDataset, config: TrainingConfig, root: Path
 ) -> TeacherLogits | None:
-    """What `cache_logits` made, if it is still there."""
+    """What `cache_logits` made, if it is still there; nothing is made.
+
+    Args:
+        teacher: As of `cache_logits`, as for the following.
+        data: The training images.
+        config: Of which `computes_in` counts.
+        root: The folder of all caches.
+
+    Returns:
+        Reads the logits; None if they are not there, or not whole.
+    """
     return _opened(root / _key(teacher, data, config.computes_in))
 
 

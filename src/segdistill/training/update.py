@@ -33,7 +33,15 @@ class Update:
         return {"optimizer": self._optimizer, "scaler": self.scaler, **method_optimizers}
 
     def set_rate(self, step: int, factor: float) -> float:
-        """The learning rate of the schedule at the step, times a factor."""
+        """Set the learning rate of the schedule at a step. Optimisers that methods have keep theirs.
+
+        Args:
+            step: From 0.
+            factor: A further one, which falls below 1 where steps had to be left out.
+
+        Returns:
+            The rate of the first group of parameters.
+        """
         return set_rate(self._optimizer, factor * self._config.schedule.factor(step, self._config.steps))
 
     def norms(self) -> list[Tensor]:
@@ -44,7 +52,12 @@ class Update:
         return [] if self.scaler.is_enabled() else [_norm(each) for each in (self._shared, self._excluded) if each]
 
     def apply(self, norms: list[Tensor]) -> None:
-        """Take the step, with the gradients clipped if the recipe asks for it."""
+        """Take the step, with the gradients clipped if the recipe asks for it.
+
+        Args:
+            norms: Of `norms`; the first, of the run's optimiser's gradients, is clipped. If there are none, it is
+                measured here.
+        """
         if self._config.clip_grad is not None:
             self.scaler.unscale_(self._optimizer)
             norm = norms[0] if norms else _norm(self._shared)

@@ -46,7 +46,14 @@ def _parity(file: ExportedFile) -> str:
 
 
 def int8_lines(report: Int8Report) -> Iterator[str]:
-    """What 8 bits cost and bring, and whether that was allowed."""
+    """What 8 bits cost and bring, and whether that was allowed.
+
+    Args:
+        report: Of both files, scored and timed.
+
+    Yields:
+        Lines: mIoU in percent and its drop in points, what training brought if there was any, and median milliseconds.
+    """
     verdict = "within" if report.passed else "MORE than"
     yield (
         f"INT8 ({report.method}, {report.images} training images, seed {report.seed}): mIoU {report.int8_miou:.2f} "
@@ -65,7 +72,14 @@ def int8_lines(report: Int8Report) -> Iterator[str]:
 
 
 def benchmark_table(done: Benchmark) -> Table:
-    """A row for each network and file."""
+    """A row for each network and file.
+
+    Args:
+        done: What `benchmark` measured.
+
+    Returns:
+        The table; the first column names the network or file, the others are numbers.
+    """
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, heading in enumerate(done.headings()):
         table.add_column(heading, justify="right" if index else "left", no_wrap=index > 0, overflow="fold")
@@ -75,13 +89,27 @@ def benchmark_table(done: Benchmark) -> Table:
 
 
 def benchmark_notes(done: Benchmark) -> Iterator[str]:
-    """How the numbers were made."""
+    """How the numbers were made.
+
+    Args:
+        done: What `benchmark` measured.
+
+    Yields:
+        The notes in one line, then a line for each warning.
+    """
     yield done.notes()
     yield from done.warnings
 
 
 def file_profile_line(profile: FileProfile) -> str:
-    """What an exported file costs."""
+    """What an exported file costs.
+
+    Args:
+        profile: What `profile` measured of the file.
+
+    Returns:
+        A line: size in MB, and milliseconds an image, median and quartiles.
+    """
     height, width = profile.size
     latency = profile.latency
     return (

@@ -8,5 +8,12 @@ from segdistill.studies.result import Study
 
 
 def shown_study(study: Study) -> list[object]:
-    """The answer, the table and how the numbers were made."""
+    """The answer, the table and how the numbers were made.
+
+    Args:
+        study: A comparison, or the distillation of one seed.
+
+    Returns:
+        What rich prints, in this order.
+    """
     return [*answer(study).lines(), terminal(study), terminal_notes(study)]

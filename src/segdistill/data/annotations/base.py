@@ -43,7 +43,17 @@ class Shape:
     label: str
 
     def mask(self, size: Size) -> Bits:
-        """The area on an image of `size` (H,W), as bool (H,W); a `ValueError` says what is wrong with it."""
+        """The area on an image.
+
+        Args:
+            size: (H,W) of the image.
+
+        Returns:
+            (H,W), bool.
+
+        Raises:
+            ValueError: Something is wrong with it; the message says what.
+        """
         raise NotImplementedError
 
     def paint(self, raw: Raw, values: Mapping[str, int]) -> None:

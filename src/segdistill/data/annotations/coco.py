@@ -18,7 +18,14 @@ TITLE = "COCO JSON"
 
 
 def recognizes(source: Source) -> bool:
-    """Whether a source is COCO's, by the lists that its JSON holds."""
+    """Whether a source is COCO's, by the lists that its JSON holds.
+
+    Args:
+        source: whose first JSON file is parsed.
+
+    Returns:
+        True if it has two of the lists images, annotations and categories, and no panoptic segments.
+    """
     tree = source.first_json()
     keys = {"images", "annotations", "categories"}
     return isinstance(tree, dict) and len(keys & tree.keys()) > 1 and not is_panoptic(tree)

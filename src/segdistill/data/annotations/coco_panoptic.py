@@ -21,7 +21,11 @@ TITLE = "COCO panoptic"
 
 
 def recognizes(source: Source) -> bool:
-    """Whether a source is COCO's with `segments_info`."""
+    """Whether a source is COCO's with `segments_info`.
+
+    Args:
+        source: whose first JSON file is parsed.
+    """
     tree = source.first_json()
     return isinstance(tree, dict) and is_panoptic(tree)
 

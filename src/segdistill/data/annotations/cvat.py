@@ -29,7 +29,14 @@ _NO_AREA = {"points", "polyline", "cuboid", "skeleton", "tag"}
 
 
 def recognizes(source: Source) -> bool:
-    """Whether a source is CVAT's, by the beginning of its XML."""
+    """Whether a source is CVAT's, by the beginning of its XML.
+
+    Args:
+        source: whose first .xml file is looked at, or the file itself.
+
+    Returns:
+        True for a damaged file as well, if its first 1000 characters hold `<annotations>`.
+    """
     first = next(iter(source.of(".xml")), source.path)
     text = source.beginning(first) if first.is_file() else ""
     return text.lstrip().startswith("<") and "<annotations>" in text[:1000]

@@ -22,7 +22,11 @@ _MAP, _MASKS = "labelmap.txt", "SegmentationClass"
 
 
 def recognizes(source: Source) -> bool:
-    """Whether a source is a folder or archive with a label map and painted masks."""
+    """Whether a source is a folder or archive with a label map and painted masks.
+
+    Args:
+        source: a folder, or a zip whose list of members is read.
+    """
     if source.path.is_dir():
         return (source.path / _MAP).is_file() and (source.path / _MASKS).is_dir()
     return zipfile.is_zipfile(source.path) and _MAP in _members(source.path)

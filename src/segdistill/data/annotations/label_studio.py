@@ -30,7 +30,11 @@ _KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels")
 
 
 def recognizes(source: Source) -> bool:
-    """Whether a source is Label Studio's: a list of tasks with data and annotations."""
+    """Whether a source is Label Studio's: a list of tasks with data and annotations.
+
+    Args:
+        source: whose first JSON file is parsed; its first task decides.
+    """
     tree = source.first_json()
     first = tree[0] if isinstance(tree, list) and tree else None
     return isinstance(first, dict) and "data" in first and bool(first.keys() & {"annotations", "completions"})
@@ -131,6 +135,17 @@ class Brush(Shape):
     packed: Sequence[int]
 
     def mask(self, size: Size) -> Bits:
+        """The pixels that the brush covers.
+
+        Args:
+            size: (H,W) of the image.
+
+        Returns:
+            (H,W), bool: where the picture's fourth channel is above 0.
+
+        Raises:
+            ValueError: the picture has another size, or its bytes are damaged.
+        """
         if self.coded != size:
             raise ValueError(f"a brush on {list(self.coded)} pixels for an image of {list(size)} (height, width)")
         values = unpack(self.packed, 4 * size[0] * size[1])

@@ -27,7 +27,11 @@ _NO_AREA = {"point", "points", "line", "linestrip"}
 
 
 def recognizes(source: Source) -> bool:
-    """Whether a source is labelme's, by the shapes of its first JSON."""
+    """Whether a source is labelme's, by the shapes of its first JSON.
+
+    Args:
+        source: a file, or a folder of one for each picture.
+    """
     tree = source.first_json()
     return isinstance(tree, dict) and "shapes" in tree and bool(tree.keys() & {"imagePath", "imageData", "flags"})
 

@@ -33,10 +33,24 @@ class Reader(Protocol):
     TITLE: str
 
     def recognizes(self, source: Source) -> bool:
-        """Whether the files are of this format; damaged ones of it as well."""
+        """Whether the files are of this format; damaged ones of it as well.
+
+        Args:
+            source: what `data.masks` names; only its beginning is read where that is enough.
+        """
 
     def read(self, source: Source) -> Annotations:
-        """All that the files say; `DataError` names what is damaged."""
+        """All that the files say.
+
+        Args:
+            source: of this format.
+
+        Returns:
+            A drawing of each image.
+
+        Raises:
+            DataError: one is damaged; the message names it.
+        """
 
 
 READERS: dict[str, Reader] = {

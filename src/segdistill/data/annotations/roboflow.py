@@ -18,7 +18,11 @@ _CLASSES, _ENDING = "_classes.csv", "_mask.png"
 
 
 def recognizes(source: Source) -> bool:
-    """Whether a source is a folder with the list of classes and masks."""
+    """Whether a source is a folder with the list of classes and masks.
+
+    Args:
+        source: whose file names are looked at; nothing is read.
+    """
     listed = source.path / _CLASSES
     return listed.is_file() and any(path.name.endswith(_ENDING) for path in source.files)
 

@@ -58,6 +58,18 @@ class Polygon(Shape):
     relative: bool = False
 
     def mask(self, size: Size) -> Bits:
+        """The pixels inside any ring and in no hole.
+
+        Args:
+            size: (H,W) of the image, which relative corners are multiplied with.
+
+        Returns:
+            (H,W), bool.
+
+        Raises:
+            ValueError: a corner is no number, or far outside of the image.
+            DataError: pycocotools is not installed.
+        """
         drawn = fill([self._pixels(ring, size) for ring in self.rings], size)
         return drawn & ~fill([self._pixels(ring, size) for ring in self.holes], size) if self.holes else drawn
 
@@ -82,6 +94,17 @@ class Ellipse(Shape):
     degrees: float = 0.0
 
     def mask(self, size: Size) -> Bits:
+        """The pixels whose center lies inside.
+
+        Args:
+            size: (H,W) of the image.
+
+        Returns:
+            (H,W), bool.
+
+        Raises:
+            ValueError: a radius is not above 0, or a number is not finite.
+        """
         y, x = np.mgrid[: size[0], : size[1]] + 0.5
         x, y = x - self.center[0], y - self.center[1]
         angle = np.deg2rad(self.degrees)
@@ -101,6 +124,17 @@ class Runs(Shape):
     counts: str | Sequence[int]
 
     def mask(self, size: Size) -> Bits:
+        """The runs decoded.
+
+        Args:
+            size: (H,W) of the image, which `coded` has to equal.
+
+        Returns:
+            (H,W), bool.
+
+        Raises:
+            ValueError: they are of another size, or damaged.
+        """
         if tuple(self.coded) != size:
             raise ValueError(f"a mask of size {list(self.coded)} on an image of {list(size)} (height, width)")
         return decode(self.coded, self.counts)
@@ -118,6 +152,17 @@ class Patch(Shape):
         raise NotImplementedError
 
     def mask(self, size: Size) -> Bits:
+        """The small mask at its place; what lies outside of the image is cut off.
+
+        Args:
+            size: (H,W) of the image.
+
+        Returns:
+            (H,W), bool.
+
+        Raises:
+            ValueError: as of `patch`.
+        """
         small, drawn = self.patch(), np.zeros(size, bool)
         top, left = max(0, self.top), max(0, self.left)
         seen = small[top - self.top :, left - self.left :][: max(0, size[0] - top), : max(0, size[1] - left)]

@@ -26,7 +26,11 @@ _NO_AREA = {"point", "line", "graph", "cuboid", "cuboid_2d", "any"}
 
 
 def recognizes(source: Source) -> bool:
-    """Whether a source is Supervisely's, by the objects of its first annotation."""
+    """Whether a source is Supervisely's, by the objects of its first annotation.
+
+    Args:
+        source: whose first .json file but meta.json is looked at.
+    """
     first = next((path for path in source.of(".json") if path.name != _META), None)
     beginning = source.beginning(first) if first is not None else ""
     return '"objects"' in beginning and '"size"' in beginning

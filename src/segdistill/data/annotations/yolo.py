@@ -23,7 +23,11 @@ _LISTS = {"classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt"}
 
 
 def recognizes(source: Source) -> bool:
-    """Whether a source is YOLO's, by the first line of its texts."""
+    """Whether a source is YOLO's, by the first line of its texts.
+
+    Args:
+        source: whose .txt files are looked at, up to one that is not empty and no list of images.
+    """
     for path in source.of(".txt"):
         first = source.beginning(path).strip().partition("\n")[0]
         if first and path.name not in _LISTS:

@@ -122,7 +122,17 @@ class Folder(FilePairs):
         self.notes, self.searched = files.notes, files.searched
 
     def load_mask(self, index: int) -> tuple[Raw, Header]:
-        """As of `FilePairs`; a mask of annotations is drawn."""
+        """As of `FilePairs`; a mask of annotations is drawn.
+
+        Args:
+            index: of a pair with a mask.
+
+        Returns:
+            (H,W), and the header; of a drawn mask one in the place of a file's.
+
+        Raises:
+            DataError: the mask or the annotations can't be read.
+        """
         if self.annotated is None:
             return super().load_mask(index)
         return self.annotated.load(self.pairs[index][0], self.exif)

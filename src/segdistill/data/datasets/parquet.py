@@ -88,6 +88,14 @@ class Parquet(SegmentationDataset):
         return len(self._rows)
 
     def name(self, index: int) -> str:
+        """What a sample is called; its row is not read.
+
+        Args:
+            index: From 0 to len - 1.
+
+        Returns:
+            The stem of the parquet file and the row's number in that file, of six digits.
+        """
         group, row = self._rows[index]
         path, number = self._groups[group]
         return f"{path.stem}_{sum(_open(path).counts[:number]) + row:06d}"

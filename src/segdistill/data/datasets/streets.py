@@ -77,6 +77,11 @@ class Streets(SegmentationDataset):
         return self.count
 
     def is_labeled(self, index: int) -> bool:
+        """Whether a scene is one of the first `labeled`.
+
+        Args:
+            index: From 0 to len - 1.
+        """
         return index < self.labeled
 
     def __getitem__(self, index: int) -> Sample:

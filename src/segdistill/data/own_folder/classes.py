@@ -27,7 +27,19 @@ _CAUSE = (
 
 
 def own_table(classes: Sequence[str] | Path | None, root: Path, colors: Mapping[str, Any] | None) -> LabelTable:
-    """Class names from a list, a file (default `<root>/classes.txt`, see `class_files`), or a .yaml table."""
+    """Class names from a list, a file (see `class_files`), or a .yaml table.
+
+    Args:
+        classes: names, or the file; None is `<root>/classes.txt`.
+        root: of the data set; a relative path is looked for there too.
+        colors: class -> color, over those that the file or table has; None for none.
+
+    Returns:
+        The classes, and which raw value each has.
+
+    Raises:
+        DataError: there is no such file, it can't be read as classes, or a color fits no class.
+    """
     if classes is None and not (root / "classes.txt").is_file():
         read_lines(root / "classes.txt", what="class")  # says what is missing
     if classes is None or isinstance(classes, Path):

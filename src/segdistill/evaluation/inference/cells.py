@@ -145,11 +145,17 @@ def _first_largest(scores: Tensor) -> Tensor:
 
 
 def first_zeros(below: Tensor) -> Tensor:
-    """The first k at which `below` (R,K,W), finite and negative elsewhere, is zero; (R,W). Overwrites it.
+    """The first k at which each row is zero. `below` is overwritten.
 
     As integers the bits of a negative float are negative and those of zero are zero, so OR-ing numbers in leaves the
     maximum to them: several times as fast as a search for the largest score, which keeps processors from their vectors.
     Its plain twin: `below.argmax(1)`.
+
+    Args:
+        below: float32 (R,K,W): scores less the largest of their K, so zero there, and finite and negative elsewhere.
+
+    Returns:
+        Indices from 0 to K - 1, int32 (R,W).
     """
     # Scores 2 7 7 of three classes are `below` -5 0 0, and the numbers are 2 1 0. OR-ed, as integers: -5.0's bits stay
     # negative, 0 | 1 = 1, 0 | 0 = 0. The maximum 1 is the first class at the top, 2 - 1 = 1.

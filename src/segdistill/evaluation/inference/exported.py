@@ -12,7 +12,11 @@ from segdistill.models.exported.network import ExportedNetwork
 
 
 def gives_classes(network: nn.Module) -> TypeGuard[ExportedNetwork]:
-    """Whether a network is an exported file that gives classes, and no scores."""
+    """Whether a network is an exported file that gives classes, and no scores.
+
+    Args:
+        network: Of any kind.
+    """
     return isinstance(network, ExportedNetwork) and network.description.outputs == "classes"
 
 

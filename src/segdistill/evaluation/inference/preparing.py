@@ -35,7 +35,14 @@ class Rounded(nn.Module):
         self.network, self.precision = network, precision
 
     def forward(self, image: Tensor) -> SegOutput:
-        """(N,3,H,W) -> the network's output."""
+        """The network's output.
+
+        Args:
+            image: RGB (N,3,H,W) in [0,1].
+
+        Returns:
+            Logits in float32; the other maps as they come out.
+        """
         with computing_in(self.precision, image.device):
             output: SegOutput = self.network(image)
         return replace(output, logits=output.logits.float())

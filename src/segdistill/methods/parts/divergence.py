@@ -30,6 +30,19 @@ class Divergence(torch.autograd.Function):
     def forward(
         ctx: Any, teacher: Tensor, student: Tensor, dim: int, temperature: float, keep: Tensor | None
     ) -> Tensor:
+        """The divergence of each row.
+
+        Args:
+            ctx: Keeps the gradients that are asked for, each of the scores' size.
+            teacher: Scores of any shape.
+            student: Scores of the same shape.
+            dim: The axis of the softmax.
+            temperature: T > 0.
+            keep: Bool, broadcast to the scores; None: all are kept.
+
+        Returns:
+            The shape of the scores without `dim`.
+        """
         hide = None if keep is None else torch.zeros_like(keep, dtype=student.dtype).masked_fill_(~keep, -torch.inf)
 
         def log_softmax(x: Tensor) -> Tensor:
@@ -55,6 +68,15 @@ class Divergence(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        """The kept gradients times the one of the result.
+
+        Args:
+            ctx: What `forward` left.
+            upstream: The shape of the scores without `dim`.
+
+        Returns:
+            For the teacher's and the student's scores, None where none was asked for; None for the other arguments.
+        """
         upstream = (upstream / ctx.temperature).unsqueeze(ctx.dim)
         slopes = (None if slope is None else slope * upstream for slope in ctx.saved_tensors)
         return *slopes, None, None, None

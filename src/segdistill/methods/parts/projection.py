@@ -58,6 +58,15 @@ class ConvNorm(nn.Sequential):
         super().__init__(nn.Conv2d(channels, out, 1, bias=False), KnownBatchNorm(out), nn.ReLU())
 
     def forward(self, input: Tensor, valid: Tensor | None = None) -> Tensor:
+        """The maps, normalised and cut at 0.
+
+        Args:
+            input: maps (N,channels,h,w).
+            valid: bool (N,1,h,w), the positions that the norm counts; None: all.
+
+        Returns:
+            (N,out,h,w), 0 where not `valid`.
+        """
         maps: Tensor = self[2](self[1](self[0](input), valid))
         return maps
 
@@ -75,5 +84,14 @@ class ProjectionHead(nn.Sequential):
         super().__init__(*ConvNorm(channels, out), nn.Conv2d(out, out, 1, bias=False))
 
     def forward(self, input: Tensor, valid: Tensor | None = None) -> Tensor:
+        """The student's maps in the teacher's space.
+
+        Args:
+            input: maps (N,C_s,h,w).
+            valid: bool (N,1,h,w), the positions that the norm counts; None: all.
+
+        Returns:
+            (N,C_t,h,w), 0 where not `valid`.
+        """
         maps: Tensor = self[3](self[2](self[1](self[0](input), valid)))
         return maps

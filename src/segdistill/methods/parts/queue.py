@@ -58,6 +58,11 @@ class Chance(nn.Module):
         return {"seed": self.seed, "calls": self.calls}
 
     def set_extra_state(self, state: Any) -> None:
+        """Go on drawing where a run that is continued had stopped.
+
+        Args:
+            state: What `get_extra_state` gave: seed and calls.
+        """
         self.seed, self.calls = state["seed"], state["calls"]
 
 

@@ -59,6 +59,18 @@ class Factory(Adapter):
         }
 
     def build(self, num_classes: int | None, weights: str | None = None) -> SegmentationNetwork:
+        """The network that the factory makes.
+
+        Args:
+            num_classes: K, which the factory is called with; None: it is called without.
+            weights: Must be None: the factory loads its own.
+
+        Returns:
+            The network, as the factory left it.
+
+        Raises:
+            RecipeError: There is no such factory, it can't be called so, or `weights` is set.
+        """
         if weights is not None:
             raise RecipeError(f"'{self.name}' loads its weights; give them as options.arguments of the factory.")
         arguments = self.arguments if num_classes is None else {"num_classes": num_classes, **self.arguments}
@@ -72,6 +84,14 @@ class Factory(Adapter):
         return ModuleNetwork(module, num_classes=num_classes, **self.options)
 
     def portable(self, network: SegmentationNetwork) -> dict[str, Any]:
+        """What the factory and `ModuleNetwork` were given.
+
+        Args:
+            network: Not asked.
+
+        Returns:
+            arguments, and the options that are not None.
+        """
         options = {key: value for key, value in self.options.items() if value is not None}
         return {"arguments": self.arguments, **options}
 

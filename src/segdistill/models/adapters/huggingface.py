@@ -73,6 +73,19 @@ class HuggingFace(Adapter):
         self.task_tokens = task_tokens
 
     def build(self, num_classes: int | None, weights: str | None = None) -> SegmentationNetwork:
+        """The network of the id or folder.
+
+        Args:
+            num_classes: K; with another than the saved one the classifier starts at random. None: all as saved.
+            weights: Must be None: the name brings its own.
+
+        Returns:
+            The network; `classes` is set if the config names all K, with colors of this library.
+
+        Raises:
+            RecipeError: A package is missing, an option does not fit, or `weights` is set.
+            CheckpointError: The files are not there, or do not fit.
+        """
         transformers = _library()
         if weights is not None:
             raise RecipeError(
@@ -131,6 +144,11 @@ class HuggingFace(Adapter):
         )
 
     def portable(self, network: SegmentationNetwork) -> dict[str, Any]:
+        """The config without where it came from; and classifier, features, size and task_tokens where they are set.
+
+        Args:
+            network: What `build` made.
+        """
         module: Any = network.module
         config = json.loads(module.config.to_json_string(use_diff=False))
         for private in ("_name_or_path", "architectures", "dtype"):

@@ -25,7 +25,21 @@ class Live(Adapter):
         self.structure, self.weights = structure, weights
 
     def build(self, num_classes: int | None, weights: str | None = None) -> SegmentationNetwork:
+        """Refused: a name does not bring the object back.
+
+        Args:
+            num_classes: Not asked.
+            weights: Not asked.
+
+        Raises:
+            RecipeError: Always.
+        """
         raise RecipeError(f"'{self.name}' was handed in from Python as an object; its name can't make it.")
 
     def portable(self, network: SegmentationNetwork) -> dict[str, Any]:
+        """The checksum of the structure, by which the same network is known again.
+
+        Args:
+            network: Not asked.
+        """
         return {"structure": self.structure}

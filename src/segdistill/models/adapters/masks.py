@@ -60,6 +60,14 @@ class MaskNetwork(SegmentationNetwork):
         self.register_buffer("task", tokens, persistent=False)
 
     def forward(self, image: Tensor) -> SegOutput:
+        """The scores of all pixels, from those of the queries.
+
+        Args:
+            image: RGB (N,3,H,W) in [0,1]; it is resized if the module takes one size only.
+
+        Returns:
+            Logits (N,K,h,w) in float32 on the masks' grid, embedding and features; no auxiliary logits.
+        """
         pixels = fit(self.normalize(image), size=self.size)
         task = {} if self.task is None else {"task_inputs": self.task.expand(len(image), -1)}
         output = self.module(pixel_values=pixels, **task)
@@ -73,6 +81,14 @@ class MaskNetwork(SegmentationNetwork):
         return SegOutput(logits=logits, embedding=embedding, features=stages)
 
     def section_of(self, parameter: str) -> Section:
+        """Which section a parameter belongs to.
+
+        Args:
+            parameter: Its name, which begins with "module.".
+
+        Returns:
+            "backbone", or "head" for all else.
+        """
         inside = self._backbone is not None and parameter.startswith(f"module.{self._backbone}.")
         return "backbone" if inside else "head"
 

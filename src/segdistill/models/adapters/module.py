@@ -91,6 +91,15 @@ class ModuleNetwork(SegmentationNetwork):
         self._taps: dict[str, Tap] = {path: Tap(submodule(module, path)) for path in sorted(paths)}
 
     def forward(self, image: Tensor) -> SegOutput:
+        """The module's scores and maps, found where it was probed.
+
+        Args:
+            image: RGB (N,3,H,W) in [0,1]; it is padded or resized to what the module takes, and maps are cut back.
+
+        Returns:
+            Logits (N,K,h,w) at the classifier's stride, its input as embedding, stages finest first; without any the
+            embedding is the only stage. Auxiliary logits while training, if the head gives maps of K channels.
+        """
         pixels = fit(self.normalize(image), divisor=self.location.divisor, size=self.size)
         returned = self.module(pixels)
         location = self.location
@@ -118,6 +127,15 @@ class ModuleNetwork(SegmentationNetwork):
         return SegOutput(logits=logits, embedding=embedding, features=features, auxiliary=auxiliary)
 
     def section_of(self, parameter: str) -> Section:
+        """Which section a parameter belongs to.
+
+        Args:
+            parameter: Its name, which begins with "module.".
+
+        Returns:
+            "auxiliary" or "backbone" by their paths, else "head". Without a path of the backbone only
+            the classifier is the head.
+        """
         path = parameter.removeprefix("module.")
         if self._auxiliary is not None and path.startswith(f"{self._auxiliary}."):
             return "auxiliary"

@@ -53,6 +53,19 @@ class SMP(Adapter):
         self.config = config
 
     def build(self, num_classes: int | None, weights: str | None = None) -> SegmentationNetwork:
+        """The network of the name or folder.
+
+        Args:
+            num_classes: K; with another than a folder's the classifier starts at random. None: all as in the folder.
+            weights: "pretrained" downloads the encoder's; None for random ones. A folder brings its own.
+
+        Returns:
+            The network; no classes are named.
+
+        Raises:
+            RecipeError: smp is missing, has no such network, or can't make it.
+            CheckpointError: The folder is not there or can't be read, or a name alone has to be a trained network.
+        """
         smp = _library()
         folder = Path(self.source)
         saved = _read_config(folder) if self.config is None and folder.is_dir() else None
@@ -78,6 +91,14 @@ class SMP(Adapter):
         )
 
     def portable(self, network: SegmentationNetwork) -> dict[str, Any]:
+        """The arguments that smp saw, and which stages are read.
+
+        Args:
+            network: What `build` made.
+
+        Returns:
+            features and config.
+        """
         module: Any = network.module
         config = {**module.config, _PRIVATE: type(module).__name__}
         return {"features": list(self.features), "config": config}

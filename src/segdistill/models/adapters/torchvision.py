@@ -36,6 +36,19 @@ class TorchVision(Adapter):
         self.features = features
 
     def build(self, num_classes: int | None, weights: str | None = None) -> SegmentationNetwork:
+        """The network of the name.
+
+        Args:
+            num_classes: K; with another than 21 pretrained classifiers start at random. None: the pretrained network.
+            weights: "pretrained" downloads those of COCO; None for random ones.
+
+        Returns:
+            The network; `classes` is set if it keeps the pretrained ones.
+
+        Raises:
+            RecipeError: torchvision has no such network, or `weights` is something else.
+            CheckpointError: Weights can't be downloaded, or do not fit.
+        """
         names = models.list_models(module=models.segmentation)
         if self.source not in names:
             raise RecipeError(f"'{self.name}': torchvision has no such network.{nearest(self.source, names)}")
@@ -63,6 +76,14 @@ class TorchVision(Adapter):
         return network
 
     def portable(self, network: SegmentationNetwork) -> dict[str, Any]:
+        """The options that the name does not say.
+
+        Args:
+            network: Not asked.
+
+        Returns:
+            auxiliary, and features if they were chosen.
+        """
         options: dict[str, Any] = {"auxiliary": self.auxiliary}
         return options if self.features is None else {**options, "features": list(self.features)}
 

@@ -65,18 +65,51 @@ class CIRKD(Layout):
     title = "CIRKD"
 
     def matches(self, names: Collection[str]) -> bool:
+        """Whether a file has CIRKD's head and a part called `pretrained`.
+
+        Args:
+            names: Of its tensors.
+        """
         return "head.block.0.weight" in names and any(key.startswith("pretrained.") for key in names)
 
     def num_classes(self, state: State) -> int:
+        """K, from the classifier's rows.
+
+        Args:
+            state: The tensors of the file.
+
+        Raises:
+            CheckpointError: It has no classifier.
+        """
         return shape(state, "head.classifier.weight" if "head.classifier.weight" in state else "head.block.4.weight")[0]
 
     def rules(self, backbone: str, head: str) -> Sequence[Rule]:
+        """From our names to CIRKD's.
+
+        Args:
+            backbone: "mobilenetv2_os8", or a ResNet with its stem, as "resnet18_v1s".
+            head: "deeplabv3" or "pspnet".
+
+        Raises:
+            CheckpointError: It is another one.
+        """
         kind = backbone.rpartition("_")[2]
         if head not in _HEADS or kind not in _BACKBONES:
             raise CheckpointError(f"{self.title} has no names for head '{head}' on backbone '{backbone}'.")
         return [*_BACKBONES[kind], *_HEADS[head], *_AUXILIARY]
 
     def network(self, state: State) -> dict[str, Any]:
+        """The network that a file holds, by names and shapes of its tensors.
+
+        Args:
+            state: The tensors of the file.
+
+        Returns:
+            The fields of its `NetworkSpec`; auxiliary_channels is 0 where the file has no auxiliary head.
+
+        Raises:
+            CheckpointError: Its head or backbone is none of this library.
+        """
         auxiliary = state.get("auxlayer.block.0.weight")
         if "head.aspp.b0.0.weight" in state:
             head: dict[str, Any] = {"name": "deeplabv3", "project": True, "dilations": [12, 24, 36]}

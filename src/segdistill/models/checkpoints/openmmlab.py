@@ -150,12 +150,31 @@ class OpenMMLab(Layout):
     convolutions = re.compile(r"ffn\.layers\.[04]\.weight$")
 
     def matches(self, names: Collection[str]) -> bool:
+        """Whether a file has OpenMMLab's classifier, and is no SegFormer, which has a layout of its own.
+
+        Args:
+            names: Of its tensors.
+        """
         return "decode_head.conv_seg.weight" in names and "decode_head.linear_pred.weight" not in names
 
     def num_classes(self, state: State) -> int:
+        """K, from the classifier's rows.
+
+        Args:
+            state: The tensors of the file.
+        """
         return shape(state, "decode_head.conv_seg.weight")[0]
 
     def rules(self, backbone: str, head: str) -> Sequence[Rule]:
+        """From our names to OpenMMLab's.
+
+        Args:
+            backbone: A network with branches has rules for its head, too.
+            head: Of any other network.
+
+        Raises:
+            CheckpointError: The layout has no names for such a head.
+        """
         family = FAMILIES.get(backbone, "")
         if family and family != "swin":
             return RULES[family]
@@ -164,6 +183,17 @@ class OpenMMLab(Layout):
         return [*_BACKBONES.get(_kind(backbone), RULES.get(family, [])), *_HEADS[head], *_CLASSIFIERS]
 
     def network(self, state: State) -> dict[str, Any]:
+        """The network that a file holds, by names and shapes of its tensors.
+
+        Args:
+            state: The tensors of the file.
+
+        Returns:
+            The fields of its `NetworkSpec`; auxiliary_channels is 0 where the file has no auxiliary head.
+
+        Raises:
+            CheckpointError: Its head or backbone is none of this library.
+        """
         implied = recognize(state)
         if implied is not None:
             return implied

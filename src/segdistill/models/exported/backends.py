@@ -139,8 +139,15 @@ BACKENDS: dict[str, type[Backend]] = {each.suffix: each for each in (OnnxBackend
 def require_package(name: str, purpose: str) -> Any:
     """The module of an optional package.
 
+    Args:
+        name: Of the module, as "onnxruntime.quantization".
+        purpose: What the package does, for the message: "runs .onnx files".
+
+    Returns:
+        The module.
+
     Raises:
-        RecipeError: It is not installed.
+        RecipeError: It is not installed, or can't be imported.
     """
     try:
         return import_module(name)
@@ -156,5 +163,12 @@ def _precision(text: str | None) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message, of which runtimes write pages."""
+    """The first line of an error's message, of which runtimes write pages.
+
+    Args:
+        error: Of any runtime.
+
+    Returns:
+        At most 300 characters, without a period at the end; the error's type where it says nothing.
+    """
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")

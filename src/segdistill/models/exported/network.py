@@ -39,9 +39,17 @@ class ExportedNetwork(SegmentationNetwork):
         return self.backend.description
 
     def forward(self, image: Tensor) -> SegOutput:
-        """RGB (N,3,H,W) in [0,1] -> the logits that the file gives; of a file of classes 1 for that class, else 0.
+        """The logits that the file gives; of a file of classes 1 for that class, else 0.
 
-        There is no embedding and no stage in a file: both are empty.
+        Args:
+            image: RGB (N,3,H,W) in [0,1].
+
+        Returns:
+            Logits in float32 on the image's device, (N,K,H,W), or (N,K,h,w) for outputs=small. A file has no embedding
+            and no stages: both are empty.
+
+        Raises:
+            CheckpointError: The file can't be run on images of this size.
         """
         answer = self._run(image)
         if self.description.outputs == "classes":
@@ -50,7 +58,17 @@ class ExportedNetwork(SegmentationNetwork):
         return SegOutput(logits=answer.float().to(image.device), embedding=image.new_zeros(len(image), 0), features=())
 
     def classes_of(self, image: Tensor) -> Tensor:
-        """uint8 (N,3,H,W) -> class indices (N,H,W), as the file gives them; of a file with outputs=classes."""
+        """The classes as the file gives them; of a file with outputs=classes.
+
+        Args:
+            image: RGB (N,3,H,W), uint8 or in [0,1].
+
+        Returns:
+            Class indices (N,H,W), uint8 or int64; those of a file of fixed size by the nearest pixel.
+
+        Raises:
+            CheckpointError: The file can't be run on images of this size.
+        """
         answer = self._run(image)
         if answer.shape[-2:] != image.shape[-2:]:
             resized = F.interpolate(answer[:, None].float(), image.shape[-2:], mode="nearest-exact")
@@ -72,7 +90,15 @@ class ExportedNetwork(SegmentationNetwork):
 
 
 def as_batch(image: Tensor, description: ExportDescription) -> Array:
-    """RGB (N,3,H,W), uint8 or in [0,1] -> the batch that a file takes, resized bilinearly if its size is fixed."""
+    """Images as a file takes them, resized bilinearly if its size is fixed.
+
+    Args:
+        image: RGB (N,3,H,W), uint8 or in [0,1], on any device.
+        description: What the file takes.
+
+    Returns:
+        float32 (N,3,H,W) in [0,1], or uint8 (N,H,W,3).
+    """
     pixels = image.cpu()
     if description.size is not None and tuple(pixels.shape[-2:]) != description.size:
         scale = 255 if pixels.dtype == torch.uint8 else 1
@@ -92,7 +118,15 @@ class Exported:
     path: Path
 
     def open(self, threads: int | None = None) -> Backend:
-        """What runs the file; arguments and errors are those of `Backend`."""
+        """What runs the file.
+
+        Args:
+            threads: How many it may use; None for as many as torch uses.
+
+        Raises:
+            RecipeError: The package that runs such files is not installed.
+            CheckpointError: The file is not there, is damaged or not from this library.
+        """
         if not self.path.is_file():
             raise CheckpointError(f"No file {self.path}.")
         return BACKENDS[self.path.suffix](self.path, threads)
@@ -104,5 +138,9 @@ class Exported:
 
 
 def is_exported(path: Path) -> bool:
-    """Whether the name of a file says that it is an exported one."""
+    """Whether the name of a file says that it is an exported one.
+
+    Args:
+        path: Whose suffix is looked at; the file need not be there.
+    """
     return path.suffix in BACKENDS

@@ -13,6 +13,14 @@ class GlobalAttention(nn.Sequential):
     """(N,C,h,w) -> (N,C,1,1): the sigmoid of what its layers make of the map's mean."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """One weight a channel.
+
+        Args:
+            x: Maps (N,C,h,w).
+
+        Returns:
+            (N,C,1,1) in (0,1).
+        """
         return torch.sigmoid(super().forward(x.mean((-2, -1), keepdim=True)))  # type: ignore[no-untyped-call]
 
 
@@ -32,6 +40,14 @@ class AttentionRefinement(nn.Module):
         self.attention = GlobalAttention(ConvNormAct(channels, channels, act=False))
 
     def forward(self, x: Tensor) -> Tensor:
+        """The convolved maps, each channel weighted.
+
+        Args:
+            x: Maps (N,inputs,h,w).
+
+        Returns:
+            (N,channels,h,w).
+        """
         x = self.conv(x)
         y: Tensor = x * self.attention(x)
         return y

@@ -48,6 +48,14 @@ class BiSeNetV1(Backbone):
         initialize(self)
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        """The stages of both paths.
+
+        Args:
+            image: RGB (N,3,H,W), normalized.
+
+        Returns:
+            Four maps at strides 8, 8, 16 and 32.
+        """
         fine, middle, coarse = self.context(image)
         x = self.arm32(coarse) + self.gap_conv(coarse.mean((-2, -1), keepdim=True))
         context16 = self.conv_head32(bring_up(x, middle))
@@ -68,6 +76,14 @@ class Fusion(nn.Module):
         self.attention = GlobalAttention(ConvNormAct(channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Both paths fused.
+
+        Args:
+            x: Their maps, concatenated, (N,C,h,w).
+
+        Returns:
+            (N,C,h,w).
+        """
         x = self.conv1(x)
         y: Tensor = x + x * self.attention(x)
         return y

@@ -27,6 +27,14 @@ class Stem(nn.Module):
         self.fuse_last = ConvNormAct(2 * STEM, STEM, 3)
 
     def forward(self, image: Tensor) -> Tensor:
+        """The first maps of the semantic branch.
+
+        Args:
+            image: RGB (N,3,H,W), normalized.
+
+        Returns:
+            (N,16,H/4,W/4).
+        """
         x = self.conv_first(image)
         y: Tensor = self.fuse_last(torch.cat([self.convs(x), self.pool(x)], dim=1))
         return y
@@ -58,6 +66,14 @@ class GatherExpand(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """The block.
+
+        Args:
+            x: Maps (N,inputs,h,w).
+
+        Returns:
+            (N,channels,h/stride,w/stride), not negative.
+        """
         return torch.relu(self.conv2(self.depthwise(self.conv1(x))) + self.shortcut(x))
 
 
@@ -75,6 +91,14 @@ class ContextEmbedding(nn.Module):
         self.conv_last = ConvNormAct(channels, channels, 3)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The maps with their mean added.
+
+        Args:
+            x: Maps (N,C,h,w).
+
+        Returns:
+            (N,C,h,w).
+        """
         y: Tensor = self.conv_last(x + self.conv_gap(self.norm(x.mean((-2, -1), keepdim=True))))
         return y
 
@@ -97,6 +121,15 @@ class GuidedAggregation(nn.Module):
         self.conv = ConvNormAct(channels, channels, 3)
 
     def forward(self, detail: Tensor, semantic: Tensor) -> Tensor:
+        """Both branches as one map.
+
+        Args:
+            detail: Maps (N,C,h,w) at stride 8.
+            semantic: Maps (N,C,h/4,w/4) at stride 32.
+
+        Returns:
+            (N,C,h,w) at stride 8.
+        """
         fine = self.detail(detail)
         fine = fine * torch.sigmoid(resize_like(self.semantic_up(semantic), fine))
         coarse = self.detail_down(detail) * torch.sigmoid(self.semantic(semantic))
@@ -143,6 +176,14 @@ class BiSeNetV2(Backbone):
         initialize(self)
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        """The stages of both branches.
+
+        Args:
+            image: RGB (N,3,H,W), normalized.
+
+        Returns:
+            Five maps at strides 4, 8, 8, 16 and 32; the second is what both branches give together.
+        """
         maps = [self.stem(image)]
         for stage in self.semantic:
             maps.append(stage(maps[-1]))

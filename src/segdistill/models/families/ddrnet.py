@@ -49,6 +49,14 @@ class DDRNet(Backbone):
         initialize(self)
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        """The stages of both branches.
+
+        Args:
+            image: RGB (N,3,H,W), normalized.
+
+        Returns:
+            Four maps at strides 4, 8, 8 and 64.
+        """
         fine = self.stem[:FINE](image)
         x = self.stem[FINE:](fine)
         context, spatial = self.context[0](x), self.spatial[0](x)

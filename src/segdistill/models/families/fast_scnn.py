@@ -32,6 +32,14 @@ class InvertedResidual(nn.Sequential):
         self.adds = stride == 1 and inputs == channels
 
     def forward(self, x: Tensor) -> Tensor:
+        """The block.
+
+        Args:
+            x: Maps (N,inputs,h,w).
+
+        Returns:
+            (N,channels,h/stride,w/stride).
+        """
         y: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
         return x + y if self.adds else y
 
@@ -68,6 +76,14 @@ class FastSCNN(Backbone):
                 module.momentum = 0.01
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        """Stem, sum and deep branch.
+
+        Args:
+            image: RGB (N,3,H,W), normalized.
+
+        Returns:
+            (N,64,H/8,W/8), (N,128,H/8,W/8) and (N,128,H/32,W/32).
+        """
         fine = self.stem(image)
         x = self.deep(fine)
         pooled = [resize_like(conv(pool(x)), x) for pool, conv in zip(self.pools, self.ppm, strict=True)]

@@ -31,6 +31,15 @@ class CascadeFusion(nn.Module):
         self.conv_high = ConvNormAct(high, channels)
 
     def forward(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """Both maps on the finer grid.
+
+        Args:
+            low: Coarse maps (N,low,h',w').
+            high: Fine maps (N,high,h,w).
+
+        Returns:
+            The sum after a ReLU, and the coarse maps before it, which an auxiliary head reads; each (N,channels,h,w).
+        """
         low = self.conv_low(resize_like(low, high))
         return F.relu(low + self.conv_high(high)), low
 
@@ -68,6 +77,14 @@ class ICNet(Backbone):
         initialize(self)
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        """The stages of the cascade.
+
+        Args:
+            image: RGB (N,3,H,W), normalized.
+
+        Returns:
+            Four maps at strides 8, 8, 16 and 32.
+        """
         resnet: Any = self.resnet
         x = _half(image)
         for name in ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2"):

@@ -33,6 +33,15 @@ class PixelAttention(nn.Module):
         self.f_p = ConvNormAct(inputs, channels, act=False)
 
     def forward(self, p: Tensor, i: Tensor) -> Tensor:
+        """The detail with context where both agree.
+
+        Args:
+            p: Of the detail branch, (N,C,H,W).
+            i: Of the context branch, (N,C,h,w), coarser.
+
+        Returns:
+            (N,C,H,W).
+        """
         similarity = (self.f_p(p) * resize_like(self.f_i(i), p)).sum(1, keepdim=True)
         share = torch.sigmoid(similarity)
         return share * resize_like(i, p) + (1 - share) * p
@@ -50,6 +59,16 @@ class Bag(nn.Module):
         self.conv = NormActConv(channels, channels, 3)
 
     def forward(self, p: Tensor, i: Tensor, d: Tensor) -> Tensor:
+        """The three branches fused: detail near boundaries, context elsewhere.
+
+        Args:
+            p: Detail (N,C,h,w).
+            i: Context (N,C,h,w), on the same grid.
+            d: Boundaries (N,C,h,w), before the sigmoid.
+
+        Returns:
+            (N,C,h,w).
+        """
         share = torch.sigmoid(d)
         y: Tensor = self.conv(share * p + (1 - share) * i)
         return y
@@ -68,6 +87,16 @@ class LightBag(nn.Module):
         self.f_i = ConvNormAct(channels, channels, act=False)
 
     def forward(self, p: Tensor, i: Tensor, d: Tensor) -> Tensor:
+        """The three branches fused: detail near boundaries, context elsewhere.
+
+        Args:
+            p: Detail (N,C,h,w).
+            i: Context (N,C,h,w), on the same grid.
+            d: Boundaries (N,C,h,w), before the sigmoid.
+
+        Returns:
+            (N,C,h,w).
+        """
         share = torch.sigmoid(d)
         y: Tensor = self.f_p((1 - share) * i + p) + self.f_i(i + share * p)
         return y
@@ -133,6 +162,14 @@ class PIDNet(Backbone):
         initialize(self)
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        """The stages of the three branches.
+
+        Args:
+            image: RGB (N,3,H,W), normalized.
+
+        Returns:
+            Five maps at strides 4, 8, 8, 8 and 64.
+        """
         fine = self.stem[:FINE](image)
         x = self.stem[FINE:](fine)
         i, p, d = F.relu(self.i_branch[0](x)), self.p_branch[0](x), self.d_branch[0](x)

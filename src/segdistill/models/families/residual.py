@@ -32,6 +32,14 @@ class BasicBlock(nn.Module):
         self.act = act
 
     def forward(self, x: Tensor) -> Tensor:
+        """The block.
+
+        Args:
+            x: Maps (N,inputs,H,W).
+
+        Returns:
+            (N,channels,H/stride,W/stride), not negative if there is a ReLU.
+        """
         shortcut = x if self.downsample is None else self.downsample(x)
         y = self.conv2(self.conv1(x)) + shortcut
         return F.relu(y) if self.act else y
@@ -56,6 +64,14 @@ class Bottleneck(nn.Module):
         self.downsample = _shortcut(inputs, 2 * channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The block.
+
+        Args:
+            x: Maps (N,inputs,H,W).
+
+        Returns:
+            (N,2 channels,H/stride,W/stride).
+        """
         shortcut = x if self.downsample is None else self.downsample(x)
         y: Tensor = self.conv3(self.conv2(self.conv1(x))) + shortcut
         return y
@@ -154,6 +170,14 @@ class PyramidPooling(nn.Module):
         self.shortcut = NormActConv(inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The context of each position.
+
+        Args:
+            x: Maps (N,inputs,h,w) of any size.
+
+        Returns:
+            (N,outputs,h,w).
+        """
         first, *pooled = (scale(x) for scale in self.scales)
         pooled = [resize_like(each, x) for each in pooled]
         if self.parallel:

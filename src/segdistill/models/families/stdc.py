@@ -42,6 +42,14 @@ class STDCBlock(nn.Module):
         self.downsample = ConvNormAct(half, half, 3, stride=2, groups=half, act=False) if stride == 2 else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """The block.
+
+        Args:
+            x: Maps (N,inputs,h,w).
+
+        Returns:
+            (N,channels,h/stride,w/stride).
+        """
         x = self.layers[0](x)
         maps = [x]
         if self.downsample is not None:
@@ -81,6 +89,14 @@ class STDC(Backbone):
         initialize(self)
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        """The stages of backbone and context path.
+
+        Args:
+            image: RGB (N,3,H,W), normalized.
+
+        Returns:
+            Five maps at strides 8, 8, 8, 16 and 32.
+        """
         maps, x = [], image
         for stage in self.stages:
             x = stage(x)
@@ -112,6 +128,14 @@ class Fusion(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Detail and context fused.
+
+        Args:
+            x: Their maps, concatenated, (N,inputs,h,w).
+
+        Returns:
+            (N,channels,h,w).
+        """
         x = self.conv0(x)
         y: Tensor = x + x * self.attention(x)
         return y

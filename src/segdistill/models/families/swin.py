@@ -37,6 +37,14 @@ class WindowAttention(nn.Module):
         trunc_normal_(self.relative_position_bias_table, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
+        """What each token takes from those of its window.
+
+        Args:
+            x: Tokens (N,H,W,C), channels last, of any size.
+
+        Returns:
+            (N,H,W,C).
+        """
         side, (n, height, width, channels) = self.window, x.shape
         x = F.pad(x, (0, 0, 0, -width % side, 0, -height % side))
         rows, columns = x.shape[1] // side, x.shape[2] // side
@@ -103,6 +111,14 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The block.
+
+        Args:
+            x: Tokens (N,H,W,C), channels last.
+
+        Returns:
+            (N,H,W,C).
+        """
         x = x + self.drop_path(self.attn(self.norm1(x)))
         y: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
         return y
@@ -123,6 +139,14 @@ class PatchMerging(nn.Module):
         self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The tokens of the next stage.
+
+        Args:
+            x: Tokens (N,H,W,C), channels last; odd sides are padded with zeros.
+
+        Returns:
+            (N,ceil(H/2),ceil(W/2),2C).
+        """
         n, height, width, channels = x.shape
         x = F.pad(x, (0, 0, 0, width % 2, 0, height % 2))
         x = x.view(n, (height + 1) // 2, 2, (width + 1) // 2, 2, channels).permute(0, 1, 3, 5, 2, 4)
@@ -170,6 +194,14 @@ class Swin(Backbone):
                     nn.init.zeros_(module.bias)
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        """The stages.
+
+        Args:
+            image: RGB (N,3,H,W), normalized, of any size; it is padded with zeros to multiples of 4.
+
+        Returns:
+            Four maps (N,C_i,h_i,w_i), channels first again, at strides 4, 8, 16 and 32.
+        """
         image = F.pad(image, (0, -image.shape[-1] % 4, 0, -image.shape[-2] % 4))
         x = self.patch_norm(self.patches(image).permute(0, 2, 3, 1))
         maps = []

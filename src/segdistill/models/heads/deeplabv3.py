@@ -47,6 +47,14 @@ class DeepLabV3(Head):
         self.bottleneck = ConvNormAct(channels if project else width, channels, 3)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
+        """The embedding, on the last stage's grid.
+
+        Args:
+            features: Stages (N,C_i,h_i,w_i), finest first; the last is read.
+
+        Returns:
+            (N,channels,h,w).
+        """
         x = features[-1]
         pooled = resize(self.image_pool(self.pool(x)), (x.shape[-2], x.shape[-1]))
         maps = [branch(x) for branch in self.branches]

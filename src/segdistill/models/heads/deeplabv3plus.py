@@ -50,6 +50,14 @@ class DeepLabV3Plus(Head):
         )
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
+        """The embedding, on the grid of `low_stage`.
+
+        Args:
+            features: Stages (N,C_i,h_i,w_i), finest first; the last and `low_stage` are read.
+
+        Returns:
+            (N,channels,h,w).
+        """
         x, low = features[-1], features[self.low_stage]
         pooled = resize(self.image_pool(self.pool(x)), (x.shape[-2], x.shape[-1]))
         context = self.bottleneck(torch.cat([pooled, *(branch(x) for branch in self.branches)], dim=1))

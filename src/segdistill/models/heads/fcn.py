@@ -54,6 +54,14 @@ class FCN(Head):
         self.more = nn.Sequential(*(conv(self.channels) for _ in range(convs - 1)))
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
+        """The embedding, on the grid of `stage`, or of the finest for "all".
+
+        Args:
+            features: Stages (N,C_i,h_i,w_i), finest first.
+
+        Returns:
+            (N,channels,h,w).
+        """
         if self.stage == "all":
             size = (features[0].shape[-2], features[0].shape[-1])
             x = torch.cat([self.resize(feature, size) for feature in features], dim=1)

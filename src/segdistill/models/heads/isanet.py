@@ -40,6 +40,14 @@ class ISANet(Head):
         self.output = ConvNormAct(2 * channels, channels)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
+        """The embedding, on the last stage's grid.
+
+        Args:
+            features: Stages (N,C_i,h_i,w_i), finest first; the last is read.
+
+        Returns:
+            (N,channels,h,w).
+        """
         x = self.input(features[-1])
         n, c, height, width = x.shape
         block = self.block
@@ -75,6 +83,14 @@ class SelfAttention(nn.Module):
         self.project = ConvNormAct(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """What each position takes from all of its map.
+
+        Args:
+            x: Maps (N,C,h,w), each by itself.
+
+        Returns:
+            (N,C,h,w), not negative.
+        """
         # One head, (N,1,h*w,d): ONNX exporters take attention of four dimensions only.
         query, key, value = (layer(x).flatten(2).mT[:, None] for layer in (self.query, self.key, self.value))
         y = F.scaled_dot_product_attention(query, key, value)[:, 0]

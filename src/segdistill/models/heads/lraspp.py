@@ -54,6 +54,14 @@ class LRASPP(Head):
                 module.eps = norm_eps
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
+        """The embedding, on the grid of the finest of the `finer` stages.
+
+        Args:
+            features: Stages (N,C_i,h_i,w_i), finest first; the last and the `finer` ones are read.
+
+        Returns:
+            (N,channels,h,w).
+        """
         x = features[-1]
         window = [min(self.window, side) for side in x.shape[-2:]]
         attention = torch.sigmoid(self.attention(F.avg_pool2d(x, window, self.strides)))

@@ -31,4 +31,12 @@ class Preactivated(Head):
         self.norm = BatchNorm(channels)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
+        """The embedding, on the grid of `stage`.
+
+        Args:
+            features: Stages (N,C_i,h_i,w_i), finest first.
+
+        Returns:
+            (N,channels,h,w).
+        """
         return F.relu(self.norm(self.conv(features[self.stage])))

@@ -44,6 +44,14 @@ class PSPNet(Head):
         self.bottleneck = ConvNormAct(stages[-1] + len(scales) * width, channels, 3)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
+        """The embedding, on the last stage's grid.
+
+        Args:
+            features: Stages (N,C_i,h_i,w_i), finest first; the last is read.
+
+        Returns:
+            (N,channels,h,w).
+        """
         x = features[-1]
         size = (x.shape[-2], x.shape[-1])
         pooled = (

@@ -40,6 +40,14 @@ class SegFormer(Head):
         )
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
+        """The embedding, on the first stage's grid.
+
+        Args:
+            features: Stages (N,C_i,h_i,w_i), finest first; all are read.
+
+        Returns:
+            (N,channels,h,w).
+        """
         size = (features[0].shape[-2], features[0].shape[-1])
         maps = [self.resize(project(x), size) for project, x in zip(self.projections, features, strict=True)]
         embedding: Tensor = self.fusion(torch.cat(maps if self.normed else maps[::-1], dim=1))

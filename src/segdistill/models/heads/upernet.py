@@ -36,6 +36,14 @@ class UPerNet(Head):
         self.bottleneck = ConvNormAct(channels * len(stages), channels, 3)
 
     def forward(self, features: tuple[Tensor, ...]) -> Tensor:
+        """The embedding, on the first stage's grid.
+
+        Args:
+            features: Stages (N,C_i,h_i,w_i), finest first; all are read.
+
+        Returns:
+            (N,channels,h,w).
+        """
         sums = [self.pyramid(features)]  # coarse to fine
         for lateral, feature in zip(reversed(self.laterals), features[-2::-1], strict=True):
             x = lateral(feature)

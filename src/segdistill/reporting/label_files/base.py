@@ -39,7 +39,11 @@ class Predicted:
 
 
 def hexadecimal(color: tuple[int, int, int] | Pixels) -> str:
-    """A color as #rrggbb."""
+    """A color as #rrggbb.
+
+    Args:
+        color: r, g, b from 0 to 255.
+    """
     red, green, blue = (int(part) for part in color)
     return f"#{red:02x}{green:02x}{blue:02x}"
 

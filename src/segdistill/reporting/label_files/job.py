@@ -81,7 +81,11 @@ class MaskJob:
         }
 
     def is_done(self, item: Item) -> bool:
-        """Whether the files of an image are there, made by the same network in the same way."""
+        """Whether the files of an image are there, made by the same network in the same way.
+
+        Args:
+            item: The image, whose size and time are looked at, and its files; of the mask only its note is read.
+        """
         return note_of(item.mask) == self._note(item) and (item.overlay is None or item.overlay.is_file())
 
     def __call__(self, items: Iterable[Item]) -> Iterator[tuple[Item, str | None]]:

@@ -75,12 +75,28 @@ class Region:
                 return corners
 
     def runs_of_columns(self, height: int, width: int) -> list[int]:
-        """Run lengths down the columns of an image of that size, 0 first, as COCO has them."""
+        """Run lengths down the columns of an image, as COCO has them.
+
+        Args:
+            height: Of the image, in pixels.
+            width: Of the image, in pixels.
+
+        Returns:
+            Pixels outside and inside in turn, outside first; their sum is height * width.
+        """
         columns, rows = np.nonzero(self.bits.T)
         return _runs((columns + self.left) * height + rows + self.top, height * width)
 
     def runs_of_rows(self, height: int, width: int) -> list[int]:
-        """Run lengths along the rows of an image of that size, 0 first."""
+        """Run lengths along the rows of an image.
+
+        Args:
+            height: Of the image, in pixels.
+            width: Of the image, in pixels.
+
+        Returns:
+            Pixels outside and inside in turn, outside first; their sum is height * width.
+        """
         rows, columns = np.nonzero(self.bits)
         return _runs((rows + self.top) * width + columns + self.left, height * width)
 

@@ -19,7 +19,16 @@ class Writer(Protocol):
     """A module of this package that writes one format."""
 
     def write(self, predicted: Iterable[Predicted], classes: Classes, out: Path) -> list[Path]:
-        """Write the files of all images."""
+        """Write the files of all images.
+
+        Args:
+            predicted: The images; each mask is read when its turn comes.
+            classes: Whose names and colors are written.
+            out: The folder that gets the files.
+
+        Returns:
+            The files.
+        """
 
 
 WRITERS: dict[LabelFormat, Writer] = {"coco": coco, "labelme": labelme, "cvat": cvat, "labelstudio": labelstudio}

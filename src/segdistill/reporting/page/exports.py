@@ -26,7 +26,13 @@ class Exports:
 
 
 def exports(run: Path) -> Exports | None:
-    """The table of a run's folder `export`; None if it was never benchmarked.
+    """The table of a run's folder `export`.
+
+    Args:
+        run: The run folder.
+
+    Returns:
+        The table as text; None if the run was never benchmarked.
 
     Raises:
         DataError: The file that holds it is damaged.
