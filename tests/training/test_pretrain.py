@@ -120,8 +120,8 @@ def test_a_student_starts_from_what_was_pretrained(tmp_path: Path, teacher_file:
     assert '"validation"' not in lines
     saved = {key: value for key, value in load_file(done.weights).items() if key.startswith("backbone.")}
     student = segdistill.create_model("mobilenetv2_035_deeplabv3plus", 8, backbone_weights=str(done.folder))
-    own = student.state_dict()
-    assert all(torch.equal(own[key], value) for key, value in saved.items())
+    started = student.state_dict()
+    assert all(torch.equal(started[key], value) for key, value in saved.items())
     with pytest.raises(CheckpointError, match="are not those of backbone 'resnet18'"):
         segdistill.create_model("pspnet_r18", 8, backbone="resnet18", backbone_weights=str(done.folder))
 
