@@ -132,7 +132,7 @@ def test_out_of_memory_names_a_number_of_micro_batches_that_fits(
 def test_no_space_for_the_journal_is_named(curves: bool, tiny: tuple[str, ...], tmp_path: Path, start: Start) -> None:
     """Only the journal, or only the curves beside it, grow beyond what the limit on the size of a file allows."""
     words = [*tiny, "steps=300", "checkpoint_every=300", "validate_every=300", f"out={tmp_path / 'run'}"]
-    process = start("train", *words)
+    process = start("train", *words, *([] if curves else ["log=[]"]))
     wait(lambda: lines(tmp_path / "run" / "metrics.jsonl") >= 2, process)
     files = list((tmp_path / "run" / "tensorboard").iterdir()) if curves else [tmp_path / "run" / "metrics.jsonl"]
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (files[0].stat().st_size + 10,) * 2)
