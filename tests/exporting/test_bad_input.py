@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import onnx
@@ -184,6 +184,23 @@ def test_a_signal_in_the_middle_loses_nothing(
     assert content(earlier) == before
     assert sorted(path.name for path in earlier.iterdir()) == sorted(before)
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_that_other_code_drops_ends_the_export(
+    earlier: Path, number: int, raised: type[BaseException]
+) -> None:
+    before = content(earlier)
+
+    def write() -> None:
+        with assembled(earlier) as aside:
+            (aside / "student.onnx").write_bytes(b"new")
+            with suppress(BaseException):
+                signal.raise_signal(number)
+
+    with pytest.raises(raised):
+        write()
+    assert content(earlier) == before
 
 
 @pytest.fixture(scope="module")

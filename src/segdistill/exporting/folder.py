@@ -46,7 +46,7 @@ def assembled(out: Path) -> Iterator[Path]:
                 f"Can't write to the folder {out}: {error}. Choose another, as out=FOLDER."
             ) from error
         try:
-            with _leaving_at_sigterm():
+            with _leaving_at_signals():
                 yield aside
             _bring_in(aside, out)
         except Exception as error:
@@ -135,16 +135,31 @@ def _is_alive(process: int) -> bool:
 
 
 @contextlib.contextmanager
-def _leaving_at_sigterm() -> Iterator[None]:
-    """While entered, SIGTERM raises SystemExit with the status of a process that it ended; in the main thread only."""
+def _leaving_at_signals() -> Iterator[None]:
+    """While entered, SIGTERM ends the process as Ctrl-C does, with the status of one that it ended; main thread only.
+
+    A library that runs then may drop what is raised, as a finalizer does: it is raised again at the end.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    received: list[int] = []
+
+    def leave(number: int, frame: object = None) -> None:
+        received.append(number)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(128 + number)
+
+    heard = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) != signal.SIG_IGN]
+    before = {number: signal.signal(number, leave) for number in heard}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if received:
+        leave(received[0])
 
 
 def add_description(out: Path, aside: Path, common: dict[str, Any], files: dict[str, dict[str, Any]]) -> None:
