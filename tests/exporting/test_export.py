@@ -23,7 +23,7 @@ from segdistill.core.errors import SegdistillError
 from segdistill.core.outputs import SegOutput, finer
 from segdistill.data.datasets.streets import Streets
 from segdistill.evaluation.inference.inference import infer
-from segdistill.exporting.export import Exporter, export_model
+from segdistill.exporting.export import Exporter, export_model, whole_images
 from segdistill.exporting.parity import TOLERANCE
 from segdistill.exporting.settings import ExportSettings
 from segdistill.models.heads.isanet import ISANet
@@ -208,8 +208,9 @@ def test_a_file_pads_as_the_run_does(tmp_path: Path) -> None:
         file = torch.from_numpy(answer(tmp_path / "out" / "network.onnx", (image / 255).numpy()))
         torch.testing.assert_close(file, logits, rtol=1e-3, atol=1e-3)
         # Whoever runs the file as the run is run does not pad a second time.
-        probability = infer(opened, image, recipe.inference, confidence=True).confidence
-        torch.testing.assert_close(probability, logits.softmax(1).amax(1), rtol=1e-3, atol=1e-3)
+        for each in (opened, network):
+            probability = infer(each, image, whole_images(recipe).inference, confidence=True).confidence
+            torch.testing.assert_close(probability, logits.softmax(1).amax(1), rtol=1e-3, atol=1e-3)
 
 
 class Turning(SegmentationNetwork):

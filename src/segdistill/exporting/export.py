@@ -268,8 +268,8 @@ def file_name(model: LoadedModel) -> str:
 
 def whole_images(recipe: Recipe) -> Recipe:
     """The recipe with images run whole, once, as an exported file does."""
-    inference = InferenceConfig(align_corners=recipe.inference.align_corners)
-    return recipe.model_copy(update={"inference": inference})
+    kept = recipe.inference.model_dump(include={"align_corners", "size_divisor"})
+    return recipe.model_copy(update={"inference": InferenceConfig(**kept)})
 
 
 def _origin(model: LoadedModel, settings: ExportSettings, recipe: Recipe | None) -> dict[str, Any]:
