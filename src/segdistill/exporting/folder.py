@@ -138,6 +138,8 @@ def _is_alive(process: int) -> bool:
 def _leaving_at_signals() -> Iterator[None]:
     """While entered, SIGTERM ends the process as Ctrl-C does, with the status of one that it ended; main thread only.
 
+    As in training, SIGINT counts in the background of a shell, too, where Python ignores it.
+
     A library that runs then may drop what is raised, as a finalizer does: it is raised again at the end.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -151,8 +153,7 @@ def _leaving_at_signals() -> Iterator[None]:
             raise KeyboardInterrupt
         sys.exit(128 + number)
 
-    heard = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) != signal.SIG_IGN]
-    before = {number: signal.signal(number, leave) for number in heard}
+    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
