@@ -23,7 +23,7 @@ import segdistill as sd
 from segdistill.core.classes import Classes
 from segdistill.data.colors import save_mask
 from segdistill.reporting.label_files import job
-from segdistill.reporting.label_files.base import Predicted
+from segdistill.reporting.label_files.base import Labelled
 from segdistill.reporting.label_files.regions import regions, without_small
 from segdistill.reporting.label_files.writers import WRITERS, write_labels
 
@@ -41,7 +41,7 @@ def random_mask(seed: int, size: tuple[int, int] = SIZE) -> Any:
 
 
 @pytest.fixture
-def labelled(tmp_path: Path) -> tuple[list[Predicted], dict[str, Any]]:
+def labelled(tmp_path: Path) -> tuple[list[Labelled], dict[str, Any]]:
     """Images in folders and their masks, as `predict` leaves them."""
     predicted, masks = [], {}
     for number, name in enumerate(["a.png", "night/b c.jpg", "night/é.png", "d.png"]):
@@ -52,7 +52,7 @@ def labelled(tmp_path: Path) -> tuple[list[Predicted], dict[str, Any]]:
         file = tmp_path / "out" / "masks" / below.with_suffix(".png")
         masks[image.stem] = random_mask(number)
         save_mask(file, torch.from_numpy(masks[image.stem]), CLASSES)
-        predicted.append(Predicted(image, PurePosixPath(below), PurePosixPath(below.with_suffix("")), file))
+        predicted.append(Labelled(image, PurePosixPath(below), PurePosixPath(below.with_suffix("")), file))
     return predicted, masks
 
 
@@ -66,7 +66,7 @@ FILES = {
 
 @pytest.mark.parametrize("format", WRITERS)
 def test_what_is_written_is_read_pixel_by_pixel(
-    format: Any, labelled: tuple[list[Predicted], dict[str, Any]], tmp_path: Path
+    format: Any, labelled: tuple[list[Labelled], dict[str, Any]], tmp_path: Path
 ) -> None:
     predicted, masks = labelled
     out = tmp_path / "out"
@@ -83,7 +83,7 @@ def test_what_is_written_is_read_pixel_by_pixel(
 
 
 def test_coco_is_what_its_own_library_reads(
-    labelled: tuple[list[Predicted], dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labelled: tuple[list[Labelled], dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     predicted, masks = labelled
     write_labels("coco", predicted, CLASSES, tmp_path / "out")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -61,11 +60,7 @@ def train_command(parts: WholeRecipe, resume: Resume = False, as_json: AsJson = 
         else f"The {done.role} in {done.folder} reaches mIoU {done.scores.miou:.2f}, mAcc {done.scores.macc:.2f}, "
         f"aAcc {done.scores.aacc:.2f} on validation (best {done.best_miou:.2f} at step {done.best_step}); {minutes}"
     )
-    print_result(
-        {**asdict(done), "folder": str(done.folder), "scores": done.scores.as_dict()},
-        as_json,
-        scores,
-    )
+    print_result(done.as_dict(), as_json, scores)
 
 
 @register(

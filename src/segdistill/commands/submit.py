@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from segdistill.core.results import Result
+from segdistill.core.storage import sha256
 from segdistill.data.reading import read_image
 from segdistill.evaluation.inference.inference import infer
 from segdistill.evaluation.submission import Submission, check_submission, server_of
@@ -88,7 +88,7 @@ def submit(
 
 def _identity(weights: Path) -> str:
     """What tells one network from another: its file's digest; of a folder of another library its path."""
-    return hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else str(weights.absolute())
+    return sha256(weights) if weights.is_file() else str(weights.absolute())
 
 
 def check_zip(file: str | Path, server: str, *images: str | Path) -> list[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 PathLike = TypeVar("PathLike", str, Path)
 
@@ -30,6 +30,14 @@ def expanded(path: PathLike) -> PathLike:
 
 HomePath = Annotated[Path, AfterValidator(expanded)]
 """A path of a recipe, in which `~` is the home folder."""
+
+
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, str | Path) else value
+
+
+HomePaths = Annotated[tuple[HomePath, ...], BeforeValidator(_one_or_more, json_schema_input_type=str | list[str])]
+"""Paths of a recipe; a single one need not be a list."""
 
 
 def composed(text: str) -> str:

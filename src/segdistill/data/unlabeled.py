@@ -6,29 +6,23 @@ import bisect
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
 
 import torch
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from segdistill.core.classes import IGNORE_INDEX, Classes
 from segdistill.core.errors import DataError
-from segdistill.core.paths import HomePath
+from segdistill.core.paths import HomePaths
 from segdistill.core.typed_settings import TypedSettings
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.own_folder.templates import find_files
 from segdistill.data.reading import read_image
 
 
-def _one_or_more(value: Any) -> Any:
-    """A single folder as a list of one."""
-    return [value] if isinstance(value, str | Path) else value
-
-
 class ExtraConfig(TypedSettings):
     """Unlabelled images that are mixed into the distillation, as `data.extra` describes them."""
 
-    images: Annotated[tuple[HomePath, ...], BeforeValidator(_one_or_more, json_schema_input_type=str | list[str])] = ()
+    images: HomePaths = ()
     """A folder of images, or several, sub-folders included; by default only the data set's own images without masks."""
 
     share: float = Field(0.5, gt=0, lt=1)

@@ -40,7 +40,9 @@ class View:
         Returns:
             (C,H,W), float32, which cover the crop.
         """
-        rows, columns = ((torch.arange(n) + 0.5) * (side / n) for n, side in zip(out, self.crop, strict=True))
+        rows, columns = (
+            (torch.arange(n, device=maps.device) + 0.5) * (side / n) for n, side in zip(out, self.crop, strict=True)
+        )
         if self.flipped:
             columns = self.content[1] - columns
         y = 2 * (rows + self.corner[0]) / self.size[0] - 1

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from segdistill.core.errors import SegdistillError
 from segdistill.core.outputs import resize
 from segdistill.models.exported.backends import first_line
 from segdistill.models.exported.description import Input, Outputs
 from segdistill.models.network import SegmentationNetwork
+from segdistill.models.probing import fit
 
 ODD = (97, 129)
 """(H,W) that a network for any size is traced at: no stride divides it, so no two maps agree by chance."""
@@ -48,9 +48,7 @@ class ExportGraph(nn.Module):
         """RGB as `input` says -> logits, (N,K,H,W), or (N,K,h,w) for outputs=small."""
         pixels = image.permute(0, 3, 1, 2).float() / 255 if self.input == "uint8" else image
         height, width = pixels.shape[-2:]
-        if self.size_divisor > 1:  # asking whether a side lacks any would freeze the answer
-            bottom, right = -height % self.size_divisor, -width % self.size_divisor
-            pixels = functional.pad(pixels, (0, right, 0, bottom), mode="replicate")
+        pixels = fit(pixels, divisor=self.size_divisor)
         logits: Tensor = self.network(pixels).logits.float()
         if self.outputs == "small":
             return logits

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from segdistill.core.numbers import NonNegative
-from segdistill.core.paths import HomePath
+from segdistill.core.paths import HomePaths
 from segdistill.core.typed_settings import TypedSettings
-
-
-def _one_or_more(value: Any) -> Any:
-    """A single folder as a list of one."""
-    return [value] if isinstance(value, str | Path) else value
 
 
 class PretrainConfig(TypedSettings):
@@ -34,7 +28,7 @@ class PretrainConfig(TypedSettings):
     input_scale: float = Field(1.0, ge=0.125, le=8)
     """How many times the student's image size the teacher sees the image at."""
 
-    images: Annotated[tuple[HomePath, ...], BeforeValidator(_one_or_more, json_schema_input_type=str | list[str])] = ()
+    images: HomePaths = ()
     """A folder of images, or several, sub-folders included; by default the training images of `data`, without their
     masks, and those of `data.extra`."""
 

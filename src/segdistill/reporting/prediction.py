@@ -18,7 +18,7 @@ from segdistill.data.formats import IMAGE_SUFFIXES, is_of
 from segdistill.data.own_folder.templates import files_below
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.loaded import LoadedModel
-from segdistill.reporting.label_files.base import Predicted as Labelled
+from segdistill.reporting.label_files.base import Labelled
 from segdistill.reporting.label_files.job import Item, MaskJob
 from segdistill.reporting.label_files.on_ray import predict_on_ray
 from segdistill.reporting.label_files.settings import LabelSettings

@@ -186,6 +186,20 @@ class RunFolder:
                 recorded = json.loads(self.environment.read_text(encoding="utf-8"))
             write_json(self.environment, {**recorded, key: value})
 
+    def noted(self, key: str) -> Any:
+        """What `note` added to environment.json.
+
+        Args:
+            key: of the entry.
+
+        Returns:
+            Plain values; None if there is no such entry, or no file that can be read.
+        """
+        try:
+            return json.loads(self.environment.read_text(encoding="utf-8"))[key]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
     def _recorded(self) -> dict[str, Any]:
         try:
             recorded: dict[str, Any] = read_yaml(self.recipe)

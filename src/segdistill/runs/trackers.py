@@ -134,9 +134,8 @@ def _options(name: str, folder: RunFolder, own_id: str | None, step: int) -> dic
 
 def _started(folder: RunFolder) -> dict[str, str | None]:
     """The trackers that this run was started in -> the tracker's own id of the run, if it has one."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return dict(json.loads(folder.environment.read_text(encoding="utf-8"))["trackers"])
-    return {}
+    started = folder.noted("trackers")
+    return {**started} if isinstance(started, dict) else {}
 
 
 def _configuration(folder: RunFolder) -> dict[str, str | int | float | bool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -76,9 +75,9 @@ def compile_networks(
 
 def _recorded(folder: RunFolder) -> Compiled | None:
     try:
-        recorded = json.loads(folder.environment.read_text(encoding="utf-8"))["compile"]
+        recorded = folder.noted("compile")
         return Compiled(bool(recorded["student"]), bool(recorded["teacher"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return None
 
 

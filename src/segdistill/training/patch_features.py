@@ -26,8 +26,8 @@ class PatchFeatures(Method):
     first 100 batches, then moving ones with a momentum of 0.01; over several ranks the joint batch's. Padding is left
     out.
 
-    Source: loss and weights (0.9, 0.1) of AM-RADIO (arXiv 2312.06709); standardization by running
-    statistics of UNIC (arXiv 2408.05088).
+    After AM-RADIO (arXiv 2312.06709: cosine and smooth L1) and UNIC (arXiv 2408.05088: standardized teachers; its code
+    weighs both terms with 0.5). The weights and how the statistics move were not checked against the papers.
 
     Args:
         cosine_weight: of the first term.

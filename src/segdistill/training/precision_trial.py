@@ -11,7 +11,6 @@ a study, and the same run another time, have the same.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
@@ -23,6 +22,7 @@ from segdistill.core.precision import Precision, computes_in_bf16, computing_in
 from segdistill.data.stream import Stream
 from segdistill.evaluation.cost.bf16_gain import GAIN, bf16_gain
 from segdistill.models.network import as_input
+from segdistill.models.probing import evaluating
 from segdistill.models.spec import Role
 from segdistill.recipe.training import TrainingConfig
 from segdistill.runs.folder import RunFolder
@@ -92,8 +92,8 @@ def _computing_in(precisions: Precisions, task: Task) -> Task:
 
 def _recorded(folder: RunFolder) -> Precisions | None:
     try:
-        return Precisions(**json.loads(folder.environment.read_text(encoding="utf-8"))["precision"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return Precisions(**folder.noted("precision"))
+    except TypeError:
         return None
 
 
@@ -148,13 +148,11 @@ def _try(network: nn.Module, role: Role, pixels: Tensor, config: TrainingConfig)
 @torch.no_grad()
 def _relative_difference(network: nn.Module, pixels: Tensor) -> float:
     """|z_bf16 - z_fp32| / |z_fp32| of the logits z."""
-    training = network.training
-    network.eval()
     precisions: tuple[Precision, Precision] = ("fp32", "bf16")
     maps = []
-    for precision in precisions:
-        with computing_in(precision, pixels.device):
-            maps.append(network(pixels).logits.float())
-    network.train(training)
+    with evaluating(network):
+        for precision in precisions:
+            with computing_in(precision, pixels.device):
+                maps.append(network(pixels).logits.float())
     exact, rounded = maps
     return float((rounded - exact).norm() / exact.norm().clamp_min(torch.finfo(torch.float32).tiny))

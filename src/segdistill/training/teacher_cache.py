@@ -31,7 +31,6 @@ from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.views import View
 from segdistill.evaluation.scoring import sample_loader
 from segdistill.methods import Method
-from segdistill.models.bordered import Bordered
 from segdistill.models.ensemble import Views
 from segdistill.models.network import SegmentationNetwork, as_input
 from segdistill.models.teacher import Teacher
@@ -41,6 +40,7 @@ from segdistill.runtime.allocator import keep_freed_memory
 from segdistill.runtime.display import console, counting
 from segdistill.runtime.failures import explained
 from segdistill.runtime.processes import is_main, own_device, wait_for_all
+from segdistill.training.bordered import Bordered
 
 _READ = frozenset({"logits", "label"})
 _BYTES = 2  # of a score

@@ -21,8 +21,7 @@ def gives_classes(network: nn.Module) -> TypeGuard[ExportedNetwork]:
 
 
 def pads_itself(network: nn.Module) -> bool:
-    """Whether `inference.size_divisor` is none of a caller's business: a file has it inside, but where it gives the
-    head's own logits for images of any size.
+    """Whether a network is a file that has `inference.size_divisor` inside, or takes images of one size only.
 
     Args:
         network: Of any kind.

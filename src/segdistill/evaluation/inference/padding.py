@@ -9,6 +9,8 @@ from torch import Tensor
 def bordered(image: Tensor, divisor: int) -> Tensor:
     """Repeat the border at the bottom and on the right until both sides are multiples of a divisor.
 
+    As `models.probing.fit`, for bytes, which torch pads on CUDA in its newest versions only.
+
     Args:
         image: (N,C,H,W) of any type.
         divisor: At least 1.

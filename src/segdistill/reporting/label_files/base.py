@@ -17,7 +17,7 @@ from segdistill.reporting.label_files.regions import Mask
 
 
 @dataclass(frozen=True)
-class Predicted:
+class Labelled:
     """A predicted image.
 
     Attributes:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from segdistill.core.classes import Classes
-from segdistill.reporting.label_files.base import Predicted, write_file, write_list
+from segdistill.reporting.label_files.base import Labelled, write_file, write_list
 from segdistill.reporting.label_files.regions import regions
 
 
-def write(predicted: Iterable[Predicted], classes: Classes, out: Path) -> list[Path]:
+def write(predicted: Iterable[Labelled], classes: Classes, out: Path) -> list[Path]:
     """Write annotations.json. Category ids are class indices from 1; void is no annotation.
 
     Args:
@@ -39,7 +39,7 @@ def write(predicted: Iterable[Predicted], classes: Classes, out: Path) -> list[P
     return write_file(out / "annotations.json", fill)
 
 
-def _annotations(predicted: Iterable[Predicted], images: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _annotations(predicted: Iterable[Labelled], images: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The annotations of all images, which are listed on the way."""
     number = 0
     for image_id, each in enumerate(predicted, 1):

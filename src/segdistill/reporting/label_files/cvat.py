@@ -11,11 +11,11 @@ from typing import TextIO
 from xml.sax.saxutils import escape, quoteattr
 
 from segdistill.core.classes import Classes
-from segdistill.reporting.label_files.base import Predicted, hexadecimal, write_file
+from segdistill.reporting.label_files.base import Labelled, hexadecimal, write_file
 from segdistill.reporting.label_files.regions import Region, regions
 
 
-def write(predicted: Iterable[Predicted], classes: Classes, out: Path) -> list[Path]:
+def write(predicted: Iterable[Labelled], classes: Classes, out: Path) -> list[Path]:
     """Write annotations.xml. Void is no mask.
 
     Args:

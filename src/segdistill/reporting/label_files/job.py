@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.colors import overlay
 from segdistill.core.errors import DataError
+from segdistill.core.storage import sha256
 from segdistill.data.colors import note_of, save_mask, save_picture, with_legend
 from segdistill.data.reading import read_image
 from segdistill.evaluation.inference.inference import Predicted, infer
@@ -108,11 +109,11 @@ class MaskJob:
             except DataError as error:
                 yield item, str(error)
                 continue
-            if batch and (len(batch) == self._settings.batch_size or image.shape != batch[0][1].shape):
+            if batch and image.shape != batch[0][1].shape:
                 yield from self._predicted(batch)
                 batch = []
             batch.append((item, image))
-            if self._settings.batch_size == 1:
+            if len(batch) == self._settings.batch_size:
                 yield from self._predicted(batch)
                 batch = []
         if batch:
@@ -136,12 +137,13 @@ class MaskJob:
             keep_freed_memory(self._device)
             self._model.network.to(self._device)
         first, path = items[0].image, self._model.path
+        images = images.to(self._device)
         try:
             # Windows, which can take an hour, show how far they are.
             with counting(f"{first.name}, percent", 100, quiet=self._inference.mode == "whole") as done:
                 each = 100 / images[:, 0].numel()
                 return infer(
-                    self._network(images.to(self._device)), images.to(self._device), self._inference,
+                    self._network(images), images, self._inference,
                     confidence=self._settings.void_below is not None, on_pixels=lambda pixels: done(each * pixels),
                     names=[str(item.image) for item in items], source=str(path),
                 )  # fmt: skip
@@ -182,7 +184,7 @@ class MaskJob:
 def _digest(model: LoadedModel) -> str:
     """What tells one network from another: its file's digest, else that of its tensors."""
     if model.path.is_file():
-        return hashlib.sha256(model.path.read_bytes()).hexdigest()
+        return sha256(model.path)
     digest = hashlib.sha256()
     for name, tensor in sorted(model.network.state_dict().items()):
         digest.update(

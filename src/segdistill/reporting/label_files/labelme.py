@@ -12,13 +12,13 @@ from typing import Any
 
 from segdistill.core.classes import IGNORE_INDEX, Classes
 from segdistill.core.storage import write_json
-from segdistill.reporting.label_files.base import Predicted
+from segdistill.reporting.label_files.base import Labelled
 from segdistill.reporting.label_files.regions import regions
 
 _IGNORED = "__ignore__"
 
 
-def write(predicted: Iterable[Predicted], classes: Classes, out: Path) -> list[Path]:
+def write(predicted: Iterable[Labelled], classes: Classes, out: Path) -> list[Path]:
     """Write <name>.json for every image.
 
     A polygon has no holes, so larger ones come first and what lies in their holes is drawn over them; void areas are

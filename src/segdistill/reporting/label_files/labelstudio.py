@@ -14,11 +14,11 @@ from xml.sax.saxutils import quoteattr
 from segdistill.core.classes import Classes
 from segdistill.core.storage import write_text
 from segdistill.data.annotations.rle_pack import pack
-from segdistill.reporting.label_files.base import Predicted, hexadecimal, write_file, write_list
+from segdistill.reporting.label_files.base import Labelled, hexadecimal, write_file, write_list
 from segdistill.reporting.label_files.regions import Region, regions
 
 
-def write(predicted: Iterable[Predicted], classes: Classes, out: Path) -> list[Path]:
+def write(predicted: Iterable[Labelled], classes: Classes, out: Path) -> list[Path]:
     """Write tasks.json, and label_config.xml, the project's labels. Void is no region.
 
     Images are those of a local storage, below whose root they lie as below the folder that was predicted.
@@ -49,7 +49,7 @@ def write(predicted: Iterable[Predicted], classes: Classes, out: Path) -> list[P
     return [*write_file(out / "tasks.json", fill), config]
 
 
-def _tasks(predicted: Iterable[Predicted], classes: Classes) -> Iterator[dict[str, Any]]:
+def _tasks(predicted: Iterable[Labelled], classes: Classes) -> Iterator[dict[str, Any]]:
     for each in predicted:
         mask = each.mask()
         height, width = mask.shape

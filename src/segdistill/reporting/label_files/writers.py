@@ -11,14 +11,14 @@ from segdistill.core.classes import Classes
 from segdistill.core.errors import DataError
 from segdistill.core.storage import write_text
 from segdistill.reporting.label_files import coco, cvat, labelme, labelstudio
-from segdistill.reporting.label_files.base import Predicted
+from segdistill.reporting.label_files.base import Labelled
 from segdistill.reporting.label_files.settings import LabelFormat
 
 
 class Writer(Protocol):
     """A module of this package that writes one format."""
 
-    def write(self, predicted: Iterable[Predicted], classes: Classes, out: Path) -> list[Path]:
+    def write(self, predicted: Iterable[Labelled], classes: Classes, out: Path) -> list[Path]:
         """Write the files of all images.
 
         Args:
@@ -35,7 +35,7 @@ WRITERS: dict[LabelFormat, Writer] = {"coco": coco, "labelme": labelme, "cvat": 
 """Format -> what writes it; masks are all that "masks" writes."""
 
 
-def write_labels(format: LabelFormat, predicted: Sequence[Predicted], classes: Classes, out: Path) -> list[Path]:
+def write_labels(format: LabelFormat, predicted: Sequence[Labelled], classes: Classes, out: Path) -> list[Path]:
     """Write the labels of all images, and classes.txt.
 
     Args:

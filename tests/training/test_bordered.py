@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segdistill.core.outputs import SegOutput
-from segdistill.models.bordered import Bordered
 from segdistill.models.network import SegmentationNetwork
+from segdistill.training.bordered import Bordered
 
 
 class Means(SegmentationNetwork):

@@ -1,12 +1,12 @@
-"""Images of any size through a network whose stride may not divide it."""
+"""Images of any size through a teacher whose stride may not divide it."""
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from segdistill.core.outputs import SegOutput
+from segdistill.data.views import View
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.probing import fit
 
@@ -44,17 +44,8 @@ class Bordered(SegmentationNetwork):
         wide = fit(image, divisor=self.divisor)
         logits: Tensor = self.network(wide).logits
         if wide.shape != image.shape:
-            shares = [side / whole for side, whole in zip(image.shape[-2:], wide.shape[-2:], strict=True)]
-            logits = _beginning(logits, shares[0], shares[1])
+            (height, width), (high, broad) = image.shape[-2:], wide.shape[-2:]
+            view = View((high, broad), (0, 0), (height, width), (height, width), flipped=False)
+            cells = round(logits.shape[-2] * height / high), round(logits.shape[-1] * width / broad)
+            logits = torch.stack([view.of(each, (max(1, cells[0]), max(1, cells[1]))) for each in logits])
         return SegOutput(logits=logits, embedding=logits[:, :0], features=())
-
-
-def _beginning(maps: Tensor, high: float, broad: float) -> Tensor:
-    """The upper share `high` and the left share `broad` of maps (N,C,h,w), on a grid of their own."""
-    rows, columns = (max(1, round(n * share)) for n, share in zip(maps.shape[-2:], (high, broad), strict=True))
-    y, x = (
-        2 * share * (torch.arange(n, device=maps.device) + 0.5) / n - 1 for n, share in ((rows, high), (columns, broad))
-    )
-    grid = torch.stack([x.expand(rows, -1), y[:, None].expand(-1, columns)], -1)
-    grid = grid.expand(len(maps), -1, -1, -1)
-    return F.grid_sample(maps.float(), grid, padding_mode="border", align_corners=False)
