@@ -10,9 +10,11 @@ from pydantic import BeforeValidator, ConfigDict, PrivateAttr, model_validator
 from segdistill.core.classes import IGNORE_INDEX, Classes
 from segdistill.core.discovery import check_options, classes_in, pick
 from segdistill.core.errors import DataError, RecipeError
+from segdistill.core.pixels import RGB, RGB_BYTES, PixelFormat
 from segdistill.core.typed_settings import WRITTEN_IF_SET, TypedSettings
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.live import LiveData, live_data
+from segdistill.data.own_folder.options import as_pixel_format
 from segdistill.data.unlabeled import ExtraConfig, Mixed, Part, Unlabeled
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "create_dataset",
     "dataset_names",
     "labeled_part",
+    "pixels_of",
     "with_unlabeled",
 ]
 
@@ -115,6 +118,19 @@ def create_dataset(config: DatasetConfig, split: Literal["train", "val", "test"]
     return cls(**check_options(cls, options, "data"))
 
 
+def pixels_of(config: DatasetConfig) -> PixelFormat:
+    """What the images of a data set are, by its options alone.
+
+    Args:
+        config: Its name and options.
+
+    Raises:
+        DataError: Its `range` makes no sense.
+    """
+    options = config.model_extra or {}
+    return as_pixel_format(options.get("channels", RGB), options.get("range")) if config.name == "folder" else RGB_BYTES
+
+
 def labeled_part(data: SegmentationDataset) -> SegmentationDataset:
     """The training images that a network without a teacher can learn from: those with a mask; all of them if none has.
 
@@ -144,5 +160,5 @@ def with_unlabeled(data: SegmentationDataset, config: DatasetConfig) -> Segmenta
     if labeled is not data:
         unlabeled.append(Part(data, [index for index in range(len(data)) if not data.is_labeled(index)]))
     if extra.images:
-        unlabeled.append(Unlabeled(extra.images, data.classes))
+        unlabeled.append(Unlabeled(extra.images, data.classes, pixels=data.pixels))
     return Mixed(labeled, unlabeled, extra.share) if unlabeled else data
