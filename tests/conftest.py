@@ -59,7 +59,7 @@ def _few_rounds() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_waiting_for_the_disk() -> Iterator[None]:
-    """What is flushed here outlives a power cut, which no test can see, and a tiny run waits for it a tenth of its time."""
+    """Flushing makes files outlive a power cut, which no test can see; a tiny run spends a tenth of its time on it."""
     with mock.patch("os.fsync"):
         yield
 
