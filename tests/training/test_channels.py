@@ -116,15 +116,11 @@ def test_a_given_teacher_sees_the_channels_that_are_named(
 
 
 def test_a_backbone_pretrained_on_four_channels_starts_a_student(words: list[str], tmp_path: Path) -> None:
-    options = "pretrain.teacher_weights=null", "pretrain.teacher_options={embed_dim: 24, depth: 1, num_heads: 2}"
-    pretraining = [
-        *words,
-        "pretrain.teacher=vit_tiny_patch16_224",
-        "pretrain.teacher_weights=null",
-        options,
-        "steps=1",
-        "validate_every=1",
-    ]
+    teacher = (
+        "pretrain.teacher=vit_tiny_patch16_224", "pretrain.teacher_weights=null",
+        "pretrain.teacher_options={embed_dim: 24, depth: 1, num_heads: 2}",
+    )  # fmt: skip
+    pretraining = [*words, *teacher, "steps=1", "validate_every=1"]
     done = segdistill.pretrain(*pretraining, "teacher.channels=[2,1,0]", out=tmp_path / "backbone", quiet=True)
     task = resolve(
         load_recipe(*words, f"student.backbone_weights={done.folder}", out=tmp_path / "run"), distills=False

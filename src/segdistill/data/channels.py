@@ -97,9 +97,10 @@ def picture_pixels(picture: Image.Image, content: bytes, path: Path) -> tuple[St
         ValueError: The file is damaged.
     """
     header = header_of(picture, content)
-    if picture.mode not in _BANDS or header.pages > 1:
+    halved = header.bits > 8 and picture.mode == "LA"  # which Pillow would take for bytes, and OpenCV for color
+    if picture.mode not in _BANDS or header.pages > 1 or halved:
         raise DataError(
-            f"Image {path} has the mode {picture.mode} and {header.pages} page(s); expected one of "
+            f"Image {path} has the mode {picture.mode}, {header.bits} bits and {header.pages} page(s); expected one of "
             f"{', '.join(sorted(_BANDS))}. Save it as TIFF, or as .npy, (H,W,C)."
         )
     check_png(content)
