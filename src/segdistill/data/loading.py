@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -196,7 +198,9 @@ def unguarded(values: Iterator[Any]) -> Iterator[Any]:
             if isinstance(value, SegdistillError):
                 raise value
             yield value
-    except (ConnectionError, EOFError) as error:  # torch's own words where it is not quick enough to see that it died
+    except (ConnectionError, EOFError) as error:  # the pipe of a worker that died; torch says so when SIGCHLD comes
+        with contextlib.suppress(RuntimeError):  # and raises it in whatever runs then: better here than in a handler
+            time.sleep(1)
         raise RuntimeError(f"DataLoader worker has gone: {error}") from error
     finally:
         del value, values  # the error's traceback would keep the loader and its workers alive
