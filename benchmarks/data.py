@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import torch
@@ -26,13 +26,18 @@ from torchvision.transforms import v2
 
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.storage import write_json, write_text
-from segdistill.data import DatasetConfig, create_dataset, training_images
+from segdistill.data import DatasetConfig, create_dataset
 from segdistill.data.augment import Augment
+from segdistill.data.decoded import Decoded
 from segdistill.data.pairs import FilePairs
 from segdistill.runtime.environment import describe_environment
 
 RESULTS = Path(__file__).parent / "results"
-ROOTS = {"cityscapes": "cityscapes", "ade20k": "ade20k/ADEChallengeData2016"}
+SAMPLES: dict[str, tuple[str, Literal["train", "val"]]] = {
+    "cityscapes": ("cityscapes", "train"),
+    "ade20k": ("ade20k/ADEChallengeData2016", "val"),
+}
+"""Folder and split of the few files of each data set."""
 
 
 def main() -> None:
@@ -52,8 +57,8 @@ def main() -> None:
         f"Samples a second of one core, {options.rounds} samples each, reading included. {environment['machine']}, "
         f"torch {environment['packages']['torch']}, commit {environment['commit']}.", "",
         "decoded: from the pixels that `data.decoded` keeps, checked and in the system's file cache.", "",
-        "| data | segdistill /s | decoded /s | torchvision v2 and PIL /s | times faster | decoded | of it reading, ms | "
-        "ms | decoded ms | obvious ms |",
+        "| data | segdistill /s | decoded /s | torchvision v2 and PIL /s | times faster | decoded | of it reading, ms "
+        "| ms | decoded ms | obvious ms |",
         "|---|---|---|---|---|---|---|---|---|---|",
         *map(line, rows), "",
     ]  # fmt: skip
@@ -76,10 +81,10 @@ def measure(
     augment, plain = Augment(crop=crop, base_size=base), Obvious(crop, base)
     times: dict[str, list[float]] = {"reading_s": [], "ours_s": [], "decoded_s": [], "plain_s": []}
     with tempfile.TemporaryDirectory() as folder:
-        settings = {"name": data_set, "root": options.samples / ROOTS[data_set], "partial": True}
-        files = create_dataset(DatasetConfig(**settings), "train")
-        kept = training_images(DatasetConfig(**settings, decoded=Path(folder)))
+        root, split = SAMPLES[data_set]
+        files = create_dataset(DatasetConfig(name=data_set, root=options.samples / root, partial=True), split)
         assert isinstance(files, FilePairs)
+        kept = Decoded(files, Path(folder), {})
         for index in range(len(files)):
             kept[index]
         for turn in range(options.rounds):
