@@ -31,7 +31,7 @@ TABLE = {
     "deeplabv3plus_mv2": "69.60 15.35",
     "isanet_r18": "54.33 12.46",
 }
-"""BPKD's table (arXiv 2306.08075): GFLOPs and million parameters of the students, as printed; test_macs.py has the exact
+"""BPKD's table (arXiv 2306.08075): GFLOPs and million parameters of the students, as printed. test_macs.py has exact
 numbers of the teachers, too."""
 
 

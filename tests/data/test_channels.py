@@ -13,11 +13,12 @@ import tifffile
 import torch
 from channel_folders import four_channels
 from numpy.typing import NDArray
-from own_folders import mask, open_folder
+from own_folders import CLASSES, mask, open_folder
 from PIL import Image, ImageOps
 
 from segdistill.core.errors import DataError
 from segdistill.core.pixels import PixelFormat
+from segdistill.data import DatasetConfig, training_images
 from segdistill.data.augment import Augment
 from segdistill.data.base import Sample
 from segdistill.data.channels import upright
@@ -144,6 +145,12 @@ def test_a_folder_of_arrays_beside_masks(tmp_path: Path) -> None:
     assert dataset.pixels == FOUR_DEEP
     assert torch.equal(dataset[1].image, scaled(stored, 0, 4000))
     assert "of ImageNet's RGB, in turn" in dataset.notes[-1]
+    options = {"name": "folder", "root": tmp_path, "classes": CLASSES, "channels": 4, "range": [0, 4000]}
+    kept = training_images(DatasetConfig.model_validate({**options, "decoded": tmp_path / "kept"}))
+    assert kept.pixels == FOUR_DEEP
+    for sample in (kept[1], kept[1]):  # made, then read
+        assert torch.equal(sample.image, dataset[1].image)
+        assert torch.equal(sample.label, dataset[1].label)
 
 
 def sample(*channels: int, dtype: torch.dtype = torch.uint8) -> Sample:

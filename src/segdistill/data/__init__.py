@@ -10,9 +10,11 @@ from pydantic import BeforeValidator, ConfigDict, PrivateAttr, model_validator
 from segdistill.core.classes import IGNORE_INDEX, Classes
 from segdistill.core.discovery import check_options, classes_in, pick
 from segdistill.core.errors import DataError, RecipeError
+from segdistill.core.paths import HomePath
 from segdistill.core.pixels import RGB, RGB_BYTES, PixelFormat
-from segdistill.core.typed_settings import WRITTEN_IF_SET, TypedSettings
+from segdistill.core.typed_settings import MAY_CHANGE, WRITTEN_IF_SET, TypedSettings
 from segdistill.data.base import Sample, SegmentationDataset
+from segdistill.data.decoded import Decoded
 from segdistill.data.live import LiveData, live_data
 from segdistill.data.own_folder.options import as_pixel_format
 from segdistill.data.unlabeled import ExtraConfig, Mixed, Part, Unlabeled
@@ -27,6 +29,7 @@ __all__ = [
     "dataset_names",
     "labeled_part",
     "pixels_of",
+    "training_images",
     "with_unlabeled",
 ]
 
@@ -62,6 +65,10 @@ class DatasetConfig(TypedSettings):
         WRITTEN_IF_SET,
     ] = None
     """Unlabelled images that a student learns from as well, from its teacher alone; null for none."""
+
+    decoded: Annotated[HomePath | None, WRITTEN_IF_SET, MAY_CHANGE] = None
+    """The folder that keeps the pixels of training images and masks, so that only their first epoch decodes files; null
+    keeps none. Samples are the same either way."""
 
     _live: LiveData | None = PrivateAttr(None)
 
@@ -129,6 +136,22 @@ def pixels_of(config: DatasetConfig) -> PixelFormat:
     """
     options = config.model_extra or {}
     return as_pixel_format(options.get("channels", RGB), options.get("range")) if config.name == "folder" else RGB_BYTES
+
+
+def training_images(config: DatasetConfig) -> SegmentationDataset:
+    """The training images of a data set, kept decoded where `decoded` says so.
+
+    Args:
+        config: As of `create_dataset`.
+
+    Raises:
+        DataError: As of `create_dataset`, and of `Decoded`.
+        RecipeError: As of `create_dataset`.
+    """
+    data = create_dataset(config, "train")
+    if config.decoded is None:
+        return data
+    return Decoded(data, config.decoded, {"name": config.name, **(config.model_extra or {})})
 
 
 def labeled_part(data: SegmentationDataset) -> SegmentationDataset:
