@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from channel_folders import write_folder
 from layouts import MAKE, enlarge
 from PIL import Image
 from snippets import PAGES, blocks, small
@@ -233,6 +234,7 @@ WORLD: dict[str, Make] = {
     "my_data": _own(),
     "polygons": _polygons,
     "sidewalk": _hub,
+    "orchard": write_folder,
     "cracks": _own((0, 255), ""),
     "painted": _painted,
     "unlabelled": _unlabelled,

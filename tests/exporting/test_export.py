@@ -23,7 +23,8 @@ from segdistill.core.errors import SegdistillError
 from segdistill.core.outputs import SegOutput, finer
 from segdistill.data.datasets.streets import Streets
 from segdistill.evaluation.inference.inference import infer
-from segdistill.exporting.export import Exporter, export_model, whole_images
+from segdistill.exporting.export import Exporter, export_model
+from segdistill.exporting.measuring import whole_images
 from segdistill.exporting.parity import TOLERANCE
 from segdistill.exporting.settings import ExportSettings
 from segdistill.models.heads.isanet import ISANet

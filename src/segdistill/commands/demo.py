@@ -7,6 +7,7 @@ from pathlib import Path
 from segdistill.commands.benchmark import other_models
 from segdistill.core.errors import CheckpointError, RecipeError
 from segdistill.exporting.settings import check_settings
+from segdistill.models.channels import pixels_of
 from segdistill.models.files import OwnRun
 from segdistill.models.identify import identify
 from segdistill.models.loaded import LoadedModel
@@ -33,6 +34,10 @@ def demo_page(run: str | Path, *parts: str | Path) -> tuple[DemoPage, DemoSettin
     """
     settings, words = check_settings(DemoSettings, parts, {})
     model, networks = demo_networks(run, words)
+    if not pixels_of(model.network).plain:
+        raise RecipeError(
+            f"The page of demo takes photos in RGB, and {run} takes {pixels_of(model.network)}. Run it with predict."
+        )
     return DemoPage(networks, model.classes, f"segdistill: {model.path.parent.name or run}"), settings
 
 

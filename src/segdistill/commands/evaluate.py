@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any, Literal, Unpack
 
 from segdistill.commands.common import run_folder_of, split_network
+from segdistill.core.discovery import validated
 from segdistill.core.errors import RecipeError, nearest
 from segdistill.core.results import Result
 from segdistill.data import DatasetConfig, create_dataset
 from segdistill.evaluation.metrics import Scores
 from segdistill.evaluation.scoring import Quality, count
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
+from segdistill.models.channels import choose_channels, require_channels
 from segdistill.models.open import NetworkSource, described, open_model
+from segdistill.models.spec import NetworkSpec
 from segdistill.recipe.keywords import EvaluationKeys, Word, takes_recipe_keys
 from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.runs.folder import RunFolder
@@ -100,7 +103,8 @@ def evaluate(
         weights: a run folder, a weight file, a name such as module:package.module:factory, or a network itself.
         *words: recipe files, fragments and "key=value" over the run's own recipe; `network.key=value` as `network`.
         split: of the data set; not every one has labels for "test".
-        network: of one of another library: mean, std, bgr, and the adapter's options, as classifier.
+        network: input_channels, those of the images that it sees; and of one of another library: mean, std, bgr, and
+            the adapter's options, as classifier.
         quiet: show no progress.
         **keys: keys of the recipe or of `metrics`; `root` is that of the data set.
 
@@ -111,11 +115,15 @@ def evaluate(
         SegdistillError: weights, recipe or data can't be read or don't fit together, or scores are not finite.
     """
     others, options = split_network(words, network)
+    chosen = validated(NetworkSpec, {"input_channels": options.pop("input_channels", None)}, "network").input_channels
     model = open_model(described(weights, options))
+    if chosen is not None:
+        choose_channels(model.network, chosen, str(model.path))
     folder = run_folder_of(model)
     recipe = _recipe_of(folder, others, dict(keys))
     dataset = create_dataset(recipe.data, split)
     require_same_classes(model, dataset.classes)
+    require_channels(model.network, dataset.pixels)
     device = own_device()
     keep_freed_memory(device)
     teacher = None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from segdistill.core.classes import IGNORE_INDEX
-from segdistill.core.colors import Pixels, colorise
+from segdistill.core.colors import Pixels, as_picture, colorise
 from segdistill.core.errors import DataError, RecipeError, nearest
 from segdistill.data import create_dataset
 from segdistill.data.base import Sample, SegmentationDataset
@@ -134,7 +134,7 @@ def _comparison(
     sample: Sample, networks: Mapping[str, SegmentationNetwork], data: SegmentationDataset, radius: int
 ) -> list[tuple[str, Pixels]]:
     predictions = {name: _predict(name, network, sample) for name, network in networks.items()}
-    panels = [("image", sample.image.permute(1, 2, 0).numpy()), ("label", colorise(sample.label, data.classes))]
+    panels = [("image", as_picture(sample.image)), ("label", colorise(sample.label, data.classes))]
     panels += [(name, colorise(each.classes, data.classes)) for name, each in predictions.items()]
     panels.append(("edge (orange) and body", region_map(sample.label, edge_region(sample.label[None], radius)[0])))
     panels += [(f"{name}: wrong", error_map(sample.label, each.classes)) for name, each in predictions.items()]
@@ -150,7 +150,7 @@ def _comparison(
 def _activations(
     sample: Sample, networks: Mapping[str, SegmentationNetwork], index: int, name: str
 ) -> list[tuple[str, Pixels]]:
-    panels = [("image", sample.image.permute(1, 2, 0).numpy())]
+    panels = [("image", as_picture(sample.image))]
     for whose, network in networks.items():
         activation = activation_map(network, sample.image, index, name=sample.name, source=f"The {whose}")
         panels.append((f"{whose}: {name}", heat(activation, sample.image)))

@@ -11,10 +11,12 @@ from segdistill.core.classes import IGNORE_INDEX, Classes
 from segdistill.core.discovery import check_options, classes_in, pick
 from segdistill.core.errors import DataError, RecipeError
 from segdistill.core.paths import HomePath
+from segdistill.core.pixels import RGB, RGB_BYTES, PixelFormat
 from segdistill.core.typed_settings import MAY_CHANGE, WRITTEN_IF_SET, TypedSettings
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.decoded import Decoded
 from segdistill.data.live import LiveData, live_data
+from segdistill.data.own_folder.options import as_pixel_format
 from segdistill.data.unlabeled import ExtraConfig, Mixed, Part, Unlabeled
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "create_dataset",
     "dataset_names",
     "labeled_part",
+    "pixels_of",
     "training_images",
     "with_unlabeled",
 ]
@@ -122,6 +125,19 @@ def create_dataset(config: DatasetConfig, split: Literal["train", "val", "test"]
     return cls(**check_options(cls, options, "data"))
 
 
+def pixels_of(config: DatasetConfig) -> PixelFormat:
+    """What the images of a data set are, by its options alone.
+
+    Args:
+        config: Its name and options.
+
+    Raises:
+        DataError: Its `range` makes no sense.
+    """
+    options = config.model_extra or {}
+    return as_pixel_format(options.get("channels", RGB), options.get("range")) if config.name == "folder" else RGB_BYTES
+
+
 def training_images(config: DatasetConfig) -> SegmentationDataset:
     """The training images of a data set, kept decoded where `decoded` says so.
 
@@ -167,5 +183,5 @@ def with_unlabeled(data: SegmentationDataset, config: DatasetConfig) -> Segmenta
     if labeled is not data:
         unlabeled.append(Part(data, [index for index in range(len(data)) if not data.is_labeled(index)]))
     if extra.images:
-        unlabeled.append(Unlabeled(extra.images, data.classes))
+        unlabeled.append(Unlabeled(extra.images, data.classes, pixels=data.pixels))
     return Mixed(labeled, unlabeled, extra.share) if unlabeled else data

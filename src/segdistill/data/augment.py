@@ -16,12 +16,14 @@ from torch import Generator, Tensor
 
 from segdistill.core.classes import IGNORE_INDEX, UNLABELED
 from segdistill.core.numbers import Size
+from segdistill.core.pixels import RGB, over_channels
 from segdistill.core.typed_settings import WRITTEN_IF_SET, TypedSettings
 from segdistill.data.base import Sample
 from segdistill.data.photometric import Distortion, Picture
 from segdistill.data.views import View
 
 _CROP_TRIES = 10
+_RESIZED = 4  # channels that OpenCV averages at a time
 
 
 class Augment(TypedSettings):
@@ -47,7 +49,8 @@ class Augment(TypedSettings):
     """Whether half of the crops are mirrored sideways."""
 
     photometric: bool = True
-    """Whether brightness, contrast, saturation and hue are changed at random, see `data/photometric.py`."""
+    """Whether brightness, contrast, saturation and hue are changed at random, see `data/photometric.py`; of images of
+    other than three channels only the first two."""
 
     mix: Annotated[Literal["cutmix", "classmix"] | None, WRITTEN_IF_SET] = None
     """What of a second crop, of any other image, is pasted over a crop: a rectangle of a quarter to half of its area
@@ -61,9 +64,10 @@ class Augment(TypedSettings):
     at pixel centres; "opencv" always interpolates and takes labels up to half a pixel off, as the published pipelines
     do."""
 
-    pad_color: tuple[int, int, int] = (124, 116, 104)
+    pad_color: Annotated[tuple[int, ...], Field(min_length=1)] = (124, 116, 104)
     """The RGB, 0 to 255, of what a crop lacks at the bottom and on the right, whose label is void; the default is the
-    ImageNet mean, 0 after normalisation to within 0.01."""
+    ImageNet mean, 0 after normalisation to within 0.01. Other channels take its values in turn, a single one their
+    mean."""
 
     def __call__(self, sample: Sample, generator: Generator) -> tuple[Tensor, Tensor]:
         """Augment a sample.
@@ -73,7 +77,7 @@ class Augment(TypedSettings):
             generator: on the CPU; what is drawn depends on it alone.
 
         Returns:
-            Image uint8 (3,h,w) and label uint8 (h,w), both of the size `crop`.
+            Image (3,h,w) as of the sample and label uint8 (h,w), both of the size `crop`.
         """
         image, label, _ = self.viewed(sample, generator)
         return image, label
@@ -86,7 +90,7 @@ class Augment(TypedSettings):
             generator: on the CPU; what is drawn depends on it alone.
 
         Returns:
-            Image uint8 (3,h,w), label uint8 (h,w), and the view of the sample that they are.
+            Image (3,h,w) as of the sample, label uint8 (h,w), and the view of the sample that they are.
         """
         picture = np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy())
         size = self._size((sample.label.shape[0], sample.label.shape[1]), self._factor(generator))
@@ -97,7 +101,7 @@ class Augment(TypedSettings):
         picture = self._resized(picture, size)[top : top + height, left : left + width]
         flipped = self.flip and bool(torch.rand((), generator=generator) < 0.5)
         if flipped:
-            picture, label = cast(Picture, cv2.flip(picture, 1)), cast(NDArray[np.uint8], cv2.flip(label, 1))
+            picture, label = cv2.flip(picture, 1).reshape(picture.shape), cast(NDArray[np.uint8], cv2.flip(label, 1))
         if self.photometric:
             picture = Distortion.draw(generator)(np.ascontiguousarray(picture))
         return *self._padded(picture, label), View(size, (top, left), (height, width), self.crop, flipped)
@@ -119,7 +123,11 @@ class Augment(TypedSettings):
     def _resized(self, picture: Picture, size: tuple[int, int]) -> Picture:
         shrinks = size[0] < picture.shape[0] or size[1] < picture.shape[1]
         how = cv2.INTER_AREA if self.resize == "exact" and shrinks else cv2.INTER_LINEAR
-        return cast(Picture, cv2.resize(picture, size[::-1], interpolation=how))
+        channels = picture.shape[2]
+        if channels == RGB:
+            return cast(Picture, cv2.resize(picture, size[::-1], interpolation=how))
+        parts = (np.ascontiguousarray(picture[..., at : at + _RESIZED]) for at in range(0, channels, _RESIZED))
+        return np.dstack([cv2.resize(part, size[::-1], interpolation=how) for part in parts])
 
     def _resized_label(self, label: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
         how = cv2.INTER_NEAREST_EXACT if self.resize == "exact" else cv2.INTER_NEAREST
@@ -152,7 +160,10 @@ class Augment(TypedSettings):
         bottom, right = (crop - side for crop, side in zip(self.crop, label.shape, strict=True))
         if bottom or right:
             border = (0, bottom, 0, right, cv2.BORDER_CONSTANT)
-            picture = cast(Picture, cv2.copyMakeBorder(picture, *border, value=self.pad_color))
+            color = over_channels(self.pad_color, picture.shape[2])
+            inner, picture = picture, np.empty((*self.crop, picture.shape[2]), picture.dtype)
+            picture[...] = [round(value) if picture.dtype == np.uint8 else value / 255 for value in color]
+            picture[: inner.shape[0], : inner.shape[1]] = inner
             label = cast(NDArray[np.uint8], cv2.copyMakeBorder(label, *border, value=(IGNORE_INDEX,)))
         image = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
         return image, torch.from_numpy(np.ascontiguousarray(label))

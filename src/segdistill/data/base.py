@@ -14,6 +14,7 @@ import yaml
 from torch import Tensor
 
 from segdistill.core.classes import IGNORE_INDEX, Classes
+from segdistill.core.pixels import RGB_BYTES, PixelFormat
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Sample:
     """One image and its label.
 
     Attributes:
-        image: uint8 (3,H,W), RGB.
+        image: uint8 (3,H,W), RGB; or as the `PixelFormat` of its data set says, (C,H,W), uint8 or float32 in [0,1].
         label: uint8 (H,W), class index or `IGNORE_INDEX`.
         name: the file's stem.
         labeled: False for an image without a mask, whose label is all void.
@@ -41,10 +42,12 @@ class SegmentationDataset(ABC):
 
     Attributes:
         classes: names and colors of the K classes.
+        pixels: what the images are; RGB of 8 bits unless a data set says otherwise.
         notes: how files were understood where nothing said it, in sentences that `train` and `doctor` print.
     """
 
     classes: Classes
+    pixels: PixelFormat = RGB_BYTES
     notes: Sequence[str] = ()
 
     @abstractmethod

@@ -41,7 +41,7 @@ class Decoded(SegmentationDataset):
                 "data.decoded keeps the pixels of image files and mask files, and these samples are made otherwise. "
                 "Leave it out, or make files of them first: segdistill prepare."
             )
-        self.data, self.classes, self._folder = data, data.classes, folder
+        self.data, self.classes, self.pixels, self._folder = data, data.classes, data.pixels, folder
         self._options = json.dumps([options, data.classes.names], sort_keys=True, default=str)
         kept = sum(self._file(index).is_file() for index in range(len(data)))
         self.notes = [*data.notes, self._room(kept)]
@@ -62,7 +62,8 @@ class Decoded(SegmentationDataset):
             sample = self.data[index]
             pixels = torch.cat([sample.image, sample.label[None]]).permute(1, 2, 0).contiguous()
             write_aside(file, lambda aside: save_file({"pixels": pixels}, aside, {"crc32": _checksum(pixels)}))
-        return Sample(pixels[..., :-1].permute(2, 0, 1), pixels[..., -1], self.name(index), self.is_labeled(index))
+        label = pixels[..., -1].to(torch.uint8)  # kept as float32 beside channels of float32, which holds its numbers
+        return Sample(pixels[..., :-1].permute(2, 0, 1), label, self.name(index), self.is_labeled(index))
 
     def _file(self, index: int) -> Path:
         image, mask = self.data.pairs[index]
@@ -73,7 +74,7 @@ class Decoded(SegmentationDataset):
     def _room(self, kept: int) -> str:
         """How much the pixels take, by the first sample's."""
         first = self.data[0]
-        total = (first.image.numel() + first.label.numel()) * len(self)
+        total = (first.image.numel() + first.label.numel()) * first.image.element_size() * len(self)
         left = total * (len(self) - kept) // len(self)
         home = next(parent for parent in (self._folder, *self._folder.absolute().parents) if parent.exists())
         free = shutil.disk_usage(home).free

@@ -10,9 +10,13 @@ from typing import Any, Literal
 import numpy as np
 from PIL import ExifTags, Image
 
+from segdistill.core.pixels import PixelFormat
+
 Role = Literal["image", "mask", "painted mask"]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
+CHANNEL_SUFFIXES = IMAGE_SUFFIXES | {".npy"}
+"""Of images that are not RGB of 8 bits."""
 MASK_SUFFIXES = IMAGE_SUFFIXES | {".gif", ".npy"}
 
 
@@ -71,7 +75,7 @@ ACCEPTED: dict[Role, Accepted] = {
 _LOSSY_TIFF = {6, 7, 33003, 33005, 34712, 34892, 50001, 50002}
 """Compressions of TIFF that can change values: JPEG, JPEG 2000, WebP, JPEG XL."""
 
-_TIFF_TAGS = {254, 256, 257, 258, 259, 262, 277, 338, 339}
+_TIFF_TAGS = {254, 256, 257, 258, 259, 262, 274, 277, 338, 339}
 
 FORMATS = sorted(set().union(*(rule.formats for rule in ACCEPTED.values())) - {"NPY", "MPO"})
 """Formats that Pillow is asked to open (an MPO as a JPEG); it knows others, some of which start programs."""
@@ -102,10 +106,7 @@ def refusal(header: Header, role: Role) -> str:
     if header.signed and is_mask:
         return "has 8-bit samples with a sign; expected 0 to 255. Save it as PNG."
     if header.bits > rule.bits and role == "image":
-        return (
-            f"has more than 8 bits a channel (mode {header.mode}, {header.bits} bits); expected 8-bit RGB or grey. "
-            "Convert it, so that you choose what is bright and what is dark."
-        )
+        return more_bits(f"mode {header.mode}", header.bits)
     if header.bits > rule.bits:
         return f"has {header.bits} bits a channel (mode {header.mode}); expected 8. Save it with 8 bits."
     if role != "mask" and header.mode not in rule.modes:  # of an index mask the pixels tell more, see `raw_values`
@@ -113,6 +114,29 @@ def refusal(header: Header, role: Role) -> str:
     if header.mode == "LA" and header.bits > 8:
         return "has 16 bits and an alpha channel; expected one channel of class indices. Save it without alpha."
     return ""
+
+
+def more_bits(kind: str, bits: int) -> str:
+    """Why an image of more bits is not taken.
+
+    Args:
+        kind: Of its numbers.
+        bits: Of one.
+    """
+    return (
+        f"has more than 8 bits a channel ({kind}, {bits} bits); expected 8-bit RGB or grey. Choose what is dark and "
+        "what is bright: of your own folder with data.range=[0, 4095], the values that become black and white; or "
+        "convert it."
+    )
+
+
+def image_suffixes(pixels: PixelFormat) -> frozenset[str]:
+    """The suffixes of image files.
+
+    Args:
+        pixels: What the images are.
+    """
+    return IMAGE_SUFFIXES if pixels.plain else CHANNEL_SUFFIXES
 
 
 def undecodable(header: Header) -> str:
@@ -126,7 +150,8 @@ def undecodable(header: Header) -> str:
     """
     return (
         f"it is a TIFF of {header.bands} band(s) of {header.bits} bits; only 1 or 3 bands of 8 bits, with alpha, are "
-        "read, and masks of one band. Save the bands that are meant"
+        "read, and masks of one band. Save the bands that are meant; or say what they are, of your own folder, with "
+        "data.channels and data.range"
     )
 
 
@@ -154,6 +179,7 @@ def tiff_header(content: bytes) -> Header | None:
         size=(one.get(257, 0), one.get(256, 0)),
         spare=max(0, bands - {2: 3, 5: 4, 6: 3, 8: 3}.get(photometric, 1) - alpha),
         pages=pages,
+        orientation=one.get(274, 1) if 1 <= one.get(274, 1) <= 8 else 1,
         lossy=one.get(259, 1) in _LOSSY_TIFF,
         inverted=photometric == 0,
         signed=one.get(339, 1) == 2 and depth <= 8,
@@ -192,14 +218,15 @@ def header_of(picture: Image.Image, content: bytes) -> Header:
     )
 
 
-def npy_header(content: bytes) -> Header | None:
+def npy_header(content: bytes, *, channels: bool = False) -> Header | None:
     """The header of a NumPy array file.
 
     Args:
         content: all bytes of the file.
+        channels: whether it is an image, (H,W) or (H,W,C); else a mask.
 
     Returns:
-        The header, its mode the type of the array; None if the file is not an array of two dimensions.
+        The header, its mode the type of the array; None if the file is no array.
 
     Raises:
         ValueError: the header is damaged, or the array holds objects.
@@ -210,11 +237,13 @@ def npy_header(content: bytes) -> Header | None:
     version = np.lib.format.read_magic(file)
     read: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, kind = read(file)
-    if len(shape) != 2:
-        raise ValueError(f"it is an array of shape {tuple(shape)}; expected (height, width)")
+    if len(shape) != 2 and not (channels and len(shape) == 3):
+        expected = "(height, width) or (height, width, channels)" if channels else "(height, width)"
+        raise ValueError(f"it is an array of shape {tuple(shape)}; expected {expected}")
     if kind.kind not in "buif":
         raise ValueError(f"it is an array of {kind}; expected whole numbers")
-    return Header("NPY", kind.name, 8 * kind.itemsize, 1, (int(shape[0]), int(shape[1])))
+    bands = int(shape[2]) if len(shape) == 3 else 1
+    return Header("NPY", kind.name, 8 * kind.itemsize, bands, (int(shape[0]), int(shape[1])))
 
 
 def is_of(path: Path, suffixes: frozenset[str]) -> bool:

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from segdistill.core.classes import IGNORE_INDEX, Classes, distinct_colors
 from segdistill.core.errors import DataError, RecipeError
+from segdistill.core.pixels import RGB_BYTES, PixelFormat
 from segdistill.data.base import Sample, SegmentationDataset
+from segdistill.data.channels import as_image
 
 EVERY = 5
 """Of a single data set every so many-th sample is for validation, as of a `folder`."""
@@ -42,6 +44,7 @@ class LiveSamples(SegmentationDataset):
 
     def __init__(self, samples: Samples, indices: Sequence[int], classes: Classes) -> None:
         self.samples, self.indices, self.classes = samples, indices, classes
+        self.pixels = samples.pixels if isinstance(samples, SegmentationDataset) else RGB_BYTES
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -100,16 +103,20 @@ class LiveSamples(SegmentationDataset):
         return mask.to(torch.uint8)
 
 
-def as_pixels(value: Any, what: str) -> Tensor:
-    """An image that was handed in, as RGB uint8 (3,H,W).
+def as_pixels(value: Any, what: str, form: PixelFormat = RGB_BYTES) -> Tensor:
+    """An image that was handed in, as RGB uint8 (3,H,W), or in another form.
 
     Args:
         value: A PIL image; an array (H,W,3) or tensor (3,H,W) of uint8 or of floats in [0,1].
         what: It is called in errors.
+        form: What it must be. Of others than RGB of 8 bits, whole numbers are stored values, and floats in [0,1] are
+            taken as they are.
 
     Raises:
         DataError: It is something else.
     """
+    if not form.plain:
+        return _as_channels(value, what, form)
     if isinstance(value, Image.Image):
         value = np.asarray(value.convert("RGB"))
     channels_first = isinstance(value, Tensor)
@@ -124,6 +131,18 @@ def as_pixels(value: Any, what: str) -> Tensor:
             "[0,1] (float), as an array (H,W,3) or a tensor (3,H,W), not normalized."
         )
     return pixels.contiguous()
+
+
+def _as_channels(value: Any, what: str, form: PixelFormat) -> Tensor:
+    """An image that was handed in, as (C,H,W) of the channels that are expected."""
+    array = value.permute(1, 2, 0).cpu().numpy() if isinstance(value, Tensor) and value.ndim == 3 else np.asarray(value)
+    array = array[..., None] if array.ndim == 2 else array
+    name = f"{what[:1].upper()}{what[1:]}"
+    if array.ndim != 3 or array.dtype.kind not in "uif":
+        raise DataError(f"{name} is {_kind(value)}; expected an array (H,W,C) or a tensor (C,H,W).")
+    if array.dtype.kind == "f" and array.size and float(array.min()) >= 0 and float(array.max()) <= 1:
+        return as_image(array, PixelFormat(form.channels, ((0.0, 1.0),)), name)
+    return as_image(array, form, name)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch
 
 from segdistill.core.classes import IGNORE_INDEX, Classes, require_countable
 from segdistill.core.errors import DataError
+from segdistill.core.pixels import RGB_BYTES, PixelFormat
 from segdistill.data.alignment import Exif, check_pair
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.formats import Header
@@ -33,6 +34,7 @@ class FilePairs(SegmentationDataset):
         partial: take the pairs that are there.
         hint: what to do where there are fewer than expected, for the message.
         exif: whether photos are turned by their EXIF tag, see `read_pair`.
+        pixels: what the images are.
 
     Raises:
         DataError: files are missing, there is no pair, or there are more classes than a label can hold.
@@ -48,6 +50,7 @@ class FilePairs(SegmentationDataset):
         partial: bool = False,
         hint: str = "Complete the download, or take the lines off the list.",
         exif: Exif = "apply",
+        pixels: PixelFormat = RGB_BYTES,
     ) -> None:
         require_countable(classes)
         missing = missing_files(path for pair in pairs for path in pair if path is not None)
@@ -61,6 +64,7 @@ class FilePairs(SegmentationDataset):
         self.classes = classes
         self.values = values
         self.exif: Exif = exif
+        self.pixels = pixels
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -88,7 +92,7 @@ class FilePairs(SegmentationDataset):
         image_path, mask_path = self.pairs[index]
         if mask_path is None:
             return self.without_mask(index)
-        image, header = load_image(image_path, self.exif)
+        image, header = load_image(image_path, self.exif, self.pixels)
         raw, mask_header = self.load_mask(index)
         check_pair(image, header, raw, mask_header, image_path, mask_path, self.exif)
         return Sample(image, torch.from_numpy(self.values(raw, mask_path)), image_path.stem)
@@ -100,7 +104,7 @@ class FilePairs(SegmentationDataset):
             index: from 0 to len - 1.
         """
         image_path, _ = self.pairs[index]
-        image = read_image(image_path, exif=self.exif)
+        image = read_image(image_path, exif=self.exif, pixels=self.pixels)
         void = torch.full((image.shape[1], image.shape[2]), IGNORE_INDEX, dtype=torch.uint8)
         return Sample(image, void, image_path.stem, labeled=False)
 

@@ -1,8 +1,9 @@
-"""Photometric distortion of 8-bit images, as OpenMMLab defines it."""
+"""Photometric distortion of images, as OpenMMLab defines it for 8 bits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator
 
-Picture = NDArray[np.uint8]
-"""An RGB image (H,W,3)."""
+from segdistill.core.pixels import RGB
+
+Picture = NDArray[Any]
+"""An RGB image (H,W,3), or one of other channels (H,W,C): uint8, or float32 in [0,1]."""
 
 _VALUES = np.arange(256, dtype=np.float32)
 
@@ -21,7 +24,8 @@ class Distortion:
     """What to do to a picture; a part that is None is left out.
 
     Each part works on 8-bit values and its result is cut off at 0 and 255 and rounded down; saturation and hue are
-    those of OpenCV's 8-bit HSV. Brightness comes first.
+    those of OpenCV's 8-bit HSV. Brightness comes first. Of floats nothing is rounded. Saturation and hue are of RGB,
+    and left out for other channels.
 
     Attributes:
         brightness: added, of 255.
@@ -62,11 +66,13 @@ class Distortion:
         """Distort a picture; the given one is left as it is.
 
         Args:
-            picture: RGB uint8 (H,W,3).
+            picture: RGB uint8 (H,W,3), or as `Picture` says.
 
         Returns:
-            RGB uint8 (H,W,3).
+            The same form.
         """
+        if picture.dtype != np.uint8:
+            return self._of_floats(picture)
         # What becomes of each of the 256 values is computed, not what becomes of each pixel. Brightness 10, contrast 2:
         #   value   0   1   ...   117   118   ...   255
         #   + 10   10  11         127   128         255     * 2   20  22   ...   254   255   ...   255
@@ -77,13 +83,28 @@ class Distortion:
             values = _bytes(values * np.float32(self.contrast))
         if values is not _VALUES:
             picture = _look_up(picture, values)
-        if self.saturation is not None:
+        if self.saturation is not None and picture.shape[2] == RGB:
             picture = _in_hsv(picture, 1, _bytes(_VALUES * np.float32(self.saturation)))
-        if self.hue is not None:
+        if self.hue is not None and picture.shape[2] == RGB:
             picture = _in_hsv(picture, 0, (_VALUES + self.hue) % 180)
         if self.contrast is not None and self.contrast_last:
             picture = _look_up(picture, _bytes(_VALUES * np.float32(self.contrast)))
         return picture
+
+    def _of_floats(self, picture: Picture) -> Picture:
+        """As for bytes, of float32 in [0,1]."""
+        if self.brightness is not None:
+            picture = np.clip(picture + np.float32(self.brightness / 255), 0, 1)
+        if self.contrast is not None and not self.contrast_last:
+            picture = np.clip(picture * np.float32(self.contrast), 0, 1)
+        if picture.shape[2] == RGB and (self.saturation is not None or self.hue is not None):
+            hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)
+            hsv[..., 1] = np.clip(hsv[..., 1] * np.float32(1 if self.saturation is None else self.saturation), 0, 1)
+            hsv[..., 0] = (hsv[..., 0] + 2 * (self.hue or 0)) % 360  # in degrees, of bytes in half of them
+            picture = np.clip(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), 0, 1)
+        if self.contrast is not None and self.contrast_last:
+            picture = np.clip(picture * np.float32(self.contrast), 0, 1)
+        return np.asarray(picture, np.float32)
 
 
 def _bytes(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -92,7 +113,7 @@ def _bytes(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _look_up(picture: Picture, values: NDArray[np.float32]) -> Picture:
-    return np.asarray(cv2.LUT(picture, values.astype(np.uint8)), dtype=np.uint8)
+    return np.asarray(cv2.LUT(picture, values.astype(np.uint8)), dtype=np.uint8).reshape(picture.shape)
 
 
 def _in_hsv(picture: Picture, channel: int, values: NDArray[np.float32]) -> Picture:

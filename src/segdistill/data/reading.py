@@ -16,8 +16,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from segdistill.core.errors import DataError
+from segdistill.core.pixels import RGB_BYTES, PixelFormat
 from segdistill.data import raw_values
 from segdistill.data.alignment import Exif, check_pair
+from segdistill.data.channels import as_image, picture_pixels, stored_pixels, upright
 from segdistill.data.decoding import check_png, decode_grey, decode_rgb
 from segdistill.data.formats import FORMATS, Header, Role, header_of, npy_header, refusal, tiff_header, undecodable
 from segdistill.data.values import Raw
@@ -28,20 +30,21 @@ LIMIT = "SEGDISTILL_MAX_PIXELS"
 _UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
-def read_image(path: Path, *, exif: Exif = "apply") -> Tensor:
+def read_image(path: Path, *, exif: Exif = "apply", pixels: PixelFormat = RGB_BYTES) -> Tensor:
     """Read an image file. In memory a pixel's channels lie together.
 
     Args:
         path: an 8-bit image, grey or colored, of a suffix in `IMAGE_SUFFIXES`.
         exif: whether it is turned upright by its EXIF tag; "auto" is "apply".
+        pixels: what it must be; the default is what any 8-bit image can be read as.
 
     Returns:
-        RGB uint8 (3,H,W).
+        RGB uint8 (3,H,W); or what `channels.as_image` makes of other `pixels`.
 
     Raises:
         DataError: the file is missing, broken, too large, or not of those that `formats.ACCEPTED` takes.
     """
-    return load_image(path, exif)[0]
+    return load_image(path, exif, pixels)[0]
 
 
 def read_mask(path: Path, *, colors: bool = False, exif: Exif = "apply") -> Raw:
@@ -100,16 +103,21 @@ def header_of_image(path: Path) -> Header:
     """
     try:
         content = path.read_bytes()
+        many = npy_header(content, channels=True) or tiff_header(content)
+        if many is not None and (many.format == "NPY" or many.bands > 3 or many.bits > 8):  # Pillow opens no such file
+            return many
         with _open(content) as picture:
             return header_of(picture, content)
     except _UNREADABLE as error:
         raise _unreadable("image", path, error) from error
 
 
-def load_image(path: Path, exif: Exif) -> tuple[Tensor, Header]:
+def load_image(path: Path, exif: Exif, pixels: PixelFormat = RGB_BYTES) -> tuple[Tensor, Header]:
     """As `read_image`, with what the file says of itself."""
     try:
-        return decode_image(path.read_bytes(), path, exif)
+        content = path.read_bytes()
+        plain = pixels.plain and npy_header(content, channels=True) is None
+        return decode_image(content, path, exif) if plain else decode_channels(content, path, exif, pixels)
     except OSError as error:
         raise _unreadable("image", path, error) from error
 
@@ -124,6 +132,24 @@ def decode_image(content: bytes, path: Path, exif: Exif) -> tuple[Tensor, Header
                 check_png(content)
                 pixels = np.array(_turned(picture, header, exif).convert("RGB"))
             return torch.from_numpy(pixels).permute(2, 0, 1), header
+    except _UNREADABLE as error:
+        raise _unreadable("image", path, error) from error
+
+
+def decode_channels(content: bytes, path: Path, exif: Exif, pixels: PixelFormat) -> tuple[Tensor, Header]:
+    """As `decode_image`, of images that are not RGB of 8 bits."""
+    try:
+        size = npy_header(content, channels=True) or tiff_header(content)
+        if size is not None:
+            _check_pixels(size)
+        decoded = stored_pixels(content, path)
+        if decoded is None:
+            with _open(content) as picture:
+                decoded = picture_pixels(picture, content, path)
+        stored, header = decoded
+        if exif != "ignore":
+            stored = upright(stored, header.orientation)
+        return as_image(stored, pixels, f"Image {path}"), header
     except _UNREADABLE as error:
         raise _unreadable("image", path, error) from error
 

@@ -13,8 +13,10 @@ from pydantic import Field
 from segdistill.core.classes import IGNORE_INDEX, Classes
 from segdistill.core.errors import DataError
 from segdistill.core.paths import HomePaths
+from segdistill.core.pixels import RGB_BYTES, PixelFormat
 from segdistill.core.typed_settings import TypedSettings
 from segdistill.data.base import Sample, SegmentationDataset
+from segdistill.data.formats import image_suffixes
 from segdistill.data.own_folder.templates import find_files
 from segdistill.data.reading import read_image
 
@@ -36,16 +38,27 @@ class Unlabeled(SegmentationDataset):
         folders: Where they are, in sub-folders as well.
         classes: Of the data set that they are mixed into.
         key: Of the recipe that names the folders, for errors.
+        pixels: What the images are.
 
     Raises:
         DataError: If a folder is missing or holds no image.
     """
 
-    def __init__(self, folders: tuple[Path, ...], classes: Classes, *, key: str = "data.extra.images") -> None:
-        self.classes = classes
+    def __init__(
+        self,
+        folders: tuple[Path, ...],
+        classes: Classes,
+        *,
+        key: str = "data.extra.images",
+        pixels: PixelFormat = RGB_BYTES,
+    ) -> None:
+        self.classes, self.pixels = classes, pixels
+        suffixes = image_suffixes(pixels)
         self.paths: list[Path] = []
         for folder in folders:
-            images = find_files(folder, "{name}", "", hint=f"{key} names folders of images without labels.")
+            images = find_files(
+                folder, "{name}", "", hint=f"{key} names folders of images without labels.", suffixes=suffixes
+            )
             if not images:
                 raise DataError(f"{key}: {folder} holds no images.")
             self.paths += images.values()
@@ -70,7 +83,7 @@ class Unlabeled(SegmentationDataset):
         return self.paths[index].stem
 
     def __getitem__(self, index: int) -> Sample:
-        image = read_image(self.paths[index])
+        image = read_image(self.paths[index], pixels=self.pixels)
         label = torch.full(image.shape[1:], IGNORE_INDEX, dtype=torch.uint8)
         return Sample(image, label, self.paths[index].stem, labeled=False)
 
@@ -83,7 +96,7 @@ class WithoutMasks(SegmentationDataset):
     """
 
     def __init__(self, data: SegmentationDataset) -> None:
-        self.data, self.classes = data, data.classes
+        self.data, self.classes, self.pixels = data, data.classes, data.pixels
 
     def __len__(self) -> int:
         return len(self.data)
@@ -106,7 +119,7 @@ class Joined(SegmentationDataset):
     """
 
     def __init__(self, parts: Sequence[SegmentationDataset]) -> None:
-        self._parts, self.classes = list(parts), parts[0].classes
+        self._parts, self.classes, self.pixels = list(parts), parts[0].classes, parts[0].pixels
         self._ends = [*itertools.accumulate(len(part) for part in self._parts)]
 
     def __len__(self) -> int:
@@ -148,7 +161,7 @@ class Part(SegmentationDataset):
     """
 
     def __init__(self, data: SegmentationDataset, indices: Sequence[int]) -> None:
-        self.data, self.indices, self.classes = data, list(indices), data.classes
+        self.data, self.indices, self.classes, self.pixels = data, list(indices), data.classes, data.pixels
 
     def __len__(self) -> int:
         return len(self.indices)

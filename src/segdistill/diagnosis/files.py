@@ -72,10 +72,10 @@ def report_pair(data: FilePairs, index: int) -> PairReport:
     seen = PairReport(str(image_path), None if mask_path is None else str(mask_path))
     header = None
     try:
-        image, header = load_image(image_path, data.exif)
+        image, header = load_image(image_path, data.exif, data.pixels)
         seen.size = (image.shape[1], image.shape[2])
         seen.kinds.append(f"image {header}")
-        seen.forms += _image_forms(header)
+        seen.forms += _image_forms(header) if data.pixels.plain else []
     except DataError as error:
         seen.faults.append(str(error))
     if mask_path is None:

@@ -17,6 +17,8 @@ FEW = 50
 """Masks from which it means something that a class does not occur."""
 _SOFT = 40  # unknown values from which on masks are pictures
 
+_BANDS_ADVICE = "Choose the bands that are meant and save them as RGB; or read all, data.channels (docs/data.md)."
+
 
 def findings_of(dataset: str, evidence: Evidence, seen: Sequence[PairReport]) -> Iterator[Finding]:
     """What is wrong or unusual in the masks and images of a split, worst first.
@@ -66,7 +68,7 @@ def _forms(evidence: Evidence, seen: Sequence[PairReport]) -> Iterator[Finding]:
         counts = ", ".join(f"{count} of {number} bands" for number, count in bands.items())
         files = tuple(look.image for look in seen if any(form.startswith(BANDS) for form in look.forms))
         text = f"Only the first three bands of images are read, the others are dropped: {counts}."
-        yield Finding("warning", evidence.split, text, "Choose the bands that are meant and save them as RGB.", files)
+        yield Finding("warning", evidence.split, text, _BANDS_ADVICE, files)
     turned = tuple(look.image for look in seen if look.turned)
     if turned:
         yield Finding(

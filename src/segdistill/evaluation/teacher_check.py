@@ -14,6 +14,7 @@ import torch
 
 from segdistill.core.errors import TrainingError
 from segdistill.core.findings import Finding
+from segdistill.core.pixels import RGB
 from segdistill.data import SegmentationDataset
 from segdistill.data.spread import chosen
 from segdistill.evaluation.finite import NonFiniteScoresError
@@ -68,10 +69,12 @@ def agreement(teacher: Teacher, data: SegmentationDataset, indices: Sequence[int
         sign = "+" if shift > 0 else "-"
         others[f"its class index {sign} 1"] = _reordered(matrix, [(k + shift) % matrix.num_classes for k in classes])
     others["its classes in the order that fits best"] = _reordered(matrix, best_order(matrix))
+    color = network.mean.shape[1] == RGB
     turned = "channels as RGB" if network.bgr else "channels as BGR"
-    with _seeing(network, network.mean, network.std, not network.bgr):
-        others[turned] = _miou_otherwise(teacher, data, indices)
-    if miou < _GOOD:
+    if color:
+        with _seeing(network, network.mean, network.std, not network.bgr):
+            others[turned] = _miou_otherwise(teacher, data, indices)
+    if color and miou < _GOOD:
         for name, (mean, std) in _NORMALISATIONS.items():
             centre, width = (torch.tensor(part).view(1, 3, 1, 1).to(network.mean) for part in (mean, std))
             with _seeing(network, centre, width, network.bgr):

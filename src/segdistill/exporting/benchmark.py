@@ -18,9 +18,9 @@ from segdistill.core.typed_settings import TypedSettings
 from segdistill.data import SegmentationDataset
 from segdistill.evaluation.scoring import Quality
 from segdistill.exporting.benchmark_result import BENCHMARK_FILE, Benchmark, BenchmarkRow
-from segdistill.exporting.export import Exporter, file_name, finish, whole_images
+from segdistill.exporting.export import Exporter, file_name, finish
 from segdistill.exporting.folder import assembled
-from segdistill.exporting.measuring import Latency, latencies, score, timing_image
+from segdistill.exporting.measuring import Latency, latencies, score, timing_image, whole_images
 from segdistill.exporting.result import ExportedFile
 from segdistill.exporting.settings import SUFFIX, Calibration, ExportSettings, Format
 from segdistill.models.exported.description import Precision
@@ -109,7 +109,8 @@ def benchmark_run(
     Raises:
         SegdistillError: No file could be written, or the data can't be read.
     """
-    image = timing_image(settings.size or (data[0].image.shape[-2], data[0].image.shape[-1]))
+    shape = data[0].image.shape
+    image = timing_image(settings.size or (shape[-2], shape[-1]), shape[0])
     whole = whole_images(recipe)
     warnings: list[str] = []
     with assembled(out) as aside:

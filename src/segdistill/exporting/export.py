@@ -17,7 +17,7 @@ from segdistill.evaluation.settings import InferenceConfig
 from segdistill.exporting.folder import add_description, assembled, copy_runner
 from segdistill.exporting.formats import write_openvino, write_program
 from segdistill.exporting.graph import ExportGraph, Traced, trace
-from segdistill.exporting.measuring import latencies, score, timing_image
+from segdistill.exporting.measuring import latencies, score, timing_image, whole_images
 from segdistill.exporting.onnx_file import OPSET, halve, write_onnx
 from segdistill.exporting.parity import check_parity
 from segdistill.exporting.quantize import activation_ranges, calibration_batches, quantize_onnx, quantize_openvino
@@ -26,6 +26,7 @@ from segdistill.exporting.result import Export, ExportedFile, Int8Report
 from segdistill.exporting.settings import SUFFIX, ExportSettings, Format
 from segdistill.exporting.simulation import SimulatedNetwork
 from segdistill.exporting.web import require_runtime, write_page
+from segdistill.models.channels import pixels_of
 from segdistill.models.exported.backends import require_package
 from segdistill.models.exported.description import ExportDescription, Precision
 from segdistill.models.exported.intact import parts_of
@@ -66,6 +67,7 @@ class Exporter:
             size=settings.size,
             least=self.traced.least,
             align_corners=align_corners,
+            pixels=pixels_of(model.network),
             origin=_origin(model, settings, recipe),
         )
         self._writers: dict[tuple[Format, Precision], Callable[[Path, ExportDescription], None]] = {
@@ -124,6 +126,7 @@ class Exporter:
             self.named, activation_ranges(plain), num_classes=len(self.model.classes), input=settings.input,
             per_channel=settings.per_channel,
         )  # fmt: skip
+        network.pixels = text.pixels
         teacher = float_teacher(self.model, recipe)
         with weights_restored(self.model.network):
             train_quantized(network, teacher.network, data, recipe, settings, quiet=quiet)
@@ -157,7 +160,7 @@ class Exporter:
             for network, path in zip(networks, paths, strict=True)
         ]
         size = self.settings.size or (data[0].image.shape[-2], data[0].image.shape[-1])
-        times = latencies(networks[:2], timing_image(size), runs=15)
+        times = latencies(networks[:2], timing_image(size, self.description.pixels.channels), runs=15)
         return Int8Report(
             images=min(self.settings.images, len(self.data("train"))),
             seed=self.settings.seed,
@@ -192,7 +195,7 @@ def export_model(
         SegdistillError: The network can't be traced, written or quantized, a file differs from it, or the folder can't
             be written to.
     """
-    ort = require_runtime(settings.ort) if settings.format == "web" else ""
+    ort = require_runtime(settings.ort, pixels_of(model.network)) if settings.format == "web" else ""
     require_packages(settings)
     if settings.int8 and recipe is None:
         raise _no_data()
@@ -264,12 +267,6 @@ def finish(exporter: Exporter, out: Path, files: list[ExportedFile], report: Int
 def file_name(model: LoadedModel) -> str:
     """What the files of a network are called, without suffix: its role."""
     return model.path.stem if model.path.stem in ("student", "teacher") else "network"
-
-
-def whole_images(recipe: Recipe) -> Recipe:
-    """The recipe with images run whole, once, as an exported file does."""
-    kept = recipe.inference.model_dump(include={"align_corners", "size_divisor"})
-    return recipe.model_copy(update={"inference": InferenceConfig(**kept)})
 
 
 def _origin(model: LoadedModel, settings: ExportSettings, recipe: Recipe | None) -> dict[str, Any]:

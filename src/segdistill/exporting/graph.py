@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from segdistill.core.errors import SegdistillError
 from segdistill.core.outputs import resize
+from segdistill.models.channels import image_channels
 from segdistill.models.exported.backends import first_line
 from segdistill.models.exported.description import Input, Outputs
 from segdistill.models.network import SegmentationNetwork
@@ -64,9 +65,10 @@ class ExportGraph(nn.Module):
 
     def example(self, batch: int, size: tuple[int, int]) -> Tensor:
         """Images without meaning, as `input` says."""
+        channels = image_channels(self.network)
         if self.input == "uint8":
-            return torch.zeros(batch, *size, 3, dtype=torch.uint8)
-        return torch.zeros(batch, 3, *size)
+            return torch.zeros(batch, *size, channels, dtype=torch.uint8)
+        return torch.zeros(batch, channels, *size)
 
 
 @dataclass(frozen=True)

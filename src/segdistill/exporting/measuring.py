@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from segdistill.core.pixels import RGB
 from segdistill.data import SegmentationDataset
 from segdistill.evaluation.inference.inference import predict_classes
 from segdistill.evaluation.scoring import Quality, count
+from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.network import SegmentationNetwork
 from segdistill.recipe.recipe import Recipe
 from segdistill.runtime.display import counting
@@ -40,6 +42,12 @@ def score(
     return counts.quality()
 
 
+def whole_images(recipe: Recipe) -> Recipe:
+    """The recipe with images run whole, once, as an exported file does."""
+    kept = recipe.inference.model_dump(include={"align_corners", "size_divisor"})
+    return recipe.model_copy(update={"inference": InferenceConfig(**kept)})
+
+
 def latencies(networks: Sequence[SegmentationNetwork], image: Tensor, *, runs: int, warmup: int = 3) -> list[Latency]:
     """Time each network from an image to its classes; they take turns, so a busy machine hits all alike.
 
@@ -64,7 +72,7 @@ def _latency(times: Sequence[float]) -> Latency:
     return Latency(median, low, high)
 
 
-def timing_image(size: tuple[int, int]) -> Tensor:
-    """An image of noise, uint8 (1,3,H,W), always the same."""
+def timing_image(size: tuple[int, int], channels: int = RGB) -> Tensor:
+    """An image of noise, uint8 (1,C,H,W), always the same."""
     noise = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8, generator=noise)
+    return torch.randint(0, 256, (1, channels, *size), dtype=torch.uint8, generator=noise)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from segdistill.core.errors import DataError, SegdistillError
+from segdistill.core.pixels import RGB
 from segdistill.data import create_dataset
 from segdistill.exporting.graph import ExportGraph
 from segdistill.models.exported.backends import Array, Backend, OnnxBackend, onnx_runtime, require_package
@@ -114,7 +116,7 @@ def check_parity(graph: ExportGraph, backend: Backend, recipe: Recipe | None) ->
         SegdistillError: They differ by more than the tolerance, or the file can't be run at a size.
     """
     description = backend.description
-    source, draw = images_of(recipe)
+    source, draw = images_of(recipe, description.pixels.channels)
     scores_of = _file_scores(backend)
     checks = tuple(_compare(graph, backend, scores_of, draw(*shape)) for shape in _shapes(description))
     parity = Parity(checks, source, TOLERANCE[description.precision])
@@ -140,7 +142,7 @@ def _shapes(description: ExportDescription) -> tuple[tuple[int, int, int], ...]:
 def _compare(
     graph: ExportGraph, backend: Backend, scores_of: Callable[[Array], Array] | None, image: Tensor
 ) -> ParityCheck:
-    """One batch of images, uint8 (N,3,H,W)."""
+    """One batch of images (N,C,H,W)."""
     batch = as_batch(image, backend.description)
     with torch.no_grad():
         expected = graph.scores(torch.from_numpy(batch))
@@ -185,14 +187,14 @@ def _file_scores(backend: Backend) -> Callable[[Array], Array] | None:
     return scores_of
 
 
-def images_of(recipe: Recipe | None) -> tuple[str, Callable[[int, int, int], Tensor]]:
-    """Where images come from, and what draws (N,3,H,W) uint8 of them: validation images, or generated ones."""
+def images_of(recipe: Recipe | None, channels: int = RGB) -> tuple[str, Callable[[int, int, int], Tensor]]:
+    """Where images come from, and what draws (N,C,H,W) of them: validation images, or generated ones."""
     try:
         data = create_dataset(recipe.data, "val") if recipe is not None else None
     except (DataError, SegdistillError):
         data = None
     if data is None or not len(data):
-        return "generated images", _generated
+        return "generated images", partial(_generated, channels=channels)
 
     def drawn(images: int, height: int, width: int) -> Tensor:
         picked = [data[(number * len(data)) // images].image for number in range(images)]
@@ -202,18 +204,19 @@ def images_of(recipe: Recipe | None) -> tuple[str, Callable[[int, int, int], Ten
 
 
 def _cut(image: Tensor, height: int, width: int) -> Tensor:
-    """The middle of an image (3,H,W), enlarged if it is smaller than that."""
+    """The middle of an image (C,H,W), enlarged if it is smaller than that."""
     factor = max(height / image.shape[1], width / image.shape[2], 1.0)
     if factor > 1:
         size = [max(side, round(old * factor)) for side, old in zip((height, width), image.shape[1:], strict=True)]
-        image = F.interpolate(image[None].float(), size, mode="bilinear")[0].round().to(torch.uint8)
+        larger = F.interpolate(image[None].float(), size, mode="bilinear")[0]
+        image = larger if image.is_floating_point() else larger.round().to(torch.uint8)
     top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
     return image[:, top : top + height, left : left + width]
 
 
-def _generated(images: int, height: int, width: int) -> Tensor:
+def _generated(images: int, height: int, width: int, channels: int = RGB) -> Tensor:
     """Soft patches of color with noise: enough to give different classes in different places."""
     generator = torch.Generator().manual_seed(images * height + width)
-    soft = F.interpolate(torch.rand(images, 3, 6, 8, generator=generator), (height, width), mode="bicubic")
-    noise = torch.rand(images, 3, height, width, generator=generator)
+    soft = F.interpolate(torch.rand(images, channels, 6, 8, generator=generator), (height, width), mode="bicubic")
+    noise = torch.rand(images, channels, height, width, generator=generator)
     return ((0.9 * soft + 0.1 * noise).clamp(0, 1) * 255).to(torch.uint8)

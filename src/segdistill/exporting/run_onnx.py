@@ -58,6 +58,8 @@ def main(model: str, *images: str) -> None:
     onnxruntime.disable_telemetry_events()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     about = json.loads(session.get_modelmeta().custom_metadata_map["segdistill"])
+    if "pixels" in about:
+        sys.exit(f"{model} takes images with {about['pixels']['channels']} channels; this script opens photos in RGB.")
     names = [each["name"] for each in about["classes"]]
     colors = np.array([each["color"] for each in about["classes"]], np.uint8)
     for name in images:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from segdistill.core.errors import RecipeError
+from segdistill.core.pixels import RGB_BYTES, PixelFormat
 from segdistill.core.storage import write_text
 from segdistill.exporting.result import ExportedFile
 from segdistill.models.exported.description import ExportDescription
@@ -20,15 +21,18 @@ INSTALLED = Path("node_modules/onnxruntime-web")
 _TEMPLATE = Path(__file__).with_name("templates") / "web.html"
 
 
-def require_runtime(ort: str | None) -> str:
+def require_runtime(ort: str | None, pixels: PixelFormat = RGB_BYTES) -> str:
     """Where onnxruntime-web is taken from: the address of a CDN, ending in "/", or a folder with its files.
 
     Args:
         ort: An address, or the folder of the installed npm package; None for the one that npm installs here.
+        pixels: What the images of the network are.
 
     Raises:
-        RecipeError: The files are not there.
+        RecipeError: The files are not there, or the images are no photos.
     """
+    if not pixels.plain:
+        raise RecipeError(f"format=web makes a page of photos in RGB; the network takes {pixels}. Take format=onnx.")
     if ort is not None and re.match(r"https?://", ort):
         return ort.rstrip("/") + "/"
     folder = Path(ort) if ort is not None else INSTALLED

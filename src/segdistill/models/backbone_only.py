@@ -31,6 +31,7 @@ class BackboneOnly(SegmentationNetwork):
         mean, std = (values.flatten().tolist() for values in (network.mean, network.std))
         super().__init__(num_classes=network.num_classes, mean=mean, std=std, bgr=network.bgr)
         self.backbone, self.stage_fit = network.backbone, network.stage_fit
+        self.input_channels, self.pixels = network.input_channels, network.pixels
 
     def forward(self, image: Tensor) -> SegOutput:
         features = self.stage_fit(self.backbone, self.normalize(image))

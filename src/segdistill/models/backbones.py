@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import timm
-from torch import nn
+from timm.models import adapt_input_conv
+from torch import Tensor, nn
 
 from segdistill.core.discovery import check_options
 from segdistill.core.errors import CheckpointError, RecipeError, listed, nearest
 from segdistill.core.paths import expanded
+from segdistill.core.pixels import RGB
 from segdistill.models.checkpoints.backbone_files import published_backbone
 from segdistill.models.checkpoints.reading import read_file
 from segdistill.models.checkpoints.wrapping import below, prefixes_of
 from segdistill.models.families import BACKBONES
+from segdistill.models.families.base import take_channels
 from segdistill.models.variants import VARIANTS, create_variant, is_variant, stride_of
 
 PRETRAINED = "pretrained"
@@ -28,6 +31,7 @@ def create_backbone(
     output_stride: int | None = None,
     weights: str | Path | None = None,
     options: dict[str, Any] | None = None,
+    channels: int = RGB,
 ) -> nn.Module:
     """The network `name`, of timm, of `variants` or of `families`, as a stack of features, finest first.
 
@@ -36,6 +40,8 @@ def create_backbone(
         output_stride: Of the coarsest features; None for the backbone's default.
         weights: None (random), "pretrained" (timm's, downloaded) or a path (see `load_backbone_weights`).
         options: Further arguments of timm's constructor; norm_eps of a MiT (see `set_norm_eps`).
+        channels: Of the images. Weights for RGB are adapted to others as timm does: N channels take the filters of red,
+            green and blue in turn, times 3/N; one takes their sum.
 
     Returns:
         A module (N,3,H,W) -> list of stages (N,C,h,w); its `feature_info` has the channels and strides.
@@ -48,19 +54,19 @@ def create_backbone(
         names = [*BACKBONES, *VARIANTS, *timm.list_models()]
         raise RecipeError(f"No backbone is called '{name}'.{nearest(name, names)}")
     if name in BACKBONES:
-        backbone = _create_own(name, options or {}, pretrained=weights == PRETRAINED)
+        backbone = _create_own(name, options or {}, channels, pretrained=weights == PRETRAINED)
     else:
         output_stride = output_stride or stride_of(name)
-        backbone = create_variant(name, output_stride, options, pretrained=weights == PRETRAINED)
+        backbone = create_variant(name, output_stride, options, pretrained=weights == PRETRAINED, channels=channels)
     actual = backbone.feature_info.reduction()[-1]  # type: ignore[operator, union-attr]
     if output_stride not in (None, actual):  # some timm networks ignore a stride they can't make
         raise RecipeError(f"Backbone '{name}' gives output stride {actual} when asked for {output_stride}.")
     if weights is not None and weights != PRETRAINED:
-        load_backbone_weights(backbone, name, expanded(Path(weights)))
+        load_backbone_weights(backbone, name, expanded(Path(weights)), channels)
     return backbone
 
 
-def _create_own(name: str, options: dict[str, Any], *, pretrained: bool) -> nn.Module:
+def _create_own(name: str, options: dict[str, Any], channels: int, *, pretrained: bool) -> nn.Module:
     """A backbone of `families`."""
     if pretrained:
         raise CheckpointError(
@@ -68,7 +74,10 @@ def _create_own(name: str, options: dict[str, Any], *, pretrained: bool) -> nn.M
             "random weights."
         )
     cls, defaults = BACKBONES[name]
-    return cls(**check_options(cls, defaults | options, "backbone_options"))
+    backbone = cls(**check_options(cls, defaults | options, "backbone_options"))
+    if channels != RGB:
+        take_channels(backbone, channels)
+    return backbone
 
 
 def describe_backbone(backbone: Any) -> tuple[list[int], tuple[float, ...], tuple[float, ...]]:
@@ -84,7 +93,7 @@ def describe_backbone(backbone: Any) -> tuple[list[int], tuple[float, ...], tupl
     return list(backbone.feature_info.channels()), tuple(config["mean"]), tuple(config["std"])
 
 
-def load_backbone_weights(backbone: nn.Module, name: str, path: Path) -> None:
+def load_backbone_weights(backbone: nn.Module, name: str, path: Path, channels: int = RGB) -> None:
     """Fill `backbone` from a file; only the classifier's side may be left over.
 
     Args:
@@ -93,6 +102,7 @@ def load_backbone_weights(backbone: nn.Module, name: str, path: Path) -> None:
         path: A .safetensors file with timm's names, a folder that holds `<name>.safetensors` (of a variant
             also timm's own, such as mobilenetv2_100.safetensors for mobilenetv2_short), the run folder of a
             `pretrain`, or a published torch file (.pth) of the backbone with the names of OpenMMLab, CIRKD or NVlabs.
+        channels: Of the images that it takes; weights for RGB are adapted to others.
 
     Raises:
         CheckpointError: There is no such file, or it is of another backbone.
@@ -105,6 +115,8 @@ def load_backbone_weights(backbone: nn.Module, name: str, path: Path) -> None:
     if not file.is_file():
         raise CheckpointError(f"No backbone weights {file}. Set backbone_weights to a file with weights of '{name}'.")
     tensors = read_file(file).state
+    if channels != RGB:
+        tensors = {key: _adapted(value, channels) for key, value in tensors.items()}
     expected = backbone.state_dict()
     # As a stack of features, some timm networks write "stem.conv1" as "stem_conv1".
     spelling = {key.replace(".", "_"): key for key in expected}
@@ -129,3 +141,11 @@ def load_backbone_weights(backbone: nn.Module, name: str, path: Path) -> None:
     raise CheckpointError(
         f"Weights {file} are not those of backbone '{name}' ({len(faults)} tensors do not fit):\n  {listed(faults, 4)}"
     )
+
+
+def _adapted(value: Tensor, channels: int) -> Tensor:
+    """A tensor of a file; if it is the kernel of a convolution that reads RGB, for `channels` inputs."""
+    if value.ndim != 4 or value.shape[1] != RGB:
+        return value
+    adapted: Tensor = adapt_input_conv(channels, value)
+    return adapted

@@ -8,9 +8,11 @@ import torch
 
 from segdistill.core.discovery import check_options, pick
 from segdistill.core.errors import RecipeError
+from segdistill.core.pixels import RGB, over_channels
 from segdistill.models.adapters.registry import build_adapted
 from segdistill.models.auxiliary import AuxiliaryHead
 from segdistill.models.backbones import create_backbone, describe_backbone
+from segdistill.models.channels import image_channels
 from segdistill.models.heads import Head
 from segdistill.models.heads.fcn import FCN
 from segdistill.models.network import SegmentationNetwork
@@ -37,8 +39,14 @@ def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
     if is_adapted(spec.name):
         return build_adapted(spec, num_classes)
     _check_classes(spec, num_classes)
+    channels = RGB if spec.input_channels is None else len(spec.input_channels)
+    _check_channels(spec, channels)
     backbone = create_backbone(
-        spec.backbone, output_stride=spec.output_stride, weights=spec.backbone_weights, options=spec.backbone_options
+        spec.backbone,
+        output_stride=spec.output_stride,
+        weights=spec.backbone_weights,
+        options=spec.backbone_options,
+        channels=channels,
     )
     stages, mean, std = describe_backbone(backbone)
     try:
@@ -56,8 +64,8 @@ def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
         backbone,
         head,
         num_classes=num_classes,
-        mean=spec.mean or mean,
-        std=spec.std or std,
+        mean=spec.mean or over_channels(mean, channels),
+        std=spec.std or over_channels(std, channels),
         bgr=spec.bgr,
         auxiliary=auxiliary,
         auxiliary_heads=auxiliary_heads,
@@ -65,9 +73,24 @@ def build(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
         sigmoid=spec.sigmoid,
     )
     architecture = (spec.backbone, spec.output_stride, repr(spec.backbone_options))
-    network.stage_fit = probe_backbone(backbone, spec.backbone, architecture)
+    network.stage_fit = probe_backbone(backbone, spec.backbone, architecture, channels)
     network.spec, network.auxiliary_weight = spec, spec.auxiliary_weight
+    network.input_channels = spec.input_channels
     return network
+
+
+def _check_channels(spec: NetworkSpec, channels: int) -> None:
+    """Refuse a normalization of other channels than the network sees."""
+    for key in ("mean", "std"):
+        values = getattr(spec, key)
+        if values is not None and len(values) != channels:
+            raise RecipeError(
+                f"Key '{key}' has {len(values)} value(s), and the network sees {channels} channel(s). Give each one."
+            )
+    if spec.bgr and channels != RGB:
+        raise RecipeError(
+            f"Key 'bgr' is for RGB; the network sees {channels} channel(s). Order them in input_channels."
+        )
 
 
 def _check_classes(spec: NetworkSpec, num_classes: int) -> None:
@@ -123,6 +146,6 @@ def probe(model: torch.nn.Module, size: tuple[int, int] = (64, 64)) -> Any:
     training = model.training
     model.eval()
     with torch.no_grad():
-        output = model(torch.zeros(1, 3, *size, device=device))
+        output = model(torch.zeros(1, image_channels(model), *size, device=device))
     model.train(training)
     return output

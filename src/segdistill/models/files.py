@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from segdistill.core.classes import Classes, as_color
 from segdistill.core.errors import CheckpointError, DataError
+from segdistill.core.pixels import RGB_BYTES, PixelFormat, pixel_format
 from segdistill.core.safe_yaml import read_yaml
 from segdistill.core.storage import write_aside, write_yaml
 from segdistill.models.adapters.registry import portable_spec
@@ -106,6 +107,7 @@ def save_model(
         "classes": [
             {"name": name, "color": list(color)} for name, color in zip(classes.names, classes.colors, strict=True)
         ],
+        **({} if network.pixels is None or network.pixels.plain else {"pixels": network.pixels.as_dict()}),
         "trained": trained,
     }
     save_weights(folder / f"{role}.safetensors", network.state_dict())
@@ -120,11 +122,13 @@ class Description:
         spec: What the network is made of.
         classes: Names and colors of its K classes.
         trained: The record of its training: seed, steps, seconds, ...
+        pixels: What the images are that it was trained on.
     """
 
     spec: NetworkSpec
     classes: Classes
     trained: dict[str, Any]
+    pixels: PixelFormat = RGB_BYTES
 
 
 def read_description(file: Path) -> Description:
@@ -150,7 +154,7 @@ def read_description(file: Path) -> Description:
                 for row in content["classes"]
             ),
         )
-        return Description(spec, classes, dict(content.get("trained") or {}))
+        return Description(spec, classes, dict(content.get("trained") or {}), pixel_format(content.get("pixels")))
     except OSError as error:
         raise CheckpointError(
             f"{file} has no {path.name} beside it, which says what network it is. {_reader(file)}"
@@ -208,7 +212,7 @@ class OwnRun:
         with nullcontext() if is_adapted(spec.name) else skip_init():
             network = build(spec, self.num_classes)
         self.fill(network)
-        network.classes = self.classes
+        network.classes, network.pixels = self.classes, self.description.pixels
         return LoadedModel(network.eval(), self.classes, self.path, self.description.trained)
 
     def fill(self, model: nn.Module) -> LoadedCheckpoint:

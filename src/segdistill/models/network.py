@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from segdistill.core.classes import Classes
+from segdistill.core.errors import RecipeError
 from segdistill.core.outputs import SegOutput
+from segdistill.core.pixels import PixelFormat
 from segdistill.models.prediction import ImageSource, Prediction
 
 Section = Literal["backbone", "head", "auxiliary"]
@@ -49,13 +51,14 @@ class Hub(Protocol):
 
 
 class SegmentationNetwork(nn.Module, ABC):
-    """What every network is to the rest of the library: RGB images (N,3,H,W) in [0,1] of any size -> `SegOutput`.
+    """What every network is to the rest of the library: images (N,C,H,W) in [0,1] of any size -> `SegOutput`.
 
-    The normalization is part of the network, so a teacher and a student with different ones see the same batch.
+    The normalization is part of the network, so a teacher and a student with different ones see the same batch. Images
+    are RGB, C = 3, unless the network was made for other channels.
 
     Args:
         num_classes: K.
-        mean: Of RGB in [0,1], which the network's weights expect to be subtracted.
+        mean: Of each channel in [0,1], which the network's weights expect to be subtracted.
         std: What they expect to be divided by then.
         bgr: Whether they expect the channels the other way round.
     """
@@ -64,6 +67,10 @@ class SegmentationNetwork(nn.Module, ABC):
     std: Tensor
     classes: Classes | None = None
     """Names and colors of the classes, once the network has been trained on some."""
+    pixels: PixelFormat | None = None
+    """What the images are that it was trained on, if that is known."""
+    input_channels: tuple[int, ...] | None = None
+    """Which channels of the images it sees, in this order; None for all of them."""
     sigmoid: bool = False
     """Whether its two classes are one sigmoid score z, as logits (0, z): the second class against the rest."""
     auxiliary_weight: float = 0.4
@@ -81,20 +88,48 @@ class SegmentationNetwork(nn.Module, ABC):
         super().__init__()
         self.num_classes = num_classes
         self.bgr = bgr
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
     def normalize(self, image: Tensor) -> Tensor:
-        """What the backbone expects: (image - mean) / std, as BGR if `bgr`.
+        """What the backbone expects: (image - mean) / std of the channels that it sees, as BGR if `bgr`.
 
         Args:
-            image: RGB (N,3,H,W) in [0,1].
+            image: RGB (N,3,H,W) in [0,1], or (N,C,H,W).
 
         Returns:
-            (N,3,H,W).
+            (N,3,H,W), or as many channels as it sees.
+
+        Raises:
+            RecipeError: The images have other channels.
         """
-        pixels = (image - self.mean) / self.std
+        pixels = (self.seen(image) - self.mean) / self.std
         return pixels.flip(1) if self.bgr else pixels
+
+    def seen(self, image: Tensor) -> Tensor:
+        """The channels of images that it sees.
+
+        Args:
+            image: (N,C,H,W).
+
+        Returns:
+            As many channels as the network's input has.
+
+        Raises:
+            RecipeError: The images have other channels.
+        """
+        given, expected = image.shape[1], self.mean.shape[1]
+        chosen = self.input_channels
+        if chosen is None and given == expected:
+            return image
+        if chosen is None or given <= max(chosen):
+            which = f"{expected} channel(s)" if chosen is None else f"the channels {list(chosen)}, counted from 0"
+            raise RecipeError(
+                f"The network sees {which} of an image, and the images have {given}. data.channels says how many are "
+                "read; teacher.channels, student.input_channels or network.input_channels, as [0,1,2], which of them "
+                "a network sees."
+            )
+        return image if chosen == tuple(range(given)) else image[:, list(chosen)]
 
     @overload
     def predict(self, images: ImageSource) -> Prediction: ...  # type: ignore[overload-overlap]
@@ -107,6 +142,7 @@ class SegmentationNetwork(nn.Module, ABC):
 
         Args:
             images: An image file, a PIL image, RGB uint8 (H,W,3) as an array or (3,H,W) as a tensor; or a list of them.
+                They have as many channels as those that it was trained on.
 
         Returns:
             Classes and confidence of each pixel; a list for a list.
@@ -197,12 +233,13 @@ class SegmentationNetwork(nn.Module, ABC):
 
 
 def as_input(image: Tensor) -> Tensor:
-    """Bytes as a network takes them, in the memory layout that convolutions are fastest in.
+    """Images as a network takes them, in the memory layout that convolutions are fastest in.
 
     Args:
-        image: uint8 (N,3,H,W).
+        image: (N,C,H,W), uint8, or float32 in [0,1].
 
     Returns:
-        float32 (N,3,H,W) in [0,1].
+        float32 (N,C,H,W) in [0,1].
     """
-    return (image.float() / 255).contiguous(memory_format=torch.channels_last)
+    values = image if image.is_floating_point() else image.float() / 255
+    return values.contiguous(memory_format=torch.channels_last)

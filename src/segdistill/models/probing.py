@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segdistill.core.errors import RecipeError
+from segdistill.core.pixels import RGB
+from segdistill.models.channels import image_channels
 from segdistill.models.layers import BatchNorm
 
 DIVISORS = (1, 2, 4, 8, 14, 16, 32, 64)
@@ -46,6 +48,7 @@ def try_images(
     *,
     divisor: int | None = None,
     size: tuple[int, int] | None = None,
+    channels: int = RGB,
 ) -> Tried:
     """Run `network` on images of odd multiples of 1, 2, 4, ... until it takes one, and a second one of another shape.
 
@@ -55,6 +58,7 @@ def try_images(
         like: A parameter, whose device and number type the images have.
         divisor: The only multiples to try, if they are known.
         size: H,W of the only image to try, if it is known.
+        channels: Of the images.
 
     Returns:
         The first image it took.
@@ -67,8 +71,8 @@ def try_images(
         height, width = size or (odd_multiple(_LEAST[0], multiple), odd_multiple(_LEAST[1], multiple))
         try:
             if multiple > 1 and divisor is None:  # a network of one size may by chance be shown that
-                network(_noise(height + 2 * multiple, width, like))
-            return Tried((height, width), network(_noise(height, width, like)), multiple)
+                network(_noise(channels, height + 2 * multiple, width, like))
+            return Tried((height, width), network(_noise(channels, height, width, like)), multiple)
         except REFUSALS as error:
             failure = failure or error
     if "spatial element" in str(failure):  # torch's words
@@ -83,8 +87,8 @@ def try_images(
     ) from failure
 
 
-def _noise(height: int, width: int, like: Tensor) -> Tensor:
-    noise = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0), device="cpu")
+def _noise(channels: int, height: int, width: int, like: Tensor) -> Tensor:
+    noise = torch.randn(1, channels, height, width, generator=torch.Generator().manual_seed(0), device="cpu")
     return noise.to(like)
 
 
@@ -185,7 +189,7 @@ def norm_of_one_value(network: nn.Module, size: tuple[int, int]) -> str | None:
     like = next(network.parameters())
     try:
         with evaluating(network), torch.no_grad():
-            network(torch.zeros(1, 3, *size).to(like))
+            network(torch.zeros(1, image_channels(network), *size).to(like))
     finally:
         for hook in hooks:
             hook.remove()

@@ -133,7 +133,7 @@ class Segmenter(SegmentationNetwork):
         for name, module in other.named_children():
             setattr(self, name, module)
         self.mean, self.std, self.bgr, self.spec = other.mean, other.std, other.bgr, other.spec
-        self.stage_fit, self.sigmoid = other.stage_fit, other.sigmoid
+        self.stage_fit, self.sigmoid, self.input_channels = other.stage_fit, other.sigmoid, other.input_channels
         self.auxiliary_weight = other.auxiliary_weight
         self.train(self.training)
 

@@ -14,6 +14,8 @@ from segdistill.core.typed_settings import WRITTEN_IF_SET, TypedSettings
 Role = Literal["student", "teacher"]
 """Which network of a distillation."""
 
+InputChannels = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+"""Numbers of channels, from 0."""
 
 Predicts = Literal["classes", "edges", "details"]
 """What an auxiliary head predicts; see `AuxiliarySpec`."""
@@ -68,11 +70,16 @@ class NetworkSpec(TypedSettings):
     backbone_options: dict[str, Any] = Field({})
     """Further arguments of the backbone, by timm's names."""
 
-    mean: tuple[float, float, float] | None = None
-    """What the weights expect to be subtracted from RGB in [0,1]; null is the backbone's own."""
+    input_channels: Annotated[InputChannels | None, WRITTEN_IF_SET] = None
+    """Which channels of the images it sees, by their numbers from 0, as [0, 1, 2]; null is all that `data.channels`
+    has. Other than three make a first convolution of so many inputs, whose pretrained filters are adapted."""
 
-    std: tuple[Positive, Positive, Positive] | None = None
-    """What the weights expect RGB in [0,1] to be divided by then; null is the backbone's own."""
+    mean: Annotated[tuple[float, ...], Field(min_length=1)] | None = None
+    """What the weights expect to be subtracted from each channel in [0,1]; null is the backbone's own for RGB, which
+    other channels take in turn (R, G, B, R, ...), and a single one as their mean."""
+
+    std: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None
+    """What the weights expect each channel in [0,1] to be divided by then; null as of `mean`."""
 
     bgr: bool = False
     """Whether the weights expect the channels as BGR."""

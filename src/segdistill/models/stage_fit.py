@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from segdistill.core.errors import RecipeError
+from segdistill.core.pixels import RGB
 from segdistill.models.probing import cut, evaluating, fit, try_images
 
 
@@ -49,13 +50,14 @@ _arguments: dict[Hashable, dict[str, Any]] = {}
 """The further arguments that `with_any_size` chose for each."""
 
 
-def probe_backbone(backbone: Any, name: str, architecture: Hashable) -> StageFit:
+def probe_backbone(backbone: Any, name: str, architecture: Hashable, channels: int = RGB) -> StageFit:
     """Try `backbone` for its divisor and layout, once for each architecture.
 
     Args:
         backbone: Gives stages, with their channels in `feature_info`.
         name: What it is called in errors.
-        architecture: All that its layers depend on.
+        architecture: All that its layers depend on, but for the number of channels that it sees.
+        channels: That it sees.
 
     Returns:
         How images go into it and its stages come out.
@@ -64,16 +66,16 @@ def probe_backbone(backbone: Any, name: str, architecture: Hashable) -> StageFit
         RecipeError: It takes one size of image only, or its stages are not maps of the channels it says.
     """
     if architecture not in _fits:
-        _fits[architecture] = _probe(backbone, name)
+        _fits[architecture] = _probe(backbone, name, channels)
     return _fits[architecture]
 
 
-def _probe(backbone: Any, name: str) -> StageFit:
+def _probe(backbone: Any, name: str, channels_seen: int) -> StageFit:
     """What a trial shows."""
     channels: list[int] = list(backbone.feature_info.channels())
     with evaluating(backbone), torch.no_grad():
         try:
-            tried = try_images(backbone, f"Backbone '{name}'", next(backbone.parameters()))
+            tried = try_images(backbone, f"Backbone '{name}'", next(backbone.parameters()), channels=channels_seen)
         except RecipeError as error:
             raise RecipeError(
                 f"Backbone '{name}' takes images of one size only ({error.__cause__}), and images of a data set have "
@@ -91,7 +93,9 @@ def _probe(backbone: Any, name: str) -> StageFit:
     )
 
 
-def with_any_size(make: Callable[[dict[str, Any]], nn.Module], architecture: Hashable) -> nn.Module:
+def with_any_size(
+    make: Callable[[dict[str, Any]], nn.Module], architecture: Hashable, channels: int = RGB
+) -> nn.Module:
     """The backbone that `make` gives with further arguments, for images of any size where it needs telling so.
 
     timm's transformers of one image size interpolate their positions with `dynamic_img_size`, others take any size with
@@ -99,7 +103,8 @@ def with_any_size(make: Callable[[dict[str, Any]], nn.Module], architecture: Has
 
     Args:
         make: Makes it with further arguments.
-        architecture: All that its layers depend on; it is tried once for each.
+        architecture: All that its layers depend on, but for the number of channels; it is tried once for each.
+        channels: That it sees.
 
     Returns:
         The backbone.
@@ -108,7 +113,7 @@ def with_any_size(make: Callable[[dict[str, Any]], nn.Module], architecture: Has
         return make(_arguments[architecture])
     plain = make({})
     _arguments[architecture] = {}
-    if _takes_two_sizes(plain):
+    if _takes_two_sizes(plain, channels):
         return plain
     further: Sequence[dict[str, Any]] = ({"dynamic_img_size": True}, {"strict_img_size": False})
     for arguments in further:
@@ -116,16 +121,16 @@ def with_any_size(make: Callable[[dict[str, Any]], nn.Module], architecture: Has
             other = make(arguments)
         except (TypeError, ValueError, AttributeError, AssertionError):  # it has no such argument
             continue
-        if _takes_two_sizes(other):
+        if _takes_two_sizes(other, channels):
             _arguments[architecture] = arguments
             return other
     return plain
 
 
-def _takes_two_sizes(backbone: nn.Module) -> bool:
+def _takes_two_sizes(backbone: nn.Module, channels: int) -> bool:
     with evaluating(backbone), torch.no_grad():
         try:
-            try_images(backbone, "", next(backbone.parameters()))
+            try_images(backbone, "", next(backbone.parameters()), channels=channels)
         except RecipeError:
             return False
     return True

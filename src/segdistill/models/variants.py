@@ -16,6 +16,7 @@ from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 
 from segdistill.core.errors import CheckpointError, RecipeError
+from segdistill.core.pixels import RGB
 from segdistill.models.layers import Resize
 from segdistill.models.stage_fit import with_any_size
 
@@ -225,7 +226,12 @@ def stride_of(name: str) -> int | None:
 
 
 def create_variant(
-    name: str, output_stride: int | None = None, options: dict[str, Any] | None = None, *, pretrained: bool = False
+    name: str,
+    output_stride: int | None = None,
+    options: dict[str, Any] | None = None,
+    *,
+    pretrained: bool = False,
+    channels: int = RGB,
 ) -> nn.Module:
     """A network of timm or of `VARIANTS` as a stack of features, finest first; see `backbones.create_backbone`.
 
@@ -234,6 +240,7 @@ def create_variant(
         output_stride: Of the coarsest features; None for the default of timm.
         options: Further arguments of timm's constructor; norm_eps of a MiT (see `set_norm_eps`).
         pretrained: Whether timm's weights are downloaded.
+        channels: Of the images.
 
     Returns:
         A module (N,3,H,W) -> list of stages (N,C,h,w); its `feature_info` has the channels and strides.
@@ -247,7 +254,7 @@ def create_variant(
     norm_eps = arguments.pop("norm_eps", None)
     if output_stride is not None:
         arguments["output_stride"] = output_stride
-    backbone = _create_timm(name, variant.timm, arguments, pretrained=pretrained)
+    backbone = _create_timm(name, variant.timm, arguments, channels, pretrained=pretrained)
     if variant.adjust is not None:
         variant.adjust(backbone)
     if norm_eps is not None:
@@ -255,14 +262,16 @@ def create_variant(
     return backbone
 
 
-def _create_timm(name: str, timm_name: str, arguments: dict[str, Any], *, pretrained: bool) -> nn.Module:
+def _create_timm(name: str, timm_name: str, arguments: dict[str, Any], channels: int, *, pretrained: bool) -> nn.Module:
     """timm's network, its errors in words that name our backbone `name`."""
+    image = {} if channels == RGB else {"in_chans": channels}
     try:
         return with_any_size(
             lambda further: timm.create_model(
-                timm_name, features_only=True, pretrained=pretrained, **{**further, **arguments}
+                timm_name, features_only=True, pretrained=pretrained, **{**further, **image, **arguments}
             ),
             architecture=(timm_name, repr(arguments)),
+            channels=channels,
         )
     except OSError as error:  # the hub's connection and cache errors
         raise CheckpointError(

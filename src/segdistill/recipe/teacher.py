@@ -20,7 +20,7 @@ from segdistill.core.typed_settings import MAY_CHANGE, WRITTEN_IF_SET, TypedSett
 from segdistill.models.catalog import ZOO
 from segdistill.models.class_map import check_mapping
 from segdistill.models.live import live_spec
-from segdistill.models.spec import NetworkSpec
+from segdistill.models.spec import InputChannels, NetworkSpec
 from segdistill.models.zoo import adapted_spec, resolve_spec
 
 
@@ -93,6 +93,9 @@ class TeacherMember(TypedSettings):
     class_map: Annotated[ClassMapSource, WRITTEN_IF_SET] = None
     """How its classes are read if they are not the data set's, as `teacher.class_map`."""
 
+    channels: Annotated[InputChannels | None, WRITTEN_IF_SET] = None
+    """Which channels of the images it sees, as `teacher.channels`."""
+
     input_scale: Annotated[float, WRITTEN_IF_SET] = Field(1.0, ge=0.125, le=8)
     """How many times the student's image size it sees the image at."""
 
@@ -119,6 +122,10 @@ class TeacherConfig(TypedSettings):
     """How a teacher in `weights` that knows other classes is read: "names", a .yaml file or a mapping of `teacher
     class: class of the data set`; null takes the classes for the data set's if they have its names, or none and its
     number."""
+
+    channels: Annotated[InputChannels | None, WRITTEN_IF_SET] = None
+    """Which channels of the images the teacher sees, by their numbers from 0, as [0, 1, 2] for one of RGB beside a
+    student of more (`data.channels`); null is all of them, or those that a trained one was trained on."""
 
     input_scale: float = Field(1.0, ge=0.125, le=8)
     """How many times the student's image size the teacher sees the image at."""
@@ -164,10 +171,11 @@ class TeacherConfig(TypedSettings):
 
     @model_validator(mode="after")
     def _of_each_by_itself(self) -> TeacherConfig:
-        if isinstance(self.weights, tuple) and (self.class_map is not None or self.input_scale != 1 or self.shard):
+        of_one = self.class_map is not None or self.channels is not None or self.input_scale != 1
+        if isinstance(self.weights, tuple) and (of_one or self.shard):
             raise ValueError(
-                "of several teachers each has its own class_map and input_scale, and none is sharded. Write them as "
-                "weights: [{weights: .., class_map: .., input_scale: ..}, ..]"
+                "of several teachers each has its own class_map, channels and input_scale, and none is sharded. Write "
+                "them as weights: [{weights: .., class_map: .., channels: .., input_scale: ..}, ..]"
             )
         return self
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segdistill.core.classes import IGNORE_INDEX
-from segdistill.core.colors import Pixels
+from segdistill.core.colors import Pixels, as_picture
 
 RIGHT, WRONG, VOID = (225, 225, 225), (200, 30, 60), (255, 255, 255)
 GAINED, LOST, BOTH_WRONG = (20, 140, 90), (200, 30, 60), (150, 150, 150)
@@ -75,7 +75,7 @@ def heat(values: Tensor, image: Tensor | None = None) -> Pixels:
 
     Args:
         values: (H,W) in [0,1].
-        image: uint8 (3,H,W), over which the colors are laid, in grey; None for the colors alone.
+        image: as `as_picture` takes it, over which the colors are laid, in grey; None for the colors alone.
 
     Returns:
         RGB uint8 (H,W,3).
@@ -83,7 +83,7 @@ def heat(values: Tensor, image: Tensor | None = None) -> Pixels:
     colors: Pixels = (255 * colormaps["inferno"](values.clamp(0, 1).cpu().numpy())[..., :3]).astype(np.uint8)
     if image is None:
         return colors
-    grey: NDArray[np.float64] = image.float().mean(0).cpu().numpy()[..., None]
+    grey: NDArray[np.float64] = as_picture(image).mean(2, keepdims=True)
     mixed: Pixels = (0.4 * grey + 0.6 * colors).round().astype(np.uint8)
     return mixed
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from segdistill.core.classes import Classes
-from segdistill.core.colors import VOID_COLOR, Pixels, colorise
+from segdistill.core.colors import VOID_COLOR, Pixels, as_picture, colorise
 from segdistill.core.storage import write_aside
 from segdistill.data.base import SegmentationDataset
 from segdistill.evaluation.inference.inference import infer
@@ -35,7 +35,7 @@ def save_predictions(
     rows = []
     for index in positions((), data):
         sample = data[index]
-        row = [sample.image.permute(1, 2, 0).numpy(), colorise(sample.label, data.classes)]
+        row = [as_picture(sample.image), colorise(sample.label, data.classes)]
         for model in models.values():
             device = next(model.network.parameters()).device
             predicted = infer(model.network, sample.image[None].to(device), inference).classes[0]

@@ -12,9 +12,10 @@ from segdistill.core.classes import require_countable
 from segdistill.core.errors import DataError, RecipeError, listed
 from segdistill.core.output_names import output_names, refuse_overwriting
 from segdistill.core.paths import expanded
+from segdistill.core.pixels import RGB_BYTES
 from segdistill.core.results import Result
 from segdistill.core.storage import write_json
-from segdistill.data.formats import IMAGE_SUFFIXES, is_of
+from segdistill.data.formats import IMAGE_SUFFIXES, image_suffixes, is_of
 from segdistill.data.own_folder.templates import files_below
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.loaded import LoadedModel
@@ -77,7 +78,7 @@ def predict_files(
         RecipeError: Other machines can't open the network.
     """
     require_countable(model.classes)
-    below = _inputs(inputs, out)
+    below = _inputs(inputs, out, image_suffixes(model.network.pixels or RGB_BYTES))
     refuse_equal_names(settings.format, below.values())
     results = {file: _results(file, name, out, settings) for file, name in output_names(below).items()}
     refuse_overwriting([path for each in results.values() for path in (each.mask, each.overlay) if path], [*below])
@@ -164,19 +165,19 @@ def image_files(inputs: Iterable[Path]) -> Iterable[Path]:
     Raises:
         DataError: A file or folder is missing, or a folder holds no image.
     """
-    yield from _inputs(inputs, None)
+    yield from _inputs(inputs, None, IMAGE_SUFFIXES)
 
 
-def _inputs(inputs: Iterable[Path], out: Path | None) -> dict[Path, PurePosixPath]:
+def _inputs(inputs: Iterable[Path], out: Path | None, suffixes: frozenset[str]) -> dict[Path, PurePosixPath]:
     """Image file -> its path below the folder that was named. What lies in `out`, from an earlier call, is left out."""
     below: dict[Path, PurePosixPath] = {}
     for path in map(expanded, inputs):
         if path.is_dir():
-            inside = [file for file in files_below(path) if is_of(file, IMAGE_SUFFIXES)]
+            inside = [file for file in files_below(path) if is_of(file, suffixes)]
             if out is not None and out.resolve() != path.resolve():
                 inside = [file for file in inside if not file.resolve().is_relative_to(out.resolve())]
             if not inside:
-                raise DataError(f"Folder {path} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+                raise DataError(f"Folder {path} holds no image ({', '.join(sorted(suffixes))}).")
             below.update(
                 {file: PurePosixPath(file.relative_to(path).as_posix()) for file in inside if file not in below}
             )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from segdistill.core.outputs import SegOutput
 from segdistill.core.precision import Precision
 from segdistill.evaluation.cost.timed_pass import timed_pass
+from segdistill.models.channels import image_channels
 from segdistill.models.network import as_input
 from segdistill.recipe.training import TrainingConfig
 from segdistill.runs.folder import RunFolder
@@ -85,7 +86,8 @@ def _choose(distiller: Distiller, config: TrainingConfig, crop: tuple[int, int],
     device = next(distiller.student.parameters()).device
     generator = torch.Generator().manual_seed(0)
     images = max(1, config.batch_size // (config.grad_accumulation * number_of_processes()))
-    pixels = as_input(torch.randint(256, (images, 3, *crop), dtype=torch.uint8, generator=generator).to(device))
+    shape = images, image_channels(distiller.student), *crop
+    pixels = as_input(torch.randint(256, shape, dtype=torch.uint8, generator=generator).to(device))
     snapshot = Snapshot(distiller, queues=False)
     snapshot.take()
     distiller.train()

@@ -15,6 +15,7 @@ from segdistill.core.errors import TrainingError
 from segdistill.core.outputs import SegOutput, resize
 from segdistill.core.precision import Precision, computing_in
 from segdistill.methods import Method
+from segdistill.models.channels import image_channels
 from segdistill.models.depthwise import speed_up_depthwise
 from segdistill.models.folding import folded
 from segdistill.models.network import SegmentationNetwork, as_input
@@ -94,7 +95,8 @@ class Distiller(nn.Module):
         if self.teacher is None or is_sharded(self.teacher):
             return
         device = next(chain(self.teacher.parameters(), self.student.parameters())).device
-        pixels = torch.rand(1, 3, *crop, generator=torch.Generator().manual_seed(0)).to(device)
+        channels = image_channels(self.teacher)
+        pixels = torch.rand(1, channels, *crop, generator=torch.Generator().manual_seed(0)).to(device)
         object.__setattr__(self, "running_teacher", folded(self.teacher, pixels) or self.teacher)
 
     def compile_networks(self, *, student: bool, teacher: bool) -> None:
@@ -118,7 +120,7 @@ class Distiller(nn.Module):
         """The terms of the loss of a batch.
 
         Args:
-            image: uint8 (N,3,H,W), RGB.
+            image: uint8 (N,3,H,W), RGB; or (N,C,H,W), uint8 or float32 in [0,1].
             label: uint8 (N,H,W), class index, void, or `UNLABELED` where an image has no mask.
             step: From 0; the methods' schedules are asked for it.
             target: The teacher's logits (N,K,h,w) where they are cached; it is then not run.

@@ -13,6 +13,7 @@ from segdistill.core.errors import RecipeError
 from segdistill.data import SegmentationDataset
 from segdistill.evaluation.teacher_check import require_better_than_chance
 from segdistill.methods import Method
+from segdistill.models.channels import choose_channels
 from segdistill.models.class_map import ClassMap, class_map
 from segdistill.models.class_names import abbreviate, same_names, same_set, unnamed
 from segdistill.models.ensemble import Ensemble
@@ -90,6 +91,9 @@ def pair(model: LoadedModel, config: TeacherConfig, data: Classes) -> Pairing:
     else:
         incompatibility = _differ(model, data)
         notes.append(f"it knows other classes ({_few(model.classes)}), so its scores are neither used nor measured")
+    if config.channels is not None:
+        choose_channels(model.network, config.channels, str(model.path))
+        notes.append(f"it sees the channels {list(config.channels)} of the images")
     if config.input_scale != 1:
         notes.append(f"it sees images at {config.input_scale:g} times their size")
     if config.precision not in (None, "fp32"):
@@ -119,7 +123,7 @@ def open_pairing(source: TeacherSource, config: TeacherConfig, data: Classes) ->
         return pair(open_model(source), config, data)
     members = []
     for each in source:
-        keys = {"weights": each.weights, "class_map": each.class_map, "input_scale": each.input_scale}
+        keys = {key: getattr(each, key) for key in ("weights", "class_map", "channels", "input_scale")}
         member = pair(open_model(each.weights), config.model_copy(update=keys), data)
         if member.incompatibility:
             raise RecipeError(f"'teacher.weights': {member.incompatibility}. A mean needs the same classes of all.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from segdistill.core.classes import Classes
 from segdistill.models.build import probe
+from segdistill.models.channels import require_channels
 from segdistill.models.loaded import LoadedModel
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.open import open_model
@@ -143,6 +144,7 @@ def resolve(recipe: Recipe, *, distills: bool = True) -> Plan:
     teacher: Plan | Pairing
     if recipe.teacher.weights is not None:
         teacher = open_teacher(recipe.teacher.weights, recipe, classes)
+        require_channels(teacher.model.network, splits.train.pixels)
     else:
         teacher = plan_alone(recipe, splits, "teacher")
     alone: Plan | LoadedModel | None = None

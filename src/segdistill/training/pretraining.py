@@ -10,11 +10,12 @@ from torch import Tensor
 from segdistill.core.classes import Classes
 from segdistill.core.errors import RecipeError
 from segdistill.core.seeds import mix
-from segdistill.data import SegmentationDataset, create_dataset
+from segdistill.data import SegmentationDataset, create_dataset, pixels_of
 from segdistill.data.stream import Stream
 from segdistill.data.unlabeled import Joined, Unlabeled, WithoutMasks
 from segdistill.models.backbone_only import BackboneOnly
 from segdistill.models.build import build, probe
+from segdistill.models.channels import choose_channels, for_images, require_channels
 from segdistill.models.feature_teacher import feature_teacher
 from segdistill.models.files import save_model
 from segdistill.models.network import as_input
@@ -62,7 +63,7 @@ def pretrain_backbone(recipe: Recipe, *, resume: Resume = False, quiet: bool = F
     """
     folder = run_folder(recipe)
     data = pretraining_images(recipe)
-    distiller = _distiller(recipe, data.classes)
+    distiller = _distiller(recipe, data)
     with folder.held():
         folder.open(recipe.model_dump(mode="json"), resume=resume, may_change=changeable_keys())
         if folder.finished(BACKBONE):
@@ -79,7 +80,8 @@ def pretrain_backbone(recipe: Recipe, *, resume: Resume = False, quiet: bool = F
                 "batch_size": recipe.batch_size, "seconds": round(progress.seconds, 1),
             }  # fmt: skip
             assert recipe.student is not None
-            save_model(folder.path, BACKBONE, distiller.student, recipe.student, data.classes, record)
+            spec = for_images(recipe.student, data.pixels)
+            save_model(folder.path, BACKBONE, distiller.student, spec, data.classes, record)
         wait_for_all()
     return folder
 
@@ -91,13 +93,15 @@ def pretraining_images(recipe: Recipe) -> SegmentationDataset:
         DataError: A folder is missing, or holds no image.
     """
     if recipe.pretrain.images:
-        return Unlabeled(recipe.pretrain.images, _ANY, key="pretrain.images")
+        return Unlabeled(recipe.pretrain.images, _ANY, key="pretrain.images", pixels=pixels_of(recipe.data))
     images: SegmentationDataset = WithoutMasks(create_dataset(recipe.data, "train"))
     extra = recipe.data.extra
-    return Joined([images, Unlabeled(extra.images, images.classes)]) if extra is not None and extra.images else images
+    if extra is None or not extra.images:
+        return images
+    return Joined([images, Unlabeled(extra.images, images.classes, pixels=images.pixels)])
 
 
-def _distiller(recipe: Recipe, classes: Classes) -> FeatureDistiller:
+def _distiller(recipe: Recipe, data: SegmentationDataset) -> FeatureDistiller:
     """The student's backbone, the teacher, and the loss between them."""
     keys = recipe.pretrain
     if recipe.student is None:
@@ -108,8 +112,13 @@ def _distiller(recipe: Recipe, classes: Classes) -> FeatureDistiller:
             "vit_small_patch14_dinov2, or to hf:FOLDER."
         )
     teacher = feature_teacher(keys.teacher, keys.teacher_weights, keys.teacher_options, input_scale=keys.input_scale)
+    if recipe.teacher.channels is not None:
+        choose_channels(teacher, recipe.teacher.channels, f"'{keys.teacher}'")
+    require_channels(teacher, data.pixels)
     torch.manual_seed(mix(recipe.seed))
-    student = BackboneOnly(build(recipe.student, len(classes)))
+    network = build(for_images(recipe.student, data.pixels), len(data.classes))
+    network.pixels = data.pixels
+    student = BackboneOnly(network)
     loss = PatchFeatures(
         probe(student), probe(teacher), student.num_classes,
         cosine_weight=keys.cosine_weight, smooth_l1_weight=keys.smooth_l1_weight,

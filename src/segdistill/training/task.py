@@ -14,6 +14,7 @@ from segdistill.data import SegmentationDataset, create_dataset, labeled_part, t
 from segdistill.data.labelled import has_labels
 from segdistill.methods import Method, create_method
 from segdistill.models.build import build, probe
+from segdistill.models.channels import for_images, require_channels
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.probing import norm_of_one_value
 from segdistill.models.spec import NetworkSpec, Role
@@ -117,6 +118,7 @@ def make_task(
         key = "student" if role == "student" else "teacher.network"
         raise RecipeError(f"The recipe has no {role}. Name a pair, such as mobile_pair, or set {key}.")
     splits = splits or open_splits(recipe)
+    spec = for_images(spec, splits.train.pixels, recipe.teacher.channels if role == "teacher" else None)
     # A run that has begun ends with its last weights, see `fit`: its recipe can't be changed any more.
     if recipe.out is None or not RunFolder(recipe.out).states():
         require_choosable(config, splits.val)
@@ -125,6 +127,8 @@ def make_task(
     # A student of a seed starts the same with and without methods: they draw their numbers after it.
     torch.manual_seed(mix(config.seed))
     network = build(spec, num_classes)
+    network.pixels = splits.train.pixels
+    require_channels(network, network.pixels)
     require_enough_values(network, config, spec, recipe.augment.crop)
     methods = [] if teacher is None else _methods(recipe, network, teacher, num_classes)
     factors = [partial(method.schedule.factor, steps=config.steps) for method in recipe.method] if methods else []

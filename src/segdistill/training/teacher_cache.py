@@ -192,6 +192,9 @@ def _key(teacher: SegmentationNetwork, data: SegmentationDataset, precision: str
     digest: Any = hashlib.sha256(f"1 {precision} {teacher}".encode())
     normalisers = (module for module in teacher.modules() if isinstance(module, SegmentationNetwork))
     digest.update(repr([(module.mean.tolist(), module.std.tolist(), module.bgr) for module in normalisers]).encode())
+    chosen = [module.input_channels for module in teacher.modules() if isinstance(module, SegmentationNetwork)]
+    if any(chosen):
+        digest.update(repr(chosen).encode())
     keys = "input_scale", "class_map", "precision"
     settings = [getattr(module, key) for module in teacher.modules() for key in keys if isinstance(module, Teacher)]
     digest.update(repr(settings).encode())

@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
-from segdistill.core.colors import Pixels, colorise
+from segdistill.core.colors import Pixels, as_picture, colorise
 from segdistill.data.base import SegmentationDataset
 from segdistill.data.spread import chosen
 from segdistill.evaluation.finite import NonFiniteScoresError
@@ -125,7 +125,7 @@ class Validation:
             predicted = infer(self._student, image, self._inference, names=(sample.name,)).classes[0]
             labels = [colorise(label, self._data.classes) for label in (sample.label, predicted)]
             every = -(-max(sample.label.shape) // _LONGEST_SIDE)
-            panels = [pixels[::every, ::every] for pixels in (sample.image.permute(1, 2, 0).numpy(), *labels)]
+            panels = [pixels[::every, ::every] for pixels in (as_picture(sample.image), *labels)]
             drawn[f"validation/{number}"] = np.hstack(panels)
         return drawn
 

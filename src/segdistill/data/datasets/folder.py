@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator
 
 from segdistill.core.errors import DataError
+from segdistill.core.numbers import Count
 from segdistill.core.paths import composed, expanded
+from segdistill.core.pixels import RGB, PixelFormat
 from segdistill.data.alignment import Exif
 from segdistill.data.annotations.readers import Format
-from segdistill.data.formats import Header
+from segdistill.data.formats import Header, image_suffixes
 from segdistill.data.own_folder.annotated import AnnotatedFiles
 from segdistill.data.own_folder.classes import (
     Color,
@@ -23,7 +25,7 @@ from segdistill.data.own_folder.classes import (
     recolored,
 )
 from segdistill.data.own_folder.files import OwnFiles
-from segdistill.data.own_folder.options import class_names, raw_values
+from segdistill.data.own_folder.options import as_pixel_format, class_names, raw_values
 from segdistill.data.own_folder.splits import SplitRule
 from segdistill.data.pairs import FilePairs
 from segdistill.data.reading import require_folder
@@ -69,6 +71,9 @@ class Folder(FilePairs):
         colors: Colors of the classes, {road: [128, 64, 128]}, over those of the class table.
         exif: Whether photos are turned upright by their EXIF tag, "apply" or "ignore"; "auto" refuses those whose mask
             may have been drawn on either picture.
+        channels: How many channels the images have, all of which are read from .png, .tif and .npy (H,W,C) files.
+        range: The stored values that become black and white, as [0, 4095], or a pair for each channel: for images of
+            more than 8 bits, and for floats. null is for bytes.
         partial: Take the images that are there with their masks; false refuses an incomplete data set.
 
     Raises:
@@ -98,8 +103,11 @@ class Folder(FilePairs):
         mask_colors: bool = False,
         colors: dict[str, Any] | None = None,
         exif: Exif = "auto",
+        channels: Count = 3,
+        range: tuple[float, float] | list[tuple[float, float]] | None = None,
         partial: bool = False,
     ) -> None:
+        pixels = as_pixel_format(channels, range)
         root, classes = expanded(root), Path(classes) if isinstance(classes, str) else classes
         require_folder(root, "data.root must hold images/ and masks/, or train/ and val/ with both in each.")
         rule = SplitRule(val_every, val_fraction, val_pattern, split_seed, lists)
@@ -107,19 +115,19 @@ class Folder(FilePairs):
         self.templates: tuple[str, str] | None = None
         files: OwnFiles | AnnotatedFiles
         if masks is not None and "{name}" not in masks:
-            files = self.annotated = AnnotatedFiles(root, split, images, masks, format, rule, partial)
+            files = self.annotated = AnnotatedFiles(root, split, images, masks, format, rule, partial, pixels)
             _refuse(values=values, mask_colors=mask_colors or None, labels=None if labels == "all" else labels)
             given = own_table(classes, root, colors) if classes is not None else None
             source = files.table(unlabeled, unlisted, given)
             if given is None and colors:
                 source = recolored(source, colors)
         else:
-            files = OwnFiles(root, split, images, masks, labels, rule, partial)
+            files = OwnFiles(root, split, images, masks, labels, rule, partial, image_suffixes(pixels))
             self.templates = files.templates
             source = own_table(classes, root, colors)
         table, meaning = _meaning(source, merge or {}, mask_colors, values, void or (), unlisted)
-        super().__init__(files.pairs, table.classes, meaning, partial=partial, exif=exif)
-        self.notes, self.searched = files.notes, files.searched
+        super().__init__(files.pairs, table.classes, meaning, partial=partial, exif=exif, pixels=pixels)
+        self.notes, self.searched = [*files.notes, *_notes(pixels)], files.searched
 
     def load_mask(self, index: int) -> tuple[Raw, Header]:
         """As of `FilePairs`; a mask of annotations is drawn.
@@ -136,6 +144,17 @@ class Folder(FilePairs):
         if self.annotated is None:
             return super().load_mask(index)
         return self.annotated.load(self.pairs[index][0], self.exif)
+
+
+def _notes(pixels: PixelFormat) -> list[str]:
+    """What is understood of images that are not RGB."""
+    if pixels.channels == RGB:
+        return []
+    how = "their mean" if pixels.channels == 1 else "in turn (R, G, B, R, ...)"
+    return [
+        f"Images have {pixels.channels} channel(s); a network without mean and std of its own takes those "
+        f"of ImageNet's RGB, {how}."
+    ]
 
 
 def _refuse(**options: object) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 from segdistill.core.classes import Classes, distinct_colors
 from segdistill.core.errors import DataError
 from segdistill.core.paths import composed
+from segdistill.core.pixels import PixelFormat
 from segdistill.data.alignment import Exif
 from segdistill.data.annotations.base import BACKGROUND, Annotations, Color, Drawing, is_background
 from segdistill.data.annotations.readers import Format, read_annotations
-from segdistill.data.formats import Header
+from segdistill.data.formats import Header, image_suffixes
 from segdistill.data.own_folder.files import OwnFiles
 from segdistill.data.own_folder.names import Resolver
 from segdistill.data.own_folder.splits import SplitRule
@@ -34,6 +35,7 @@ class AnnotatedFiles:
         format: of the annotations.
         rule: how images are split, where the annotations don't say it.
         partial: take the images that are there.
+        pixels: what the images are.
 
     Attributes:
         pairs: each image and the file that its labels come from.
@@ -47,8 +49,17 @@ class AnnotatedFiles:
     """
 
     def __init__(
-        self, root: Path, split: str, images: str | None, masks: str, format: Format, rule: SplitRule, partial: bool
+        self,
+        root: Path,
+        split: str,
+        images: str | None,
+        masks: str,
+        format: Format,
+        rule: SplitRule,
+        partial: bool,
+        pixels: PixelFormat,
     ) -> None:
+        suffixes = image_suffixes(pixels)
         sources = {each: root / filled(root, f"{masks}/", each).rstrip("/") for each in _SPLITS}
         both = {each: read_annotations(path, root, format) for each, path in sources.items()}
         mine = both[split]
@@ -62,9 +73,11 @@ class AnnotatedFiles:
         self.notes = [f"{mine.file} is {mine.title}: {len(self.names)} classes, {len(mine.drawings)} images."]
         self.notes += mine.notes
         if by_source and template is not None:
-            all_images = chosen = find_files(root, template, split, hint="The images of the annotations go there.")
+            all_images = chosen = find_files(
+                root, template, split, hint="The images of the annotations go there.", suffixes=suffixes
+            )
         else:
-            files = OwnFiles(root, split, template, masks, "annotated", rule, True)
+            files = OwnFiles(root, split, template, masks, "annotated", rule, True, suffixes)
             all_images, chosen = files.all_images, files.chosen
             self.notes += files.notes
         self.drawings = self._drawings(mine, all_images, root, partial)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from segdistill.core.errors import DataError
-from segdistill.data.formats import MASK_SUFFIXES, is_of
+from segdistill.data.formats import IMAGE_SUFFIXES, MASK_SUFFIXES, is_of
 from segdistill.data.own_folder.names import Resolver, pairs_on
 from segdistill.data.own_folder.other_labels import describe_other_labels
 from segdistill.data.own_folder.split_folders import folder_of, split_by_folders
@@ -26,6 +26,7 @@ class OwnFiles:
         labels: which images have masks, "all", "some" or "none"; "annotated" if masks are drawn and no files.
         rule: how images are split.
         partial: leave out images without masks.
+        suffixes: of image files.
 
     Attributes:
         pairs: image and mask of each.
@@ -40,7 +41,15 @@ class OwnFiles:
     """
 
     def __init__(
-        self, root: Path, split: str, images: str | None, masks: str | None, labels: str, rule: SplitRule, partial: bool
+        self,
+        root: Path,
+        split: str,
+        images: str | None,
+        masks: str | None,
+        labels: str,
+        rule: SplitRule,
+        partial: bool,
+        suffixes: frozenset[str] = IMAGE_SUFFIXES,
     ) -> None:
         self.root, self.split, self.labels = root, split, labels
         self.notes: list[str] = []
@@ -54,9 +63,10 @@ class OwnFiles:
             return
         image_template, mask_template = self.templates = self._templates(images, masks)
         self.searched = base_of(root, image_template, split)[0], base_of(root, mask_template, split)[0]
-        all_images = find_files(root, image_template, split, hint="The images of the data set go there.")
-        hint = None if labels == "none" else "The masks go there, as PNG with the images' names."
-        every_mask = {} if self._without_masks else self._masks(mask_template, hint)
+        hint = "The images of the data set go there."
+        all_images = find_files(root, image_template, split, hint=hint, suffixes=suffixes)
+        mask_hint = None if labels == "none" else "The masks go there, as PNG with the images' names."
+        every_mask = {} if self._without_masks else self._masks(mask_template, mask_hint)
         names = self._names(all_images, every_mask, image_template, listed, rule)
         self.all_images, self.chosen = all_images, {name: all_images[name] for name in names}
         self.pairs = self._with_masks(self.chosen, every_mask, len(all_images), mask_template, partial)

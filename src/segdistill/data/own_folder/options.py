@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
+from segdistill.core.errors import DataError
+from segdistill.core.pixels import PixelFormat, Range
 from segdistill.core.safe_yaml import not_text
 
 _WITHOUT_BLANK = re.compile(r"(\d+):(\S+)")
@@ -56,3 +60,29 @@ def raw_values(value: Any) -> Any:
             raise ValueError(f"Input names the value {key!r} twice")
         parsed[key] = target
     return parsed
+
+
+def as_pixel_format(channels: int, ranges: Sequence[Any] | None) -> PixelFormat:
+    """What `data.channels` and `data.range` say of images.
+
+    Args:
+        channels: of a pixel.
+        ranges: the stored values that become 0 and 1, one pair or one for each channel; None for bytes.
+
+    Returns:
+        The same, checked.
+
+    Raises:
+        DataError: the pairs are not ascending numbers, or not one for each channel.
+    """
+    if ranges is None:
+        return PixelFormat(channels)
+    pairs: list[Range] = [tuple(each) for each in (ranges if isinstance(ranges[0], Sequence) else [ranges])]
+    if len(pairs) not in (1, channels):
+        raise DataError(
+            f"data.range has {len(pairs)} pairs and data.channels={channels}. Give one pair, or one for each."
+        )
+    for low, high in pairs:
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise DataError(f"data.range: found [{low}, {high}]; expected two numbers, the darker one first.")
+    return PixelFormat(channels, tuple((float(low), float(high)) for low, high in pairs))

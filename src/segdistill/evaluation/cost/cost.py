@@ -17,6 +17,7 @@ from segdistill.evaluation.cost.macs import MacCounter
 from segdistill.evaluation.cost.memory import LiveBytes, saved_for_backward
 from segdistill.evaluation.cost.stages import Stages
 from segdistill.evaluation.inference.inference import predict_classes
+from segdistill.models.channels import image_channels
 from segdistill.models.network import SegmentationNetwork
 
 Size = tuple[int, int]
@@ -55,7 +56,7 @@ def gflops(network: nn.Module, image: Tensor) -> float:
 
     Args:
         network: returns `SegOutput`; its mode stays what it was.
-        image: uint8 (1,3,H,W), of which only size and device count.
+        image: (1,C,H,W), of which only size and device count.
 
     Returns:
         10^9 multiply-adds.
@@ -96,7 +97,7 @@ def _trace(network: nn.Module, size: Size, device: torch.device, *, fake: bool) 
     macs, live = MacCounter(stages), LiveBytes(stages)
     try:
         with _contents(fake and device.type != "meta"), stages, macs, live:
-            predict_classes(network, torch.zeros(1, 3, *size, dtype=torch.uint8, device=device))
+            predict_classes(network, torch.zeros(1, image_channels(network), *size, dtype=torch.uint8, device=device))
     finally:
         network.train(training)
     return Traced(macs, live)
@@ -117,10 +118,10 @@ def training_bytes(network: nn.Module, size: Size, device: torch.device) -> int 
     """
     if getattr(network, "keeps_tensors", False):
         return None
-    training = network.training
+    training, channels = network.training, image_channels(network)
     try:
         with _contents(fake=True):
-            return saved_for_backward(network.train(), torch.zeros(2, 3, *size, device=device)) // 2
+            return saved_for_backward(network.train(), torch.zeros(2, channels, *size, device=device)) // 2
     except RuntimeError:
         return None
     finally:

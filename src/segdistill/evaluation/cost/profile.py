@@ -21,6 +21,7 @@ from segdistill.evaluation.cost.cost import (
 from segdistill.evaluation.cost.macs import CONVENTIONS, EXPLAINED, Convention, Kind
 from segdistill.evaluation.cost.stages import OTHER, RESIZE, stage_parameters
 from segdistill.evaluation.inference.inference import predict_classes
+from segdistill.models.channels import image_channels
 from segdistill.models.network import SegmentationNetwork
 
 
@@ -182,7 +183,9 @@ def _stage_costs(network: nn.Module, traced: Traced, kinds: tuple[Kind, ...], ti
 def _time(network: nn.Module, size: Size, runs: int, batch: int, device: torch.device) -> _Timed:
     training = network.training
     noise = torch.Generator().manual_seed(0)
-    image = torch.randint(0, 256, (batch, 3, *size), dtype=torch.uint8, generator=noise).to(device)
+    image = torch.randint(0, 256, (batch, image_channels(network), *size), dtype=torch.uint8, generator=noise).to(
+        device
+    )
     (whole,) = milliseconds([network], image, rounds=runs)
     times = stage_milliseconds(network, image, runs)
     cuda_bytes = None

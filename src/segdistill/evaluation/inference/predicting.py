@@ -10,7 +10,9 @@ import numpy as np
 import torch
 
 from segdistill.core.classes import unnamed_classes
+from segdistill.core.colors import as_picture
 from segdistill.core.paths import expanded
+from segdistill.core.pixels import RGB_BYTES
 from segdistill.data.live import as_pixels
 from segdistill.data.reading import read_image
 from segdistill.evaluation.inference.inference import infer
@@ -41,12 +43,16 @@ class ImagePredictor:
         self, network: SegmentationNetwork, image: ImageSource, device: torch.device, index: int
     ) -> Prediction:
         named = isinstance(image, str | Path)
-        pixels = read_image(expanded(Path(image))) if named else as_pixels(image, f"image {index}")  # type: ignore[arg-type]
+        form = network.pixels or RGB_BYTES
+        if named:
+            pixels = read_image(expanded(Path(image)), pixels=form)  # type: ignore[arg-type]
+        else:
+            pixels = as_pixels(image, f"image {index}", form)
         name = str(image) if named else f"number {index}"
         preds = infer(network, pixels[None].to(device), self.inference, confidence=True, names=(name,))
         classes = preds.classes[0].cpu().numpy().astype(np.uint8)
         shape = classes.shape
         confidence = np.ones(shape, np.float32) if preds.confidence is None else preds.confidence[0].cpu().numpy()
-        shown = np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy())
+        shown = as_picture(pixels)
         labels = network.classes or unnamed_classes(network.num_classes)
         return Prediction(classes, confidence.astype(np.float32), shown, labels)

@@ -13,12 +13,13 @@ from segdistill.core.discovery import check_options, classes_in
 from segdistill.core.errors import RecipeError, nearest
 from segdistill.models.adapters.base import Adapter
 from segdistill.models.adapters.module import ModuleNetwork, freeze_unused
+from segdistill.models.channels import choose_channels
 from segdistill.models.live import is_live, module_of
 from segdistill.models.loaded import LoadedModel
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.spec import NetworkSpec
 
-_FIELDS = {"name", "backbone_weights", "mean", "std", "bgr", "options"}
+_FIELDS = {"name", "backbone_weights", "input_channels", "mean", "std", "bgr", "options"}
 """The fields of a `NetworkSpec` that mean something for a network of another library."""
 
 
@@ -78,9 +79,13 @@ def build_adapted(spec: NetworkSpec, num_classes: int | None) -> SegmentationNet
         CheckpointError: A file is not there or does not fit.
     """
     network = _live(spec, num_classes) if is_live(spec) else _adapter(spec).build(num_classes, spec.backbone_weights)
-    for values, buffer in ((spec.mean, network.mean), (spec.std, network.std)):
+    for key, values, buffer in (("mean", spec.mean, network.mean), ("std", spec.std, network.std)):
+        if values is not None and len(values) != buffer.numel():
+            raise RecipeError(f"Key '{key}' has {len(values)} value(s); '{spec.name}' takes {buffer.numel()} channels.")
         if values is not None:
             buffer.copy_(torch.tensor(values).view_as(buffer))
+    if spec.input_channels is not None:
+        choose_channels(network, spec.input_channels, str(spec.name))
     network.bgr = network.bgr or spec.bgr
     freeze_unused(network)
     return network
@@ -131,6 +136,7 @@ def portable_spec(spec: NetworkSpec, network: SegmentationNetwork) -> NetworkSpe
         mean=tuple(network.mean.flatten().tolist()),
         std=tuple(network.std.flatten().tolist()),
         bgr=network.bgr,
+        input_channels=network.input_channels,
         options=_adapter(spec).portable(network),
     )
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from segdistill.core.classes import Classes, distinct_colors, unnamed_classes, with_the_rest
 from segdistill.core.discovery import options_of, pick
 from segdistill.core.errors import CheckpointError, listed
+from segdistill.core.pixels import RGB
 from segdistill.models.build import build, outline
 from segdistill.models.catalog import ZOO
 from segdistill.models.checkpoints.cirkd import CIRKD
@@ -87,7 +88,8 @@ class Published:
                 f"{self.path} scores {self.num_classes} classes, the network {model.num_classes}. Make it with "
                 f"num_classes={self.num_classes}, or map the teacher's classes (teacher.class_map)."
             )
-        adapted = not same_network(model.spec, self.spec) and same_family(model.spec, self.spec)
+        sees_rgb = model.mean.shape[1] == RGB
+        adapted = sees_rgb and not same_network(model.spec, self.spec) and same_family(model.spec, self.spec)
         if adapted:
             model.become(self._network())
             count = len(model.state_dict())

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from segdistill.core.classes import Classes, as_color
 from segdistill.core.errors import CheckpointError, DataError
+from segdistill.core.pixels import RGB_BYTES, PixelFormat, pixel_format
 
 KEY = "segdistill"
 """The key of the description in the metadata of a file."""
@@ -18,7 +19,7 @@ Outputs = Literal["classes", "logits", "small"]
 """What a file gives: class indices (N,H,W), logits (N,K,H,W), or logits (N,K,h,w) at the head's stride."""
 
 Input = Literal["float", "uint8"]
-"""What a file takes: RGB (N,3,H,W) in [0,1], float32, or RGB (N,H,W,3), uint8."""
+"""What a file takes: RGB (N,3,H,W) in [0,1], float32, or RGB (N,H,W,3), uint8; or other channels than three."""
 
 Precision = Literal["float32", "float16", "int8"]
 
@@ -35,6 +36,7 @@ class ExportDescription:
         least: The smallest height and width that the tracing of the network vouches for, in pixels.
         align_corners: Of the bilinear resizing of the logits to the image's size, inside the file or by its host.
         precision: Of the weights.
+        pixels: How many channels the images have, and which stored values became 0 and 1.
         origin: Plain values for people and for the record: network, normalization, recipe, hash, license, version.
     """
 
@@ -45,6 +47,7 @@ class ExportDescription:
     least: int = 1
     align_corners: bool = False
     precision: Precision = "float32"
+    pixels: PixelFormat = RGB_BYTES
     origin: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -57,6 +60,7 @@ class ExportDescription:
             "least": self.least,
             "align_corners": self.align_corners,
             "precision": self.precision,
+            **({} if self.pixels.plain else {"pixels": self.pixels.as_dict()}),
             "classes": [
                 {"name": name, "color": list(color)}
                 for name, color in zip(self.classes.names, self.classes.colors, strict=True)
@@ -99,7 +103,7 @@ def _from_dict(content: dict[str, Any]) -> ExportDescription:
         if content[key] not in get_args(choices):
             raise ValueError(f"'{key}' is {content[key]!r}, expected one of {', '.join(get_args(choices))}")
     size = content.pop("size")
-    keys = {"format", "input", "outputs", "least", "align_corners", "precision"}
+    keys = {"format", "input", "outputs", "least", "align_corners", "precision", "pixels"}
     return ExportDescription(
         classes=Classes(
             tuple(str(row["name"]) for row in rows),
@@ -111,5 +115,6 @@ def _from_dict(content: dict[str, Any]) -> ExportDescription:
         least=int(content["least"]),
         align_corners=bool(content["align_corners"]),
         precision=content["precision"],
+        pixels=pixel_format(content.get("pixels")),
         origin={key: value for key, value in content.items() if key not in keys},
     )

@@ -30,9 +30,10 @@ class ExportedNetwork(SegmentationNetwork):
 
     def __init__(self, backend: Backend) -> None:
         description = backend.description
-        super().__init__(num_classes=len(description.classes), mean=(0, 0, 0), std=(1, 1, 1))
+        channels = description.pixels.channels
+        super().__init__(num_classes=len(description.classes), mean=(0,) * channels, std=(1,) * channels)
         self.backend = backend
-        self.classes = description.classes
+        self.classes, self.pixels = description.classes, description.pixels
 
     @property
     def description(self) -> ExportDescription:
@@ -78,7 +79,7 @@ class ExportedNetwork(SegmentationNetwork):
 
     def _run(self, image: Tensor) -> Tensor:
         """What the file gives for images, uint8 or in [0,1]."""
-        batch = as_batch(image, self.description)
+        batch = as_batch(self.seen(image), self.description)
         try:
             return torch.from_numpy(np.ascontiguousarray(self.backend(batch)))
         except Exception as error:  # each runtime has its own

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
+from segdistill.core.pixels import RGB
+
 
 class StageInfo:
     """Channels and strides of a backbone's stages, finest first, with the methods of timm's `FeatureInfo`.
@@ -54,3 +56,18 @@ def initialize(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.bias is None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def take_channels(network: nn.Module, channels: int) -> None:
+    """Make the convolutions that read the image, those of three inputs, for other images; their weights are drawn anew.
+
+    Args:
+        network: A backbone for RGB, just initialized.
+        channels: Of the images.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.in_channels == RGB:
+            module.in_channels = channels
+            module.weight = nn.Parameter(module.weight.new_empty(len(module.weight), channels, *module.kernel_size))
+            module.reset_parameters()
+            initialize(module)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.colors import overlay
 from segdistill.core.errors import DataError
+from segdistill.core.pixels import RGB_BYTES
 from segdistill.core.storage import sha256
 from segdistill.data.colors import note_of, save_mask, save_picture, with_legend
 from segdistill.data.reading import read_image
@@ -64,6 +65,7 @@ class MaskJob:
     ) -> None:
         self._model, self._inference, self._settings, self._legend = model, inference, settings, legend
         self.weights = _digest(model)
+        self._pixels = model.network.pixels or RGB_BYTES
         self._device: torch.device | None = None
         self._form: nn.Module | None = None
         self._is_long = False
@@ -105,7 +107,7 @@ class MaskJob:
                 yield item, None
                 continue
             try:
-                image = read_image(item.image)
+                image = read_image(item.image, pixels=self._pixels)
             except DataError as error:
                 yield item, str(error)
                 continue

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from segdistill.core.classes import Classes
-from segdistill.core.colors import palette
+from segdistill.core.colors import as_picture, palette
 
 Map = NDArray[np.uint8]
 
@@ -51,13 +51,13 @@ def photo(image: Tensor, side: int) -> Image.Image:
     """A small picture of an image.
 
     Args:
-        image: uint8 (3,H,W), RGB.
+        image: RGB uint8 (3,H,W), or as `as_picture` takes it.
         side: What no side of the result is longer than, in pixels.
 
     Returns:
         The picture.
     """
-    picture = Image.fromarray(image.permute(1, 2, 0).cpu().numpy())
+    picture = Image.fromarray(as_picture(image))
     height, width = _fit(picture.height, picture.width, side)
     return picture.resize((width, height), Image.Resampling.LANCZOS)
 
