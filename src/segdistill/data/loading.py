@@ -219,10 +219,10 @@ def worker_init(worker: int) -> None:
         os.setpgid(0, 0)
     if hasattr(signal, "sigwaitinfo"):  # not on macOS
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_end_if_told_by, args=(os.getppid(),), daemon=True).start()
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
 
-def _end_if_told_by(run: int) -> None:
+def _end_with(run: int) -> None:
     """Wait for a SIGTERM of the process `run`; those of others, which it has, too, don't count."""
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != run:
         pass
