@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import segdistill
+from segdistill.cli.tables.exporting import export_lines
 from segdistill.core.errors import DataError, RecipeError
 from segdistill.data.reading import read_image
 from segdistill.recipe.recipe import load_recipe
@@ -146,6 +147,8 @@ def test_an_exported_student_agrees(run: Path, root: Path, tmp_path: Path, input
     file = segdistill.load_model(done.files[0].path)
     model = segdistill.load_model(run)
     assert file.pixels == model.pixels
+    takes = "It takes 4 channel(s) " + ("(N,4,H,W) in [0,1]" if input == "float" else "uint8 (N,H,W,4)")
+    assert any(line.startswith(f"{takes} (made of the stored values 0 to 4000)") for line in export_lines(done))
     image = read_image(root / "images" / "2.tif", pixels=model.pixels)[None]
     if input == "uint8":
         image = (image * 255).round() / 255
