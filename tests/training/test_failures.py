@@ -16,7 +16,8 @@ import pytest
 from forked import Forked, ranks
 from safetensors.torch import load_file
 
-from segdistill.core.errors import TrainingError
+import segdistill
+from segdistill.core.errors import SegdistillError, TrainingError
 from segdistill.data.loading import unguarded
 from segdistill.runs.checkpoint import load_state
 from segdistill.runtime.failures import explained
@@ -141,3 +142,9 @@ def test_no_space_for_the_journal_is_named(curves: bool, tiny: tuple[str, ...], 
     assert "Can't save" in output
     assert ("log: tensorboard failed and is left out" in output) == curves
     assert "Traceback" not in output
+
+
+def test_a_file_in_the_place_of_a_folder_of_the_path_is_named(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(SegdistillError, match=r"Can't save .*runs"):
+        segdistill.train(*tiny, "role=student", out=tmp_path / "runs" / "mine", quiet=True)
