@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -81,7 +82,7 @@ def _window_means(x: Tensor, side: int, strides: tuple[int, int]) -> Tensor:
     """
     if not torch.compiler.is_exporting():
         return F.avg_pool2d(x, [min(side, each) for each in x.shape[-2:]], strides)
-    missing = [torch.sym_max(side - each, 0) for each in x.shape[-2:]]
+    missing: list[Any] = [torch.sym_max(side - each, 0) for each in x.shape[-2:]]  # ints, or symbols of them
     sums, inside = (
         F.avg_pool2d(F.pad(each, (0, missing[1], 0, missing[0])), side, strides)
         for each in (x, torch.ones_like(x[:1, :1]))
