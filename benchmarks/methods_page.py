@@ -1,8 +1,8 @@
-"""Writes the sections of docs/methods.md: every method's docstring and options, its measured cost and CamVid run.
+"""Writes the sections of docs/methods.md: every method's docstring and options, and its measured cost.
 
     python benchmarks/methods_page.py
 
-Cost and results are those of results/methods.json and results/camvid_methods.json.
+The cost is that of results/methods.json.
 """
 
 from __future__ import annotations
@@ -29,13 +29,11 @@ def main() -> None:
 
 
 def sections() -> str:
-    costs, runs = _costs(), _runs()
-    return "".join(_section(name, cls, costs.get(name), runs.get(name), runs) for name, cls in method_names().items())
+    costs = _costs()
+    return "".join(_section(name, cls, costs.get(name)) for name, cls in method_names().items())
 
 
-def _section(
-    name: str, cls: type[Method], cost: dict[str, Any] | None, run: dict[str, Any] | None, runs: dict[str, Any]
-) -> str:
+def _section(name: str, cls: type[Method], cost: dict[str, Any] | None) -> str:
     first, _, body = inspect.cleandoc(cls.__doc__ or "").partition("\nArgs:\n")[0].partition("\n\n")
     options = options_of(cls).model_fields
     needs = "the map that `source` names" if "source" in options else ", ".join(sorted(cls.needs))
@@ -49,13 +47,6 @@ def _section(
     if cost:
         sizes = "; ".join(f"{size} {row['ours_s']:.3g} s and {row['ours_mib']:.0f} MiB" for size, row in cost.items())
         parts.append(f"Measured cost, forward and backward: {sizes} (see [Cost](#cost)).")
-    if run:
-        terms = ", ".join(f"{key} {a:.3g} -> {b:.3g}" for key, (a, b) in run["terms"].items() if key.startswith(name))
-        gain = run["miou"] - runs["student alone"]["miou"]
-        parts.append(
-            f"On CamVid ({run['steps']} steps, seed {run['seed']}): {run['miou']:.2f} mIoU, {gain:+.2f} to the student "
-            f"alone; {terms}."
-        )
     return "\n\n".join(parts) + "\n\n"
 
 
@@ -109,11 +100,6 @@ def _costs() -> dict[str, dict[str, Any]]:
     for row in json.loads((RESULTS / "methods.json").read_text(encoding="utf-8"))["rows"]:
         costs.setdefault(row["row"], {})[row["size"]] = row
     return costs
-
-
-def _runs() -> dict[str, Any]:
-    runs = json.loads((RESULTS / "camvid_methods.json").read_text(encoding="utf-8"))["runs"]
-    return {run["network"]: run for run in runs}
 
 
 if __name__ == "__main__":

@@ -26,16 +26,13 @@ from segdistill.recipe.composition import key_values
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 TABLE = {
-    "pspnet_r101": "256.89 68.07",
     "pspnet_r18": "54.53 12.82",
-    "hrnet_w48": "95.64 65.95",
     "hrnet_w18s": "10.49 3.97",
-    "deeplabv3plus_r101": "255.67 62.68",
     "deeplabv3plus_mv2": "69.60 15.35",
-    "isanet_r101": "228.21 56.80",
     "isanet_r18": "54.33 12.46",
 }
-"""BPKD's table (arXiv 2306.08075): GFLOPs and million parameters, as printed."""
+"""BPKD's table (arXiv 2306.08075): GFLOPs and million parameters of the students, as printed. test_macs.py has exact
+numbers of the teachers, too."""
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -11,9 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from own_folders import Split, says_in_order
 from PIL import Image
 
+from segdistill import prepare
 from segdistill.core.errors import DataError
 from segdistill.data import DatasetConfig, SegmentationDataset, create_dataset
 
@@ -76,3 +78,39 @@ def test_damaged_data_sets_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "train-1.parquet").write_bytes(content[:-20])
     with pytest.raises(DataError, match=says_in_order("train-1.parquet", "not a whole parquet file")):
         open_parquet(tmp_path)
+
+
+def test_prepared_as_files_it_is_the_same_data(tmp_path: Path) -> None:
+    root = write(tmp_path / "hub", "train-00000-of-00001.parquet", 10)
+    done = prepare("parquet", root=root, out=tmp_path / "files", void=[0], quiet=True)
+    assert done.ready
+    assert (done.dataset, done.root, done.converted) == ("folder", tmp_path / "files", {"images and index masks": 10})
+    for split in ("train", "val"):
+        rows = open_parquet(root, split, void=[0])
+        config = DatasetConfig.model_validate({"name": "folder", "root": done.root, **done.settings})
+        files = create_dataset(config, split)
+        assert files.classes.names == rows.classes.names == ("road", "car")
+        assert len(files) == len(rows)
+        for index in range(len(rows)):
+            assert files.name(index) == rows.name(index)
+            assert torch.equal(files[index].image, rows[index].image)
+            assert torch.equal(files[index].label, rows[index].label)
+
+
+def test_photos_are_copied_as_they_are_and_turned_ones_stand_upright(tmp_path: Path) -> None:
+    root = write(tmp_path / "hub", "train-0.parquet", 5)
+    photos = [io.BytesIO() for _ in range(2)]
+    pixels = np.arange(6 * 4 * 3, dtype=np.uint8).reshape(6, 4, 3)
+    turn = Image.Exif()
+    turn[0x0112] = 6
+    Image.fromarray(np.full((4, 6, 3), 90, np.uint8)).save(photos[0], format="JPEG")
+    Image.fromarray(pixels).save(photos[1], format="PNG", exif=turn)
+    table = pq.read_table(root / "train-0.parquet").to_pydict()
+    for cell, photo in zip(table["image"], photos, strict=False):
+        cell["bytes"] = photo.getvalue()
+    pq.write_table(pa.table(table), root / "train-0.parquet")
+    prepare("parquet", root=root, out=tmp_path / "files", quiet=True)
+    made = sorted((tmp_path / "files" / "images" / "train").iterdir())
+    assert [path.suffix for path in made] == [".jpg", ".png", ".png", ".png"]
+    assert made[0].read_bytes() == photos[0].getvalue()
+    assert np.array_equal(np.asarray(Image.open(made[1])), np.rot90(pixels, -1))

@@ -192,8 +192,11 @@ def _check_yaml(block: Block) -> None:
 
 
 def _forget_runs(text: str) -> None:
-    """Remove the runs that are about to be made: those named, and those with the name a run has if none is said."""
-    if "--resume" not in text:
+    """Remove the runs that are about to be made: those named, and those with the name a run has if none is said.
+
+    `predict` goes on in the folder that it finds, so that stays.
+    """
+    if "--resume" not in text and not re.search(r"segdistill[ .]predict", text):
         named = re.findall(r"""(?<![.\w])out=["']?([\w/.-]+)""", text)
         for run in [*map(Path, named), *Path("runs").rglob("*-seed*")]:
             shutil.rmtree(run, ignore_errors=True)

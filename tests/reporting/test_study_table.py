@@ -7,10 +7,12 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from example_studies import gain, study
 from rich.console import Console
 
-from segdistill.reporting.study_table import HEADINGS, cells, markdown, notes, terminal
+from segdistill.cli.tables.study import StudyTable
+from segdistill.reporting.study_table import HEADINGS, cells, markdown, notes
 from segdistill.studies.result import NetworkCost, Study
 from segdistill.studies.stored import load_study
 
@@ -37,10 +39,10 @@ def one_seed() -> Study:
     return study({"kd": gain(9.8, seeds=1)})
 
 
-def printed(made: Study) -> str:
-    console = Console(width=100)
+def printed(made: Study, width: int = 100) -> str:
+    console = Console(width=width)
     with console.capture() as captured:
-        console.print(terminal(made))
+        console.print(StudyTable(made))
     return captured.get()
 
 
@@ -65,6 +67,19 @@ def test_several_seeds_are_shown_with_their_intervals_within_100_columns() -> No
     assert "…" not in text
     assert "Mpar" not in text
     assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("width", [50, 60, 80])
+def test_a_narrow_terminal_has_fewer_columns_and_whole_names_and_numbers(width: int) -> None:
+    several = study({"kd": gain(9.8, (5.4, 14.2)), "canonical+cirkdv2": gain(-1.2, (-5.4, 3.0))})
+    for made, numbers in ((one_seed(), ("60.00", "49.80", "+9.80")), (several, ("+9.80", "-1.20"))):
+        text = printed(made, width)
+        table = text.partition(": 9 validation images")[0]
+        for cell in ("teacher", "student alone", "kd", *numbers):
+            assert cell in table
+        assert max(map(len, text.splitlines())) <= width
+    assert "aAcc" not in printed(one_seed(), 80)
+    assert "GFLOPs" not in printed(one_seed(), 80)  # nor what the column would mean
 
 
 def test_what_is_not_known_of_any_network_has_no_column() -> None:

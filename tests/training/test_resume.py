@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -89,6 +90,20 @@ def test_ctrl_c_in_a_terminal_reaches_the_loader_workers_too(
     process.kill_group(signal.SIGINT)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 130, output
+    assert "--resume" in output
+    assert "Traceback" not in output
+
+
+def test_slurm_sends_its_signal_to_every_process(tiny: tuple[str, ...], tmp_path: Path, start: Start) -> None:
+    recipe = [*tiny, "steps=4000", "validate_every=4000", "workers=2", f"out={tmp_path / 'run'}"]
+    process = start("train", *recipe)
+    wait_for_step(process, tmp_path / "run" / "metrics.jsonl", 3)
+    workers = [int(each) for each in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    assert len(workers) >= 2
+    for pid in (*workers, process.pid):
+        os.kill(pid, signal.SIGTERM)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + signal.SIGTERM, output
     assert "--resume" in output
     assert "Traceback" not in output
 

@@ -50,6 +50,14 @@ def test_tensorboard_gets_numbers_pictures_and_the_table(tiny: tuple[str, ...], 
     assert "optimizer.lr: 0.01" in settings
 
 
+def test_a_comparison_has_its_table_in_the_trackers(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    words = [*tiny, "teacher.train.steps=1", "budget=steps:1", "checkpoint_every=1"]
+    segdistill.compare(*words, methods="kd", seeds="0", out=tmp_path / "study", quiet=True)
+    read = events(tmp_path / "study" / "tensorboard")
+    text = read.Tensors("table/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert text == (tmp_path / "study" / "table.md").read_text()
+
+
 def test_no_tracker_is_a_choice_and_an_unknown_one_is_refused(tiny: tuple[str, ...], tmp_path: Path) -> None:
     segdistill.train(*tiny, out=tmp_path / "run", quiet=True, log=[])
     assert not (tmp_path / "run" / "tensorboard").exists()

@@ -12,6 +12,9 @@ from segdistill.recipe.composition import key_values
 from segdistill.recipe.keywords import RecipeKeys, Word, takes_recipe_keys
 from segdistill.recipe.recipe import load_recipe
 from segdistill.reporting.study_files import save_study
+from segdistill.reporting.study_table import cells
+from segdistill.runs.folder import RunFolder
+from segdistill.runs.trackers import Trackers
 from segdistill.runtime.display import console
 from segdistill.studies import executors as execution
 from segdistill.studies.budget import measured_steps, steps_of_equal_minutes
@@ -187,7 +190,11 @@ def _run(plan: Plan, folder: Path, executor: str, processes: int | None, quiet: 
                 failed[done] = error
                 _print(f"{done} failed{'' if again else ', and is tried again at the end'}: {error}", quiet)
         jobs = [*failed]
-    return _collected(plan, folder, failed, quiet)
+    study = _collected(plan, folder, failed, quiet)
+    if study.outcomes:
+        with Trackers(plan.recipe.log, RunFolder(folder), plan.recipe.steps) as trackers:
+            trackers.log_table(*cells(study), folder / "table.md")
+    return study
 
 
 def _write_slurm(plan: Plan, folder: Path, quiet: bool) -> Study:

@@ -40,7 +40,7 @@ class Prepared(Result):
     """What `prepare` did and found.
 
     Attributes:
-        dataset: the data set's name.
+        dataset: the name of the data set that a recipe needs: `folder` where another one was converted to it.
         root: its folder.
         unpacked: what each archive gave, by its name.
         converted: what was made -> how many files.
@@ -109,6 +109,7 @@ def prepare(
         text = "Stopped. Every file made so far is complete; the same command goes on from here."
         raise Interrupted(text, 130) from None
     settings = preparation.settings(task)
+    dataset, base = preparation.made(task) or (dataset, base)
     config = DatasetConfig(name=dataset, root=base, **settings)
     splits: tuple[Literal["train", "val"], ...] = ("train", "val")
     states: dict[str, SplitState] = {split: _state(config, split) for split in splits}

@@ -10,8 +10,10 @@ from pydantic import BeforeValidator, ConfigDict, PrivateAttr, model_validator
 from segdistill.core.classes import IGNORE_INDEX, Classes
 from segdistill.core.discovery import check_options, classes_in, pick
 from segdistill.core.errors import DataError, RecipeError
-from segdistill.core.typed_settings import WRITTEN_IF_SET, TypedSettings
+from segdistill.core.paths import HomePath
+from segdistill.core.typed_settings import MAY_CHANGE, WRITTEN_IF_SET, TypedSettings
 from segdistill.data.base import Sample, SegmentationDataset
+from segdistill.data.decoded import Decoded
 from segdistill.data.live import LiveData, live_data
 from segdistill.data.unlabeled import ExtraConfig, Mixed, Part, Unlabeled
 
@@ -24,6 +26,7 @@ __all__ = [
     "create_dataset",
     "dataset_names",
     "labeled_part",
+    "training_images",
     "with_unlabeled",
 ]
 
@@ -59,6 +62,10 @@ class DatasetConfig(TypedSettings):
         WRITTEN_IF_SET,
     ] = None
     """Unlabelled images that a student learns from as well, from its teacher alone; null for none."""
+
+    decoded: Annotated[HomePath | None, WRITTEN_IF_SET, MAY_CHANGE] = None
+    """The folder that keeps the pixels of training images and masks, so that only their first epoch decodes files; null
+    keeps none. Samples are the same either way."""
 
     _live: LiveData | None = PrivateAttr(None)
 
@@ -113,6 +120,22 @@ def create_dataset(config: DatasetConfig, split: Literal["train", "val", "test"]
         raise DataError(f"Data set '{config.name}' has no labelled test images; it can be scored on train and val.")
     options: dict[str, Any] = {**(config.model_extra or {}), "split": split}
     return cls(**check_options(cls, options, "data"))
+
+
+def training_images(config: DatasetConfig) -> SegmentationDataset:
+    """The training images of a data set, kept decoded where `decoded` says so.
+
+    Args:
+        config: As of `create_dataset`.
+
+    Raises:
+        DataError: As of `create_dataset`, and of `Decoded`.
+        RecipeError: As of `create_dataset`.
+    """
+    data = create_dataset(config, "train")
+    if config.decoded is None:
+        return data
+    return Decoded(data, config.decoded, {"name": config.name, **(config.model_extra or {})})
 
 
 def labeled_part(data: SegmentationDataset) -> SegmentationDataset:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -194,20 +198,35 @@ def unguarded(values: Iterator[Any]) -> Iterator[Any]:
             if isinstance(value, SegdistillError):
                 raise value
             yield value
-    except (ConnectionError, EOFError) as error:  # torch's own words where it is not quick enough to see that it died
+    except (ConnectionError, EOFError) as error:  # the pipe of a worker that died; torch says so when SIGCHLD comes
+        with contextlib.suppress(RuntimeError):  # and raises it in whatever runs then: better here than in a handler
+            time.sleep(1)
         raise RuntimeError(f"DataLoader worker has gone: {error}") from error
     finally:
         del value, values  # the error's traceback would keep the loader and its workers alive
 
 
 def worker_init(worker: int) -> None:
-    """Take a worker out of the process group: Ctrl-C is for the run, which needs its workers to save and leave.
+    """Leave Ctrl-C and SIGTERM to the run, which needs its workers to save and leave, and ends them itself.
+
+    A terminal sends SIGINT to a process group, which a worker is taken out of; SLURM sends SIGTERM to all processes.
 
     Args:
         worker: its number, which torch hands over.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_if_told_by, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_if_told_by(run: int) -> None:
+    """Wait for a SIGTERM of the process `run`; those of others, which it has, too, don't count."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != run:
+        pass
+    os._exit(0)
 
 
 def collate(samples: Sequence[Any]) -> Batch | SegdistillError:

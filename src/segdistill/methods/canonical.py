@@ -36,7 +36,7 @@ class Canonical(Method):
         logit_weight: of the logits' term.
         temperature: T > 0.
         class_balance: of the logits' mean, as in `kd`; 0 is the plain mean, which belongs to the large classes, and
-            which images without labels have. What 0.5 was chosen by is in benchmarks/results/canonical.md.
+            which images without labels have.
     """
 
     needs: frozenset[str] = frozenset({"logits", "embedding"})

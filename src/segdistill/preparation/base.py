@@ -64,3 +64,14 @@ class Preparation:
             Option -> value: those that were given, and others where the defaults don't do.
         """
         return task.options
+
+    def made(self, task: Task) -> tuple[str, Path] | None:
+        """The data set that `convert` has made, where that is another one.
+
+        Args:
+            task: what was asked for.
+
+        Returns:
+            Its name, as "folder", and its root; None: it is the same one.
+        """
+        return None

@@ -107,6 +107,14 @@ class TaskLossConfig(TypedSettings):
     boundary_weight: NonNegative | None = None
     """The weight of the loss of a boundary head (PIDNet's, STDC's); null is what it was published with, 20 and 1."""
 
+    ohem: Annotated[float | None, WRITTEN_IF_SET] = Field(None, gt=0, le=1)
+    """The probability of its class from which on a pixel is left out of the cross-entropy (online hard example mining);
+    null leaves none out. DDRNet and PIDNet were trained with 0.9, STDC with 0.7. `divisor` then counts what is left, of
+    each micro-batch for itself."""
+
+    ohem_share: Annotated[float, WRITTEN_IF_SET] = Field(0.02, ge=0, le=1)
+    """The least share of an image's labelled pixels that `ohem` keeps, the hardest ones."""
+
 
 def _trackers(value: Any) -> Any:
     """One name or several, each of a tracker that accelerate knows."""

@@ -1,13 +1,10 @@
-"""The table of a study: for a terminal, as Markdown, as CSV and for the page."""
+"""The table of a study: its cells, as Markdown, as CSV and for the page."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Collection, Sequence
-
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from segdistill.evaluation.cost.macs import EXPLAINED
 from segdistill.reporting.answer import answer
@@ -19,14 +16,8 @@ HEADINGS = (
 )  # fmt: skip
 UNKNOWN = "-"
 COSTS = ("Mpar", "GFLOPs", "ms")
-_WITH_ONE_SEED = ("aAcc", *COSTS)
+WITH_ONE_SEED = ("aAcc", *COSTS)
 """Columns of a study of one seed, which has few rows and no intervals."""
-
-_SHORT = {"gap closed": "closed"}
-_ON_A_TERMINAL = ("network", "mIoU", "gain", "95 % CI", "gap closed", "edge", "body", "cost")
-_ON_A_TERMINAL_WITH_ONE_SEED = (
-    "network", "seeds", "mIoU", "gain", "gap closed", "mAcc", *_WITH_ONE_SEED, "steps", "min", "cost",
-)  # fmt: skip
 
 
 def cells(study: Study, leave_out: Collection[str] = ()) -> tuple[tuple[str, ...], list[list[str]]]:
@@ -41,7 +32,7 @@ def cells(study: Study, leave_out: Collection[str] = ()) -> tuple[tuple[str, ...
         pixels and what an image costs stand in the table of a study of one seed only.
     """
     rows = _rows(study)
-    left_out = {*leave_out, *(() if study.one_seed else _WITH_ONE_SEED)}
+    left_out = {*leave_out, *(() if study.one_seed else WITH_ONE_SEED)}
     filled = {heading for row in rows for heading, cell in row.items() if cell not in ("", UNKNOWN)}
     headings = tuple(heading for heading in HEADINGS if heading in filled - left_out)
     return headings, [[row[heading] for heading in headings] for row in rows]
@@ -59,26 +50,6 @@ def markdown(study: Study) -> str:
     headings, rows = cells(study)
     table = "\n".join(f"| {' | '.join(line)} |" for line in (headings, ["---"] * len(headings), *rows))
     return "\n".join([*(f"{line}\n" for line in answer(study).lines()), table, "", notes(study), ""])
-
-
-def terminal(study: Study) -> Table:
-    """The columns that fit a terminal of 100 characters; the others are in the files and on the page.
-
-    Args:
-        study: What was found.
-
-    Returns:
-        A table for rich to print.
-    """
-    headings, rows = cells(study, leave_out=set(HEADINGS) - set(_on_a_terminal(study)))
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for index, heading in enumerate(headings):
-        table.add_column(
-            _SHORT.get(heading, heading), justify="right" if index else "left", no_wrap=index > 0, overflow="fold"
-        )
-    for row in rows:
-        table.add_row(*(_narrow(heading, cell) for heading, cell in zip(headings, row, strict=True)))
-    return table
 
 
 def comma_separated(study: Study) -> str:
@@ -128,18 +99,6 @@ def notes(study: Study, shown: Collection[str] = HEADINGS) -> str:
     )
 
 
-def terminal_notes(study: Study) -> str:
-    """The notes on the columns of `terminal`.
-
-    Args:
-        study: What was found.
-
-    Returns:
-        A paragraph.
-    """
-    return notes(study, _on_a_terminal(study))
-
-
 def _meanings(study: Study, shown: Collection[str]) -> str:
     """What the columns are whose names do not say it; columns of one sentence stand together."""
     seen = set(cells(study)[0]) & set(shown)
@@ -155,10 +114,6 @@ def _meanings(study: Study, shown: Collection[str]) -> str:
     )
     parts = ("; ".join(text for heading, text in each.items() if heading in seen) for each in sentences)
     return "".join(f"{part}. " for part in parts if part)
-
-
-def _on_a_terminal(study: Study) -> tuple[str, ...]:
-    return _ON_A_TERMINAL_WITH_ONE_SEED if study.one_seed else _ON_A_TERMINAL
 
 
 def _rows(study: Study) -> list[dict[str, str]]:
@@ -221,11 +176,6 @@ def _cost(cost: NetworkCost) -> dict[str, str]:
 
 def _gains(classes: Sequence[ClassGain]) -> str:
     return ", ".join(f"{each.name} {each.points:+.1f}" for each in classes)
-
-
-def _narrow(heading: str, cell: str) -> str:
-    """The cell without what a terminal has no room for."""
-    return cell.partition(" ")[0] if heading in ("edge", "body") else cell.replace(" ± ", "±")
 
 
 def _interval(gain: Gain | None) -> str:

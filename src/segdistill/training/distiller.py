@@ -22,6 +22,7 @@ from segdistill.models.segmenter import auxiliary_given
 from segdistill.recipe.training import TaskLossConfig
 from segdistill.training.boundary_loss import at_label_size, detail_loss, edge_loss, near_edges
 from segdistill.training.gradient_shares import GradientShares
+from segdistill.training.hard_pixels import hard_only
 from segdistill.training.sharding import is_sharded
 from segdistill.training.task_loss import labelled_only, task_loss
 
@@ -189,6 +190,8 @@ class Distiller(nn.Module):
 
     def _task_loss(self, logits: Tensor, label: Tensor) -> Tensor:
         how = self._task
+        if how.ohem is not None:
+            label = hard_only(logits, label, how.ohem, how.ohem_share, align_corners=how.align_corners)
         return task_loss(logits, label, self.class_weights, align_corners=how.align_corners, divisor=how.divisor)
 
 

@@ -10,7 +10,7 @@ import torch
 from segdistill.core.errors import RecipeError
 from segdistill.core.outputs import SegOutput
 from segdistill.core.seeds import mix
-from segdistill.data import SegmentationDataset, create_dataset, labeled_part, with_unlabeled
+from segdistill.data import SegmentationDataset, create_dataset, labeled_part, training_images, with_unlabeled
 from segdistill.data.labelled import has_labels
 from segdistill.methods import Method, create_method
 from segdistill.models.build import build, probe
@@ -50,7 +50,7 @@ def open_splits(recipe: Recipe) -> Splits:
         DataError: If files are missing.
         RecipeError: If the data set's options make no sense.
     """
-    return Splits(create_dataset(recipe.data, "train"), create_dataset(recipe.data, "val"))
+    return Splits(training_images(recipe.data), create_dataset(recipe.data, "val"))
 
 
 @dataclass(frozen=True)

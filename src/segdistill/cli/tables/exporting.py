@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
+from segdistill.cli.tables.fitted import FittedTable
 from segdistill.exporting.benchmark_result import Benchmark
 from segdistill.exporting.profile import FileProfile
 from segdistill.exporting.result import Export, ExportedFile, Int8Report
@@ -71,7 +69,7 @@ def int8_lines(report: Int8Report) -> Iterator[str]:
     yield f"An image of {size} on {report.threads} thread(s): {quick:.1f} ms after {slow:.1f} ms, {change}."
 
 
-def benchmark_table(done: Benchmark) -> Table:
+def benchmark_table(done: Benchmark) -> FittedTable:
     """A row for each network and file.
 
     Args:
@@ -80,12 +78,7 @@ def benchmark_table(done: Benchmark) -> Table:
     Returns:
         The table; the first column names the network or file, the others are numbers.
     """
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for index, heading in enumerate(done.headings()):
-        table.add_column(heading, justify="right" if index else "left", no_wrap=index > 0, overflow="fold")
-    for row in done.cells():
-        table.add_row(*row)
-    return table
+    return FittedTable(done.headings(), done.cells(), ("body", "edge", "runtime"))
 
 
 def benchmark_notes(done: Benchmark) -> Iterator[str]:

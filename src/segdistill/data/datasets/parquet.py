@@ -100,12 +100,27 @@ class Parquet(SegmentationDataset):
         path, number = self._groups[group]
         return f"{path.stem}_{sum(_open(path).counts[:number]) + row:06d}"
 
-    def __getitem__(self, index: int) -> Sample:
+    def contents(self, index: int) -> tuple[bytes, bytes, Path]:
+        """A row as it stands.
+
+        Args:
+            index: From 0 to len - 1.
+
+        Returns:
+            The image file, the mask file, and where they are from, for messages.
+
+        Raises:
+            DataError: The parquet file is damaged, or the row holds no files.
+        """
         group, row = self._rows[index]
         path, number = self._groups[group]
         cells = _cells(path, number, self._columns)
         where = path / f"row {sum(_open(path).counts[:number]) + row}"
         image, mask = (_content(cells[column][row], where, column) for column in self._columns)
+        return image, mask, where
+
+    def __getitem__(self, index: int) -> Sample:
+        image, mask, where = self.contents(index)
         pixels, _ = decode_image(image, where, "apply")
         raw, _ = decode_mask(mask, where, False, "apply")
         check_size(raw, (pixels.shape[1], pixels.shape[2]), where)

@@ -1,0 +1,110 @@
+"""Training images and masks as pixels on disk, so that only their first epoch decodes them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import zlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from segdistill.core.errors import DataError
+from segdistill.core.storage import write_aside
+from segdistill.data.base import Sample, SegmentationDataset
+from segdistill.data.pairs import FilePairs
+
+
+class Decoded(SegmentationDataset):
+    """The samples of pairs of files, decoded once and kept: the same numbers, whatever is done with them later.
+
+    Each is a file of its own, named after what it is made of: paths, sizes and times of image and mask, and the options
+    of the data set. A sample whose files have changed, or whose kept file is damaged, is decoded anew.
+
+    Args:
+        data: Of image files and mask files.
+        folder: Where they are kept; several runs and processes may share it.
+        options: All that says how the data set reads its files, as plain values.
+
+    Raises:
+        DataError: The data set is not made of files, or there is too little room for its pixels.
+    """
+
+    def __init__(self, data: SegmentationDataset, folder: Path, options: dict[str, Any]) -> None:
+        if not isinstance(data, FilePairs) or getattr(data, "annotated", None) is not None:
+            raise DataError(
+                "data.decoded keeps the pixels of image files and mask files, and these samples are made otherwise. "
+                "Leave it out, or make files of them first: segdistill prepare."
+            )
+        self.data, self.classes, self._folder = data, data.classes, folder
+        self._options = json.dumps([options, data.classes.names], sort_keys=True, default=str)
+        kept = sum(self._file(index).is_file() for index in range(len(data)))
+        self.notes = [*data.notes, self._room(kept)]
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def is_labeled(self, index: int) -> bool:
+        return self.data.is_labeled(index)
+
+    def name(self, index: int) -> str:
+        return self.data.name(index)
+
+    def __getitem__(self, index: int) -> Sample:
+        file = self._file(index)
+        pixels = _read(file)
+        if pixels is None:
+            sample = self.data[index]
+            pixels = torch.cat([sample.image, sample.label[None]]).permute(1, 2, 0).contiguous()
+            write_aside(file, lambda aside: save_file({"pixels": pixels}, aside, {"crc32": _checksum(pixels)}))
+        return Sample(pixels[..., :-1].permute(2, 0, 1), pixels[..., -1], self.name(index), self.is_labeled(index))
+
+    def _file(self, index: int) -> Path:
+        image, mask = self.data.pairs[index]
+        stamps = [_stamp(path) for path in (image, mask) if path is not None]
+        digest = hashlib.sha256(json.dumps([self._options, stamps]).encode()).hexdigest()
+        return self._folder / digest[:2] / f"{digest[2:]}.safetensors"
+
+    def _room(self, kept: int) -> str:
+        """How much the pixels take, by the first sample's."""
+        first = self.data[0]
+        total = (first.image.numel() + first.label.numel()) * len(self)
+        left = total * (len(self) - kept) // len(self)
+        home = next(parent for parent in (self._folder, *self._folder.absolute().parents) if parent.exists())
+        free = shutil.disk_usage(home).free
+        if left > free:
+            raise DataError(
+                f"The pixels of {len(self) - kept} images would take about {left / 1e9:.1f} GB in {self._folder}, "
+                f"where {free / 1e9:.1f} GB are free. Make room, choose another data.decoded, or leave it out."
+            )
+        return (
+            f"{kept} of {len(self)} images are decoded in {self._folder}; all of them take about {total / 1e9:.1f} GB."
+        )
+
+
+def _read(file: Path) -> Tensor | None:
+    """Pixels that were kept, (H,W,C+1); None if they are not there, or not what was written."""
+    try:
+        with safe_open(file, framework="pt") as kept:
+            pixels: Tensor = kept.get_tensor("pixels")
+            expected = (kept.metadata() or {}).get("crc32")
+    except (OSError, SafetensorError):
+        return None
+    return pixels if _checksum(pixels) == expected else None
+
+
+def _checksum(pixels: Tensor) -> str:
+    return str(zlib.crc32(pixels.numpy().data))
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise DataError(f"Can't look at {path}: {error}.") from error
+    return str(path.absolute()), state.st_size, state.st_mtime_ns

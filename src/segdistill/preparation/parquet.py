@@ -1,0 +1,74 @@
+"""A data set of the Hugging Face hub: its rows as files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from segdistill.core.discovery import check_options
+from segdistill.core.storage import write_aside, write_text
+from segdistill.data.datasets.parquet import Parquet as Dataset
+from segdistill.data.reading import decode_image
+from segdistill.preparation.base import Preparation, Task
+from segdistill.preparation.jobs import do_all, save_index_mask
+
+
+class Parquet(Preparation):
+    """With `out`, a folder of images and grey PNGs of class indices is made, which `folder` reads."""
+
+    source = "A download of the hub: hf download USER/NAME --repo-type dataset --local-dir ROOT."
+
+    def convert(self, task: Task) -> dict[str, int]:
+        """Write `images/`, `masks/` and `classes.txt` below `out`, if it is set; see `Preparation.convert`."""
+        out = task.out
+        if out is None:
+            return {}
+        datasets = _datasets(task)
+        write_text(out / "classes.txt", "".join(f"{name}\n" for name in datasets["train"].classes.names))
+        count = 0
+        for split, dataset in datasets.items():
+
+            def write(index: int, dataset: Dataset = dataset, split: str = split) -> None:
+                name = f"{split}/{dataset.name(index)}"
+                mask = out / "masks" / f"{name}.png"
+                if not mask.is_file():  # the mask is written last: the image is there, too
+                    _save_image(dataset, index, out / "images" / name)
+                    save_index_mask(mask, dataset[index].label.numpy())
+
+            count += do_all(f"Files, {split}", range(len(dataset)), write, quiet=task.quiet)
+        return {"images and index masks": count}
+
+    def settings(self, task: Task) -> dict[str, Any]:
+        """What reads the folder that was made; see `Preparation.settings`."""
+        if task.out is None:
+            return task.options
+        return {"images": "images/{split}/{name}", "masks": "masks/{split}/{name}.png", "classes": "classes.txt"}
+
+    def made(self, task: Task) -> tuple[str, Path] | None:
+        """A folder, if `out` is set; see `Preparation.made`."""
+        return None if task.out is None else ("folder", task.out)
+
+
+def _datasets(task: Task) -> dict[str, Dataset]:
+    given = {split: {**task.options, "root": task.root, "split": split} for split in ("train", "val")}
+    return {split: Dataset(**check_options(Dataset, options, "data")) for split, options in given.items()}
+
+
+def _save_image(dataset: Dataset, index: int, path: Path) -> None:
+    """Write a row's image as it is, with the suffix of its format; one that its EXIF tag turns as a PNG, turned."""
+    content, _, where = dataset.contents(index)
+    turned, header = decode_image(content, where, "apply")
+    suffix = {"JPEG": "jpg", "PNG": "png"}.get(header.format)
+    if header.orientation != 1 or suffix is None:
+        suffix, content = "png", _png(turned)
+    write_aside(path.with_name(f"{path.name}.{suffix}"), lambda aside: aside.write_bytes(content))
+
+
+def _png(pixels: torch.Tensor) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file, format="PNG")
+    return file.getvalue()
