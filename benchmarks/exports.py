@@ -2,9 +2,10 @@
 
     python benchmarks/exports.py [NETWORK ...] [--classes 19] [--limit SECONDS] [--out benchmarks/results/exports.json]
 
-Weights are random: what is looked at is the graph. A network that can't be exported for any size is tried at 128x192.
-The result is written after each network. Those that are there already are left out, so it can be stopped and goes on;
-one that takes longer than the limit is left for another time.
+Weights are random: what is looked at is the graph. A network that can't be exported for any size is tried at 128x192,
+and the table says why. The result is written after each network, with the commit it was measured at. Those that are
+there already are left out, so it can be stopped and goes on; one that takes longer than the limit is left for another
+time.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def measure(name: str, classes: int) -> dict[str, Any]:
     model = LoadedModel(build(resolve_spec({"name": name}), classes).eval(), unnamed_classes(classes), Path(name))
     faults = []
     for size in (None, FIXED):
-        start = time.perf_counter()
+        start = time.process_time()
         with tempfile.TemporaryDirectory() as folder:
             try:
                 done = export_model(model, ExportSettings(size=size), None, Path(folder), quiet=True)
@@ -59,7 +60,7 @@ def measure(name: str, classes: int) -> dict[str, Any]:
             "scale": scale,
             "pixels": file.parity.pixels,
             "megabytes": file.megabytes,
-            "seconds": time.perf_counter() - start,
+            "processor_seconds": time.process_time() - start,
             "faults": faults,
         }
     return {"network": name, "size": None, "faults": faults}
@@ -71,18 +72,18 @@ class OutOfTime(BaseException):
 
 @contextlib.contextmanager
 def limited(seconds: int) -> Iterator[None]:
-    """While entered, OutOfTime after so many seconds; 0 for no limit."""
+    """While entered, OutOfTime after so many seconds of the processor, however busy the machine is; 0 for no limit."""
 
     def stop(number: int, frame: object) -> None:
         raise OutOfTime
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def markdown(rows: list[dict[str, Any]], environment: dict[str, Any]) -> str:
@@ -107,30 +108,34 @@ def markdown(rows: list[dict[str, Any]], environment: dict[str, Any]) -> str:
             f"| {row['network']} | {size} | {row['least']} | {row['difference']:.1e} | {row['scale']:.2g} | "
             f"{100 * row['pixels']:.3g} | {row['megabytes']:.1f} |"
         )
-    made = f"{environment['machine']}; torch {environment['packages']['torch']}; commit {environment['commit']}."
+    faults = [f"- {row['network']}, any size: {row['faults'][0].splitlines()[0]}" for row in rows if row["faults"]]
+    commits = ", ".join(dict.fromkeys(str(row["commit"]) for row in rows))
+    made = f"{environment['machine']}; torch {environment['packages']['torch']}; commit {commits}."
     missing = "" if len(rows) == len(ZOO) else f"{len(rows)} of {len(ZOO)} networks; the same command goes on. "
-    return "\n".join([*lines, "", missing + made, ""])
+    return "\n".join([*lines, "", *(["Not for any size:", "", *faults, ""] if faults else []), missing + made, ""])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", default=list(ZOO))
     parser.add_argument("--classes", type=int, default=19)
-    parser.add_argument("--limit", type=int, default=0, help="seconds a network; 0: none")
+    parser.add_argument("--limit", type=int, default=0, help="processor seconds a network; 0: none")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "exports.json")
     arguments = parser.parse_args()
     rows = json.loads(arguments.out.read_text())["networks"] if arguments.out.is_file() else []
+    environment = describe_environment()  # before anything is written: a changed table is a change of the tree, too
+    if environment["commit"] is None:
+        parser.error("the table names the commit it was measured at: run this from a git checkout, with git installed")
     for name in arguments.networks:
         if name in {row["network"] for row in rows}:
             continue
         try:
             with limited(arguments.limit):
-                rows.append(measure(name, arguments.classes))
+                rows.append({**measure(name, arguments.classes), "commit": environment["commit"]})
         except OutOfTime:
-            print(f"{name}: more than {arguments.limit} s", flush=True)
+            print(f"{name}: more than {arguments.limit} s of the processor", flush=True)
             continue
         rows.sort(key=lambda row: list(ZOO).index(row["network"]))
-        environment = describe_environment()
         arguments.out.write_text(json.dumps({"networks": rows, "environment": environment}, indent=2) + "\n")
         arguments.out.with_suffix(".md").write_text(markdown(rows, environment))
         print(json.dumps(next(row for row in rows if row["network"] == name)), flush=True)

@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -145,6 +146,35 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(earlier: Path, format: str)
         export_model(patches(*"abcd", width=4000), ExportSettings(format=format), None, earlier, quiet=True)
     assert content(earlier) == before
     assert sorted(path.name for path in earlier.iterdir()) == sorted(before)
+
+
+@contextmanager
+def without_rights() -> Iterator[None]:
+    """While entered, this process is nobody's if it was root's, who may write everywhere."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.parametrize(("mode", "below"), [(0o555, ""), (0o555, "new/out"), (0o000, ""), (0o000, "new/out")])
+def test_a_folder_that_may_not_be_written_is_a_sentence(mode: int, below: str) -> None:
+    with tempfile.TemporaryDirectory() as around:  # not pytest's, which only its user may look into
+        Path(around).chmod(0o755)
+        locked = Path(around) / "locked"
+        locked.mkdir()
+        locked.chmod(mode)
+        with (
+            without_rights(),
+            pytest.raises(SegdistillError, match=r"Can't write to the folder .*Permission denied.*out=FOLDER"),
+            assembled(locked / below),
+        ):
+            pass
+        locked.chmod(0o755)
+        assert list(locked.iterdir()) == []
 
 
 def _bring_in(out: Path, *names: str) -> None:

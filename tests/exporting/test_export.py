@@ -28,6 +28,7 @@ from segdistill.exporting.measuring import whole_images
 from segdistill.exporting.parity import TOLERANCE
 from segdistill.exporting.settings import ExportSettings
 from segdistill.models.heads.isanet import ISANet
+from segdistill.models.heads.lraspp import LRASPP
 from segdistill.models.loaded import LoadedModel
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.open import open_model
@@ -178,9 +179,26 @@ class TwoScales(SegmentationNetwork):
         return SegOutput(self.classifier(embedding), embedding, (fine,))
 
 
-def test_no_branch_on_sizes_is_frozen(tmp_path: Path) -> None:
+class Windows(SegmentationNetwork):
+    """The head of LR-ASPP: windows that are larger than some maps, and stand many times in others."""
+
+    def __init__(self) -> None:
+        super().__init__(num_classes=4, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+        self.fine = nn.Conv2d(3, 6, 3, stride=2, padding=1)
+        self.coarse = nn.Conv2d(6, 6, 3, stride=2, padding=1)
+        self.head = LRASPP([6, 6], channels=8, finer=(0, 0), branch_channels=(4, 4), window=37, strides=(4, 5))
+        self.classifier = nn.Conv2d(8, 4, 1)
+
+    def forward(self, image: Tensor) -> SegOutput:
+        fine = self.fine(self.normalize(image))
+        embedding = self.head((fine, self.coarse(fine)))
+        return SegOutput(self.classifier(embedding), embedding, (fine,))
+
+
+@pytest.mark.parametrize("kind", [TwoScales, Windows])
+def test_no_branch_on_sizes_is_frozen(tmp_path: Path, kind: type[SegmentationNetwork]) -> None:
     torch.manual_seed(0)
-    network = TwoScales().eval()
+    network = kind().eval()  # type: ignore[call-arg]
     model = LoadedModel(network, unnamed_classes(4), Path("two"))
     done = export_model(model, ExportSettings(outputs="logits"), None, tmp_path / "out", quiet=True)
     assert done.files[0].parity is not None

@@ -173,14 +173,14 @@ def test_a_call_goes_on_and_predicts_no_image_twice(
     folder, out = photos(tmp_path / "photos"), tmp_path / "out"
     network = ramp()
 
-    def stopping(self: Any, item: Any) -> str:
-        if item.image.name == "3.png":
+    def stopping(self: Any, images: Any, items: Any) -> Any:
+        if items[0].image.name == "3.png":
             raise KeyboardInterrupt
-        return note(self, item)
+        return run(self, images, items)
 
-    note = job.MaskJob._note
+    run = job.MaskJob._infer
     with monkeypatch.context() as patch:
-        patch.setattr(job.MaskJob, "_note", stopping)
+        patch.setattr(job.MaskJob, "_infer", stopping)
         with pytest.raises(KeyboardInterrupt):
             sd.predict(network, folder, out=out, format="cvat")
     assert not (out / "annotations.xml").exists()

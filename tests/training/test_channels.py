@@ -16,7 +16,6 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import segdistill
-from segdistill.cli.tables.exporting import export_lines
 from segdistill.core.errors import DataError, RecipeError
 from segdistill.data.reading import read_image
 from segdistill.recipe.recipe import load_recipe
@@ -139,21 +138,3 @@ def test_doctor_names_images_of_other_channels(words: list[str], root: Path, tmp
     report = segdistill.doctor(*words, f"data.root={bad}", out=tmp_path / "run")
     problems = [finding.text for finding in report.findings if finding.level == "problem"]
     assert any("4.tif has 3 channel(s); expected 4" in text for text in problems), problems
-
-
-@pytest.mark.parametrize(("input", "format"), [("float", "torch"), ("uint8", "onnx")])
-def test_an_exported_student_agrees(run: Path, root: Path, tmp_path: Path, input: str, format: str) -> None:
-    done = segdistill.export(run, f"format={format}", f"input={input}", "outputs=logits", out=tmp_path / input)
-    file = segdistill.load_model(done.files[0].path)
-    model = segdistill.load_model(run)
-    assert file.pixels == model.pixels
-    takes = "It takes 4 channel(s) " + ("(N,4,H,W) in [0,1]" if input == "float" else "uint8 (N,H,W,4)")
-    assert any(line.startswith(f"{takes} (made of the stored values 0 to 4000)") for line in export_lines(done))
-    image = read_image(root / "images" / "2.tif", pixels=model.pixels)[None]
-    if input == "uint8":
-        image = (image * 255).round() / 255
-    with torch.no_grad():
-        expected = torch.nn.functional.interpolate(model(image).logits, image.shape[-2:], mode="bilinear")
-    assert torch.allclose(file(image).logits, expected, atol=1e-3)
-    with pytest.raises(RecipeError, match="RGB"):
-        segdistill.export(run, "format=web", "ort=https://example.org", out=tmp_path / "web")

@@ -36,10 +36,11 @@ def assembled(out: Path) -> Iterator[Path]:
         SegdistillError: The folder can't be written to.
     """
     aside = out / f".export.{os.getpid()}.part"
-    _clear_left(out)
-    made = [parent for parent in (out, *out.parents) if not parent.exists()]
+    made: list[Path] = []
     try:
         try:
+            _clear_left(out)
+            made = [parent for parent in (out, *out.parents) if not parent.exists()]
             aside.mkdir(parents=True)
         except OSError as error:
             raise SegdistillError(

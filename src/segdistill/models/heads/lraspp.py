@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -63,8 +64,7 @@ class LRASPP(Head):
             (N,channels,h,w).
         """
         x = features[-1]
-        window = [min(self.window, side) for side in x.shape[-2:]]
-        attention = torch.sigmoid(self.attention(F.avg_pool2d(x, window, self.strides)))
+        attention = torch.sigmoid(self.attention(_window_means(x, self.window, self.strides)))
         x = self.conv(x)
         x = self.input(x * resize_like(attention, x))
         for stage, branch, fusion in reversed(list(zip(self.finer, self.branches, self.fusions, strict=True))):
@@ -72,3 +72,19 @@ class LRASPP(Head):
             x = fusion(torch.cat([resize_like(x, feature), branch(feature)], dim=1))
         embedding: Tensor = x
         return embedding
+
+
+def _window_means(x: Tensor, side: int, strides: tuple[int, int]) -> Tensor:
+    """The means of windows of `side` rows and columns of maps (N,C,h,w); of whole rows or columns if there are fewer.
+
+    An export must not compare sizes, which would freeze the window that its example has. There, maps are brought to the
+    window's size with zeros, and the means divided by the share of each window that is inside.
+    """
+    if not torch.compiler.is_exporting():
+        return F.avg_pool2d(x, [min(side, each) for each in x.shape[-2:]], strides)
+    missing: list[Any] = [torch.sym_max(side - each, 0) for each in x.shape[-2:]]  # ints, or symbols of them
+    sums, inside = (
+        F.avg_pool2d(F.pad(each, (0, missing[1], 0, missing[0])), side, strides)
+        for each in (x, torch.ones_like(x[:1, :1]))
+    )
+    return sums / inside

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,14 @@ class Item:
     image: Path
     mask: Path
     overlay: Path | None
+
+
+@dataclass(frozen=True)
+class Left:
+    """An image that is not predicted: it is done, or `fault` says why it can't be."""
+
+    item: Item
+    fault: str | None
 
 
 class MaskJob:
@@ -94,43 +104,69 @@ class MaskJob:
     def __call__(self, items: Iterable[Item]) -> Iterator[tuple[Item, str | None]]:
         """Predict what is not done yet, neighbors of one size together.
 
+        The next images are read, and files of the last ones written, by threads beside the network.
+
         Args:
             items: The images.
 
         Yields:
             Each item, and why it could not be predicted or None.
+
+        Raises:
+            SegdistillError: A file can't be written.
         """
-        batch: list[tuple[Item, Tensor]] = []
         self._is_long = isinstance(items, Sized) and len(items) >= MANY
-        for item in items:
-            if self.is_done(item):
-                yield item, None
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+            writing: deque[tuple[Item, Future[None]]] = deque()
+            for batch in self._batches(items, reader):
+                if isinstance(batch, Left):
+                    yield batch.item, batch.fault
+                    continue
+                try:
+                    answer = self._infer(torch.stack([image for _, image in batch]), [item for item, _ in batch])
+                except DataError as error:
+                    yield from ((item, str(error)) for item, _ in batch)  # of one size, which the network does not take
+                    continue
+                for number, (item, image) in enumerate(batch):
+                    confidence = None if answer.confidence is None else answer.confidence[number].cpu()
+                    label = answer.classes[number].cpu()
+                    writing.append((item, writer.submit(self._write, item, image, label, confidence)))
+                while len(writing) > len(batch):
+                    yield _written(*writing.popleft())
+            while writing:
+                yield _written(*writing.popleft())
+
+    def _batches(self, items: Iterable[Item], reader: ThreadPoolExecutor) -> Iterator[list[tuple[Item, Tensor]] | Left]:
+        """Images of one size, and those that are done or can't be read; as many again are read ahead."""
+        batch: list[tuple[Item, Tensor]] = []
+        for item, reading in self._ahead(items, reader):
+            if reading is None:
+                yield Left(item, None)
                 continue
             try:
-                image = read_image(item.image, pixels=self._pixels)
+                image = reading.result()
             except DataError as error:
-                yield item, str(error)
+                yield Left(item, str(error))
                 continue
             if batch and image.shape != batch[0][1].shape:
-                yield from self._predicted(batch)
+                yield batch
                 batch = []
             batch.append((item, image))
             if len(batch) == self._settings.batch_size:
-                yield from self._predicted(batch)
+                yield batch
                 batch = []
         if batch:
-            yield from self._predicted(batch)
+            yield batch
 
-    def _predicted(self, batch: list[tuple[Item, Tensor]]) -> Iterator[tuple[Item, str | None]]:
-        try:
-            answer = self._infer(torch.stack([image for _, image in batch]), [item for item, _ in batch])
-        except DataError as error:
-            yield from ((item, str(error)) for item, _ in batch)  # of one size, which the network does not take
-            return
-        for number, (item, image) in enumerate(batch):
-            confidence = None if answer.confidence is None else answer.confidence[number].cpu()
-            self._write(item, image, answer.classes[number].cpu(), confidence)
-            yield item, None
+    def _ahead(self, items: Iterable[Item], reader: ThreadPoolExecutor) -> Iterator[tuple[Item, Future[Tensor] | None]]:
+        """The items, `batch_size` of them being read while the one before is predicted; None for what is done."""
+        waiting: deque[tuple[Item, Future[Tensor] | None]] = deque()
+        for item in items:
+            read = None if self.is_done(item) else reader.submit(read_image, item.image, pixels=self._pixels)
+            waiting.append((item, read))
+            if len(waiting) > self._settings.batch_size:
+                yield waiting.popleft()
+        yield from waiting
 
     def _infer(self, images: Tensor, items: list[Item]) -> Predicted:
         """Classes of images of one size; an error that names them where they don't fit the network."""
@@ -181,6 +217,12 @@ class MaskJob:
         stat = item.image.stat()
         facts = [{**self.made_by(), "weights": ""}, stat.st_size, stat.st_mtime_ns]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _written(item: Item, writing: Future[None]) -> tuple[Item, None]:
+    """The item once its files are there."""
+    writing.result()
+    return item, None
 
 
 def _digest(model: LoadedModel) -> str:
