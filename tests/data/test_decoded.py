@@ -81,7 +81,7 @@ def test_a_class_table_that_changes_is_seen(root: Path) -> None:
     assert torch.equal(labels(0, 1), 1 - labels(1, 0))
 
 
-def test_how_much_is_kept_is_said_of_partly_labeled_images_too(root: Path) -> None:
+def test_notes_of_partly_labeled_images_say_how_much_is_kept(root: Path) -> None:
     data = opened(root)
     config = DatasetConfig.model_validate({"name": "folder", **options(root)})
     for used in (labeled_part(data), with_unlabeled(data, config)):

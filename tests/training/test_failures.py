@@ -21,6 +21,7 @@ from segdistill.core.errors import SegdistillError, TrainingError
 from segdistill.data.loading import unguarded
 from segdistill.runs.checkpoint import load_state
 from segdistill.runtime.failures import explained
+from segdistill.runtime.interruption import StopRequest
 
 Start = Callable[..., Forked]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -148,3 +149,17 @@ def test_a_file_in_the_place_of_a_folder_of_the_path_is_named(tiny: tuple[str, .
     (tmp_path / "runs").write_text("")
     with pytest.raises(SegdistillError, match=r"Can't save .*runs"):
         segdistill.train(*tiny, "role=student", out=tmp_path / "runs" / "mine", quiet=True)
+
+
+def test_a_worker_that_was_forked_just_now_leaves_a_signal_to_the_run() -> None:
+    with StopRequest() as stop, stop.at_once():
+        child = os.fork()
+        if not child:  # it has the run's handler until it begins to work
+            status = 1
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert stop.received is None
