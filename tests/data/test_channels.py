@@ -119,6 +119,9 @@ def test_files_of_other_channels_or_bits_are_refused_by_name(tmp_path: Path, mon
         read_image(tmp_path / "three.npy", pixels=FOUR_DEEP)
     with pytest.raises(DataError, match=r"deep\.npy has more than 8 bits.*data\.range=\[0, 4095\]"):
         read_image(tmp_path / "deep.npy", pixels=FOUR_BYTES)
+    np.save(tmp_path / "bytes.npy", stored.astype(np.uint8))
+    with pytest.raises(DataError, match=r"bytes\.npy has 8 bits a channel.*data\.range goes to 4"):
+        read_image(tmp_path / "bytes.npy", pixels=FOUR_DEEP)
     with pytest.raises(DataError, match=r"four\.tif.*data\.channels and data\.range"):
         read_image(tmp_path / "four.tif")
     with pytest.raises(DataError, match=r"Can't read image .*cut\.tif"):
@@ -130,7 +133,7 @@ def test_files_of_other_channels_or_bits_are_refused_by_name(tmp_path: Path, mon
 
 def test_a_range_must_be_one(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", four_channels(3)[0])
-    for wrong in ([4, 0], [[0, 1], [0, 2]], [0, float("inf")]):
+    for wrong in ([4, 0], [[0, 1], [0, 2]], [0, float("inf")], []):
         with pytest.raises(DataError, match=r"data\.range"):
             open_folder(tmp_path, channels=4, range=wrong)
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 import segdistill
 from segdistill.core.errors import DataError
-from segdistill.data import DatasetConfig, training_images
+from segdistill.data import DatasetConfig, labeled_part, training_images, with_unlabeled
 from segdistill.data.decoded import Decoded
 
 
@@ -71,6 +71,24 @@ def test_a_file_that_changes_and_an_option_are_seen(root: Path) -> None:
     assert torch.equal(swapped[index].label, before)
 
 
+def test_a_class_table_that_changes_is_seen(root: Path) -> None:
+    def labels(road: int, car: int) -> torch.Tensor:
+        table = f"classes:\n  - {{name: road, id: {road}}}\n  - {{name: car, id: {car}}}\n"
+        (root / "table.yaml").write_text(table)
+        data = opened(root, classes=str(root / "table.yaml"))
+        return data[next(index for index in range(len(data)) if data.is_labeled(index))].label
+
+    assert torch.equal(labels(0, 1), 1 - labels(1, 0))
+
+
+def test_notes_of_partly_labeled_images_say_how_much_is_kept(root: Path) -> None:
+    data = opened(root)
+    config = DatasetConfig.model_validate({"name": "folder", **options(root)})
+    for used in (labeled_part(data), with_unlabeled(data, config)):
+        assert used is not data
+        assert [*used.notes] == [*data.notes]
+
+
 @pytest.mark.parametrize("damage", ["a bit", "an end"])
 def test_a_damaged_file_is_made_again(root: Path, damage: str) -> None:
     data = opened(root)
@@ -97,6 +115,8 @@ def test_a_run_ends_with_the_same_weights(tiny: tuple[str, ...], root: Path, tmp
 def test_what_can_not_be_kept_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match=r"data.decoded keeps the pixels of image files"):
         training_images(DatasetConfig(name="streets", decoded=root))
+    with pytest.raises(DataError, match=r"data.decoded=.*classes.txt is a file; expected a folder"):
+        opened(root, decoded=str(root / "classes.txt" / "kept"))
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1, 1, 100))
     with pytest.raises(DataError, match=r"pixels of 6 images would take about .* GB in .*kept.* are free"):

@@ -97,6 +97,28 @@ def test_prepared_as_files_it_is_the_same_data(tmp_path: Path) -> None:
             assert torch.equal(files[index].label, rows[index].label)
 
 
+def test_files_of_the_same_name_keep_all_their_rows(tmp_path: Path) -> None:
+    for config, rows in (("a", 6), ("b", 4)):
+        write(tmp_path / "hub", f"{config}/train/0000.parquet", rows)
+    done = prepare("parquet", root=tmp_path / "hub", out=tmp_path / "files", quiet=True)
+    assert sum(split.images for split in done.splits.values()) == 10
+    assert len(list((tmp_path / "files" / "masks").rglob("*.png"))) == 10
+
+
+def test_prepared_again_nothing_changes_and_other_options_are_refused(tmp_path: Path) -> None:
+    root, out = write(tmp_path / "hub", "train-0.parquet", 5), tmp_path / "files"
+    prepare("parquet", root=root, out=out, quiet=True)
+    masks = sorted((out / "masks").rglob("*.png"))
+    before = [mask.stat().st_mtime_ns for mask in masks]
+    masks[0].unlink()  # as after an interruption
+    assert prepare("parquet", root=root, out=out, quiet=True).ready
+    assert [mask.stat().st_mtime_ns for mask in masks[1:]] == before[1:]
+    assert masks[0].is_file()
+    with pytest.raises(DataError, match=says_in_order("files", "other options", "out")):
+        prepare("parquet", root=root, out=out, void=[0], quiet=True)
+    assert (out / "classes.txt").read_text().split() == ["unlabeled", "road", "car"]
+
+
 def test_photos_are_copied_as_they_are_and_turned_ones_stand_upright(tmp_path: Path) -> None:
     root = write(tmp_path / "hub", "train-0.parquet", 5)
     photos = [io.BytesIO() for _ in range(2)]

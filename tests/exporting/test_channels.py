@@ -9,6 +9,7 @@ import torch
 from channel_folders import RANGE, write_folder
 
 import segdistill
+from segdistill.cli.tables.exporting import export_lines
 from segdistill.core.errors import RecipeError
 from segdistill.data.reading import read_image
 
@@ -20,6 +21,8 @@ def test_an_exported_student_agrees(tiny: tuple[str, ...], tmp_path: Path) -> No
     done = segdistill.export(run, "input=uint8", "outputs=logits", out=tmp_path / "file")
     file, model = segdistill.load_model(done.files[0].path), segdistill.load_model(run)
     assert file.pixels == model.pixels
+    takes = "It takes 4 channel(s) uint8 (N,H,W,4) (made of the stored values 0 to 4000)"
+    assert any(line.startswith(takes) for line in export_lines(done))
     image = read_image(root / "images" / "2.tif", pixels=model.pixels)[None]
     image = (image * 255).round() / 255
     with torch.no_grad():

@@ -89,6 +89,16 @@ def test_a_network_sees_the_channels_it_is_given() -> None:
         rgb(image[:, :1])
 
 
+def test_a_network_of_fewer_channels_is_not_shown_the_first_ones_unasked() -> None:
+    grey = build(NetworkSpec(**SMALL, input_channels=(0,)), 3).eval()
+    grey.pixels = PixelFormat(1)
+    require_channels(grey, PixelFormat(1))
+    with pytest.raises(RecipeError, match=r"trained on images of 1 channel\(s\), and the images have 3"):
+        require_channels(Teacher(grey), PixelFormat(3))
+    choose_channels(grey, (0,), "it")
+    require_channels(Teacher(grey), PixelFormat(3))
+
+
 def test_a_network_of_another_library_takes_what_it_was_made_for() -> None:
     module = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1))
     wrapped = segdistill.wrap(module, 4).eval()

@@ -16,10 +16,12 @@ import pytest
 from forked import Forked, ranks
 from safetensors.torch import load_file
 
-from segdistill.core.errors import TrainingError
+import segdistill
+from segdistill.core.errors import SegdistillError, TrainingError
 from segdistill.data.loading import unguarded
 from segdistill.runs.checkpoint import load_state
 from segdistill.runtime.failures import explained
+from segdistill.runtime.interruption import StopRequest
 
 Start = Callable[..., Forked]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -141,3 +143,23 @@ def test_no_space_for_the_journal_is_named(curves: bool, tiny: tuple[str, ...], 
     assert "Can't save" in output
     assert ("log: tensorboard failed and is left out" in output) == curves
     assert "Traceback" not in output
+
+
+def test_a_file_in_the_place_of_a_folder_of_the_path_is_named(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(SegdistillError, match=r"Can't save .*runs"):
+        segdistill.train(*tiny, "role=student", out=tmp_path / "runs" / "mine", quiet=True)
+
+
+def test_a_worker_that_was_forked_just_now_leaves_a_signal_to_the_run() -> None:
+    with StopRequest() as stop, stop.at_once():
+        child = os.fork()
+        if not child:  # it has the run's handler until it begins to work
+            status = 1
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert stop.received is None

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import segdistill
+from segdistill.core.errors import RecipeError
 from segdistill.training.hard_pixels import hard_only
 from segdistill.training.task_loss import task_loss
 
@@ -67,3 +68,8 @@ def test_a_run_trains_with_hard_pixels_alone(tiny: tuple[str, ...], tmp_path: Pa
         weights[name] = torch.cat([each.flatten() for each in segdistill.load_model(tmp_path / name).parameters()])
     assert torch.equal(weights["none_left_out"], weights["all"])
     assert not torch.equal(weights["hard"], weights["all"])
+
+
+def test_a_share_of_nothing_is_refused(tiny: tuple[str, ...]) -> None:
+    with pytest.raises(RecipeError, match="ohem_share says what ohem keeps"):
+        segdistill.train(*tiny, "task_loss.ohem_share=0.5", quiet=True)

@@ -157,6 +157,12 @@ def as_image(stored: Stored, pixels: PixelFormat, what: str) -> Tensor:
         return torch.from_numpy(np.array(stored, order="C")).permute(2, 0, 1)
     if stored.dtype.kind not in "uif" or (stored.dtype.kind == "f" and not np.isfinite(stored).all()):
         raise DataError(f"{what} holds {stored.dtype} with values that are no finite numbers. Fill them, as with 0.")
+    if stored.dtype == np.uint8 and max(high for _, high in pixels.ranges) > 255:  # one among others of 16 bits
+        raise DataError(
+            f"{what} has 8 bits a channel, 0 to 255; expected more, as data.range goes to "
+            f"{max(high for _, high in pixels.ranges):g}: it would be all but black. Save it with the values of the "
+            "others, or take the file off."
+        )
     low, high = (torch.tensor(side, dtype=torch.float64) for side in zip(*pixels.ranges, strict=True))
     values = torch.from_numpy(stored.astype(np.float64, order="C"))
     # In float64, so that the whole numbers of a 32-bit file keep all their digits until they are scaled.

@@ -23,8 +23,9 @@ from segdistill.data.pairs import FilePairs
 class Decoded(SegmentationDataset):
     """The samples of pairs of files, decoded once and kept: the same numbers, whatever is done with them later.
 
-    Each is a file of its own, named after what it is made of: paths, sizes and times of image and mask, and the options
-    of the data set. A sample whose files have changed, or whose kept file is damaged, is decoded anew.
+    Each is a file of its own, named after what it is made of: paths, sizes and times of image and mask, the options of
+    the data set, and what its masks' values mean. A sample whose files have changed, or whose kept file is damaged, is
+    decoded anew.
 
     Args:
         data: Of image files and mask files.
@@ -42,7 +43,9 @@ class Decoded(SegmentationDataset):
                 "Leave it out, or make files of them first: segdistill prepare."
             )
         self.data, self.classes, self.pixels, self._folder = data, data.classes, data.pixels, folder
-        self._options = json.dumps([options, data.classes.names], sort_keys=True, default=str)
+        # What values mean may stand in a class table, whose path is all that the options say of it.
+        meaning = [data.classes.names, data.values.as_dict()]
+        self._options = json.dumps([options, *meaning], sort_keys=True, default=str)
         kept = sum(self._file(index).is_file() for index in range(len(data)))
         self.notes = [*data.notes, self._room(kept)]
 
@@ -77,6 +80,8 @@ class Decoded(SegmentationDataset):
         total = (first.image.numel() + first.label.numel()) * first.image.element_size() * len(self)
         left = total * (len(self) - kept) // len(self)
         home = next(parent for parent in (self._folder, *self._folder.absolute().parents) if parent.exists())
+        if not home.is_dir():
+            raise DataError(f"data.decoded={self._folder}: {home} is a file; expected a folder.")
         free = shutil.disk_usage(home).free
         if left > free:
             raise DataError(

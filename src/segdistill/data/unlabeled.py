@@ -96,7 +96,7 @@ class WithoutMasks(SegmentationDataset):
     """
 
     def __init__(self, data: SegmentationDataset) -> None:
-        self.data, self.classes, self.pixels = data, data.classes, data.pixels
+        self.data, self.classes, self.pixels, self.notes = data, data.classes, data.pixels, data.notes
 
     def __len__(self) -> int:
         return len(self.data)
@@ -120,6 +120,7 @@ class Joined(SegmentationDataset):
 
     def __init__(self, parts: Sequence[SegmentationDataset]) -> None:
         self._parts, self.classes, self.pixels = list(parts), parts[0].classes, parts[0].pixels
+        self.notes = [*dict.fromkeys(note for part in parts for note in part.notes)]
         self._ends = [*itertools.accumulate(len(part) for part in self._parts)]
 
     def __len__(self) -> int:
@@ -162,6 +163,7 @@ class Part(SegmentationDataset):
 
     def __init__(self, data: SegmentationDataset, indices: Sequence[int]) -> None:
         self.data, self.indices, self.classes, self.pixels = data, list(indices), data.classes, data.pixels
+        self.notes = data.notes
 
     def __len__(self) -> int:
         return len(self.indices)

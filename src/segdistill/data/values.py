@@ -79,6 +79,10 @@ class LabelValues:
             raise DataError(self._complaint(raw, label == UNKNOWN, path))
         return label.astype(np.uint8)
 
+    def as_dict(self) -> dict[int, int]:
+        """The class index of each known value, `IGNORE_INDEX` for void."""
+        return dict(zip(self._keys.tolist(), self.look_up(self._keys).tolist(), strict=True))
+
     def look_up(self, raw: Raw) -> NDArray[np.int16]:
         """The meaning of each raw value, whether it has one or not.
 

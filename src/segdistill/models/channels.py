@@ -39,10 +39,17 @@ def require_channels(network: nn.Module, pixels: PixelFormat) -> None:
         pixels: What the images are.
 
     Raises:
-        RecipeError: It sees other channels.
+        RecipeError: It sees other channels, or was trained on all of images that had fewer.
     """
     for each in _seeing(network):
         each.seen(torch.empty(1, pixels.channels, 1, 1, device="meta"))
+        trained_on = 0 if each.pixels is None else each.pixels.channels
+        if 0 < trained_on < pixels.channels and each.input_channels == tuple(range(trained_on)):
+            raise RecipeError(
+                f"The network was trained on images of {trained_on} channel(s), and the images have {pixels.channels}: "
+                f"nothing says that the first {trained_on} of them are the same. Say which it sees: teacher.channels "
+                f"or network.input_channels, as {list(range(trained_on))}."
+            )
 
 
 def choose_channels(network: SegmentationNetwork, channels: tuple[int, ...], name: str) -> None:
@@ -64,6 +71,7 @@ def choose_channels(network: SegmentationNetwork, channels: tuple[int, ...], nam
             "for, and a backbone and head of this one any number."
         )
     network.input_channels = channels
+    network.pixels = None  # the images are no longer those that it was trained on
 
 
 def for_images(spec: NetworkSpec, pixels: PixelFormat, chosen: tuple[int, ...] | None = None) -> NetworkSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,15 @@ import torch
 from PIL import Image
 
 from segdistill.core.discovery import check_options
+from segdistill.core.errors import DataError
 from segdistill.core.storage import write_aside, write_text
 from segdistill.data.datasets.parquet import Parquet as Dataset
 from segdistill.data.reading import decode_image
 from segdistill.preparation.base import Preparation, Task
 from segdistill.preparation.jobs import do_all, save_index_mask
+
+_RECORD = "prepared.json"
+"""The file below `out` that says what its images and masks were made of."""
 
 
 class Parquet(Preparation):
@@ -28,6 +33,7 @@ class Parquet(Preparation):
         if out is None:
             return {}
         datasets = _datasets(task)
+        _claim(out, task)
         write_text(out / "classes.txt", "".join(f"{name}\n" for name in datasets["train"].classes.names))
         count = 0
         for split, dataset in datasets.items():
@@ -51,6 +57,18 @@ class Parquet(Preparation):
     def made(self, task: Task) -> tuple[str, Path] | None:
         """A folder, if `out` is set; see `Preparation.made`."""
         return None if task.out is None else ("folder", task.out)
+
+
+def _claim(out: Path, task: Task) -> None:
+    """Keep what the files of a folder are made of: those that are there already are of the same rows and options."""
+    record, made_of = out / _RECORD, {"root": str(task.root.absolute()), **task.options}
+    text = json.dumps(made_of, indent=1, default=str, ensure_ascii=False) + "\n"
+    if record.is_file() and record.read_text(encoding="utf-8") != text:
+        raise DataError(
+            f"{out} holds files made with another root or other options ({record} has them), which would be mixed with "
+            "these. Choose another folder with out, or delete it."
+        )
+    write_text(record, text)
 
 
 def _datasets(task: Task) -> dict[str, Dataset]:

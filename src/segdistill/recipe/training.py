@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from segdistill.core.errors import nearest
 from segdistill.core.numbers import NonNegative
@@ -114,6 +114,12 @@ class TaskLossConfig(TypedSettings):
 
     ohem_share: Annotated[float, WRITTEN_IF_SET] = Field(0.02, ge=0, le=1)
     """The least share of an image's labelled pixels that `ohem` keeps, the hardest ones."""
+
+    @model_validator(mode="after")
+    def _of_ohem(self) -> TaskLossConfig:
+        if self.ohem is None and self.ohem_share != 0.02:
+            raise ValueError("ohem_share says what ohem keeps, and ohem is null. Set ohem: 0.9, or leave it out")
+        return self
 
 
 def _trackers(value: Any) -> Any:

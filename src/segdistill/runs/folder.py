@@ -140,7 +140,8 @@ class RunFolder:
         finally:
             lock.release()
             if not self.recipe.exists():  # refused: the folder is somebody else's
-                lock_file.unlink(missing_ok=True)
+                with contextlib.suppress(NotADirectoryError):  # a file lies where the folder should
+                    lock_file.unlink(missing_ok=True)
 
     def holds(self, recipe: dict[str, Any], may_change: Collection[str] = ()) -> bool:
         """Whether it holds a run of a recipe.

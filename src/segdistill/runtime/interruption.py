@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ class StopRequest:
     def __init__(self) -> None:
         self.received: int | None = None
         self._at_once = False
+        self._process = os.getpid()
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> StopRequest:
@@ -57,6 +59,8 @@ class StopRequest:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a loader's worker that was forked just now: the run will end it
+            return
         if self.received == signal.SIGINT == number:
             raise KeyboardInterrupt
         self.received = number

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from segdistill.cli.tables.fitted import FittedTable
+from segdistill.core.pixels import RGB
 from segdistill.exporting.benchmark_result import Benchmark
 from segdistill.exporting.profile import FileProfile
 from segdistill.exporting.result import Export, ExportedFile, Int8Report
@@ -22,7 +23,11 @@ def export_lines(done: Export) -> Iterator[str]:
     """
     about = done.description
     size = "images of any size" if about.size is None else f"images of {about.size[0]}x{about.size[1]}"
-    takes = "RGB (N,3,H,W) in [0,1]" if about.input == "float" else "RGB uint8 (N,H,W,3)"
+    channels = about.pixels.channels
+    what = "RGB" if channels == RGB else f"{channels} channel(s)"
+    takes = f"{what} (N,{channels},H,W) in [0,1]" if about.input == "float" else f"{what} uint8 (N,H,W,{channels})"
+    if about.pixels.ranges is not None:
+        takes += f" (made of the stored values {', '.join(f'{a:g} to {b:g}' for a, b in about.pixels.ranges)})"
     for each in done.files:
         yield f"{each.path} ({each.megabytes:.2f} MB, {each.precision}): {_parity(each)}"
     yield f"It takes {takes}, {size}, any number of them, and gives {about.outputs}; normalization is inside."

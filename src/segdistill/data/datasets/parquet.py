@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import torch
 
 from segdistill.core.classes import Classes, distinct_colors
 from segdistill.core.errors import DataError
+from segdistill.core.output_names import output_names
 from segdistill.core.paths import composed, expanded
 from segdistill.data.alignment import check_size
 from segdistill.data.annotations.source import Source
@@ -68,6 +69,8 @@ class Parquet(SegmentationDataset):
         else:
             files = by_split["train"]
             self.notes = [f"{root} has no parquet file of validation images: every {EVERY}th row is for validation."]
+        # Their names in samples' names: configurations of one data set all have a train/0000.parquet.
+        self._stems = output_names({path: PurePosixPath(path.name) for path in files})
         self._groups: list[tuple[Path, int]] = []
         rows: list[tuple[int, int]] = []
         for path in files:
@@ -94,11 +97,11 @@ class Parquet(SegmentationDataset):
             index: From 0 to len - 1.
 
         Returns:
-            The stem of the parquet file and the row's number in that file, of six digits.
+            The stem of the parquet file, longer where two have the same, and the row's number in it, of six digits.
         """
         group, row = self._rows[index]
         path, number = self._groups[group]
-        return f"{path.stem}_{sum(_open(path).counts[:number]) + row:06d}"
+        return f"{self._stems[path]}_{sum(_open(path).counts[:number]) + row:06d}"
 
     def contents(self, index: int) -> tuple[bytes, bytes, Path]:
         """A row as it stands.

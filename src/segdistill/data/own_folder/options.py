@@ -77,6 +77,8 @@ def as_pixel_format(channels: int, ranges: Sequence[Any] | None) -> PixelFormat:
     """
     if ranges is None:
         return PixelFormat(channels)
+    if not ranges:
+        raise DataError("data.range: found []; expected two numbers, as [0, 4095], or a pair for each channel.")
     pairs: list[Range] = [tuple(each) for each in (ranges if isinstance(ranges[0], Sequence) else [ranges])]
     if len(pairs) not in (1, channels):
         raise DataError(
