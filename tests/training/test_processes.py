@@ -24,6 +24,7 @@ from segdistill.models.open import create_model
 from segdistill.models.spec import NetworkSpec
 from segdistill.models.teacher import Teacher
 from segdistill.recipe.recipe import load_recipe
+from segdistill.recipe.training import TaskLossConfig
 from segdistill.runtime.processes import start_accelerator
 from segdistill.training.distiller import Distiller
 from segdistill.training.norms import synchronize_norms
@@ -34,6 +35,7 @@ from segdistill.training.stepper import forward_backward
 
 KINDS: dict[str, list[dict[str, Any]]] = {
     "logits": [{"name": "kd"}],
+    "hard pixels": [],
     "features": [{"name": "fitnet"}, {"name": "cwd"}],
     # Adam makes steps of the size of its rate of gradients that are rounding.
     "adversarial": [{"name": "skds"}, {"name": "adversary", "width": 8, "lr": 1e-6}],
@@ -65,7 +67,8 @@ def _distil(rank: int, kind: str, accumulate: int = 1) -> dict[str, Any]:
         for each in KINDS[kind]
         for name in [each["name"]]
     ]
-    distiller = Distiller(student, methods, teacher).to(memory_format=torch.channels_last)
+    task = TaskLossConfig(ohem=0.12 if kind == "hard pixels" else None)  # of 8 classes
+    distiller = Distiller(student, methods, teacher, task=task).to(memory_format=torch.channels_last)
     method_optimizers = own_optimizers(methods)
     optimizer = make_optimizer(recipe.optimizer, student, distiller.methods, method_optimizers)
     accelerator = start_accelerator()
