@@ -165,7 +165,7 @@ def test_a_probe_leaves_the_network_as_it_was() -> None:
         ({"channels": "wide"}, "'network.channels'"),
         ({"channels": 0}, "'network.channels'"),
         ({"dropout": 1.0}, "'network.dropout'"),
-        ({"mean": [0.5, 0.5]}, "'network.mean"),
+        ({"mean": [0.5, 0.5]}, "Key 'mean' has 2 value(s), and the network sees 3 channel(s)"),
     ],
     ids=str,
 )
