@@ -43,7 +43,7 @@ def main() -> None:
     data = ["camvid" if options.classes == 11 else "folder", f"data.root={options.data}"]
     if options.classes != 11:
         data += [f"data.classes={[f'class{index}' for index in range(options.classes)]}"]
-        data += ["data.images={split}/{name}", "data.masks={split}annot/{name}.png"]
+        data += ['data.images="{split}/{name}"', 'data.masks="{split}annot/{name}.png"']
     work = evaluating if options.work == "evaluate" else training
     processor, wall = work(options, [*data, *options.words])
     print(json.dumps({"processor": processor, "wall": wall}))
