@@ -76,7 +76,9 @@ def main() -> None:
             data = options.data if work != "evaluate150" else many_classes(Path(options.data), Path(folder))
             rows += measured(work, str(data), options.openmmlab, options.rounds)
             print(*(line(row) for row in rows[-3:]), sep="\n", flush=True)
-            write_json(options.out / "peers.json", {"rows": [asdict(row) for row in rows], **describe_environment()})
+            made = describe_environment()
+            del made["command"]  # it names where data and environment lie on this machine
+            write_json(options.out / "peers.json", {"rows": [asdict(row) for row in rows], **made})
     head = "| work | | processor s | wall s | times as fast |\n|---|---|---|---|---|\n"
     write_text(options.out / "peers.md", head + "".join(f"{line(row)}\n" for row in rows))
 

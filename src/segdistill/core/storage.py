@@ -77,6 +77,16 @@ def _flush_names(folder: Path) -> None:
         os.close(handle)
 
 
+def nearest_existing(path: Path) -> Path:
+    """The path itself if it exists, else the nearest one above it that does: on whose disk it will lie.
+
+    Args:
+        path: of a file or folder that may not be there yet.
+    """
+    path = path.absolute()
+    return next(each for each in (path, *path.parents) if each.exists())
+
+
 def cannot_save(path: Path, error: Exception) -> SegdistillError:
     """The error for people of a file that can't be written, with the space that is left.
 
@@ -88,8 +98,7 @@ def cannot_save(path: Path, error: Exception) -> SegdistillError:
         An error to raise.
     """
     before = "The file of that name from before is untouched." if path.exists() else "Nothing was left behind."
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    free = shutil.disk_usage(folder).free / 1e6
+    free = shutil.disk_usage(nearest_existing(path.parent)).free / 1e6
     return SegdistillError(
         f"Can't save {path}: {error}. {before} {free:.0f} MB are free on that disk: free some space or allow writing "
         "there, then run the same command with --resume."

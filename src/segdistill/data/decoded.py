@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from segdistill.core.errors import DataError
-from segdistill.core.storage import write_aside
+from segdistill.core.storage import nearest_existing, write_aside
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.pairs import FilePairs
 
@@ -79,7 +79,7 @@ class Decoded(SegmentationDataset):
         first = self.data[0]
         total = (first.image.numel() + first.label.numel()) * first.image.element_size() * len(self)
         left = total * (len(self) - kept) // len(self)
-        home = next(parent for parent in (self._folder, *self._folder.absolute().parents) if parent.exists())
+        home = nearest_existing(self._folder)
         if not home.is_dir():
             raise DataError(f"data.decoded={self._folder}: {home} is a file; expected a folder.")
         free = shutil.disk_usage(home).free

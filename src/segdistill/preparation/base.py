@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
+from segdistill.core.discovery import check_options
+from segdistill.data.base import SegmentationDataset
 from segdistill.preparation.archives import Archive
+
+D = TypeVar("D", bound=SegmentationDataset)
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,18 @@ class Task:
     out: Path | None
     options: dict[str, Any]
     quiet: bool
+
+    def splits(self, dataset: type[D]) -> dict[str, D]:
+        """The training and validation images, by "train" and "val".
+
+        Args:
+            dataset: the data set's class.
+
+        Raises:
+            DataError: its files are missing or damaged.
+        """
+        given = {split: {**self.options, "root": self.root, "split": split} for split in ("train", "val")}
+        return {split: dataset(**check_options(dataset, options, "data")) for split, options in given.items()}
 
 
 class Preparation:

@@ -6,7 +6,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from segdistill.core.classes import distinct_colors
-from segdistill.core.discovery import check_options
 from segdistill.core.output_names import output_names, refuse_overwriting
 from segdistill.core.storage import write_text
 from segdistill.data.datasets.folder import Folder as Dataset
@@ -28,7 +27,7 @@ class Folder(Preparation):
         out = task.out
         if out is None:
             return {}
-        datasets = _datasets(task)
+        datasets = task.splits(Dataset)
         made = _made(task, out, datasets)
         refuse_overwriting(made.values(), [*made])
         count = 0
@@ -53,7 +52,7 @@ class Folder(Preparation):
             return task.options
         kept = {key: value for key, value in task.options.items() if key not in _MEANING}
         lists = dict(task.options.get("lists") or {})
-        datasets = _datasets(task)
+        datasets = task.splits(Dataset)
         classes = next(iter(datasets.values())).classes
         kept["classes"] = list(classes.names)
         if classes.colors != distinct_colors(len(classes)):
@@ -65,11 +64,6 @@ class Folder(Preparation):
             else:
                 kept["masks"] = _template(task, out, dataset.templates[1])
         return kept
-
-
-def _datasets(task: Task) -> dict[str, Dataset]:
-    options = {split: {**task.options, "root": task.root, "split": split} for split in ("train", "val")}
-    return {split: Dataset(**check_options(Dataset, given, "data")) for split, given in options.items()}
 
 
 def _key(dataset: Dataset, index: int) -> Path:

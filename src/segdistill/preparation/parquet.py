@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
-import torch
-from PIL import Image
-
-from segdistill.core.discovery import check_options
+from segdistill.core.colors import as_picture
 from segdistill.core.errors import DataError
 from segdistill.core.storage import write_aside, write_text
+from segdistill.data.colors import save_picture
 from segdistill.data.datasets.parquet import Parquet as Dataset
 from segdistill.data.reading import decode_image
 from segdistill.preparation.base import Preparation, Task
@@ -32,7 +29,7 @@ class Parquet(Preparation):
         out = task.out
         if out is None:
             return {}
-        datasets = _datasets(task)
+        datasets = task.splits(Dataset)
         _claim(out, task)
         write_text(out / "classes.txt", "".join(f"{name}\n" for name in datasets["train"].classes.names))
         count = 0
@@ -71,22 +68,12 @@ def _claim(out: Path, task: Task) -> None:
     write_text(record, text)
 
 
-def _datasets(task: Task) -> dict[str, Dataset]:
-    given = {split: {**task.options, "root": task.root, "split": split} for split in ("train", "val")}
-    return {split: Dataset(**check_options(Dataset, options, "data")) for split, options in given.items()}
-
-
 def _save_image(dataset: Dataset, index: int, path: Path) -> None:
     """Write a row's image as it is, with the suffix of its format; one that its EXIF tag turns as a PNG, turned."""
     content, _, where = dataset.contents(index)
     turned, header = decode_image(content, where, "apply")
     suffix = {"JPEG": "jpg", "PNG": "png"}.get(header.format)
     if header.orientation != 1 or suffix is None:
-        suffix, content = "png", _png(turned)
-    write_aside(path.with_name(f"{path.name}.{suffix}"), lambda aside: aside.write_bytes(content))
-
-
-def _png(pixels: torch.Tensor) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file, format="PNG")
-    return file.getvalue()
+        save_picture(path.with_name(f"{path.name}.png"), as_picture(turned))
+    else:
+        write_aside(path.with_name(f"{path.name}.{suffix}"), lambda aside: aside.write_bytes(content))

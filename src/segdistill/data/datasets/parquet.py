@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -131,7 +132,7 @@ class Parquet(SegmentationDataset):
 
 
 class _Table:
-    """An open parquet file. counts: rows of each of its groups."""
+    """An open parquet file, which one thread may read at a time. counts: rows of each of its groups."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -142,6 +143,7 @@ class _Table:
             self.file = parquet.ParquetFile(path)
         except (OSError, ValueError) as error:
             raise DataError(f"{path} is not a whole parquet file ({error}). Download it anew.") from error
+        self.lock = threading.Lock()
         self.counts = [self.file.metadata.row_group(at).num_rows for at in range(self.file.metadata.num_row_groups)]
 
 
@@ -153,8 +155,10 @@ def _open(path: Path) -> _Table:
 @lru_cache(maxsize=2)
 def _cells(path: Path, group: int, columns: tuple[str, ...]) -> dict[str, list[Any]]:
     """The columns of a group of rows; the last two groups are kept, as neighbours are often read together."""
+    opened = _open(path)
     try:
-        table: dict[str, list[Any]] = _open(path).file.read_row_group(group, columns=[*columns]).to_pydict()
+        with opened.lock:
+            table: dict[str, list[Any]] = opened.file.read_row_group(group, columns=[*columns]).to_pydict()
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged ({error}). Download it anew.") from error
     return table

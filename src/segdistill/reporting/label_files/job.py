@@ -49,7 +49,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Left:
+class _Left:
     """An image that is not predicted: it is done, or `fault` says why it can't be."""
 
     item: Item
@@ -119,7 +119,7 @@ class MaskJob:
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
             writing: deque[tuple[Item, Future[None]]] = deque()
             for batch in self._batches(items, reader):
-                if isinstance(batch, Left):
+                if isinstance(batch, _Left):
                     yield batch.item, batch.fault
                     continue
                 try:
@@ -136,17 +136,19 @@ class MaskJob:
             while writing:
                 yield _written(*writing.popleft())
 
-    def _batches(self, items: Iterable[Item], reader: ThreadPoolExecutor) -> Iterator[list[tuple[Item, Tensor]] | Left]:
+    def _batches(
+        self, items: Iterable[Item], reader: ThreadPoolExecutor
+    ) -> Iterator[list[tuple[Item, Tensor]] | _Left]:
         """Images of one size, and those that are done or can't be read; as many again are read ahead."""
         batch: list[tuple[Item, Tensor]] = []
         for item, reading in self._ahead(items, reader):
             if reading is None:
-                yield Left(item, None)
+                yield _Left(item, None)
                 continue
             try:
                 image = reading.result()
             except DataError as error:
-                yield Left(item, str(error))
+                yield _Left(item, str(error))
                 continue
             if batch and image.shape != batch[0][1].shape:
                 yield batch
