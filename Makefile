@@ -4,12 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= runs/demo
-# Modules are compiled when they are first imported, and kept whatever the environment says: pip would spend a minute
-# on all 20,000 of the dependencies, of which a fraction is used.
+# Modules are compiled when they are first imported, and kept whatever the environment says: to compile all 20,000 of the
+# dependencies would take a minute, and a fraction is used.
 export PYTHONDONTWRITEBYTECODE =
 # Tests that load other runtimes (onnxruntime, OpenVINO, NNCF, Gradio, a notebook's kernel) run in processes of their own.
 FOREIGN = tests/exporting tests/serving tests/docs/test_notebook.py
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+INSTALL = $(PYTHON) .ci/install.py $(VENV)
 
 .PHONY: install demo test lint types unit browser docs lock release-check clean
 
