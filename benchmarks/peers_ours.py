@@ -21,7 +21,7 @@ from step_run import fit
 import segdistill
 from segdistill.data import create_dataset
 from segdistill.evaluation.scoring import count
-from segdistill.models.open import create_model
+from segdistill.models.open import create_model, open_model
 from segdistill.runtime.allocator import keep_freed_memory
 from segdistill.runtime.display import Display
 
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--classes", type=int, default=11)
+    parser.add_argument("--run", help="whose PSPNet-R18 is evaluated, else one of random weights")
     options = parser.parse_intermixed_args()
     data = ["camvid" if options.classes == 11 else "folder", f"data.root={options.data}"]
     if options.classes != 11:
@@ -77,7 +78,7 @@ def evaluating(options: argparse.Namespace, words: list[str]) -> tuple[float, fl
     recipe = segdistill.load_recipe(*words, "student=pspnet_r18")
     dataset = create_dataset(recipe.data, "val")
     torch.manual_seed(0)
-    network: Any = create_model("pspnet_r18", options.classes)
+    network: Any = open_model(options.run).network if options.run else create_model("pspnet_r18", options.classes)
     keep_freed_memory(torch.device("cpu"))
     began = time.process_time(), time.perf_counter()
     count(network, dataset, inference=recipe.inference, indices=range(options.count), workers=1)

@@ -15,6 +15,7 @@ from segdistill.evaluation.inference.preparing import Rounded, prepared
 from segdistill.evaluation.scoring import count
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.build import build
+from segdistill.models.exact_start import ExactStart
 from segdistill.models.spec import NetworkSpec
 
 IMAGE = torch.randint(256, (1, 3, 32, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -34,6 +35,26 @@ class Near(nn.Module):
         return SegOutput(logits=logits, embedding=logits, features=())
 
 
+class FineAtFirst(nn.Module):
+    """Four layers: the first says 1 and 1.001, the second a thousand times their difference, others hand it on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(*(nn.Conv2d(3 if number == 0 else 2, 2, 1) for number in range(4)))
+        with torch.no_grad():
+            for conv in self.convs:
+                conv.weight.copy_(torch.eye(2, conv.in_channels)[..., None, None])
+                conv.bias.zero_()
+            self.convs[0].weight.zero_()
+            self.convs[0].bias.copy_(torch.tensor([1.0, 1.001]))
+            self.convs[1].weight.copy_(torch.tensor([[0.0, 0.0], [-1000.0, 1000.0]])[..., None, None])
+            self.convs[1].bias.copy_(torch.tensor([0.5, 0.0]))
+
+    def forward(self, image: Tensor) -> SegOutput:
+        logits = self.convs(image)
+        return SegOutput(logits=logits, embedding=logits, features=())
+
+
 @pytest.fixture(autouse=True)
 def _a_machine_that_computes_in_bf16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparing, "computes_in_bf16", lambda device: True)
@@ -43,6 +64,16 @@ def _a_machine_that_computes_in_bf16(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(("gap", "precision"), [(0.5, "bf16"), (0.001, None)])
 def test_bf16_is_taken_where_the_classes_stay(gap: float, precision: str | None) -> None:
     assert getattr(prepared(Near(gap), IMAGE, InferenceConfig()), "precision", None) == precision
+
+
+def test_as_few_first_layers_as_the_classes_need_stay_exact() -> None:
+    network = FineAtFirst()
+    form = prepared(network, IMAGE, InferenceConfig())
+    assert isinstance(form, Rounded)
+    assert isinstance(form.network, ExactStart)
+    assert form.network.share == 0.5
+    pixels = IMAGE / 255
+    assert torch.equal(form(pixels).logits.argmax(1), network(pixels).logits.argmax(1))
 
 
 def test_a_precision_that_is_named_is_taken() -> None:
