@@ -64,8 +64,8 @@ class BenchmarkSettings(TypedSettings):
     seed: int = Field(0, ge=0)
     """Which of them."""
 
-    calibration: Calibration = "minmax"
-    """How ranges are made of what was seen, for ONNX: minmax, entropy or percentile."""
+    calibration: Calibration = "mean"
+    """How ranges are made of what was seen, for ONNX: mean, minmax, entropy or percentile, as for `export`."""
 
     out: HomePath | None = None
     """The folder that is written; without it the folder export of the run."""

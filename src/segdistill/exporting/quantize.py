@@ -16,6 +16,7 @@ import numpy as np
 
 from segdistill.core.errors import SegdistillError
 from segdistill.data import SegmentationDataset
+from segdistill.exporting.bias_correction import correct_biases, last_nodes
 from segdistill.exporting.formats import save_openvino
 from segdistill.exporting.onnx_file import describe
 from segdistill.exporting.settings import ExportSettings
@@ -24,7 +25,7 @@ from segdistill.models.exported.backends import Array, first_line, onnx_runtime,
 from segdistill.models.exported.description import ExportDescription
 from segdistill.models.exported.network import as_batch
 
-_METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
+_METHODS = {"mean": "MinMax", "minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 
 
 def calibration_batches(
@@ -48,7 +49,7 @@ def quantize_onnx(
 
     The file goes through onnxruntime's pre-processing first: without it, operations are not fused, and the quantized
     file is slower than the float one. The last resizing and the argmax stay in float: they hold class scores. Rounding
-    moves the mean of each class's scores; the classifier's bias moves it back, where ranges are not learned.
+    moves the means of channels and of class scores; biases move them back, where ranges are not learned.
 
     Args:
         source: The float file.
@@ -78,12 +79,15 @@ def quantize_onnx(
             activation_type=tools.QuantType.QUInt8,
             weight_type=tools.QuantType.QInt8,
             calibrate_method=tools.CalibrationMethod[_METHODS[settings.calibration]],
-            nodes_to_exclude=[node.name for node in _last_nodes(onnx.load(prepared))],
-            extra_options={"TensorQuantOverrides": _overrides(tools, learned or {})},
+            nodes_to_exclude=[node.name for node in last_nodes(onnx.load(prepared))],
+            extra_options={
+                "TensorQuantOverrides": _overrides(tools, learned or {}),
+                "CalibMovingAverage": settings.calibration == "mean",
+            },
         )
     model = onnx.load(target)
     if learned is None:
-        _center_scores(onnx.load(prepared), model, batches)
+        correct_biases(onnx.load(prepared), model, batches)
     prepared.unlink()
     describe(model, description)
     onnx.save_model(model, target)
@@ -135,59 +139,6 @@ def _reader(tools: Any, batches: Sequence[Array]) -> Any:
             return None if batch is None else {"image": batch}
 
     return Reader()
-
-
-def _last_nodes(model: Any) -> list[Any]:
-    """The nodes behind the classifier, the last one first: back to the first operation with weights."""
-    makers = {name: node for node in model.graph.node for name in node.output}
-    nodes = []
-    node = makers.get(model.graph.output[0].name)
-    while node is not None and node.op_type in ("Cast", "ArgMax", "Slice", "Resize"):
-        nodes.append(node)
-        node = makers.get(node.input[0])
-    return nodes
-
-
-def _center_scores(before: Any, quantized: Any, batches: Sequence[Array]) -> None:
-    """Correct the classifier's 8-bit bias so that each class's mean score is that of the float file.
-
-    Bias correction of the last layer, on the calibration images. Source: Nagel et al., "Data-free quantization through
-    weight equalization and bias correction", ICCV 2019, arXiv 1906.04721, there of every layer.
-
-    Args:
-        before: The float onnx.ModelProto.
-        quantized: What became of it; changed in place if it ends with a convolution that has a bias.
-        batches: Images.
-    """
-    onnx = require_package("onnx", "writes .onnx files")
-    nodes = _last_nodes(before)
-    scores = nodes[-1].input[0] if nodes else before.graph.output[0].name
-    makers = {name: node for node in quantized.graph.node for name in node.output}
-    values = {each.name: each for each in quantized.graph.initializer}
-    classifier = makers.get(scores)
-    while classifier is not None and classifier.op_type in ("QuantizeLinear", "DequantizeLinear"):  # of outputs=small
-        classifier = makers.get(classifier.input[0])
-    if classifier is None or classifier.op_type != "Conv" or len(classifier.input) < 3:
-        return
-    bias, scale = makers[classifier.input[2]].input[:2]
-    moved = _mean_scores(quantized, scores, batches) - _mean_scores(before, scores, batches)
-    steps = np.round(moved / onnx.numpy_helper.to_array(values[scale])).astype(np.int32)
-    corrected = onnx.numpy_helper.to_array(values[bias]) - steps
-    values[bias].CopyFrom(onnx.numpy_helper.from_array(corrected, bias))
-
-
-def _mean_scores(model: Any, scores: str, batches: Sequence[Array]) -> Array:
-    """The mean of a map (N,K,h,w) of an onnx.ModelProto over images and pixels: (K,)."""
-    shown = type(model)()
-    shown.CopyFrom(model)
-    if scores not in [each.name for each in shown.graph.output]:
-        shown.graph.output.add().name = scores
-    runtime = onnx_runtime()
-    options = runtime.SessionOptions()
-    options.log_severity_level = 3
-    session = runtime.InferenceSession(shown.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    means: Array = np.mean([session.run([scores], {"image": batch})[0].mean((0, 2, 3)) for batch in batches], axis=0)
-    return means
 
 
 def quantize_openvino(source: Path, target: Path, batches: list[Array], description: ExportDescription) -> None:

@@ -18,7 +18,7 @@ from segdistill.recipe.composition import key_values
 
 Format = Literal["onnx", "openvino", "torch"]
 Wanted = Literal["onnx", "openvino", "torch", "web"]
-Calibration = Literal["minmax", "entropy", "percentile"]
+Calibration = Literal["mean", "minmax", "entropy", "percentile"]
 SUFFIX: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 
 
@@ -65,8 +65,9 @@ class ExportSettings(TypedSettings):
     seed: int = Field(0, ge=0)
     """Which of them; and the order of the images of int8=train."""
 
-    calibration: Calibration = "minmax"
-    """How ranges are made of what was seen, for ONNX: minmax, entropy or percentile."""
+    calibration: Calibration = "mean"
+    """How ranges are made of what was seen, for ONNX: mean, of each image's least and largest value; minmax, those of
+    all images; entropy or percentile."""
 
     steps: Count = 300
     """Steps of int8=train."""
