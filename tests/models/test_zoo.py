@@ -8,7 +8,6 @@ import pytest
 import torch
 from checks import CLASSES, ExportCheck, NetworkChecks
 from deployed import SMALL, small
-from shapes import Shapes
 
 from segdistill.core.outputs import SegOutput
 from segdistill.evaluation.cost.cost import parameters
@@ -16,6 +15,7 @@ from segdistill.models.build import outline
 from segdistill.models.catalog import ZOO
 from segdistill.models.family_tables import NETWORKS
 from segdistill.models.segmenter import Segmenter
+from segdistill.models.shapes import Shapes
 from segdistill.models.zoo import resolve_spec
 
 LARGE = ("r101", "r50", "w48", "w18", "_b1", "_b2", "_b3", "_b4", "_b5")
