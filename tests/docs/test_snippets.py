@@ -23,6 +23,7 @@ from snippets import (
     SHELL,
     SHOWN,
     SMALL_OPTIONS,
+    SMALL_PROFILE,
     VERBS,
     Block,
     blocks,
@@ -39,6 +40,7 @@ import segdistill
 from segdistill.cli.main import app
 from segdistill.core.discovery import options_of
 from segdistill.data import dataset_names
+from segdistill.models.catalog import ZOO
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"])
@@ -151,6 +153,8 @@ def _run(words: list[str], block: Block) -> None:
     if verb == "prepare":  # not every data set may be partial
         taken = options_of(dataset_names()[given["dataset"]]).model_fields
         words = [word for word in words if word.partition("=")[0] in taken]
+    if verb == "profile" and given["network"] in ZOO:
+        words += SMALL_PROFILE
     _invoke([verb, *rest, *words, *options], block)
 
 
