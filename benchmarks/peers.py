@@ -1,11 +1,12 @@
 """What OpenMMLab and we take for the same work on this machine, in turn, each in a process of its own.
 
     python benchmarks/peers.py --data data/CamVid --openmmlab mm/bin/python [--rounds 3] [--works train distill]
-                               [--runs RUN RUN150]
+                               [--runs RUN RUN150] [--samples data/samples]
 
 Work: a training step of PSPNet-R18 (OpenMMLab's layout), batch 4, crops of 256x256; a CWD step, R101 teaches R18; an
-image evaluated, 360x480 with 11 classes and 512x512 with 150. Ours as it comes (precision=auto), in fp32, and evaluated
-in bf16. What a network is evaluated in depends on its weights, as the classes must stay: --runs names two trained
+image evaluated, 360x480 with 11 classes and 512x512 with 150; a training sample read, scaled, cropped, flipped and
+distorted. Ours as it comes (precision=auto), in fp32, evaluated in bf16, and read from the pixels that data.decoded
+keeps. What a network is evaluated in depends on its weights, as the classes must stay: --runs names two trained
 PSPNet-R18s of 11 and of 150 classes, else ours are random, as theirs are. The environment of theirs: torch as here,
 "setuptools<81" mmengine==0.10.7 mmcv-lite==2.1.0 mmsegmentation==1.2.2 ftfy regex scipy joblib pydacefit, and
 mmrazor==1.0.0 with --no-deps. Without --openmmlab only ours is measured, beside fp32.
@@ -37,10 +38,24 @@ from segdistill.runtime.environment import describe_environment
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 BF16 = "inference.precision=bf16"
+KEPT = ("ours, data.decoded", "--decoded")
+LOADS = {
+    "load": (
+        ("cityscapes/leftImg8bit/*/*/*.png", "cityscapes/gtFine/*/*/*labelIds.png"),
+        "--crop 512 1024 --scale 2048 1024",
+    ),
+    "load_ade": (
+        ("ade20k/*/images/*/*.jpg", "ade20k/*/annotations/*/*.png"),
+        "--crop 512 512 --scale 2048 512 --suffix .jpg",
+    ),
+}
+"""Where a work's images and masks lie among the samples, and the options of its pipeline."""
 WORKS = {
     "train": ("a training step", 9, 11, (("ours, as it comes",), ("ours, fp32", "precision=fp32"))),
     "distill": ("a CWD step", 7, 11, (("ours, as it comes",), ("ours, fp32", "precision=fp32"))),
     "evaluate": ("an image of 360x480, 11 classes", 101, 11, (("ours, as it comes",), ("ours, bf16", BF16))),
+    "load": ("a sample of a PNG of 1024x2048, crop 512x1024", 60, 34, (("ours, as it comes",), KEPT)),
+    "load_ade": ("a sample of a JPEG of ADE20K, crop 512x512", 400, 151, (("ours, as it comes",), KEPT)),
     "evaluate150": ("an image of 512x512, 150 classes", 40, 150, (("ours, as it comes",), ("ours, bf16", BF16))),
 }
 
@@ -71,12 +86,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--works", nargs="+", default=list(WORKS), choices=WORKS)
     parser.add_argument("--runs", nargs=2, metavar="RUN", help="trained PSPNet-R18s of 11 and 150 classes")
+    parser.add_argument("--samples", type=Path, default=Path("../shared/data/samples"), help="a few of each data set")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     rows = kept_rows(options.out / "peers.json", options.works)
     with tempfile.TemporaryDirectory() as folder:
         for work in options.works:
-            data = options.data if work != "evaluate150" else many_classes(Path(options.data), Path(folder))
+            if work in LOADS:
+                data = sample_files(options.samples, Path(folder) / work, *LOADS[work][0])
+            else:
+                data = options.data if work != "evaluate150" else many_classes(Path(options.data), Path(folder))
             run = options.runs[work == "evaluate150"] if options.runs and work.startswith("evaluate") else None
             rows += measured(work, str(data), options.openmmlab, options.rounds, run)
             print(*(line(row) for row in rows[-3:]), sep="\n", flush=True)
@@ -99,8 +118,9 @@ def kept_rows(file: Path, works: list[str]) -> list[Row]:
 def measured(work: str, data: str, openmmlab: str | None, rounds: int, run: str | None) -> Iterator[Row]:
     """The sides of one work, which take turns."""
     what, count, classes, ours = WORKS[work]
-    name = work.removesuffix("150")
+    name = work.removesuffix("150").removesuffix("_ade")
     common = [name, "--data", data, "--count", str(count), "--classes", str(classes)]
+    common += LOADS[work][1].split() if work in LOADS else []
     trained = ["--run", run] if run else []
     sides = {side: [sys.executable, str(HERE / "peers_ours.py"), *common, *trained, *words] for side, *words in ours}
     if openmmlab:
@@ -124,6 +144,15 @@ def seconds(command: list[str]) -> dict[str, float]:
         sys.exit(f"{' '.join(command)}\n{done.stderr[-3000:]}")
     last: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     return last
+
+
+def sample_files(samples: Path, folder: Path, images: str, masks: str) -> Path:
+    """Links to images and their masks, each pair by one name."""
+    for split, pattern in (("train", images), ("trainannot", masks)):
+        (folder / split).mkdir(parents=True)
+        for number, file in enumerate(sorted(samples.glob(pattern))):
+            (folder / split / f"{number}{file.suffix}").symlink_to(file.resolve())
+    return folder
 
 
 def many_classes(camvid: Path, folder: Path) -> Path:

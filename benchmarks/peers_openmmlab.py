@@ -1,10 +1,10 @@
 """OpenMMLab's side of `peers.py`: PSPNet-R18 trained, distilled from PSPNet-R101 (mmrazor, CWD), evaluated.
 
-    python benchmarks/peers_openmmlab.py train|distill|evaluate --data CAMVID-LIKE --count N [--classes 11]
+    python benchmarks/peers_openmmlab.py train|distill|evaluate|load --data CAMVID-LIKE --count N [--classes 11]
 
 Needs an environment of its own, see `peers.py`. mmcv's compiled operations, and mmrazor's quantization, which needs an
 older torch, are replaced by empty modules; nothing timed here uses them. Prints seconds by processor and wall as JSON:
-of a step (median of those after the third), or of an image.
+of a step (median of those after the third), of an image, or of a sample (load: --crop and --scale of its pipeline).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 
 CROP = (256, 256)
@@ -50,16 +51,21 @@ from mmengine.config import Config  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
 from mmengine.registry import HOOKS  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
+from mmseg.registry import DATASETS  # noqa: E402
 from mmseg.utils import register_all_modules  # noqa: E402
 
 CONFIGS = Path(mmseg.__file__).parent / ".mim" / "configs" / "pspnet"
-TRAIN = (
-    {"type": "LoadImageFromFile"}, {"type": "LoadAnnotations"},
-    {"type": "RandomResize", "scale": (480, 360), "ratio_range": (0.5, 2.0), "keep_ratio": True},
-    {"type": "RandomCrop", "crop_size": CROP, "cat_max_ratio": 0.75}, {"type": "RandomFlip", "prob": 0.5},
-    {"type": "PhotoMetricDistortion"}, {"type": "PackSegInputs"},
-)  # fmt: skip
 TEST = ({"type": "LoadImageFromFile"}, {"type": "LoadAnnotations"}, {"type": "PackSegInputs"})
+
+
+def train_steps(scale: tuple[int, int], crop: tuple[int, int]) -> list[dict[str, Any]]:
+    """The published pipeline: sides of `scale` are (long, short), those of `crop` (H,W)."""
+    return [
+        {"type": "LoadImageFromFile"}, {"type": "LoadAnnotations"},
+        {"type": "RandomResize", "scale": scale, "ratio_range": (0.5, 2.0), "keep_ratio": True},
+        {"type": "RandomCrop", "crop_size": crop, "cat_max_ratio": 0.75}, {"type": "RandomFlip", "prob": 0.5},
+        {"type": "PhotoMetricDistortion"}, {"type": "PackSegInputs"},
+    ]  # fmt: skip
 
 
 @HOOKS.register_module()
@@ -86,12 +92,18 @@ def since(began: tuple[float, float]) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("work", choices=["train", "distill", "evaluate"])
+    parser.add_argument("work", choices=["train", "distill", "evaluate", "load"])
     parser.add_argument("--data", required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--classes", type=int, default=11)
+    parser.add_argument("--crop", type=int, nargs=2)
+    parser.add_argument("--scale", type=int, nargs=2)
+    parser.add_argument("--suffix", default=".png", help="of images")
     options = parser.parse_args()
     register_all_modules()
+    if options.work == "load":
+        print(json.dumps(loading(options)))
+        return
     with tempfile.TemporaryDirectory() as folder:
         config = configured(options, folder)
         runner = Runner.from_cfg(config)
@@ -106,12 +118,29 @@ def main() -> None:
     print(json.dumps({"processor": processor, "wall": wall}))
 
 
+def loading(options: argparse.Namespace) -> dict[str, float]:
+    """Seconds of a sample: the mean of all after one of each file."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    steps = train_steps(tuple(options.scale), tuple(options.crop))
+    samples = DATASETS.build(dataset(options, "train", steps))
+    for index in range(len(samples)):
+        samples[index]
+    began = now()
+    for number in range(options.count):
+        samples[number % len(samples)]
+    processor, wall = since(began)
+    return {"processor": processor / options.count, "wall": wall / options.count}
+
+
 def configured(options: argparse.Namespace, folder: str) -> Config:
     """The published config of PSPNet-R18, on this data, on a processor."""
     config = Config.fromfile(CONFIGS / "pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py")
     config.model = network("r18", options.classes)
     loading = {"num_workers": 1, "persistent_workers": True}
-    train, test = (dataset(options, split, steps) for split, steps in (("train", TRAIN), ("val", TEST)))
+    train, test = (
+        dataset(options, split, steps) for split, steps in (("train", train_steps((480, 360), CROP)), ("val", TEST))
+    )
     test["indices"] = options.count
     sampler = {"type": "InfiniteSampler", "shuffle": True}
     config.train_dataloader = {"batch_size": 4, "sampler": sampler, "dataset": train, **loading}
@@ -136,7 +165,7 @@ def configured(options: argparse.Namespace, folder: str) -> Config:
 def dataset(options: argparse.Namespace, split: str, steps: Any) -> dict[str, Any]:
     names = [str(index) for index in range(options.classes)]
     return {
-        "type": "BaseSegDataset", "data_root": options.data, "img_suffix": ".png", "seg_map_suffix": ".png",
+        "type": "BaseSegDataset", "data_root": options.data, "img_suffix": options.suffix, "seg_map_suffix": ".png",
         "data_prefix": {"img_path": split, "seg_map_path": f"{split}annot"}, "ignore_index": options.classes,
         "metainfo": {"classes": names, "palette": [[index % 256, 0, 0] for index in range(options.classes)]},
         "pipeline": list(steps), "reduce_zero_label": False,

@@ -39,8 +39,18 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
+def _text(key: str, value: str) -> PngImagePlugin.PngInfo:
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt(key, value)
+    return text
+
+
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-@pytest.mark.parametrize("options", [{}, {"icc_profile": b"0" * 200, "dpi": (72, 72)}, {"gamma": 0.45}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"icc_profile": b"0" * 200, "dpi": (72, 72)}, {"gamma": 0.45}, {"pnginfo": _text("date:create", "2015")}],
+    ids=["bare", "profile and density", "gamma", "a date as text"],
+)
 def test_plain_png_is_bit_equal(tmp_path: Path, mode: str, options: dict[str, object]) -> None:
     path = tmp_path / "plain.png"
     Image.fromarray(_pixels()).convert(mode).save(path, **options)
@@ -75,7 +85,7 @@ def test_the_published_files_are_equal(samples: Path) -> None:
         assert np.array_equal(read_mask(path), np.asarray(Image.open(path)))
 
 
-@pytest.mark.parametrize("place", ["before the pixels", "after the pixels", "as text"])
+@pytest.mark.parametrize("place", ["before the pixels", "after the pixels", "as text", "as XMP"])
 def test_a_turned_png_is_left_to_pillow(tmp_path: Path, place: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -87,6 +97,8 @@ def test_a_turned_png_is_left_to_pillow(tmp_path: Path, place: str) -> None:
         text = PngImagePlugin.PngInfo()
         text.add_text("Raw profile type exif", f"\nexif\n{len(body) + 6:8d}\n{(b'Exif' + bytes(2) + body).hex()}\n")
         Image.fromarray(_pixels()).save(path, pnginfo=text)
+    elif place == "as XMP":
+        Image.fromarray(_pixels()).save(path, pnginfo=_text("XML:com.adobe.xmp", '<x tiff:Orientation="6"/>'))
     else:
         cut = 33 if place == "before the pixels" else len(content) - 12
         path.write_bytes(content[:cut] + _chunk(b"eXIf", body) + content[cut:])

@@ -77,7 +77,8 @@ class Augment(TypedSettings):
             generator: on the CPU; what is drawn depends on it alone.
 
         Returns:
-            Image (3,h,w) as of the sample and label uint8 (h,w), both of the size `crop`.
+            Image (3,h,w) as of the sample, a pixel's channels together in memory, and label uint8 (h,w), both of the
+            size `crop`.
         """
         image, label, _ = self.viewed(sample, generator)
         return image, label
@@ -161,9 +162,10 @@ class Augment(TypedSettings):
         if bottom or right:
             border = (0, bottom, 0, right, cv2.BORDER_CONSTANT)
             color = over_channels(self.pad_color, picture.shape[2])
+            pixel = [round(value) if picture.dtype == np.uint8 else value / 255 for value in color]
             inner, picture = picture, np.empty((*self.crop, picture.shape[2]), picture.dtype)
-            picture[...] = [round(value) if picture.dtype == np.uint8 else value / 255 for value in color]
-            picture[: inner.shape[0], : inner.shape[1]] = inner
+            height, width = inner.shape[:2]
+            picture[:height, :width], picture[height:], picture[:height, width:] = inner, pixel, pixel
             label = cast(NDArray[np.uint8], cv2.copyMakeBorder(label, *border, value=(IGNORE_INDEX,)))
-        image = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+        image = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
         return image, torch.from_numpy(np.ascontiguousarray(label))

@@ -9,7 +9,6 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -60,13 +59,13 @@ class Decoded(SegmentationDataset):
 
     def __getitem__(self, index: int) -> Sample:
         file = self._file(index)
-        pixels = _read(file)
-        if pixels is None:
+        kept = _read(file)
+        if kept is None:
             sample = self.data[index]
-            pixels = torch.cat([sample.image, sample.label[None]]).permute(1, 2, 0).contiguous()
-            write_aside(file, lambda aside: save_file({"pixels": pixels}, aside, {"crc32": _checksum(pixels)}))
-        label = pixels[..., -1].to(torch.uint8)  # kept as float32 beside channels of float32, which holds its numbers
-        return Sample(pixels[..., :-1].permute(2, 0, 1), label, self.name(index), self.is_labeled(index))
+            kept = {"image": sample.image.permute(1, 2, 0).contiguous(), "label": sample.label.contiguous()}
+            sums = {name: _checksum(pixels) for name, pixels in kept.items()}
+            write_aside(file, lambda aside: save_file(kept, aside, sums))
+        return Sample(kept["image"].permute(2, 0, 1), kept["label"], self.name(index), self.is_labeled(index))
 
     def _file(self, index: int) -> Path:
         image, mask = self.data.pairs[index]
@@ -93,15 +92,15 @@ class Decoded(SegmentationDataset):
         )
 
 
-def _read(file: Path) -> Tensor | None:
-    """Pixels that were kept, (H,W,C+1); None if they are not there, or not what was written."""
+def _read(file: Path) -> dict[str, Tensor] | None:
+    """What was kept, image (H,W,C) and label (H,W); None if it is not there, or not what was written."""
     try:
         with safe_open(file, framework="pt") as kept:
-            pixels: Tensor = kept.get_tensor("pixels")
-            expected = (kept.metadata() or {}).get("crc32")
+            pixels = {name: kept.get_tensor(name) for name in ("image", "label")}
+            sums = kept.metadata() or {}
     except (OSError, SafetensorError):
         return None
-    return pixels if _checksum(pixels) == expected else None
+    return pixels if all(_checksum(each) == sums.get(name) for name, each in pixels.items()) else None
 
 
 def _checksum(pixels: Tensor) -> str:

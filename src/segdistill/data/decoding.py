@@ -18,8 +18,11 @@ Pixels = NDArray[np.uint8]
 
 _HARMLESS = frozenset(
     {b"IHDR", b"IDAT", b"IEND", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"pHYs", b"tIME", b"bKGD", b"sBIT"}
+    | {b"tEXt", b"zTXt", b"iTXt"}
 )
-"""PNG chunks that change no pixel: not tRNS (transparency), acTL (animation), eXIf or texts (which may hold EXIF)."""
+"""PNG chunks that change no pixel: not tRNS (transparency) or acTL (animation). Texts may hold EXIF, see below."""
+_TURNED = (b"eXIf", b"exif", b"XML:com.adobe.xmp")
+"""What a PNG holds that says how it is turned: a chunk, or the names of texts."""
 
 
 def decode_rgb(picture: Image.Image, content: bytes) -> Pixels | None:
@@ -72,7 +75,19 @@ def _plain_png(content: bytes) -> bool:
         kinds = _chunks(content)
     except ValueError:
         return False
-    return kinds <= _HARMLESS and content[24] == 8
+    return kinds <= _HARMLESS and content[24] == 8 and not may_be_turned(content)
+
+
+def may_be_turned(content: bytes) -> bool:
+    """Whether a PNG may say that it is to be shown turned.
+
+    Args:
+        content: all bytes of the file.
+
+    Returns:
+        Whether there is EXIF or XMP in it.
+    """
+    return any(mark in content for mark in _TURNED)
 
 
 def check_png(content: bytes) -> None:

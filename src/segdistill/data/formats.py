@@ -11,6 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from segdistill.core.pixels import PixelFormat
+from segdistill.data.decoding import may_be_turned
 
 Role = Literal["image", "mask", "painted mask"]
 
@@ -199,12 +200,14 @@ def header_of(picture: Image.Image, content: bytes) -> Header:
     tiff = tiff_header(content) if picture.format == "TIFF" else None
     if tiff is not None:
         return replace(tiff, mode=picture.mode, orientation=_orientation(picture))
+    orientation = 1
     if picture.format == "PNG":
         bits, bands = content[24], {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(content[25], 0)
-        if b"eXIf" in content or b"exif" in content:
-            picture.load()  # the tag may stand behind the pixels
+        if may_be_turned(content):
+            orientation = _orientation(picture)  # decodes the pixels, as the tag may stand behind them
     else:
         bits, bands = int(getattr(picture, "bits", 8)), len(picture.getbands())
+        orientation = _orientation(picture)
     pages = 1 if picture.format == "MPO" else int(getattr(picture, "n_frames", 1))  # a photo with its preview
     return Header(
         format=picture.format or "",
@@ -213,7 +216,7 @@ def header_of(picture: Image.Image, content: bytes) -> Header:
         bands=bands,
         size=(picture.height, picture.width),
         pages=pages,
-        orientation=_orientation(picture),
+        orientation=orientation,
         lossy=picture.format in {"JPEG", "MPO"} or (picture.format == "WEBP" and b"VP8L" not in content[:4096]),
     )
 

@@ -236,7 +236,7 @@ def collate(samples: Sequence[Any]) -> Batch | SegdistillError:
         samples: of one size, `AugmentedSample`s or errors, as `Stream`, `Guarded` and `Replacing` give them.
 
     Returns:
-        The batch; or the first error among the samples.
+        The batch, its images as `torch.channels_last`, in which networks take them; or the first error of the samples.
     """
     good: list[AugmentedSample] = []
     for sample in samples:
@@ -245,7 +245,7 @@ def collate(samples: Sequence[Any]) -> Batch | SegdistillError:
         good.append(sample)
     targets = [sample.target for sample in good if sample.target is not None]
     return Batch(
-        torch.stack([sample.image for sample in good]),
+        torch.stack([sample.image.permute(1, 2, 0) for sample in good]).permute(0, 3, 1, 2),
         torch.stack([sample.label for sample in good]),
         tuple(sample.name for sample in good),
         tuple(each for sample in good for each in sample.failed),

