@@ -15,30 +15,19 @@ from segdistill.evaluation.inference.preparing import Rounded, prepared
 from segdistill.evaluation.scoring import count
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.build import build
-from segdistill.models.exact_start import ExactStart
+from segdistill.models.exact_ends import ExactEnds
 from segdistill.models.spec import NetworkSpec
 
 IMAGE = torch.randint(256, (1, 3, 32, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 class Near(nn.Module):
-    """Two classes whose scores differ by `gap` of 1 everywhere: bf16 tells no two numbers below 1/128 of 1 apart."""
+    """Four layers: the first says 1 and 1 + `gap`, the others hand it on; bf16 tells no two numbers below 1/128 apart.
 
-    def __init__(self, gap: float) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 2, 1)
-        nn.init.zeros_(self.conv.weight)
-        self.conv.bias = nn.Parameter(torch.tensor([1.0, 1.0 + gap]))
+    With a `factor` the second one says 0.5 and the difference times that.
+    """
 
-    def forward(self, image: Tensor) -> SegOutput:
-        logits = self.conv(image)
-        return SegOutput(logits=logits, embedding=logits, features=())
-
-
-class FineAtFirst(nn.Module):
-    """Four layers: the first says 1 and 1.001, the second a thousand times their difference, others hand it on."""
-
-    def __init__(self) -> None:
+    def __init__(self, gap: float, factor: float = 0.0) -> None:
         super().__init__()
         self.convs = nn.Sequential(*(nn.Conv2d(3 if number == 0 else 2, 2, 1) for number in range(4)))
         with torch.no_grad():
@@ -46,9 +35,10 @@ class FineAtFirst(nn.Module):
                 conv.weight.copy_(torch.eye(2, conv.in_channels)[..., None, None])
                 conv.bias.zero_()
             self.convs[0].weight.zero_()
-            self.convs[0].bias.copy_(torch.tensor([1.0, 1.001]))
-            self.convs[1].weight.copy_(torch.tensor([[0.0, 0.0], [-1000.0, 1000.0]])[..., None, None])
-            self.convs[1].bias.copy_(torch.tensor([0.5, 0.0]))
+            self.convs[0].bias.copy_(torch.tensor([1.0, 1.0 + gap]))
+            if factor:
+                self.convs[1].weight.copy_(torch.tensor([[0.0, 0.0], [-factor, factor]])[..., None, None])
+                self.convs[1].bias.copy_(torch.tensor([0.5, 0.0]))
 
     def forward(self, image: Tensor) -> SegOutput:
         logits = self.convs(image)
@@ -67,10 +57,10 @@ def test_bf16_is_taken_where_the_classes_stay(gap: float, precision: str | None)
 
 
 def test_as_few_first_layers_as_the_classes_need_stay_exact() -> None:
-    network = FineAtFirst()
+    network = Near(0.001, factor=1000)
     form = prepared(network, IMAGE, InferenceConfig())
     assert isinstance(form, Rounded)
-    assert isinstance(form.network, ExactStart)
+    assert isinstance(form.network, ExactEnds)
     assert form.network.share == 0.5
     pixels = IMAGE / 255
     assert torch.equal(form(pixels).logits.argmax(1), network(pixels).logits.argmax(1))

@@ -57,8 +57,8 @@ class InferenceConfig(TypedSettings):
 
     precision: Annotated[PrecisionKey, WRITTEN_IF_SET] = "auto"
     """What networks compute in: "fp32", "bf16" or "fp16". "auto" evaluates 16 images or more in bf16 where it is much
-    faster here and leaves the class of 99.95 % of the pixels of two images as it is, if need be with the first quarter
-    or half of the layers in fp32; else in fp32, as it predicts."""
+    faster here and leaves the class of 99.95 % of the pixels of two images as it is, with the last layer in fp32 and,
+    if need be, the first quarter or half of them; else in fp32, as it predicts."""
 
     batch: int = Field(4, ge=1)
     """Windows in one pass through the network."""

@@ -1,4 +1,4 @@
-"""The first layers in float32, the others rounded: what autocast does, layer by layer."""
+"""First layers and the last one in float32, the others rounded: what autocast does, layer by layer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from segdistill.core.outputs import SegOutput
 from segdistill.models.build import build
-from segdistill.models.exact_start import ExactStart, exact_start
+from segdistill.models.exact_ends import ExactEnds, exact_ends
 from segdistill.models.spec import NetworkSpec
 
 PIXELS = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
@@ -35,14 +35,15 @@ def _rounded(network: nn.Module) -> Tensor:
     return output.logits.float()
 
 
-def test_half_of_the_layers_in_order_of_calls_are_exact() -> None:
+def test_half_of_the_layers_in_order_of_calls_are_exact_and_the_last() -> None:
     torch.manual_seed(0)
     chain = Chain()
     with torch.no_grad():
         maps = chain.second(chain.first(PIXELS))  # float32
         with torch.autocast("cpu", torch.bfloat16):
-            expected = chain.last(chain.third(maps).permute(0, 2, 3, 1)).permute(0, 3, 1, 2).float()
-    assert torch.equal(_rounded(ExactStart(chain, PIXELS, 0.5)), expected)
+            maps = chain.third(maps)
+        expected = chain.last(maps.float().permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    assert torch.equal(_rounded(ExactEnds(chain, PIXELS, 0.5)), expected)
     assert not torch.equal(_rounded(chain), expected)
 
 
@@ -50,14 +51,14 @@ def test_all_layers_give_what_float32_gives_and_the_network_stays() -> None:
     torch.manual_seed(0)
     network = build(NetworkSpec(backbone="test_efficientnet", head="pspnet", channels=8), 3).eval()
     exact, rounded = network(PIXELS).logits, _rounded(network)
-    form = ExactStart(network, PIXELS, 1.0)
+    form = ExactEnds(network, PIXELS, 1.0)
     assert (exact - _rounded(form)).abs().max() <= 1e-2 * exact.abs().max()
     assert torch.equal(_rounded(network), rounded)
     assert all(ours is theirs for ours, theirs in zip(form.parameters(), network.parameters(), strict=True))
-    assert str(form) != str(ExactStart(network, PIXELS, 0.5))
+    assert str(form) != str(ExactEnds(network, PIXELS, 0.5))
 
 
 def test_a_network_that_cannot_be_copied_has_no_such_form() -> None:
     chain = Chain()
     chain.lock = threading.Lock()  # type: ignore[assignment]
-    assert exact_start(chain, PIXELS, 0.5) is None
+    assert exact_ends(chain, PIXELS, 0.5) is None

@@ -1,7 +1,7 @@
-"""A network whose first layers compute in float32 while the rest is rounded.
+"""A network whose first layers and whose last one compute in float32 while the rest is rounded.
 
-What is rounded early goes through every layer after it, and most of a network's work is done later, on more channels:
-so the first quarter in float32 keeps most of the classes, and costs little time.
+What is rounded early goes through every layer after it, and what is rounded last are the scores themselves. Most of the
+work is done between, on many channels: so float32 at both ends keeps most of the classes, and costs little time.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from segdistill.core.outputs import SegOutput
 _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
-class ExactStart(nn.Module):
+class ExactEnds(nn.Module):
     """A form of a network, which shares its tensors, for passes under autocast.
 
     Args:
         network: Returns `SegOutput`; stays as it is.
         pixels: What the order of its layers is found with, (N,3,H,W).
-        share: Of its convolutions and linear layers, by number: the first ones that compute in float32.
+        share: Of its convolutions and linear layers, by number: the first ones that compute in float32. So does the
+            last one.
 
     Raises:
-        Exception: Whatever the network raises when it is copied; `exact_start` returns None then.
+        Exception: Whatever the network raises when it is copied; `exact_ends` returns None then.
     """
 
     def __init__(self, network: nn.Module, pixels: Tensor, share: float) -> None:
@@ -37,7 +38,7 @@ class ExactStart(nn.Module):
         shared = {id(each): each for each in chain(network.parameters(), network.buffers())}
         self.network = copy.deepcopy(network, shared)
         layers = _in_order(self.network, pixels)
-        for layer in layers[: round(share * len(layers))]:
+        for layer in [*layers[:-1][: round(share * len(layers))], *layers[-1:]]:
             layer.forward = partial(_exactly, layer.forward)
 
     def forward(self, image: Tensor) -> SegOutput:
@@ -57,8 +58,8 @@ class ExactStart(nn.Module):
         return f"share={self.share}"
 
 
-def exact_start(network: nn.Module, pixels: Tensor, share: float) -> ExactStart | None:
-    """An `ExactStart`, or None where the network can't be copied.
+def exact_ends(network: nn.Module, pixels: Tensor, share: float) -> ExactEnds | None:
+    """An `ExactEnds`, or None where the network can't be copied.
 
     Args:
         network, pixels, share: As there.
@@ -67,7 +68,7 @@ def exact_start(network: nn.Module, pixels: Tensor, share: float) -> ExactStart 
         The form.
     """
     try:
-        return ExactStart(network, pixels, share)
+        return ExactEnds(network, pixels, share)
     except Exception:  # whatever somebody's network does when it is copied
         return None
 
