@@ -23,7 +23,7 @@ _FORK = multiprocessing.get_context("forkserver")
 _VERBS = ("compare", "convert", "distill", "doctor", "evaluate", "predict", "prepare", "profile", "publish", "replay",
           "report", "reproduce", "show", "submit", "train")  # fmt: skip
 _PRELOADED = ["segdistill.cli.main", *(f"segdistill.commands.{verb}" for verb in _VERBS), "accelerate.state",
-              "torch._dynamo", "torch.distributed.fsdp", "pytest"]  # fmt: skip
+              "torch._dynamo", "torch.distributed.fsdp", "torch.utils.tensorboard", "pytest", "frozen"]  # fmt: skip
 
 
 def context() -> multiprocessing.context.ForkServerContext:
@@ -107,6 +107,30 @@ def ranks(*words: object, number: int = 2) -> list[Forked]:
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(number)}
     each = [{**address, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(number)]
     return [Forked(*words, joined=True, environment=variables) for variables in each]
+
+
+def run_tests(*words: str, path: Path) -> tuple[int, str]:
+    """`pytest WORDS...` of the package that lies in `path`, a copy: its status and what it prints."""
+    with tempfile.NamedTemporaryFile() as output:
+        process = context().Process(target=_tests, args=(words, path, output.name))
+        process.start()
+        process.join(300)
+        process.kill()
+        return process.exitcode or 0, Path(output.name).read_text(errors="replace")
+
+
+def _tests(words: tuple[str, ...], path: Path, output: str) -> None:
+    handle = os.open(output, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(handle, stream)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "segdistill"]:
+        del sys.modules[name]
+    sys.path.insert(0, str(path))
+    import pytest
+    import torch
+
+    torch.set_num_threads(1)
+    sys.exit(pytest.main([*words]))
 
 
 def _main(

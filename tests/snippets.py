@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import dropwhile, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import typer
 import yaml
@@ -25,8 +25,8 @@ SHOWN = ("text", "{toctree}", "{eval-rst}", "{include}")
 """Fences that hold nothing to run; `text` is for output and for the form of a command."""
 
 SMALL = (
-    "steps=2",
-    "teacher.train.steps=2",
+    "steps=1",
+    "teacher.train.steps=1",
     "teacher.check=false",
     "batch_size=2",
     "grad_accumulation=1",
@@ -36,8 +36,8 @@ SMALL = (
 """Recipe words put behind those of the page, so that a run takes a second."""
 
 SMALL_NETWORKS = {
-    "student": "student={backbone: test_resnet, head: pspnet, channels: 8, output_stride: 16, auxiliary_channels: 8}",
-    "teacher": "teacher.network={backbone: test_resnet, head: deeplabv3plus, channels: 8, output_stride: 16}",
+    "student": "student={backbone: test_efficientnet, head: fcn, channels: 8, auxiliary_channels: 8}",
+    "teacher": "teacher.network={backbone: test_efficientnet, head: fcn, channels: 16}",
 }
 """And behind those that have such a network by a fragment's name."""
 
@@ -47,7 +47,9 @@ SMALL_DATA = {
 }
 """And by data set: those of the tests are parts."""
 
-SMALL_VERB = {"profile": ("size=64x64", "runs=1"), "prepare": ("partial=true",), "compare": ("budget=steps:2",)}
+SMALL_VERB = {"profile": ("size=64x64", "runs=1"), "prepare": ("partial=true",), "compare": ("budget=steps:1",)}
+SMALL_PROFILE = ("backbone=test_resnet", "channels=8", "auxiliary_channels=8")
+"""Of a network of the zoo."""
 SMALL_OPTIONS = {"compare": {"seeds": "0"}}
 """Options put behind those of the page's command, keywords in the place of those of its program."""
 
@@ -152,6 +154,9 @@ class _Small(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
         function = ast.unparse(node.func)
+        if function == "range":
+            node.args = [ast.Constant(min(8, end.value)) if _is_number(end) else end for end in node.args]
+            return node
         verb = function.removeprefix("segdistill.")
         if not function.startswith("segdistill.") or verb not in (*TRAINING, *SMALL_VERB):
             return node
@@ -169,6 +174,10 @@ class _Small(ast.NodeTransformer):
         node.keywords += [ast.keyword(key, ast.Constant(value)) for key, value in options.items()]
         node.args += [ast.Constant(word) for word in words]
         return node
+
+
+def _is_number(node: ast.expr) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant) and isinstance(node.value, int)
 
 
 def _dedented(text: str, indent: int) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from layouts import SMALL
-from shapes import Shapes
 
 from segdistill.core.outputs import SegOutput
 from segdistill.data.loading import Share, training_batches
@@ -19,6 +18,7 @@ from segdistill.evaluation.scoring import count
 from segdistill.methods import create_method
 from segdistill.models.build import outline, probe
 from segdistill.models.network import SegmentationNetwork
+from segdistill.models.shapes import Shapes
 from segdistill.models.skip_init import skip_init
 from segdistill.models.spec import NetworkSpec
 from segdistill.recipe.published_rows import published_rows

@@ -2,53 +2,39 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked import run_tests
+
+import segdistill
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "add-a-method.md").read_text(encoding="utf-8")
 (CODE,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package with the page's method in it."""
-    folder = tmp_path_factory.mktemp("checkout")
-    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "src" / "segdistill" / "methods" / "reverse_kl.py").write_text(CODE, encoding="utf-8")
-    return folder
-
-
-def _run(checkout: Path, *words: str, folder: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, timeout=500, check=False,
-        env={**os.environ, "PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_the_page_s_method_keeps_what_every_method_promises(checkout: Path) -> None:
-    words = ["pytest", "tests/methods/test_contract.py", "tests/methods/test_invariances.py", "-k", "reverse_kl"]
-    done = _run(checkout, *words, "-p", "no:cacheprovider", "-vv", folder=ROOT)
-    assert done.count("PASSED") > 30
-    assert "test_contract.py::test_odd_sizes[reverse_kl]" in done
+def test_the_page_s_method_keeps_what_every_method_promises(tmp_path: Path) -> None:
+    """In a copy of the package with the page's method in it."""
+    shutil.copytree(ROOT / "src" / "segdistill", tmp_path / "segdistill", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "segdistill" / "methods" / "reverse_kl.py").write_text(CODE, encoding="utf-8")
+    files = [str(ROOT / "tests" / "methods" / f"test_{name}.py") for name in ("contract", "invariances")]
+    status, output = run_tests(*files, "-k", "reverse_kl", "-p", "no:cacheprovider", "-vv", path=tmp_path)
+    assert status == 0, output
+    assert output.count("PASSED") > 30
+    assert "test_contract.py::test_odd_sizes[reverse_kl]" in output
 
 
 def test_the_page_s_method_distils_from_a_folder_of_its_own(
-    checkout: Path, tiny: tuple[str, ...], tmp_path: Path
+    tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my_losses").mkdir()
     (tmp_path / "my_losses" / "reverse_kl.py").write_text(CODE, encoding="utf-8")
-    (checkout / "src" / "segdistill" / "methods" / "reverse_kl.py").unlink()
+    monkeypatch.syspath_prepend(tmp_path)
     words = ["method={name: my_losses.reverse_kl:ReverseKL, temperature: 2}", "steps=2", "teacher.train.steps=2"]
-    _run(checkout, "segdistill", "distill", *tiny, *words, "baseline=none", f"out={tmp_path / 'run'}", folder=tmp_path)
+    segdistill.distill(*tiny, *words, baseline="none", out=tmp_path / "run", quiet=True)
     assert '"reverse_kl"' in (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8")
 
 

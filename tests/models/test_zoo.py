@@ -8,7 +8,6 @@ import pytest
 import torch
 from checks import CLASSES, ExportCheck, NetworkChecks
 from deployed import SMALL, small
-from shapes import Shapes
 
 from segdistill.core.outputs import SegOutput
 from segdistill.evaluation.cost.cost import parameters
@@ -16,6 +15,7 @@ from segdistill.models.build import outline
 from segdistill.models.catalog import ZOO
 from segdistill.models.family_tables import NETWORKS
 from segdistill.models.segmenter import Segmenter
+from segdistill.models.shapes import Shapes
 from segdistill.models.zoo import resolve_spec
 
 LARGE = ("r101", "r50", "w48", "w18", "_b1", "_b2", "_b3", "_b4", "_b5")
@@ -60,14 +60,15 @@ class TestBigNetworks(NetworkChecks):
         with Shapes():
             return super().run(network, image)
 
-    @pytest.mark.parametrize("size", [(65, 97), (33, 47), (17, 16)], ids=str)
+    @pytest.mark.parametrize("size", [(33, 47)], ids=str)
     def test_any_size(self, network: Segmenter, size: tuple[int, int]) -> None:
         output = self.run(network, self.image(*size, n=2))
         assert output.logits.shape == (2, CLASSES, *output.embedding.shape[-2:])
         heights = [feature.shape[-2] for feature in output.features]
         assert heights == sorted(heights, reverse=True)
 
-    # What they compute is the same code as that of their small relatives above.
+    # What they compute is the same code as that of their small relatives above, and so is their last layer.
+    test_any_number_of_classes = None
     test_learns = None
     test_says_the_same_twice = None
     test_saved_and_loaded_is_the_same = None
@@ -86,7 +87,6 @@ class TestTheirSizes(TestBigNetworks):
 
     names: ClassVar = [*DEPLOYED, "upernet_r18"]
     test_any_size = None
-    test_any_number_of_classes = None
 
 
 @pytest.mark.parametrize("name", MILLIONS)

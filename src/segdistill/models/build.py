@@ -17,6 +17,7 @@ from segdistill.models.heads import Head
 from segdistill.models.heads.fcn import FCN
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.segmenter import Segmenter
+from segdistill.models.shapes import Shapes
 from segdistill.models.skip_init import skip_init
 from segdistill.models.spec import NetworkSpec, is_adapted
 from segdistill.models.stage_fit import probe_backbone
@@ -128,7 +129,7 @@ def outline(spec: NetworkSpec, num_classes: int) -> SegmentationNetwork:
     Raises:
         RecipeError: The backbone or the head can't be what `spec` says.
     """
-    with torch.device("meta"), skip_init():
+    with torch.device("meta"), skip_init(), Shapes():  # the backbone is tried on images
         return build(spec.model_copy(update={"backbone_weights": None}), num_classes)
 
 

@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,20 @@ def describe_environment() -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "system": platform.platform(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in ("segdistill", "torch", "torchvision", "timm", "accelerate")},
+        "packages": dict(_versions()),
         "commit": _commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
     }
 
 
+@cache
+def _versions() -> dict[str, str]:
+    """Of the packages that a number may depend on."""
+    return {name: version(name) for name in ("segdistill", "torch", "torchvision", "timm", "accelerate")}
+
+
+@cache
 def processor() -> str:
     """The name of the machine's processor."""
     try:
@@ -44,6 +52,7 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache  # what is loaded is what counts, and a run asks several times
 def _commit() -> str | None:
     """The commit of the source tree this runs from, with a + if it has uncommitted changes; None if installed."""
     here = Path(__file__).parent
