@@ -67,7 +67,7 @@ def done(part: str, seed: int, work: Path) -> Item:
 def campaign(part: str, work: Path, seeds: range, minutes: float) -> None:
     """All items of a part that are not done yet, and then its record in the results."""
     journal = work / f"{part}.jsonl"
-    environment = {**describe_environment(), "commit": commit()}
+    environment = {**describe_environment(command=False), "commit": commit()}
     lines = [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
     items: list[dict[str, Any]] = [line for line in lines if line["commit"] == environment["commit"]]
     finished = {item["seed"] for item in items}
@@ -121,7 +121,7 @@ def summary(items: list[dict[str, Any]], environment: dict[str, Any]) -> dict[st
             for item in items
             if item["failure"]
         ],
-        "environment": {key: value for key, value in environment.items() if key != "command"},
+        "environment": environment,
     }
 
 

@@ -7,7 +7,10 @@ Work: a training step of PSPNet-R18 (OpenMMLab's layout), batch 4, crops of 256x
 image evaluated, 360x480 with 11 classes and 512x512 with 150; a training sample read, scaled, cropped, flipped and
 distorted. Ours as it comes (precision=auto), in fp32, evaluated in bf16, and read from the pixels that data.decoded
 keeps. What a network is evaluated in depends on its weights, as the classes must stay: --runs names two trained
-PSPNet-R18s of 11 and of 150 classes, else ours are random, as theirs are. The environment of theirs: torch as here,
+PSPNet-R18s of 11 and of 150 classes, else ours are random, as theirs are. Both were made by `segdistill train DATA
+student=pspnet_r18 role=student steps=500 batch_size=8 optimizer.name=adamw optimizer.lr=0.001 schedule.warmup=50
+precision=bf16 ema=0.98 augment.crop=[160,224]`, DATA being `camvid class_balance=0.25`, and CamVid's train, trainannot,
+val and valannot as a `folder` with 150 names for data.classes. The environment of theirs: torch as here,
 "setuptools<81" mmengine==0.10.7 mmcv-lite==2.1.0 mmsegmentation==1.2.2 ftfy regex scipy joblib pydacefit, and
 mmrazor==1.0.0 with --no-deps. Without --openmmlab only ours is measured, beside fp32.
 
@@ -54,9 +57,9 @@ WORKS = {
     "train": ("a training step", 9, 11, (("ours, as it comes",), ("ours, fp32", "precision=fp32"))),
     "distill": ("a CWD step", 7, 11, (("ours, as it comes",), ("ours, fp32", "precision=fp32"))),
     "evaluate": ("an image of 360x480, 11 classes", 101, 11, (("ours, as it comes",), ("ours, bf16", BF16))),
+    "evaluate150": ("an image of 512x512, 150 classes", 40, 150, (("ours, as it comes",), ("ours, bf16", BF16))),
     "load": ("a sample of a PNG of 1024x2048, crop 512x1024", 60, 34, (("ours, as it comes",), KEPT)),
     "load_ade": ("a sample of a JPEG of ADE20K, crop 512x512", 400, 151, (("ours, as it comes",), KEPT)),
-    "evaluate150": ("an image of 512x512, 150 classes", 40, 150, (("ours, as it comes",), ("ours, bf16", BF16))),
 }
 
 
@@ -99,8 +102,7 @@ def main() -> None:
             run = options.runs[work == "evaluate150"] if options.runs and work.startswith("evaluate") else None
             rows += measured(work, str(data), options.openmmlab, options.rounds, run)
             print(*(line(row) for row in rows[-3:]), sep="\n", flush=True)
-            made = describe_environment()
-            del made["command"]  # it names where data and environment lie on this machine
+            made = describe_environment(command=False)
             write_json(options.out / "peers.json", {"rows": [asdict(row) for row in rows], **made})
     head = "| work | | processor s | wall s | times as fast |\n|---|---|---|---|---|\n"
     write_text(options.out / "peers.md", head + "".join(f"{line(row)}\n" for row in rows))

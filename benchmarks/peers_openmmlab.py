@@ -102,7 +102,7 @@ def main() -> None:
     options = parser.parse_args()
     register_all_modules()
     if options.work == "load":
-        print(json.dumps(loading(options)))
+        print(json.dumps(timed_samples(options)))
         return
     with tempfile.TemporaryDirectory() as folder:
         config = configured(options, folder)
@@ -118,7 +118,7 @@ def main() -> None:
     print(json.dumps({"processor": processor, "wall": wall}))
 
 
-def loading(options: argparse.Namespace) -> dict[str, float]:
+def timed_samples(options: argparse.Namespace) -> dict[str, float]:
     """Seconds of a sample: the mean of all after one of each file."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -138,9 +138,8 @@ def configured(options: argparse.Namespace, folder: str) -> Config:
     config = Config.fromfile(CONFIGS / "pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py")
     config.model = network("r18", options.classes)
     loading = {"num_workers": 1, "persistent_workers": True}
-    train, test = (
-        dataset(options, split, steps) for split, steps in (("train", train_steps((480, 360), CROP)), ("val", TEST))
-    )
+    train = dataset(options, "train", train_steps((480, 360), CROP))
+    test = dataset(options, "val", TEST)
     test["indices"] = options.count
     sampler = {"type": "InfiniteSampler", "shuffle": True}
     config.train_dataloader = {"batch_size": 4, "sampler": sampler, "dataset": train, **loading}

@@ -122,7 +122,7 @@ def main() -> None:
         if factor != 1:
             widen(model.network, factor)
         rows.append(measure(model, arguments.folder, name, per_channel, arguments.steps))
-        environment = describe_environment()
+        environment = describe_environment(command=False)
         arguments.out.write_text(json.dumps({"rows": rows, "environment": environment}, indent=2) + "\n")
         arguments.out.with_suffix(".md").write_text(markdown(rows, environment))
         print(json.dumps(rows[-1]), flush=True)

@@ -116,7 +116,9 @@ def run_tests(*words: str, path: Path) -> tuple[int, str]:
         process.start()
         process.join(300)
         process.kill()
-        return process.exitcode or 0, Path(output.name).read_text(errors="replace")
+        process.join()
+        assert process.exitcode is not None
+        return process.exitcode, Path(output.name).read_text(errors="replace")
 
 
 def _tests(words: tuple[str, ...], path: Path, output: str) -> None:

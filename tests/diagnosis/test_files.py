@@ -185,7 +185,7 @@ def test_ctrl_c_hands_over_what_was_found(tmp_path: Path, start: Callable[..., F
         time.sleep(0.05)
     time.sleep(1)
     running.send_signal(signal.SIGINT)
-    out, _ = running.communicate(timeout=600)
+    out, _ = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "this is what was found so far" in out
     assert "building" in out

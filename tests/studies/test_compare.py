@@ -102,7 +102,7 @@ def test_killed_three_times_it_ends_in_the_same_table(
     draw = random.Random(0)
     for least in (1, 4, 9):  # lines in all journals: in the teacher, in the first runs, in the last ones
         process = start(*words)
-        deadline = time.monotonic() + 600
+        deadline = time.monotonic() + 120
         while logged(folder) < least and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.01)
         time.sleep(draw.random())

@@ -62,7 +62,7 @@ def test_launched_processes_are_stopped_together_and_one_goes_on(
     process = start("train", *words, "nproc=2")
     wait_for_step(process, metrics, 1)
     process.send_signal(signal.SIGTERM)
-    output = process.communicate(timeout=600)[0]
+    output = process.communicate(timeout=60)[0]
     assert process.returncode == 128 + signal.SIGTERM, output
     assert output.count("--resume") == 1, output
     assert "Traceback" not in output

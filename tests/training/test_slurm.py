@@ -72,7 +72,7 @@ def test_the_script_of_the_page_trains_one_network_with_two_tasks(tiny: tuple[st
     done = subprocess.run(
         ["bash", str(script), "train", *tiny, "steps=2", f"out={tmp_path / 'run'}"],
         env={**environment(), "PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        capture_output=True, text=True, timeout=600, check=False,
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("reaches mIoU") == 1

@@ -76,7 +76,7 @@ class Decoded(SegmentationDataset):
     def _room(self, kept: int) -> str:
         """How much the pixels take, by the first sample's."""
         first = self.data[0]
-        total = (first.image.numel() + first.label.numel()) * first.image.element_size() * len(self)
+        total = (first.image.nbytes + first.label.nbytes) * len(self)
         left = total * (len(self) - kept) // len(self)
         home = nearest_existing(self._folder)
         if not home.is_dir():

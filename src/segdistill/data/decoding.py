@@ -17,9 +17,11 @@ from PIL import ExifTags, Image
 Pixels = NDArray[np.uint8]
 
 _HARMLESS = frozenset(
-    {b"IHDR", b"IDAT", b"IEND", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"pHYs", b"tIME", b"bKGD", b"sBIT"}
-    | {b"tEXt", b"zTXt", b"iTXt"}
-)
+    {
+        b"IHDR", b"IDAT", b"IEND", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"pHYs", b"tIME", b"bKGD", b"sBIT",
+        b"tEXt", b"zTXt", b"iTXt",
+    }
+)  # fmt: skip
 """PNG chunks that change no pixel: not tRNS (transparency) or acTL (animation). Texts may hold EXIF, see below."""
 _TURNED = (b"eXIf", b"exif", b"XML:com.adobe.xmp")
 """What a PNG holds that says how it is turned: a chunk, or the names of texts."""

@@ -95,7 +95,7 @@ class LabelValues:
         """
         if not self.colors and raw.dtype == np.uint8 and raw.size:  # of a whole mask, in a third of the time
             return np.asarray(cv2.LUT(np.ascontiguousarray(raw), self._table[:256]), np.int16).reshape(raw.shape)
-        if not self.colors and (raw.dtype == np.uint8 or raw.max(initial=0) < len(self._table)):
+        if not self.colors and raw.max(initial=0) < len(self._table):
             return self._table[raw]
         if not self.colors:
             inside: NDArray[np.int16] = np.where(raw < len(self._table), self._table[raw % len(self._table)], UNKNOWN)

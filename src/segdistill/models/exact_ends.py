@@ -6,15 +6,14 @@ work is done between, on many channels: so float32 at both ends keeps most of th
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from functools import partial
-from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
 from segdistill.core.outputs import SegOutput
+from segdistill.models.copies import sharing_tensors
 
 _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
@@ -35,8 +34,7 @@ class ExactEnds(nn.Module):
     def __init__(self, network: nn.Module, pixels: Tensor, share: float) -> None:
         super().__init__()
         self.share = share
-        shared = {id(each): each for each in chain(network.parameters(), network.buffers())}
-        self.network = copy.deepcopy(network, shared)
+        self.network = sharing_tensors(network)
         layers = _in_order(self.network, pixels)
         for layer in [*layers[:-1][: round(share * len(layers))], *layers[-1:]]:
             layer.forward = partial(_exactly, layer.forward)

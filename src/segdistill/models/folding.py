@@ -9,9 +9,7 @@ w, b: kernel and bias of the convolution; m, v: running mean and variance; g, d:
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
-from itertools import chain
 
 import torch
 from timm.layers import BatchNormAct2d
@@ -20,6 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.hooks import RemovableHandle
 
 from segdistill.core.outputs import SegOutput
+from segdistill.models.copies import sharing_tensors
 from segdistill.models.layers import BatchNorm
 
 _TOLERANCE = 1e-4
@@ -47,7 +46,7 @@ def folded(network: nn.Module, pixels: Tensor) -> nn.Module | None:
         pairs = _pairs(network, part)
         if not pairs:
             return None
-        form = copy.deepcopy(network, {id(each): each for each in chain(network.parameters(), network.buffers())})
+        form = sharing_tensors(network)
         for conv, norm in pairs:
             _fold(form, conv, norm)
         # Another image, and the new form first: hooks of the old one could still hold maps of the image before.

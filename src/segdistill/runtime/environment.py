@@ -14,14 +14,17 @@ from typing import Any
 import torch
 
 
-def describe_environment() -> dict[str, Any]:
+def describe_environment(*, command: bool = True) -> dict[str, Any]:
     """Describe where and how this process runs, for the files that hold its numbers.
+
+    Args:
+        command: Whether the command belongs to it; it may name folders of this machine, which others don't have.
 
     Returns:
         machine (the processor's name), threads, device, system, python, packages (their versions), commit, started
         (UTC, ISO 8601) and command (its words).
     """
-    return {
+    described = {
         "machine": processor(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
@@ -30,8 +33,8 @@ def describe_environment() -> dict[str, Any]:
         "packages": dict(_versions()),
         "commit": _commit(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
     }
+    return {**described, "command": sys.argv} if command else described
 
 
 @cache
