@@ -148,6 +148,27 @@ def test_the_same_picture_in_both_splits(root: Path) -> None:
     assert "photo 00.png" in finding.text
 
 
+def test_images_without_labels_that_data_extra_names(root: Path, tmp_path: Path) -> None:
+    more = tmp_path / "more"
+    more.mkdir()
+    for index in range(3):
+        Image.effect_noise((WIDTH, HEIGHT), 50 + index).convert("RGB").save(more / f"{index}.png")
+    (more / "3.png").write_bytes((root / "images" / "photo 04.png").read_bytes())  # a validation image
+    cut(more / "1.png")
+    findings = {
+        each.level: each for each in examine(root, extra={"images": [str(more)]}).findings if each.where == "extra"
+    }
+    assert findings["note"].text == "4 images without labels, 4 of them read."
+    assert findings["problem"].files == (str(more / "1.png"),)
+    assert findings["warning"].files == (f"{root / 'images' / 'photo 04.png'} = {more / '3.png'}",)
+
+
+def test_a_folder_of_data_extra_that_is_missing(root: Path, tmp_path: Path) -> None:
+    (finding,) = examine(root, extra={"images": [str(tmp_path / "none")]}).problems
+    assert finding.where == "extra"
+    assert str(tmp_path / "none") in finding.text
+
+
 def test_masks_that_are_nearly_all_void(root: Path) -> None:
     mask = np.full((HEIGHT, WIDTH), 255, np.uint8)
     mask[0, 0] = 1

@@ -21,6 +21,7 @@ from segdistill.data.pairs import FilePairs
 from segdistill.data.spread import chosen
 from segdistill.diagnosis.capacity import check_capacity
 from segdistill.diagnosis.evidence import Evidence, add_up
+from segdistill.diagnosis.extra_images import EXTRA, look_at_extra
 from segdistill.diagnosis.files import PairReport
 from segdistill.diagnosis.listing import list_findings, understood
 from segdistill.diagnosis.machine import Machine, describe_machine
@@ -149,6 +150,8 @@ def _look_at_data(
         done.findings.extend(_sizes(evidence, seen, recipe.augment.crop))
         if interrupted:
             raise KeyboardInterrupt
+    for finding in look_at_extra(recipe.data, data, images, quiet=quiet):
+        done.findings.append(finding)  # one by one: Ctrl-C keeps those until then
     files: dict[str, FilePairs] = {split: opened for split, opened in data.items() if isinstance(opened, FilePairs)}
     done.findings.extend(list_findings(files, missing))
     done.findings.extend(understood(data))
@@ -200,7 +203,7 @@ def _open_teacher(recipe: Recipe, done: Diagnosis, classes: Classes) -> Pairing 
 def _look_at_runs(recipe: Recipe, done: Diagnosis, splits: Splits, pairing: Pairing | None, quiet: bool) -> None:
     """A few steps of each run that the recipe asks for."""
     done.findings.extend(_choosing(recipe, splits.val))
-    if any(finding.where in SPLITS for finding in done.problems):
+    if any(finding.where in (*SPLITS, EXTRA) for finding in done.problems):
         if recipe.student is None and recipe.teacher.network is None:
             return
         done.findings.append(Finding("note", "run", "Time and memory are estimated once the data has no problem."))

@@ -13,7 +13,8 @@ from PIL import Image
 
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.errors import DataError
-from segdistill.data.alignment import alignment_fault, check_size
+from segdistill.core.pixels import PixelFormat
+from segdistill.data.alignment import Exif, alignment_fault, check_size
 from segdistill.data.base import Sample
 from segdistill.data.formats import Header
 from segdistill.data.pairs import FilePairs
@@ -69,17 +70,10 @@ def report_pair(data: FilePairs, index: int) -> PairReport:
         What is seen; faults are part of it, none is raised.
     """
     image_path, mask_path = data.pairs[index]
-    seen = PairReport(str(image_path), None if mask_path is None else str(mask_path))
-    header = None
-    try:
-        image, header = load_image(image_path, data.exif, data.pixels)
-        seen.size = (image.shape[1], image.shape[2])
-        seen.kinds.append(f"image {header}")
-        seen.forms += _image_forms(header) if data.pixels.plain else []
-    except DataError as error:
-        seen.faults.append(str(error))
+    seen, header = report_image(image_path, data.exif, data.pixels)
     if mask_path is None:
         return seen
+    seen.mask = str(mask_path)
     try:
         raw, mask_header = data.load_mask(index)
         seen.kinds.append(f"mask {mask_header}")
@@ -98,6 +92,29 @@ def report_pair(data: FilePairs, index: int) -> PairReport:
         if seen.raw is None:
             seen.painted = _painted(mask_path, data.classes.colors)
     return seen
+
+
+def report_image(path: Path, exif: Exif, pixels: PixelFormat) -> tuple[PairReport, Header | None]:
+    """Read an image to the last pixel.
+
+    Args:
+        path: of its file.
+        exif: whether it is turned upright by its EXIF tag.
+        pixels: what it must be.
+
+    Returns:
+        What is seen, faults among it; and what the file says of itself, None if it can't be read.
+    """
+    seen = PairReport(str(path))
+    try:
+        image, header = load_image(path, exif, pixels)
+    except DataError as error:
+        seen.faults.append(str(error))
+        return seen, None
+    seen.size = (image.shape[1], image.shape[2])
+    seen.kinds.append(f"image {header}")
+    seen.forms += _image_forms(header) if pixels.plain else []
+    return seen, header
 
 
 def report_sample(sample: Sample) -> PairReport:

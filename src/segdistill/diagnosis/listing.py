@@ -86,10 +86,18 @@ def _untaken(folders: Sequence[Path], used: set[Path], incomplete: bool) -> Iter
         )
 
 
-def _twice(train: FilePairs, val: FilePairs) -> Iterator[Finding]:
-    """Validation images that are trained on: of the same content, whatever their names, or of the same name."""
+def also_validated(images: Sequence[Path], val: FilePairs) -> list[str]:
+    """Validation images whose content is among others, whatever their names.
+
+    Args:
+        images: the others.
+        val: the validation images.
+
+    Returns:
+        "VALIDATION = OTHER" for each.
+    """
     by_size: dict[int, list[Path]] = {}
-    for image, _ in train.pairs:
+    for image in images:
         by_size.setdefault(_size(image), []).append(image)
     by_content: dict[bytes, Path] = {}
     hashed: set[int] = set()
@@ -104,6 +112,12 @@ def _twice(train: FilePairs, val: FilePairs) -> Iterator[Finding]:
         twin = by_content.get(_digest(image))
         if twin is not None:
             same += [f"{image} = {twin}"]
+    return same
+
+
+def _twice(train: FilePairs, val: FilePairs) -> Iterator[Finding]:
+    """Validation images that are trained on: of the same content, whatever their names, or of the same name."""
+    same = also_validated([image for image, _ in train.pairs], val)
     if same:
         yield Finding(
             "problem" if len(same) > _LEAK * len(val) else "warning",

@@ -8,7 +8,8 @@ from os import cpu_count
 
 from segdistill.data import SegmentationDataset
 from segdistill.data.pairs import FilePairs
-from segdistill.diagnosis.files import PairReport, report_pair, report_sample
+from segdistill.data.unlabeled import Unlabeled
+from segdistill.diagnosis.files import PairReport, report_image, report_pair, report_sample
 from segdistill.runtime.display import Display
 from segdistill.runtime.interruption import StopRequest
 
@@ -31,7 +32,11 @@ def scan(
     """
 
     def look(index: int) -> PairReport:
-        return report_pair(data, index) if isinstance(data, FilePairs) else report_sample(data[index])
+        if isinstance(data, FilePairs):
+            return report_pair(data, index)
+        if isinstance(data, Unlabeled):
+            return report_image(data.paths[index], "apply", data.pixels)[0]
+        return report_sample(data[index])
 
     samples: dict[int, PairReport] = {}
     # A KeyboardInterrupt inside the pool could leave one of its locks taken, and the threads waiting for ever.
