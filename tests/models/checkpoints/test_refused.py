@@ -95,9 +95,10 @@ def test_a_broken_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:10_000])
     with pytest.raises(CheckpointError, match=r"Can't read .*file\.pth"):
         segdistill.inspect(path)
-    path.write_text("hello\n")
-    with pytest.raises(CheckpointError, match=r"Can't read .*file\.pth: its bytes are not those of a torch file"):
-        segdistill.inspect(path)
+    for text in ("hello\n", "# A page\n\nof text, which read as a pickle names a class.\n"):
+        path.write_text(text)
+        with pytest.raises(CheckpointError, match=r"Can't read .*file\.pth: its bytes are not those of a torch file"):
+            segdistill.inspect(path)
     path.write_bytes(b"\x80\x02\x87.")  # a tuple of three, of an empty stack
     with pytest.raises(CheckpointError, match=r"Can't read .*file\.pth: its bytes are not those of a torch file"):
         segdistill.inspect(path)

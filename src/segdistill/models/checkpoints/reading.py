@@ -22,6 +22,7 @@ from segdistill.models.spec import Role
 
 _SCALAR = np.float64(0).__reduce__()[0]  # what numpy calls to make a number again
 # What old files keep beside the tensors and cannot do harm: numpy's numbers.
+_NO_TORCH_FILE = "its bytes are not those of a torch file"
 _HARMLESS: list[Any] = [
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4", "u1", "?")),
@@ -103,6 +104,8 @@ def _read_torch(path: Path) -> Any:
     try:
         # Opened here: by the name torch would take a torch file that is called .safetensors for one of those.
         with torch.serialization.safe_globals(_HARMLESS), path.open("rb") as file:
+            if file.peek(4)[:4] != b"PK\x03\x04" and file.peek(1)[:1] != b"\x80":  # an archive, and a pickle of before
+                raise ValueError(_NO_TORCH_FILE)
             content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
@@ -113,7 +116,7 @@ def _read_torch(path: Path) -> Any:
         ) from error
     except Exception as error:  # damaged pickles come to errors of any kind
         readable = str(error) and not isinstance(error, LookupError)  # pickle's LookupErrors are about its stack
-        reason = str(error).splitlines()[0] if readable else "its bytes are not those of a torch file"
+        reason = str(error).splitlines()[0] if readable else _NO_TORCH_FILE
         raise CheckpointError(f"Can't read {path}: {reason}. Is it a whole torch file?") from error
     if not isinstance(content, dict | list | tuple) or not content:
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a state dict or a dict with one.")
