@@ -113,6 +113,11 @@ def commands(text: str) -> list[list[str]]:
     return [words for line in before if (words := [*dropwhile(_is_variable, line)])]
 
 
+def variables(text: str) -> dict[str, str]:
+    """The environment variables that stand before commands."""
+    return dict(re.findall(r"^(?:\$ )?([A-Z_]+)=(\S+) (?=segdistill )", text, re.MULTILINE))
+
+
 def _is_variable(word: str) -> bool:
     """Whether it sets an environment variable for the command behind it."""
     return bool(re.fullmatch(r"[A-Z_]+=.*", word))

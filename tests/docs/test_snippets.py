@@ -33,6 +33,7 @@ from snippets import (
     small,
     small_program,
     unfenced,
+    variables,
 )
 from typer.testing import CliRunner
 
@@ -100,6 +101,8 @@ def test_commands_and_programs_run(page: Path, store: Path, tmp_path: Path, monk
     names: dict[str, Any] = {**VALUES, "__name__": "page"}
     for block in [*blocks(page), *inline(page)]:
         if block.language in SHELL:
+            for name, value in variables(block.text).items():
+                monkeypatch.setenv(name, value)
             for words in commands(block.text):
                 _run(words, block)
         elif block.language == "text":

@@ -27,6 +27,7 @@ from segdistill.exporting.export import Exporter, export_model
 from segdistill.exporting.measuring import whole_images
 from segdistill.exporting.parity import TOLERANCE
 from segdistill.exporting.settings import ExportSettings
+from segdistill.models.families.swin import WindowAttention
 from segdistill.models.heads.isanet import ISANet
 from segdistill.models.heads.lraspp import LRASPP
 from segdistill.models.loaded import LoadedModel
@@ -195,7 +196,22 @@ class Windows(SegmentationNetwork):
         return SegOutput(self.classifier(embedding), embedding, (fine,))
 
 
-@pytest.mark.parametrize("kind", [TwoScales, Windows])
+class ShiftedWindows(SegmentationNetwork):
+    """Swin's attention, in windows as they are and in shifted ones: five dimensions, and padding to whole windows."""
+
+    def __init__(self) -> None:
+        super().__init__(num_classes=4, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+        self.patches = nn.Conv2d(3, 8, 4, stride=4, padding=3)
+        self.attention = nn.Sequential(WindowAttention(8, 2, 4, 0), WindowAttention(8, 2, 4, 2))
+        self.classifier = nn.Conv2d(8, 4, 1)
+
+    def forward(self, image: Tensor) -> SegOutput:
+        fine = self.patches(self.normalize(image))
+        embedding = self.attention(fine.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return SegOutput(self.classifier(embedding), embedding, (fine,))
+
+
+@pytest.mark.parametrize("kind", [TwoScales, Windows, ShiftedWindows])
 def test_no_branch_on_sizes_is_frozen(tmp_path: Path, kind: type[SegmentationNetwork]) -> None:
     torch.manual_seed(0)
     network = kind().eval()  # type: ignore[call-arg]

@@ -48,16 +48,22 @@ class WindowAttention(nn.Module):
         side, (n, height, width, channels) = self.window, x.shape
         x = F.pad(x, (0, 0, 0, -width % side, 0, -height % side))
         rows, columns = x.shape[1] // side, x.shape[2] // side
-        mask = self._bias()[None, None]  # 1,1,heads,L,L for L tokens a window
         if self.shift:
             x = torch.roll(x, (-self.shift, -self.shift), (1, 2))
-            mask = mask + self._separation(rows, columns, x)[None, :, None]
         x = x.view(n, rows, side, columns, side, channels).transpose(2, 3)
         x = x.reshape(n, rows * columns, side * side, channels)
         qkv = self.qkv(x).unflatten(-1, (3, self.heads, channels // self.heads))
-        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)  # each n,windows,heads,L,C/heads
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.to(q.dtype))
-        x = self.proj(x.transpose(2, 3).flatten(3))
+        qkv = qkv.permute(3, 0, 1, 4, 2, 5)  # each of q, k and v is n,windows,heads,L,C/heads for L tokens a window
+        # ONNX has attention of four dimensions: windows join the heads where masks differ by window, else the images.
+        mask, joined = self._bias(), 1
+        if self.shift:
+            mask = (mask + self._separation(rows, columns, x)[:, None]).flatten(0, 1)
+            joined = 2
+        q, k, v = qkv.flatten(joined, joined + 1)
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[None].to(q.dtype))
+        x = x.reshape(n, rows * columns, self.heads, side * side, channels // self.heads)
+        # A copy, and no view of what lies so already: ONNX's attention leaves its result in another order in memory.
+        x = self.proj(x.transpose(2, 3).clone(memory_format=torch.contiguous_format).flatten(3))
         x = x.view(n, rows, columns, side, side, channels).transpose(2, 3)
         x = x.reshape(n, rows * side, columns * side, channels)
         if self.shift:
