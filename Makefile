@@ -1,4 +1,5 @@
 # make demo: environment, install, the main job on generated scenes.  make test: environment, install, lint, types, tests.
+# make test-all: the same with the tests that are marked slow, before a release and after work on what they look at.
 # make docs: the site.  make lock: the versions that the Dockerfile installs.  make release-check: what goes to PyPI.
 PYTHON ?= python3
 VENV := .venv
@@ -9,9 +10,10 @@ RUN ?= runs/demo
 export PYTHONDONTWRITEBYTECODE =
 # Tests that load other runtimes (onnxruntime, OpenVINO, NNCF, Gradio, a notebook's kernel) run in processes of their own.
 FOREIGN = tests/exporting tests/serving tests/docs/test_notebook.py
+SELECTED = -m "not slow"
 INSTALL = $(PYTHON) .ci/install.py $(VENV)
 
-.PHONY: install demo test lint types unit browser docs lock release-check clean
+.PHONY: install demo test test-all lint types unit browser docs lock release-check clean
 
 install: $(VENV)/installed
 
@@ -28,6 +30,9 @@ demo: install
 test: install  # types are checked, by one process, beside the tests
 	@$(MAKE) --no-print-directory --jobs 2 lint types unit
 
+test-all: install
+	@$(MAKE) --no-print-directory --jobs 2 SELECTED= lint types unit
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -36,8 +41,8 @@ types: install
 	$(BIN)/mypy
 
 unit: install browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(FOREIGN:%=--ignore=%)  # a process a core, each of one thread
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(FOREIGN)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(SELECTED) $(FOREIGN:%=--ignore=%)  # a process a core, each of one thread
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(SELECTED) $(FOREIGN)
 
 # The tests of pages want a real browser: Debian's where there is none and we may install; else they skip, and the end
 # of the tests says how many. That of the exported page wants onnxruntime-web from npm.

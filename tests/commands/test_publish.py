@@ -111,6 +111,7 @@ def test_a_network_saves_itself(run: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "wrapped").exists()
 
 
+@pytest.mark.slow
 def test_an_onnx_file_goes_with_it(run: Path, tmp_path: Path) -> None:
     done = sd.publish(run, "user/streets-tiny", out=tmp_path / "hub", onnx=True, quiet=True)
     assert {"student.onnx", "run_onnx.py", "export.json", "README.md", "student.safetensors"} <= {*done.files}

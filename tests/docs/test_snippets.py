@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from quick import cases
 from snippet_world import VALUES, provide
 from snippets import (
     PAGES,
@@ -94,7 +95,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=_page)
+@pytest.mark.parametrize("page", cases(PAGES[:1], PAGES[1:]), ids=_page)
 def test_commands_and_programs_run(page: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     provide(store, tmp_path, page.read_text(encoding="utf-8"))
     monkeypatch.chdir(tmp_path)
@@ -111,6 +112,14 @@ def test_commands_and_programs_run(page: Path, store: Path, tmp_path: Path, monk
             _execute(block, names)
         elif block.language == "yaml" and _page(page) not in PROGRAMS_NOT_RUN:
             _check_yaml(block)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_page)
+def test_the_command_line_takes_every_command(page: Path) -> None:
+    for block in [*blocks(page), *inline(page)]:
+        if block.language in SHELL:
+            for verb, *words in (words[1:] for words in commands(block.text) if words[0] == "segdistill"):
+                _arguments(verb, words, block)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_page)

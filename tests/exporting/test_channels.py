@@ -14,6 +14,7 @@ from segdistill.core.errors import RecipeError
 from segdistill.data.reading import read_image
 
 
+@pytest.mark.slow
 def test_an_exported_student_agrees(tiny: tuple[str, ...], tmp_path: Path) -> None:
     root, run = write_folder(tmp_path / "data"), tmp_path / "run"
     kept = [word for word in tiny if not word.startswith(("data.", "streets"))]

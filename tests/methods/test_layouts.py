@@ -18,6 +18,7 @@ from batches import (
     make,
     pair,
 )
+from quick import cases
 from torch import Tensor
 
 from segdistill.core.outputs import SegOutput
@@ -40,7 +41,7 @@ def test_channels_last_changes_nothing(name: str, options: Options) -> None:
 SLOW_TO_COMPILE = {"adversary", "afdcd", "attnfd", "cirkd", "cirkdv2"}  # together longer than all others
 
 
-@pytest.mark.parametrize("name", sorted(set(METHODS) - SLOW_TO_COMPILE))
+@pytest.mark.parametrize("name", cases(["kd", "canonical"], sorted({*METHODS} - {"kd", "canonical", *SLOW_TO_COMPILE})))
 def test_compiled_methods_say_the_same(name: str) -> None:
     torch._dynamo.reset()
     results = []

@@ -180,12 +180,14 @@ def test_the_student_alone_at_equal_minutes_stands_in_the_table(
         compare(*words, methods="longer,kd", budget="minutes:1", out=tmp_path / "other", quiet=True)
 
 
+@pytest.mark.slow
 def test_several_at_a_time_reach_the_same(tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study]) -> None:
     words = [*tiny, *SHORT, f"teacher.weights={study[0] / 'teacher'}", "processes=2"]
     done = compare(*words, methods="kd", seeds="0", out=tmp_path / "s", quiet=True)
     assert scores(done) == [each for each in scores(study[1]) if each[:2] in [("student alone", 0), ("kd", 0)]]
 
 
+@pytest.mark.slow
 def test_ray_reaches_the_same(
     tiny: tuple[str, ...], tmp_path: Path, study: tuple[Path, Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def test_the_first_host_of_a_list(hosts: str, first: str) -> None:
     assert first_host(hosts) == first
 
 
+@pytest.mark.slow
 def test_the_script_of_the_page_trains_one_network_with_two_tasks(tiny: tuple[str, ...], tmp_path: Path) -> None:
     page = Path(__file__).parents[2] / "docs" / "distributed.md"
     (text,) = (block.text for block in blocks(page) if block.text.startswith("#!/bin/bash"))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import transformers
+from quick import cases
 
 import segdistill
 from segdistill.core.errors import RecipeError
@@ -26,18 +27,19 @@ def _distil(tiny: tuple[str, ...], run: Path, *words: str) -> Study:
 
 @pytest.mark.parametrize(
     ("teacher", "student"),
-    [
-        ("segformer", "unet"),
-        ("unet", "segformer"),
-        ("mask2former", "mobilevit"),
-        ("eomt", "deeplabv3plus"),
-        ("upernet", None),
-        ("dpt", None),
-        ("deeplabv3plus", "upernet"),
-        ("maskformer", "eomt"),
-        ("beit", "mask2former"),
-        ("mobilevit", "lraspp_mobilenet_v3_large"),
-    ],
+    cases(
+        [("segformer", "unet"), ("upernet", None)],
+        [
+            ("unet", "segformer"),
+            ("mask2former", "mobilevit"),
+            ("eomt", "deeplabv3plus"),
+            ("dpt", None),
+            ("deeplabv3plus", "upernet"),
+            ("maskformer", "eomt"),
+            ("beit", "mask2former"),
+            ("mobilevit", "lraspp_mobilenet_v3_large"),
+        ],
+    ),
 )
 def test_a_published_teacher_and_a_student(
     teacher: str, student: str | None, published: Publish, tiny: tuple[str, ...], tmp_path: Path

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from quick import cases
 from torch import nn
 
 import segdistill
@@ -43,7 +44,7 @@ def assert_same(network: SegmentationNetwork, file: SegmentationNetwork) -> None
         torch.testing.assert_close(file(image).logits, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
-@pytest.mark.parametrize("name", ["smp:unet/tu-test_efficientnet", "module:own_network:Own"])
+@pytest.mark.parametrize("name", cases(["module:own_network:Own"], ["smp:unet/tu-test_efficientnet"]))
 def test_a_network_made_from_its_name_is_exported(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """tu-NAME is an encoder of timm, module: the user's own."""
     (tmp_path / "own_network.py").write_text(OWN, encoding="utf-8")
