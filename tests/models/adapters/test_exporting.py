@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -52,4 +54,11 @@ def test_a_network_made_from_its_name_is_exported(name: str, tmp_path: Path, mon
     monkeypatch.delitem(sys.modules, "own_network", raising=False)
     torch.manual_seed(0)
     network = create_model(name, K)
+    assert_same(network, written(network, tmp_path))
+
+
+@pytest.mark.slow
+def test_a_transformer_of_hugging_face_is_exported(published: Callable[[str], Any], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = segdistill.load_model(published("segformer").name)
     assert_same(network, written(network, tmp_path))
