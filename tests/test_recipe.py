@@ -63,6 +63,8 @@ def test_a_resolved_recipe_loads_again_as_itself(tmp_path: Path) -> None:
         (["camvid", "stepz=3"], ["'stepz'", "'steps'", "'stepz=3'"]),
         (["camvid", "optimizer.lrr=3"], ["'optimizer.lrr'", "'lr'", "'optimizer.lrr=3'"]),
         (["camvid", "steps=many"], ["'steps'", "'many'", "'steps=many'"]),
+        (["camvid", "steps=true"], ["'steps'", "not a switch"]),
+        (["camvid", "kd", "method.kd.weight=true"], ["'method.kd.weight'", "not a switch"]),
         (["camvid", "data.rot=/x"], ["'data.rot'", "'root'", "'data.rot=/x'"]),
         (["camvid", "bpkd", "method.bpkd.edge_wait=1"], ["'method.bpkd.edge_wait'", "'edge_weight'"]),
         (["camvid", "bpkd", "method.kd.weight=1"], ["no method 'kd'", "bpkd"]),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import ConfigDict, SerializerFunctionWrapHandler, model_serializer
 from pydantic.fields import FieldInfo
+
+from segdistill.core.numbers_and_switches import Settings
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ WRITTEN_IF_SET = Mark("written if set")
 """Left out of a written recipe where it has its default: recipes of runs that know it not yet stay the same."""
 
 
-class TypedSettings(BaseModel):
+class TypedSettings(Settings):
     """Keys that a user sets together. Unknown ones are refused, and nothing changes after it was made.
 
     The text below a key in a subclass is its description, `model_fields[key].description`: whole sentences that say
