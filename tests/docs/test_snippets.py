@@ -71,7 +71,13 @@ NOT_RUN = {
 }
 """Beginning of a command -> why it is not run. Those that call segdistill are still read as it would read them."""
 
-PROGRAMS_NOT_RUN = {"docs/add-a-method.md": "a file of the package; test_add_a_method.py runs it"}
+PROGRAMS_NOT_RUN = {
+    "docs/add-a-method.md": "a file of the package; test_add_a_method.py runs it",
+    **{
+        f"docs/{page}.md": "needs its runtime; benchmarks/runtimes.py does the same"
+        for page in ("ncnn", "litert", "executorch", "core-ml")
+    },
+}
 
 ONCE = ("list", "profile")
 """Verbs that read nothing of the folder: the same command is run once, however many pages have it."""
