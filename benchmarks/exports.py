@@ -123,9 +123,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "exports.json")
     arguments = parser.parse_args()
     rows = json.loads(arguments.out.read_text())["networks"] if arguments.out.is_file() else []
-    environment = describe_environment(
-        command=False
-    )  # before anything is written: a changed table is a change of the tree, too
+    # Before anything is written: a changed table is a change of the tree, too.
+    environment = describe_environment(command=False)
     if environment["commit"] is None:
         parser.error("the table names the commit it was measured at: run this from a git checkout, with git installed")
     for name in arguments.networks:

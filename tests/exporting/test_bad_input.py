@@ -213,7 +213,9 @@ def test_a_signal_in_the_middle_loses_nothing(
     sender.join()
     assert content(earlier) == before
     assert sorted(path.name for path in earlier.iterdir()) == sorted(before)
-    assert "Traceback" not in capfd.readouterr().err
+    shown = capfd.readouterr()
+    assert "Traceback" not in shown.err
+    assert ("Stopped." in shown.out + shown.err) == (number == signal.SIGINT)
 
 
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])

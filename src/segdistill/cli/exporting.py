@@ -10,7 +10,6 @@ import typer
 from segdistill.cli.grammar import register, split_words
 from segdistill.cli.images import Over
 from segdistill.cli.terminal import AsJson, no_more_words, print_result
-from segdistill.runtime.interruption import Interrupted
 
 
 def add_verbs(app: typer.Typer) -> None:
@@ -45,10 +44,7 @@ def export_command(
     from segdistill.cli.tables.exporting import export_lines
     from segdistill.commands.export import export
 
-    try:
-        done = export(run, *(words or ()), quiet=as_json)
-    except KeyboardInterrupt:
-        raise Interrupted("Stopped. Nothing was written: the folder is as it was.", 130) from None
+    done = export(run, *(words or ()), quiet=as_json)
     print_result(done.as_dict(), as_json, *export_lines(done))
     if done.int8 is not None and not done.int8.passed:
         raise typer.Exit(1)

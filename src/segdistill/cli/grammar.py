@@ -16,6 +16,7 @@ from segdistill.cli.completion import key_names
 from segdistill.core.discovery import validated
 from segdistill.core.errors import RecipeError
 from segdistill.recipe.composition import key_values
+from segdistill.runtime.interruption import Interrupted
 
 K = TypeVar("K", bound=BaseModel)
 F = TypeVar("F", bound=Callable[..., None])
@@ -84,6 +85,23 @@ class Verb(TyperCommand):
         if key in self.own_keys() or key in key_names():
             shown = f"'{value}'" if re.search(r"[\s{}\[\]*]", value) else value or "VALUE"
             raise RecipeError(f"Values are written key=value: {key}={shown} in the place of --{name} {value}".rstrip())
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb; Ctrl-C, which typer would leave by without a word, is answered.
+
+        Args:
+            ctx: Of this call.
+
+        Returns:
+            What the verb returns.
+
+        Raises:
+            Interrupted: By Ctrl-C, where the verb itself does not answer it.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("Stopped. Files that were not finished were not written.", 130) from None
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """What stands behind the verb's name, as FOLDER [WORDS...] [--json].

@@ -10,12 +10,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, Field, ValidationError, create_model
 
 from segdistill.core.errors import RecipeError, nearest
-from segdistill.core.numbers_and_switches import Settings
 from segdistill.core.paths import expanded
 from segdistill.core.plugins import is_import_path, outside_class, own_names, plugins, summaries
+from segdistill.core.typed_settings import TypedSettings
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -68,10 +68,6 @@ def pick(package: str, base: type[T], name: str, what: str) -> type[T]:
     return cls
 
 
-class _Options(Settings):
-    model_config = ConfigDict(extra="forbid")
-
-
 @functools.cache
 def options_of(cls: type) -> type[BaseModel]:
     """The keyword-only arguments of `cls` with types, defaults and descriptions, as a strict pydantic model.
@@ -84,7 +80,7 @@ def options_of(cls: type) -> type[BaseModel]:
     Returns:
         The model, which refuses other keys.
     """
-    return create_model(f"{cls.__name__}Options", __base__=_Options, **_keywords(cls))
+    return create_model(f"{cls.__name__}Options", __base__=TypedSettings, **_keywords(cls))
 
 
 def _keywords(cls: type) -> dict[str, Any]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
 from pydantic.fields import FieldInfo
-
-from segdistill.core.numbers_and_switches import Settings
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ WRITTEN_IF_SET = Mark("written if set")
 """Left out of a written recipe where it has its default: recipes of runs that know it not yet stay the same."""
 
 
-class TypedSettings(Settings):
+class TypedSettings(BaseModel):
     """Keys that a user sets together. Unknown ones are refused, and nothing changes after it was made.
 
     The text below a key in a subclass is its description, `model_fields[key].description`: whole sentences that say
@@ -46,6 +51,14 @@ class TypedSettings(Settings):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_switch(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false where a number is meant: pydantic takes true for 1, so `steps=true` was one step."""
+        if isinstance(value, bool) and not _takes_switches(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError("expected a value, not a switch (true or false)")
+        return value
+
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
@@ -53,3 +66,10 @@ class TypedSettings(Settings):
             if WRITTEN_IF_SET.on(field) and getattr(self, key) == field.default:
                 written.pop(key, None)
         return written
+
+
+def _takes_switches(annotation: Any) -> bool:
+    """Whether true is among a type's values: of bool, Any, a Literal that names it, or a union with one of these."""
+    if annotation in (bool, Any, object) or annotation is True or annotation is False:
+        return True
+    return any(_takes_switches(part) for part in get_args(annotation))

@@ -98,7 +98,7 @@ class Decoded(SegmentationDataset):
 def _read(file: Path, *, checked: bool) -> dict[str, Tensor] | None:
     """What was kept, image (H,W,C) and label (H,W); None if it is not there, or not what was written.
 
-    Its sums are compared once in a process: each epoch anew they were a twentieth of a sample's time.
+    checked: its sums were right before in this process. In every epoch they were a tenth of the time of an ADE sample.
     """
     try:
         with safe_open(file, framework="pt") as kept:

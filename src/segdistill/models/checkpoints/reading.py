@@ -21,8 +21,8 @@ from segdistill.models.checkpoints.wrapping import unwrap
 from segdistill.models.spec import Role
 
 _SCALAR = np.float64(0).__reduce__()[0]  # what numpy calls to make a number again
-# What old files keep beside the tensors and cannot do harm: numpy's numbers.
 _NO_TORCH_FILE = "its bytes are not those of a torch file"
+# What old files keep beside the tensors and cannot do harm: numpy's numbers.
 _HARMLESS: list[Any] = [
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4", "u1", "?")),
@@ -104,7 +104,7 @@ def _read_torch(path: Path) -> Any:
     try:
         # Opened here: by the name torch would take a torch file that is called .safetensors for one of those.
         with torch.serialization.safe_globals(_HARMLESS), path.open("rb") as file:
-            if file.peek(4)[:4] != b"PK\x03\x04" and file.peek(1)[:1] != b"\x80":  # an archive, and a pickle of before
+            if not file.peek(4).startswith((b"PK\x03\x04", b"\x80")):  # an archive, or a pickle of before
                 raise ValueError(_NO_TORCH_FILE)
             content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
