@@ -39,6 +39,16 @@ def study(tiny: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> tu
     return folder, compare(*parts, methods="none,kd,cwd", seeds="0,1", quiet=True)
 
 
+def test_methods_of_the_recipe_are_compared_as_well(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    words = (*tiny, "budget=steps:1", "teacher.train.steps=1", f"out={tmp_path / 's'}")
+    done = compare(*words, "bpkd_light", methods="kd", seeds="0", quiet=True)
+    assert [row.label for row in done.summary] == ["student alone", "bpkd", "kd"]
+    recipe = yaml.safe_load((tmp_path / "s" / "bpkd-0" / "recipe.yaml").read_text())
+    assert recipe["method"] == [{"name": "bpkd", "body_weight": 2, "edge_weight": 0.1}]
+    with pytest.raises(RecipeError, match="name bpkd with options of its own, and methods= names it, too"):
+        compare(*words, "bpkd_light", methods="bpkd", seeds="0", quiet=True)
+
+
 def scores(study: Study) -> list[Any]:
     """All that does not depend on the machine's speed."""
     return [(each.label, each.seed, each.steps, each.miou, each.edge_miou, each.iou) for each in study.outcomes]

@@ -10,7 +10,7 @@ from segdistill.core.errors import RecipeError
 from segdistill.data import create_dataset
 from segdistill.recipe.composition import key_values
 from segdistill.recipe.keywords import RecipeKeys, Word, takes_recipe_keys
-from segdistill.recipe.recipe import load_recipe
+from segdistill.recipe.recipe import MethodSpec, load_recipe
 from segdistill.reporting.study_files import save_study
 from segdistill.reporting.study_table import cells
 from segdistill.runs.folder import RunFolder
@@ -51,7 +51,8 @@ def compare(
         *words: Words of a recipe, or a whole one; or the folder of a study to go on with. Budget, executor and
             processes may stand among them as key=value.
         methods: As "kd,cwd,bpkd_light,kd+at"; a list of such names, of specs and of classes; or a mapping of labels to
-            them; "longer" among them is the student alone for as many minutes as the costliest method takes.
+            them; "longer" among them is the student alone for as many minutes as the costliest method takes. The
+            recipe's own methods, if it has any, are compared too, together as one entry.
         seeds: As "0,1,2", which is the default.
         budget: "steps:2000" (default the recipe's steps) or "minutes:30" of training: how many steps each method makes
             in it is measured once, before it runs.
@@ -145,21 +146,32 @@ def _plan(parts: Sequence[Word], methods: Any, seeds: Any, budget: Any, override
         folder = first
     else:
         recipe = load_recipe(*parts, **overrides)
-        if recipe.method:
-            raise RecipeError("Name the methods of a study with methods=, not among the recipe's parts.")
         if recipe.teacher.weights is None and recipe.teacher.network is None:
             raise RecipeError("A study needs a teacher: a pair, such as mobile_pair, or teacher.weights=FOLDER.")
         folder = recipe.out or Path("runs") / f"compare-{recipe.data.name}"
-        read = read_methods(methods)
-        if not read:
-            raise RecipeError("Nothing to compare: name methods=, such as kd,cwd,bpkd_light,canonical.")
+        read = _methods(methods, recipe.method)
         run_budget = read_budget(budget, recipe.steps)
-        recipe = recipe.model_copy(update={"out": None, "steps": run_budget.steps or recipe.steps})
+        recipe = recipe.model_copy(update={"out": None, "method": [], "steps": run_budget.steps or recipe.steps})
         if LONGER in read and run_budget.steps is None:
             raise RecipeError("A budget of minutes gives all runs equal minutes: leave `longer` out of the methods.")
         requested = Plan(recipe=recipe, methods=read, seeds=_seeds(seeds, (0, 1, 2)), budget=run_budget)
         stored = load_plan(folder) if plan_file(folder).is_file() else requested
     return folder, stored.joined(requested, folder)
+
+
+def _methods(given: Methods, of_recipe: Sequence[MethodSpec]) -> dict[str, list[MethodSpec]]:
+    """What is compared: the recipe's own methods, together, and those that are named."""
+    named = read_methods(given)
+    own = "+".join(method.name for method in of_recipe)
+    if own in named and named[own] != list(of_recipe):
+        raise RecipeError(
+            f"The recipe's parts name {own} with options of its own, and methods= names it, too; two can't have "
+            f"one label. Call the other one by another, as methods='plain={{name: {of_recipe[0].name}}}'."
+        )
+    methods = ({own: list(of_recipe)} if own else {}) | named
+    if not methods:
+        raise RecipeError("Nothing to compare: name methods=, such as kd,cwd,bpkd_light,canonical.")
+    return methods
 
 
 def _seeds(given: str | Sequence[int], default: tuple[int, ...]) -> tuple[int, ...]:

@@ -62,6 +62,7 @@ class RecipeKeys(TypedDict, total=False):
     class_balance: float
     clip_grad: float | None
     ema: float | None
+    refit_images: int
     precision: PrecisionKey
     channels_last: bool
     compile: Literal["auto", True, False]

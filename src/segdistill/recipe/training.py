@@ -171,6 +171,10 @@ class TrainingConfig(TypedSettings):
     """The decay a step of the moving average of the weights, which is then validated and handed over, as 0.998, which
     looks back over some 500 steps; null hands over the weights themselves."""
 
+    refit_images: Annotated[int, MAY_CHANGE, WRITTEN_IF_SET] = Field(0, ge=0)
+    """Labelled training images that batch norm's statistics and one bias a class are fitted to after the last step,
+    seen as in a test: whole, without augmentation; 0 leaves both as crops and class weights made them."""
+
     precision: PrecisionKey = "auto"
     """What networks compute in while they train: "fp32", "bf16" or "fp16" (with a loss scaler); weights stay fp32.
     "auto" takes bf16 for each network that it makes clearly faster here, in a trial before the first step, else fp32;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import asdict
 
 from segdistill.core.errors import CheckpointError
 from segdistill.data import labeled_part
@@ -19,6 +20,7 @@ from segdistill.training.forecast import Pace
 from segdistill.training.loop import Trainer
 from segdistill.training.out_of_memory import advice
 from segdistill.training.precision_trial import settle_precision
+from segdistill.training.refit.refit import refit
 from segdistill.training.task import Task
 from segdistill.training.teacher_cache import cache_logits, cached_view
 
@@ -53,6 +55,8 @@ def fit(task: Task, folder: RunFolder, *, quiet: bool = False, pace: Pace | None
             ) from error
     if is_main():
         record = _record(task, progress)
+        if task.config.refit_images:
+            record["refit"] = _refitted(task, quiet)
         save_model(folder.path, task.role, task.network, task.spec, task.data.classes, record)
     wait_for_all()
 
@@ -64,6 +68,16 @@ def _say_that_the_last_are_kept(task: Task, quiet: bool) -> None:
             soft_wrap=True,
             markup=False,
         )
+
+
+def _refitted(task: Task, quiet: bool) -> dict[str, object] | None:
+    """Fit the finished network to how it is tested, and say what that was worth; for its description."""
+    with explained("fitting batch norm and class scores"):
+        fitted = refit(task.network, labeled_part(task.data), task.config.refit_images, task.recipe.inference)
+    if not quiet:
+        summary = fitted.summary() if fitted else "refit_images was left out: no image has a label"
+        _print_once(f"{task.title}: {summary}")
+    return None if fitted is None else asdict(fitted)
 
 
 def _record(task: Task, progress: Progress) -> dict[str, object]:
