@@ -10,6 +10,7 @@ import yaml
 
 import segdistill
 from segdistill.core.errors import RecipeError
+from segdistill.methods import create_method
 from segdistill.models.build import build
 from segdistill.models.ensemble import Ensemble, Views
 from segdistill.models.spec import NetworkSpec
@@ -24,7 +25,23 @@ def test_their_probabilities_are_averaged_on_the_finest_grid() -> None:
         logits = Ensemble([fine, coarse]).eval()(image).logits
         a, b = fine(image).logits, coarse(image).logits
     b = torch.nn.functional.interpolate(b, a.shape[-2:], mode="bilinear", align_corners=False)
-    torch.testing.assert_close(logits.exp(), (a.softmax(1) + b.softmax(1)) / 2)
+    torch.testing.assert_close(logits.softmax(1), (a.softmax(1) + b.softmax(1)) / 2)
+
+
+@pytest.mark.parametrize("name", ["kd", "cwd", "bpkd", "maskd", "aicsd"])
+def test_a_mean_of_equals_teaches_as_one_of_them(name: str) -> None:
+    """Whatever a method reads of logits: cwd and bpkd also read how large they are, which a softmax leaves open."""
+    teacher, student = (build(NetworkSpec(**SMALL, output_stride=8), 4).eval() for _ in range(2))
+    image, label = torch.rand(2, 3, 64, 96), torch.randint(0, 4, (2, 64, 96))
+    with torch.no_grad():
+        one, learner = teacher(image), student(image)
+        for mean in (Ensemble([teacher, teacher]), Views(teacher, (1.0,), flip=False)):
+            several = mean.eval()(image)
+            torch.testing.assert_close(several.logits, one.logits, rtol=1e-4, atol=1e-5)
+            torch.manual_seed(0)
+            method = create_method(name, student=learner, teacher=one, num_classes=4)
+            for term, value in method(learner, one, label).items():
+                torch.testing.assert_close(method(learner, several, label)[term], value, rtol=1e-3, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +88,7 @@ def test_views_are_averaged_on_the_grid_of_the_image() -> None:
             network(each.flip(3)).logits.flip(3) for each in (image, large)
         ]
     parts = [torch.nn.functional.interpolate(each, (8, 12), mode="bilinear").softmax(1) for each in parts]
-    torch.testing.assert_close(logits.exp(), torch.stack(parts).mean(0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(logits.softmax(1), torch.stack(parts).mean(0), rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_cached_may_be_a_mean_over_views(tiny: tuple[str, ...], teachers: list[str], tmp_path: Path) -> None:

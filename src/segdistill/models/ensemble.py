@@ -16,7 +16,9 @@ from segdistill.models.teacher import rescale
 class Ensemble(SegmentationNetwork):
     """The mean of the probabilities of several networks of the same K classes.
 
-        logits = log( 1/M * sum over m of softmax_K(z_m) ),   z_m (N,K,h,w) on the finest grid of the M networks
+        logits = log( 1/M * sum over m of softmax_K(z_m) ) + 1/M * sum over m of logsumexp_K(z_m)
+
+    with z_m (N,K,h,w) on the finest grid of the M networks.
 
     There is nothing else to compare with: the embedding has no channels, and there are no features.
 
@@ -85,6 +87,11 @@ class Views(SegmentationNetwork):
 
 
 def _mean(scores: Sequence[Tensor]) -> SegOutput:
-    """Logits (N,K,h,w), the logarithm of the mean of the probabilities, and nothing else."""
-    logits = torch.stack([each.log_softmax(1) for each in scores]).logsumexp(0) - math.log(len(scores))
+    """Logits (N,K,h,w) whose softmax is the mean of the probabilities, and nothing else.
+
+    A softmax over classes leaves a pixel's level open, logsumexp_K(z): it is the mean of the networks' levels. Methods
+    that compare a class's scores across pixels (cwd), or mask them (bpkd), read it.
+    """
+    levels = torch.stack([each.logsumexp(1, keepdim=True) for each in scores])
+    logits = torch.stack([each.log_softmax(1) for each in scores]).logsumexp(0) - math.log(len(scores)) + levels.mean(0)
     return SegOutput(logits=logits, embedding=logits[:, :0], features=())

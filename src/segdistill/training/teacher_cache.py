@@ -189,7 +189,7 @@ def _opened(folder: Path) -> TeacherLogits | None:
 
 def _key(teacher: SegmentationNetwork, data: SegmentationDataset, precision: str) -> str:
     """What the logits depend on, but for the images' contents, which have a checksum each."""
-    digest: Any = hashlib.sha256(f"1 {precision} {teacher}".encode())
+    digest: Any = hashlib.sha256(f"2 {precision} {teacher}".encode())
     normalisers = (module for module in teacher.modules() if isinstance(module, SegmentationNetwork))
     digest.update(repr([(module.mean.tolist(), module.std.tolist(), module.bgr) for module in normalisers]).encode())
     chosen = [module.input_channels for module in teacher.modules() if isinstance(module, SegmentationNetwork)]
