@@ -1,0 +1,88 @@
+"""What `refit_images` is worth to trained networks: mIoU as trained, with batch norm's statistics fitted, with both.
+
+    python benchmarks/refit.py DATA_ROOT RUN [RUN ...] [--data camvid] [--images 100] [--out FILE.json]
+
+RUN is a folder that `train` or `distill` wrote without `refit_images`; nothing in it is changed. Every row is validated
+on all images of `val`, as the recipe of the data set says; minutes a network on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import segdistill
+from segdistill.data import create_dataset
+from segdistill.data.base import SegmentationDataset
+from segdistill.evaluation.inference.inference import infer
+from segdistill.evaluation.metrics import ConfusionMatrix
+from segdistill.models.network import SegmentationNetwork
+from segdistill.recipe.recipe import Recipe, load_recipe
+from segdistill.runtime.environment import describe_environment
+from segdistill.training.refit.biases import class_layer
+from segdistill.training.refit.refit import refit
+
+
+def miou(network: SegmentationNetwork, data: SegmentationDataset, recipe: Recipe) -> float:
+    """On all images, in fp32."""
+    confusion = ConfusionMatrix(network.num_classes)
+    for index in range(len(data)):
+        sample = data[index]
+        confusion.update(infer(network, sample.image[None], recipe.inference).classes, sample.label[None])
+    return confusion.scores().miou
+
+
+@torch.no_grad()
+def measure(run: Path, recipe: Recipe, images: int) -> dict[str, Any]:
+    """The row of one run."""
+    network = segdistill.load_model(run)
+    val = create_dataset(recipe.data, "val")
+    row: dict[str, Any] = {"run": run.name, "trained": miou(network, val, recipe)}
+    began = time.perf_counter()
+    fitted = refit(network, create_dataset(recipe.data, "train"), images, recipe.inference)
+    assert fitted is not None
+    row |= {"seconds": round(time.perf_counter() - began, 1), "share": fitted.share, "biases": fitted.biases}
+    row |= {"train_before": fitted.before, "train_after": fitted.after, "both": miou(network, val, recipe)}
+    if fitted.biases is not None:
+        layer = class_layer(network, val[0].image[None] / 255)
+        assert layer is not None
+        layer.bias -= torch.tensor(fitted.biases)  # type: ignore[operator]
+    row["statistics"] = miou(network, val, recipe)
+    return row
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """In Markdown."""
+    lines = ["| run | as trained | statistics | and biases | gain | share | seconds |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        gain = row["both"] - row["trained"]
+        cells = [row["run"], *(f"{row[key]:.2f}" for key in ("trained", "statistics", "both")), f"{gain:+.2f}"]
+        lines.append(f"| {' | '.join(cells)} | {row['share']:g} | {row['seconds']:.0f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--data", default="camvid")
+    parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "refit.json")
+    args = parser.parse_args()
+    recipe = load_recipe(args.data, "tiny_pair", f"data.root={args.root}")
+    stored = json.loads(args.out.read_text()) if args.out.is_file() else {"rows": []}
+    rows = [row for row in stored["rows"] if row["run"] not in {run.name for run in args.runs}]
+    for run in args.runs:
+        rows.append(measure(run, recipe, args.images))
+        args.out.write_text(json.dumps({"environment": describe_environment(), "rows": rows}, indent=1) + "\n")
+        print(table(rows[-1:]), flush=True)
+    args.out.with_suffix(".md").write_text(f"# What refit_images is worth\n\n{table(rows)}\n")
+
+
+if __name__ == "__main__":
+    main()
