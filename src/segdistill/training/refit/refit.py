@@ -123,12 +123,13 @@ def _joined(halves: Sequence[Scored]) -> Scored:
 def _scored(network: SegmentationNetwork, samples: Sequence[Sample], inference: InferenceConfig) -> Scored:
     """Scores (P,K) and labels (P) of labelled pixels, evenly many from every batch and evenly spread over it."""
     device = network.mean.device
+    windows = sum(len(inputs) for inputs, _ in batches_as_tested(samples[:1], inference))  # of an image
     parts = []
     with evaluating(network):
         for batch, label in _on(device, batches_as_tested(samples, inference)):
             logits = network(batch).logits.float()
             scores = resize(logits, (label.shape[-2], label.shape[-1]), align_corners=inference.align_corners)
-            most = _MOST_SCORES // scores.shape[1] * len(batch) // len(samples)
+            most = _MOST_SCORES // scores.shape[1] * len(batch) // (windows * len(samples))
             places = (label.flatten() != IGNORE_INDEX).nonzero().flatten()
             places = places[:: max(1, -(-len(places) // max(1, most)))]
             parts.append((scores.movedim(1, -1).flatten(0, -2)[places], label.flatten()[places].long()))
