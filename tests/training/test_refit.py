@@ -90,7 +90,7 @@ def test_a_map_of_one_pixel_has_no_statistics() -> None:
 
 
 @pytest.mark.parametrize("name", ["fcn", "pspnet", "deeplabv3plus", "lraspp"])
-def test_the_layer_of_the_classes_is_told_from_others(name: str) -> None:
+def test_the_layer_of_the_classes_is_the_one_that_moves_their_scores(name: str) -> None:
     network = build(NetworkSpec(backbone="test_resnet", head=name, channels=8, output_stride=16), 3).eval()
     image = torch.rand(2, 3, 40, 48)
     layer = class_layer(network, image)
@@ -165,7 +165,7 @@ def _train(rank: int, words: list[str]) -> None:
     segdistill.train(*words, quiet=True)
 
 
-def test_without_a_label_it_is_left_out_and_said(
+def test_without_a_label_it_is_left_out_with_a_message(
     tiny: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     teacher = segdistill.train(*tiny, "role=teacher", "steps=1", out=tmp_path / "teacher", quiet=True)

@@ -160,15 +160,15 @@ def _plan(parts: Sequence[Word], methods: Any, seeds: Any, budget: Any, override
 
 
 def _methods(given: Methods, of_recipe: Sequence[MethodSpec]) -> dict[str, list[MethodSpec]]:
-    """What is compared: the recipe's own methods, together, and those that are named."""
+    """What is compared: the recipe's methods, together, and those that are named."""
     named = read_methods(given)
-    own = "+".join(method.name for method in of_recipe)
-    if own in named and named[own] != list(of_recipe):
+    label = "+".join(method.name for method in of_recipe)
+    if label in named and named[label] != list(of_recipe):
         raise RecipeError(
-            f"The recipe's parts name {own} with options of its own, and methods= names it, too; two can't have "
-            f"one label. Call the other one by another, as methods='plain={{name: {of_recipe[0].name}}}'."
+            f"The recipe's parts name {label} with other options than methods=, and two entries can't have one label. "
+            f"Call the second one by another, as methods='plain={{name: {of_recipe[0].name}}}'."
         )
-    methods = ({own: list(of_recipe)} if own else {}) | named
+    methods = ({label: list(of_recipe)} if label else {}) | named
     if not methods:
         raise RecipeError("Nothing to compare: name methods=, such as kd,cwd,bpkd_light,canonical.")
     return methods
