@@ -80,8 +80,7 @@ def main() -> None:
     for run in args.runs:
         rows.append(measure(run, recipe, args.images))
         args.out.write_text(json.dumps({"environment": describe_environment(), "rows": rows}, indent=1) + "\n")
-        print(table(rows[-1:]), flush=True)
-    args.out.with_suffix(".md").write_text(f"# What refit_images is worth\n\n{table(rows)}\n")
+    print(table(rows))
 
 
 if __name__ == "__main__":
