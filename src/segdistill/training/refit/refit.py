@@ -52,7 +52,7 @@ class Refit:
             return f"nothing was fitted to {self.images} training images as tested: nothing raises their mIoU"
         return (
             f"{' and '.join(parts)} fitted to {self.images} training images as they are tested: their mIoU "
-            f"{self.before:.2f} -> {self.after:.2f}; the run's validations were before it, `evaluate` scores what it gave"
+            f"{self.before:.2f} -> {self.after:.2f}; validations until here were before it, `evaluate` scores it"
         )
 
 
