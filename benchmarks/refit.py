@@ -17,10 +17,10 @@ from typing import Any
 import torch
 
 import segdistill
+from segdistill.core.storage import write_json
 from segdistill.data import create_dataset
 from segdistill.data.base import SegmentationDataset
-from segdistill.evaluation.inference.inference import infer
-from segdistill.evaluation.metrics import ConfusionMatrix
+from segdistill.evaluation.scoring import count
 from segdistill.models.network import SegmentationNetwork
 from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.runtime.environment import describe_environment
@@ -30,11 +30,8 @@ from segdistill.training.refit.refit import refit
 
 def miou(network: SegmentationNetwork, data: SegmentationDataset, recipe: Recipe) -> float:
     """On all images, in fp32."""
-    confusion = ConfusionMatrix(network.num_classes)
-    for index in range(len(data)):
-        sample = data[index]
-        confusion.update(infer(network, sample.image[None], recipe.inference).classes, sample.label[None])
-    return confusion.scores().miou
+    inference = recipe.inference.model_copy(update={"precision": "fp32"})
+    return count(network, data, inference=inference).quality().scores.miou
 
 
 @torch.no_grad()
@@ -77,9 +74,11 @@ def main() -> None:
     recipe = load_recipe(args.data, "tiny_pair", f"data.root={args.root}")
     stored = json.loads(args.out.read_text()) if args.out.is_file() else {"rows": []}
     rows = [row for row in stored["rows"] if row["run"] not in {run.name for run in args.runs}]
+    # Before anything is written: a changed table is a change of the tree, too.
+    environment = describe_environment(command=False)
     for run in args.runs:
         rows.append(measure(run, recipe, args.images))
-        args.out.write_text(json.dumps({"environment": describe_environment(), "rows": rows}, indent=1) + "\n")
+        write_json(args.out, {"environment": environment, "rows": rows})
     print(table(rows))
 
 

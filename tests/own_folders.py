@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from segdistill.data import DatasetConfig, SegmentationDataset, create_dataset
+from segdistill.data.datasets.streets import Streets
 
 CLASSES = ["road", "car", "tree"]
 Split = Literal["train", "val"]
@@ -30,6 +31,15 @@ def pair(root: Path, values: list[Any], dtype: type = np.uint8) -> Path:
     image(root / "train" / "images" / "a.png")
     mask(root / "train" / "masks" / "a.png", values, dtype)
     return root
+
+
+def without_masks(root: Path) -> dict[str, Any]:
+    """Six generated scenes without masks, and the recipe's section that reads them."""
+    (root / "images").mkdir(parents=True)
+    scenes = Streets(size=(32, 48), count=6)
+    for index in range(6):
+        Image.fromarray(scenes[index].image.permute(1, 2, 0).numpy()).save(root / "images" / f"{index}.png")
+    return {"name": "folder", "root": str(root), "classes": list(Streets.classes.names), "labels": "none"}
 
 
 def open_folder(root: Path, split: Split = "train", **options: Any) -> SegmentationDataset:

@@ -5,23 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from own_folders import without_masks
 
 import segdistill
 from segdistill.core.errors import DataError
-from segdistill.data.datasets.streets import Streets
 
 
 def test_a_study_without_labels_to_compare_by_says_so(tiny: tuple[str, ...], tmp_path: Path) -> None:
     teacher = segdistill.train(*tiny, "role=teacher", "steps=1", out=tmp_path / "teacher", quiet=True)
-    images = tmp_path / "data" / "images"
-    images.mkdir(parents=True)
-    scenes = Streets(size=(32, 48), count=6)
-    for index in range(6):
-        Image.fromarray(scenes[index].image.permute(1, 2, 0).numpy()).save(images / f"{index}.png")
     recipe = (*(word for word in tiny if not word.startswith(("streets", "data."))), "steps=1", "baseline=none")
-    classes = list(Streets.classes.names)
-    data = {"name": "folder", "root": str(images.parent), "classes": classes, "labels": "none"}
+    data = without_masks(tmp_path / "data")
     weights = {"weights": str(teacher.folder)}
     with pytest.raises(DataError, match=r"student-alone-0.scores\.json: no validation image has a labelled pixel") as e:
         segdistill.compare(*recipe, data=data, teacher=weights, methods="kd", seeds="0", out=tmp_path / "s", quiet=True)

@@ -7,30 +7,32 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from made_samples import noise
+from own_folders import without_masks
+from painted import COLORS, paint
 from processes import in_two
+from safetensors.torch import load_file
 from torch import nn
 
 import segdistill
 from segdistill.core.classes import IGNORE_INDEX
-from segdistill.data import create_dataset
-from segdistill.data.base import Sample
-from segdistill.data.datasets.streets import Streets
+from segdistill.core.outputs import SegOutput
+from segdistill.data import DatasetConfig, SegmentationDataset, create_dataset
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.build import build
 from segdistill.models.files import read_description
+from segdistill.models.network import SegmentationNetwork
 from segdistill.models.spec import NetworkSpec
-from segdistill.recipe.recipe import load_recipe
 from segdistill.training.refit.batches import batches_as_tested
 from segdistill.training.refit.biases import class_layer, fit_biases, miou_of
-from segdistill.training.refit.refit import refit
+from segdistill.training.refit.refit import Refit, refit
 from segdistill.training.refit.statistics import mix_statistics, statistics_of
 
 CANDIDATES = [number / 8 for number in range(-16, 17)]
 
 
 def plain_biases(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Every candidate of every class tried by itself."""
+    """Every candidate of every class tried by itself, on all pixels: the plain twin of `fit_biases`."""
     biases = torch.zeros(scores.shape[1])
     for _ in range(3):
         for c in labels.unique().tolist():
@@ -110,13 +112,8 @@ def test_a_network_whose_classes_have_no_bias_has_no_such_layer() -> None:
     assert class_layer(network, torch.rand(1, 3, 40, 48)) is None
 
 
-def sample(height: int, width: int) -> Sample:
-    image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
-    return Sample(image, torch.randint(0, 3, (height, width), dtype=torch.uint8), "a")
-
-
 def test_images_are_looked_at_as_they_are_tested() -> None:
-    samples = [sample(30, 40) for _ in range(5)] + [sample(31, 40)]
+    samples = [noise(30, 40)] * 5 + [noise(31, 40)]
     whole = [*batches_as_tested(samples, InferenceConfig(size_divisor=16))]
     assert [len(inputs) for inputs, _ in whole] == [4, 2]  # 30 and 31 rows are both brought to 32
     inputs, labels = whole[0]
@@ -129,36 +126,85 @@ def test_images_are_looked_at_as_they_are_tested() -> None:
     assert torch.equal(windows[0][1][3], samples[0].label[14:30, 16:40])
 
 
-def test_what_was_shifted_is_put_right() -> None:
-    recipe = load_recipe("streets", "tiny_pair", "data.count=12")
-    network = build(recipe.student, 8).eval()
-    layer = class_layer(network, torch.rand(1, 3, 96, 128))
-    assert layer is not None
-    with torch.no_grad():
-        layer.bias[3] += 2  # type: ignore[index]
-    data = create_dataset(recipe.data, "train")
-    fitted = refit(network, data, 6, recipe.inference)
+class NearestColor(SegmentationNetwork):
+    """Scores the nearest of the painted colors; bias: added to the second class; shift: of the mean it expects."""
+
+    def __init__(self, bias: float = 0.0, shift: float = 0.0) -> None:
+        super().__init__(num_classes=len(COLORS), mean=(0, 0, 0), std=(1, 1, 1))
+        colors = torch.tensor(COLORS) / 255
+        self.norm = nn.BatchNorm2d(3, affine=False)
+        self.classifier = nn.Conv2d(3, len(COLORS), 1)
+        with torch.no_grad():
+            self.norm.running_mean.copy_(colors.mean(0) + shift)
+            self.norm.running_var.copy_(colors.var(0))
+            centers = (colors - colors.mean(0)) / colors.std(0)
+            self.classifier.weight.copy_(centers[..., None, None])
+            self.classifier.bias.copy_(-centers.square().sum(1) / 2)
+            self.classifier.bias[1] += bias
+
+    def forward(self, image: torch.Tensor) -> SegOutput:
+        embedding = self.norm(image)
+        return SegOutput(logits=self.classifier(embedding), embedding=embedding, features=())
+
+
+@pytest.fixture
+def painted(tmp_path: Path) -> SegmentationDataset:
+    return create_dataset(DatasetConfig(name="folder", root=paint(tmp_path / "painted")), "train")
+
+
+def test_what_is_right_is_left_alone(painted: SegmentationDataset) -> None:
+    network = NearestColor()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    fitted = refit(network, painted, 6, InferenceConfig())
+    assert fitted == Refit(0.0, None, 100.0, 100.0, 6)
+    assert "nothing raises their mIoU" in fitted.summary()
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_a_class_with_too_high_scores_gets_a_bias(painted: SegmentationDataset) -> None:
+    network = NearestColor(bias=1.9)
+    fitted = refit(network, painted, 6, InferenceConfig())
     assert fitted is not None
-    assert fitted.images == 6
-    assert fitted.after > fitted.before
+    assert fitted.before < fitted.after == 100
     assert fitted.biases is not None
-    assert fitted.biases[3] < 0
-    for value in network.state_dict().values():
-        assert bool(value.isfinite().all())
+    assert fitted.biases[1] < 0
+    expected = NearestColor(bias=1.9).classifier.bias + torch.tensor(fitted.biases)
+    torch.testing.assert_close(network.classifier.bias, expected)
+    again = refit(network, painted, 6, InferenceConfig())
+    assert again is not None
+    assert again.before == 100
 
 
-def test_runs_hand_over_what_was_fitted_and_so_do_two_processes(tiny: tuple[str, ...], tmp_path: Path) -> None:
-    words = [*tiny, "steps=2", "refit_images=6"]
-    segdistill.train(*tiny, "steps=2", out=tmp_path / "plain", quiet=True)
-    segdistill.train(*words, out=tmp_path / "one", quiet=True)
-    assert "refit" not in read_description(tmp_path / "plain" / "student.safetensors").trained
-    record = read_description(tmp_path / "one" / "student.safetensors").trained["refit"]
-    assert record["images"] == 6
-    assert record["after"] >= record["before"]
-    in_two(_train, [*words, f"out={tmp_path / 'two'}"])
-    again = read_description(tmp_path / "two" / "student.safetensors").trained["refit"]
-    assert again["images"] == 6  # other numbers: on a processor each process has batch norms of its own
-    assert again["after"] >= again["before"]
+def test_statistics_of_other_images_are_replaced_in_part(painted: SegmentationDataset) -> None:
+    network = NearestColor(shift=0.4)
+    fitted = refit(network, painted, 6, InferenceConfig())
+    assert fitted is not None
+    assert fitted.before < fitted.after
+    assert fitted.share == 0.5
+    right, wrong = NearestColor().norm.running_mean, NearestColor(shift=0.4).norm.running_mean
+    torch.testing.assert_close(network.norm.running_mean, (right + wrong) / 2, atol=0.05, rtol=0)  # other colors
+
+
+def test_a_run_hands_over_and_scores_what_was_fitted(tmp_path: Path) -> None:
+    words = ("folder", "steps=1", "batch_size=2", "augment.crop=[32,32]", "optimizer.lr=1e-9", "workers=0")
+    data = {"root": str(paint(tmp_path / "painted"))}
+    runs = {}
+    for images in (0, 6):
+        network, out = NearestColor(bias=1.9), tmp_path / f"{images}"
+        runs[images] = segdistill.train(*words, data=data, student=network, refit_images=images, out=out, quiet=True)
+    plain, fitted = (load_file(tmp_path / f"{images}" / "student.safetensors") for images in runs)
+    assert {name for name in plain if not torch.allclose(plain[name], fitted[name], atol=0.01)} == {"classifier.bias"}
+    assert runs[6].scores.miou == 100
+    assert runs[6].best_miou == runs[0].best_miou < 100  # of the last validation, which was before it
+    records = [read_description(tmp_path / f"{images}" / "student.safetensors").trained for images in runs]
+    assert "refit" not in records[0]
+    assert records[1]["refit"]["after"] == 100
+
+
+def test_two_processes_hand_over_what_one_of_them_fitted(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    in_two(_train, [*tiny, "steps=2", "refit_images=6", f"out={tmp_path / 'two'}"])
+    assert read_description(tmp_path / "two" / "student.safetensors").trained["refit"]["images"] == 6
 
 
 def _train(rank: int, words: list[str]) -> None:
@@ -169,14 +215,8 @@ def test_without_a_label_it_is_left_out_with_a_message(
     tiny: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     teacher = segdistill.train(*tiny, "role=teacher", "steps=1", out=tmp_path / "teacher", quiet=True)
-    images = tmp_path / "data" / "images"
-    images.mkdir(parents=True)
-    scenes = Streets(size=(32, 48), count=6)
-    for index in range(6):
-        Image.fromarray(scenes[index].image.permute(1, 2, 0).numpy()).save(images / f"{index}.png")
     words = (*(word for word in tiny if not word.startswith(("streets", "data."))), "kd", "baseline=none", "steps=1")
-    data = {"name": "folder", "root": str(images.parent), "classes": list(Streets.classes.names), "labels": "none"}
-    weights = {"weights": str(teacher.folder)}
+    data, weights = without_masks(tmp_path / "data"), {"weights": str(teacher.folder)}
     segdistill.distill(*words, "refit_images=4", data=data, teacher=weights, out=tmp_path / "run")
     assert read_description(tmp_path / "run" / "student.safetensors").trained["refit"] is None
     assert "no image has a label" in capfd.readouterr().err

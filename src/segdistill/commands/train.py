@@ -71,7 +71,7 @@ def train(*words: Word, resume: Resume = False, quiet: bool = False, **keys: Unp
     config = recipe.teacher_training() if recipe.role == "teacher" else recipe.training()
     step = trained["best_step"] if trained["keep"] == "best" else trained["steps"]
     on_all = step == trained["steps"] or config.validate_images is None
-    scores = folder.validated_at(step) if on_all else None
-    if scores is None:  # a few images were looked at, or the journal is gone
+    scores = folder.validated(trained) if on_all else None
+    if scores is None:  # a few images were looked at, weights were refitted after that, or the journal is gone
         scores = evaluate(folder.path, quiet=quiet, boundary=False, calibration=False, agreement=False).scores
     return Trained(folder.path, recipe.role, scores, trained["best_miou"], trained["best_step"], trained["seconds"])

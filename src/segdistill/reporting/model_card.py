@@ -67,12 +67,10 @@ def scored(file: Path, description: Description) -> Scored | None:
         row = next((each for each in rows if each.folder == place), None)
         if row is not None:
             return Scored(study.data, _values(row), study, row)
-    trained = description.trained
-    step = trained.get("best_step") if trained.get("keep") == "best" else trained.get("steps")
-    scores = RunFolder(folder).validated_at(step) if step else None
+    scores = RunFolder(folder).validated(description.trained)
     if scores is None:
         return None
-    return Scored(str(trained.get("data")), _values(scores))
+    return Scored(str(description.trained.get("data")), _values(scores))
 
 
 def _values(row: Outcome | Scores) -> dict[str, tuple[str, float]]:

@@ -70,12 +70,18 @@ class RunFolder:
             return False
         return True
 
-    def validated_at(self, step: int) -> Scores | None:
-        """The scores of the validation after a step, to four digits; None if the journal has none.
+    def validated(self, trained: Mapping[str, Any]) -> Scores | None:
+        """The scores of the weights that the run handed over, to four digits, as it validated them itself.
 
         Args:
-            step: Of the optimizer.
+            trained: The record of the training in their description.
+
+        Returns:
+            None if the journal has no validation of these very weights: `refit_images` has changed them after the last.
         """
+        step = trained.get("best_step") if trained.get("keep") == "best" else trained.get("steps")
+        if trained.get("refit"):
+            return None
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             for line in reversed(self.metrics.read_text(encoding="utf-8").splitlines()):
                 if '"validation"' in line and (entry := json.loads(line))["step"] == step:

@@ -18,7 +18,9 @@ from segdistill.evaluation.settings import InferenceConfig
 _MOST = 4  # inputs in a batch: enough for batch norm, few enough for images that are not cropped
 
 
-def batches_as_tested(samples: Iterable[Sample], config: InferenceConfig) -> Iterator[tuple[Tensor, Tensor]]:
+def batches_as_tested(
+    samples: Iterable[Sample], config: InferenceConfig, device: torch.device | str = "cpu"
+) -> Iterator[tuple[Tensor, Tensor]]:
     """What the network gets when these images are tested, with the labels of its pixels.
 
     Of several scales the one nearest to 1 is taken, of mirrored and plain views the plain one. Neighbours of one size
@@ -27,6 +29,7 @@ def batches_as_tested(samples: Iterable[Sample], config: InferenceConfig) -> Ite
     Args:
         samples: Images with labels.
         config: How images are tested.
+        device: That the batches are moved to.
 
     Yields:
         Inputs (N,C,H,W), float32 in [0,1], and labels (N,H,W) of their pixels, N at most 4.
@@ -36,12 +39,12 @@ def batches_as_tested(samples: Iterable[Sample], config: InferenceConfig) -> Ite
     for sample in samples:
         for pixels, label in _views(sample, config):
             if inputs and (pixels.shape != inputs[0].shape or len(inputs) == _MOST):
-                yield torch.stack(inputs), torch.stack(labels)
+                yield torch.stack(inputs).to(device), torch.stack(labels).to(device)
                 inputs, labels = [], []
             inputs.append(pixels)
             labels.append(label)
     if inputs:
-        yield torch.stack(inputs), torch.stack(labels)
+        yield torch.stack(inputs).to(device), torch.stack(labels).to(device)
 
 
 def _views(sample: Sample, config: InferenceConfig) -> Iterator[tuple[Tensor, Tensor]]:

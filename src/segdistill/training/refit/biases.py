@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from segdistill.evaluation.metrics import pair_counts
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.probing import evaluating
 
@@ -25,7 +26,7 @@ def miou_of(scores: Tensor, labels: Tensor, biases: Tensor | None = None) -> flo
     """
     classes = scores.shape[1]
     predicted = (scores if biases is None else scores + biases).argmax(1)
-    pairs = torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes)
+    pairs = pair_counts(labels, predicted, classes)
     return float(_mean_iou(pairs.diag(), pairs.sum(0), pairs.sum(1)))
 
 
@@ -46,6 +47,15 @@ def fit_biases(scores: Tensor, labels: Tensor) -> Tensor:
     Returns:
         (K), float32.
     """
+    # Class c = 0 beside two others, candidates -1, 0, 1. To win a pixel takes (best other score) - (score of c):
+    #
+    #   pixel   label   best other   it takes   c wins it at   -1    0    1
+    #   1       0       1             0.4                       -    -    c
+    #   2       0       2            -0.3                       -    c    c
+    #   3       1       1            -0.6                       -    c    c
+    #
+    # Counted up along the candidates: c has 0, 2, 3 pixels, 0, 1, 2 of them its label's; class 1 loses 0, 1, 2 pixels
+    # and 0, 1, 1 hits. These counts are all that the IoU of every class at every candidate needs.
     classes = scores.shape[1]
     biases = torch.zeros(classes, device=scores.device)
     steps = int(_RANGE / _STEP)
@@ -58,23 +68,20 @@ def fit_biases(scores: Tensor, labels: Tensor) -> Tensor:
             others[:, c] = -torch.inf
             best, rival = others.max(1)
             first = torch.bucketize(best - scores[:, c], candidates)  # the first candidate that makes the pixel c
-            lost = _by_candidate(first, rival, len(candidates), classes)
             hit = rival == labels
-            lost_hits = _by_candidate(first[hit], rival[hit], len(candidates), classes)
-            predicted, hits = (
-                rival.bincount(minlength=classes) - lost,
-                rival[hit].bincount(minlength=classes) - lost_hits,
-            )
+            lost = _up_to(first, rival, len(candidates), classes)
+            predicted = rival.bincount(minlength=classes) - lost
             predicted[:, c] = lost.sum(1)
-            hits[:, c] = _by_candidate(first[labels == c], labels[labels == c], len(candidates), classes)[:, c]
+            hits = rival[hit].bincount(minlength=classes) - _up_to(first[hit], rival[hit], len(candidates), classes)
+            hits[:, c] = _up_to(first[labels == c], labels[labels == c], len(candidates), classes)[:, c]
             miou = _mean_iou(hits, predicted, pixels)
             biases[c] = candidates[smallest_first[miou[smallest_first].argmax()]]
     return biases
 
 
-def _by_candidate(first: Tensor, classes: Tensor, candidates: int, count: int) -> Tensor:
-    """How many pixels of each class have become class c at each candidate: (candidates, count)."""
-    table = torch.bincount(first * count + classes, minlength=(candidates + 1) * count).view(-1, count)
+def _up_to(first: Tensor, index: Tensor, candidates: int, classes: int) -> Tensor:
+    """How many pixels of each class index have been won up to each candidate, (candidates, classes)."""
+    table = torch.bincount(first * classes + index, minlength=(candidates + 1) * classes).view(-1, classes)
     return table.cumsum(0)[:candidates]
 
 

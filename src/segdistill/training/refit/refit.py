@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,7 +52,7 @@ class Refit:
             return f"nothing was fitted to {self.images} training images as tested: nothing raises their mIoU"
         return (
             f"{' and '.join(parts)} fitted to {self.images} training images as they are tested: their mIoU "
-            f"{self.before:.2f} -> {self.after:.2f}; validations until here were before it, `evaluate` scores it"
+            f"{self.before:.2f} -> {self.after:.2f}; the run's validations were before it"
         )
 
 
@@ -82,27 +82,23 @@ def refit(
     if not samples:
         return None
     device = network.mean.device
-    before = {name: value.clone() for name, value in network.named_buffers() if name.endswith(("_mean", "_var"))}
-    after = statistics_of(network, (batch.to(device) for batch, _ in batches_as_tested(samples, inference)))
-    before = {name: before[name] for name in after}
-    best: tuple[float, float, list[Scored]] | None = None
-    untouched = 0.0
+    after = statistics_of(network, (inputs for inputs, _ in batches_as_tested(samples, inference, device)))
+    buffers = dict(network.named_buffers())
+    before = {name: buffers[name].clone() for name in after}
+    tried: dict[float, tuple[float, list[Scored]]] = {}
     for share in _SHARES if after else _SHARES[:1]:
         mix_statistics(network, before, after, share)
         halves = [_scored(network, samples[start::2], inference) for start in (0, 1) if samples[start::2]]
-        miou = miou_of(*_joined(halves))
-        untouched = miou if share == 0 else untouched
-        if best is None or miou > best[0]:
-            best = miou, share, halves
-    assert best is not None
-    miou, share, halves = best
+        tried[share] = miou_of(*_joined(halves)), halves
+    share = max(tried, key=lambda each: tried[each][0])  # of equals the smallest
     mix_statistics(network, before, after, share)
+    miou, halves = tried[share]
     biases = _biases(halves)
-    layer = None if biases is None else class_layer(network, next(batches_as_tested(samples, inference))[0].to(device))
+    layer = None if biases is None else class_layer(network, next(batches_as_tested(samples, inference, device))[0])
     if biases is None or layer is None:
-        return Refit(share, None, untouched, miou, len(samples))
+        return Refit(share, None, tried[0.0][0], miou, len(samples))
     layer.bias += biases  # type: ignore[operator]
-    return Refit(share, biases.tolist(), untouched, miou_of(*_joined(halves), biases), len(samples))
+    return Refit(share, biases.tolist(), tried[0.0][0], miou_of(*_joined(halves), biases), len(samples))
 
 
 def _biases(halves: Sequence[Scored]) -> Tensor | None:
@@ -122,11 +118,10 @@ def _joined(halves: Sequence[Scored]) -> Scored:
 @torch.no_grad()
 def _scored(network: SegmentationNetwork, samples: Sequence[Sample], inference: InferenceConfig) -> Scored:
     """Scores (P,K) and labels (P) of labelled pixels, evenly many from every batch and evenly spread over it."""
-    device = network.mean.device
     windows = sum(len(inputs) for inputs, _ in batches_as_tested(samples[:1], inference))  # of an image
     parts = []
     with evaluating(network):
-        for batch, label in _on(device, batches_as_tested(samples, inference)):
+        for batch, label in batches_as_tested(samples, inference, network.mean.device):
             logits = network(batch).logits.float()
             scores = resize(logits, (label.shape[-2], label.shape[-1]), align_corners=inference.align_corners)
             most = _MOST_SCORES // scores.shape[1] * len(batch) // (windows * len(samples))
@@ -134,8 +129,3 @@ def _scored(network: SegmentationNetwork, samples: Sequence[Sample], inference: 
             places = places[:: max(1, -(-len(places) // max(1, most)))]
             parts.append((scores.movedim(1, -1).flatten(0, -2)[places], label.flatten()[places].long()))
     return _joined(parts)
-
-
-def _on(device: torch.device, batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
-    for inputs, labels in batches:
-        yield inputs.to(device), labels.to(device)
