@@ -196,7 +196,8 @@ def _run(plan: Plan, folder: Path, executor: str, processes: int | None, quiet: 
             failed.pop(done, None)
             if error is None:
                 reached = outcome(done.label, folder / done.name, folder)
-                _print(f"{done}: mIoU {reached.miou:.2f}; {len(_unfinished(plan, folder))} runs left", quiet)
+                left = len(_unfinished(plan, folder))
+                _print(f"{done}: mIoU {reached.miou:.2f}; {left} {'run' if left == 1 else 'runs'} left", quiet)
                 _collected(plan, folder, failed, quiet)
             else:
                 failed[done] = error

@@ -73,7 +73,8 @@ def _say_that_the_last_are_kept(task: Task, quiet: bool) -> None:
 def _refitted(task: Task, quiet: bool) -> dict[str, object] | None:
     """Fit the finished network to how it is tested, and say what that was worth; for its description."""
     with explained("fitting batch norm and class scores"):
-        fitted = refit(task.network, labeled_part(task.data), task.config.refit_images, task.recipe.inference)
+        images, inference = task.config.refit_images, task.recipe.inference
+        fitted = refit(task.network, labeled_part(task.data), images, inference, quiet=quiet)
     if not quiet:
         summary = fitted.summary() if fitted else "refit_images was left out: no image has a label"
         _print_once(f"{task.title}: {summary}")

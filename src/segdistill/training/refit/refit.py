@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,7 @@ from segdistill.data.spread import chosen
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.probing import evaluating
+from segdistill.runtime.display import counting
 from segdistill.training.refit.batches import batches_as_tested
 from segdistill.training.refit.biases import class_layer, fit_biases, miou_of
 from segdistill.training.refit.statistics import mix_statistics, statistics_of
@@ -58,7 +59,12 @@ class Refit:
 
 @torch.no_grad()
 def refit(
-    network: SegmentationNetwork, data: SegmentationDataset, images: int, inference: InferenceConfig
+    network: SegmentationNetwork,
+    data: SegmentationDataset,
+    images: int,
+    inference: InferenceConfig,
+    *,
+    quiet: bool = True,
 ) -> Refit | None:
     """Fit batch norm's statistics and the classes' biases of a trained network to images as they are tested.
 
@@ -73,6 +79,7 @@ def refit(
         data: Its training images.
         images: How many of them are looked at, spread evenly.
         inference: How images are tested.
+        quiet: Show no progress.
 
     Returns:
         What it was worth; None if no image has a label.
@@ -82,14 +89,16 @@ def refit(
     if not samples:
         return None
     device = network.mean.device
-    after = statistics_of(network, (inputs for inputs, _ in batches_as_tested(samples, inference, device)))
-    buffers = dict(network.named_buffers())
-    before = {name: buffers[name].clone() for name in after}
     tried: dict[float, tuple[float, list[Scored]]] = {}
-    for share in _SHARES if after else _SHARES[:1]:
-        mix_statistics(network, before, after, share)
-        halves = [_scored(network, samples[start::2], inference) for start in (0, 1) if samples[start::2]]
-        tried[share] = miou_of(*_joined(halves)), halves
+    with counting("fit to images as tested", (1 + len(_SHARES)) * len(samples), quiet=quiet) as done:
+        seen = batches_as_tested(_counted(samples, done), inference, device)
+        after = statistics_of(network, (inputs for inputs, _ in seen))
+        buffers = dict(network.named_buffers())
+        before = {name: buffers[name].clone() for name in after}
+        for share in _SHARES if after else _SHARES[:1]:
+            mix_statistics(network, before, after, share)
+            halves = [_scored(network, samples[start::2], inference, done) for start in (0, 1) if samples[start::2]]
+            tried[share] = miou_of(*_joined(halves)), halves
     share = max(tried, key=lambda each: tried[each][0])  # of equals the smallest
     mix_statistics(network, before, after, share)
     miou, halves = tried[share]
@@ -111,17 +120,29 @@ def _biases(halves: Sequence[Scored]) -> Tensor | None:
     return fit_biases(*_joined(halves)) if gain > 0 else None
 
 
+def _counted(samples: Sequence[Sample], done: Callable[[float], object]) -> Iterator[Sample]:
+    """The samples; each is counted once the next one is asked for."""
+    for sample in samples:
+        yield sample
+        done(1)
+
+
 def _joined(halves: Sequence[Scored]) -> Scored:
     return torch.cat([scores for scores, _ in halves]), torch.cat([labels for _, labels in halves])
 
 
 @torch.no_grad()
-def _scored(network: SegmentationNetwork, samples: Sequence[Sample], inference: InferenceConfig) -> Scored:
+def _scored(
+    network: SegmentationNetwork,
+    samples: Sequence[Sample],
+    inference: InferenceConfig,
+    done: Callable[[float], object],
+) -> Scored:
     """Scores (P,K) and labels (P) of labelled pixels, evenly many from every batch and evenly spread over it."""
     windows = sum(len(inputs) for inputs, _ in batches_as_tested(samples[:1], inference))  # of an image
     parts = []
     with evaluating(network):
-        for batch, label in batches_as_tested(samples, inference, network.mean.device):
+        for batch, label in batches_as_tested(_counted(samples, done), inference, network.mean.device):
             logits = network(batch).logits.float()
             scores = resize(logits, (label.shape[-2], label.shape[-1]), align_corners=inference.align_corners)
             most = _MOST_SCORES // scores.shape[1] * len(batch) // (windows * len(samples))
