@@ -1,4 +1,4 @@
-"""What the gradients of depthwise convolutions cost in bfloat16, PyTorch's own and those of `models/depthwise.py`.
+"""What the gradients of depthwise convolutions cost in bfloat16, PyTorch's own and those of `models/grouped.py`.
 
     OMP_NUM_THREADS=1 python benchmarks/depthwise.py
 
@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 import segdistill
-from segdistill.models.depthwise import speed_up_depthwise
+from segdistill.models.grouped import replace_gradients
 from segdistill.runtime.allocator import keep_freed_memory
 
 ROUNDS = 7
@@ -57,7 +57,7 @@ def both(module: nn.Module, image: torch.Tensor) -> list[float]:
         (output if isinstance(output, torch.Tensor) else output.logits).float().square().mean().backward()
 
     fast = copy.deepcopy(module)
-    speed_up_depthwise(fast)
+    replace_gradients(fast)
     return in_turn(lambda: step(module), lambda: step(fast))
 
 

@@ -16,8 +16,8 @@ from segdistill.core.outputs import SegOutput, resize
 from segdistill.core.precision import Precision, computing_in
 from segdistill.methods import Method
 from segdistill.models.channels import image_channels
-from segdistill.models.depthwise import speed_up_depthwise
 from segdistill.models.folding import folded
+from segdistill.models.grouped import replace_gradients
 from segdistill.models.network import SegmentationNetwork, as_input
 from segdistill.models.segmenter import auxiliary_given
 from segdistill.recipe.training import TaskLossConfig
@@ -61,7 +61,7 @@ class Distiller(nn.Module):
         super().__init__()
         self.register_buffer("class_weights", None, persistent=False)
         self.student = student
-        speed_up_depthwise(student)
+        replace_gradients(student)
         self._task = task or TaskLossConfig()
         self.methods = nn.ModuleList(methods)
         # DistributedDataParallel must not send at every step what is equal on all ranks by itself, such as queues.

@@ -1,7 +1,11 @@
-"""Depthwise convolutions whose gradients are fast in bfloat16 on processors.
+"""Convolutions in groups whose gradients are right, and fast, in bfloat16 on processors.
 
-oneDNN has fast kernels in bfloat16 for the gradients of 3x3 kernels with stride 1 that are not dilated. Other gradients
-of depthwise convolutions take 3 to 8 times as long, and half of a training step. Here they are made of the fast ones:
+Right: where a convolution in groups is dilated and channels lie last, oneDNN's gradient of the kernel in bfloat16 reads
+memory that nothing was written to, on some processors and from some 30 columns on (torch 2.14.1 on an AMD EPYC; no
+groups, other layouts and float32 are right). Here it is computed in float32.
+
+Fast: oneDNN has fast kernels in bfloat16 for the gradients of 3x3 kernels with stride 1 that are not dilated. Others of
+depthwise convolutions take 3 to 8 times as long, and half of a training step. Here they are made of the fast ones:
 
     dilation 2, a row of pixels       abcdefgh  ->  aceg, bdfh: two images, each convolved without dilation
     a 5x5 kernel's gradient, one row  12345     ->  123 and 345: the input shifted by 0 and by 2
@@ -27,27 +31,33 @@ _MOST_IMAGES = 4
 """A side that dilation is taken apart into; more would be images of few pixels."""
 
 
-def speed_up_depthwise(network: nn.Module) -> None:
-    """Let the depthwise convolutions of a network compute their gradients as this file says.
+def replace_gradients(network: nn.Module) -> None:
+    """Let the convolutions in groups of a network compute their gradients as this file says.
 
     Args:
         network: Its modules change class; names, parameters and results stay.
     """
     for module in network.modules():
-        if type(module) in (nn.Conv2d, Conv2dSame) and _is_slow(module):
-            module.__class__ = DepthwiseConv2dSame if isinstance(module, Conv2dSame) else DepthwiseConv2d
+        if type(module) in (nn.Conv2d, Conv2dSame) and _is_replaced(module):
+            module.__class__ = GroupedConv2dSame if isinstance(module, Conv2dSame) else GroupedConv2d
 
 
-def _is_slow(conv: nn.Module) -> bool:
-    """Whether it is depthwise with a gradient that has no fast kernel."""
+def _is_replaced(conv: nn.Module) -> bool:
+    """Whether it has groups, and a gradient that is wrong or has no fast kernel."""
     assert isinstance(conv, nn.Conv2d)
-    depthwise = conv.groups == conv.in_channels == conv.out_channels and conv.padding_mode == "zeros"
-    square = conv.kernel_size[0] == conv.kernel_size[1] >= _SIDE and not isinstance(conv.padding, str)
-    return depthwise and square and (conv.kernel_size[0] > _SIDE or max(conv.stride) > 1 or max(conv.dilation) > 1)
+    if conv.groups == 1 or conv.padding_mode != "zeros":
+        return False
+    slow = conv.kernel_size[0] > _SIDE or max(conv.stride) > 1
+    return max(conv.dilation) > 1 or (slow and _in_squares(conv.weight, conv.groups) and conv.padding != "same")
 
 
-class DepthwiseConv2d(nn.Conv2d):
-    """`nn.Conv2d` of one channel a group."""
+def _in_squares(weight: Tensor, groups: int) -> bool:
+    """Whether a kernel (C,c,k,l) is depthwise and has squares of 3x3 weights."""
+    return weight.shape[:2] == (groups, 1) and weight.shape[2] == weight.shape[3] >= _SIDE
+
+
+class GroupedConv2d(nn.Conv2d):
+    """`nn.Conv2d` of several groups."""
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution of `nn.Conv2d`.
@@ -58,11 +68,14 @@ class DepthwiseConv2d(nn.Conv2d):
         Returns:
             (N,C,H',W').
         """
-        return depthwise_conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)  # type: ignore[arg-type]
+        padding = self.padding
+        if isinstance(padding, str):  # "same" may be one pixel more on one side
+            x, padding = F.pad(x, self._reversed_padding_repeated_twice), (0, 0)
+        return grouped_conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)  # type: ignore[arg-type]
 
 
-class DepthwiseConv2dSame(Conv2dSame):  # type: ignore[misc]
-    """timm's convolution with TensorFlow's padding, of one channel a group."""
+class GroupedConv2dSame(Conv2dSame):  # type: ignore[misc]
+    """timm's convolution with TensorFlow's padding, of several groups."""
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution of timm's `Conv2dSame`.
@@ -74,40 +87,77 @@ class DepthwiseConv2dSame(Conv2dSame):  # type: ignore[misc]
             (N,C,ceil(H/stride),ceil(W/stride)).
         """
         x = pad_same(x, list(self.kernel_size), list(self.stride), list(self.dilation))
-        return depthwise_conv2d(x, self.weight, self.bias, self.stride, (0, 0), self.dilation)
+        return grouped_conv2d(x, self.weight, self.bias, self.stride, (0, 0), self.dilation, self.groups)
 
 
-def depthwise_conv2d(
+def grouped_conv2d(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
     stride: tuple[int, int],
     padding: tuple[int, int],
     dilation: tuple[int, int],
+    groups: int,
 ) -> Tensor:
-    """What `F.conv2d` with a group for each channel gives, with gradients made of fast kernels.
+    """What `F.conv2d` gives, with the gradients of this file.
 
     Args:
         x: (N,C,H,W).
-        weight: (C,1,k,k).
-        bias: (C,) or None.
+        weight: (D,C/groups,k,l).
+        bias: (D,) or None.
         stride: Of the kernel.
         padding: Zeros on each side.
         dilation: Of the kernel.
+        groups: More than one.
 
     Returns:
-        (N,C,H',W').
+        (N,D,H',W').
     """
     autocast = torch.is_autocast_enabled(x.device.type)
     dtype = torch.get_autocast_dtype(x.device.type) if autocast else x.dtype
-    fast = x.device.type == "cpu" and dtype == torch.bfloat16 and torch.is_grad_enabled()
-    if fast and 1 < dilation[0] == dilation[1] <= _MOST_IMAGES and stride == (1, 1):
-        y = _dilated(x.to(dtype), weight.to(dtype), padding, dilation[0])
-    elif fast and dilation == (1, 1):
-        y = _convolve(x.to(dtype), weight.to(dtype), stride, padding)
+    if x.device.type != "cpu" or dtype != torch.bfloat16 or not torch.is_grad_enabled():
+        return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    x, weight = x.to(dtype), weight.to(dtype)
+    in_squares = _in_squares(weight, groups)
+    if in_squares and 1 < dilation[0] == dilation[1] <= _MOST_IMAGES and stride == (1, 1):
+        y = _dilated(x, weight, padding, dilation[0])
+    elif in_squares and dilation == (1, 1):
+        y = _convolve(x, weight, stride, padding)
     else:
-        return F.conv2d(x, weight, bias, stride, padding, dilation, len(weight))
+        y = _Grouped.apply(x, weight, stride, padding, dilation, groups)
     return y if bias is None else y + bias.to(dtype)[:, None, None]
+
+
+class _Grouped(torch.autograd.Function):
+    """A convolution whose kernel's gradient is computed in float32."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        dilation: tuple[int, int],
+        groups: int,
+    ) -> Tensor:
+        """`F.conv2d`."""
+        ctx.save_for_backward(x, weight)
+        ctx.settings = stride, padding, dilation, False, (0, 0), groups
+        return F.conv2d(x, weight, None, stride, padding, dilation, groups)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the input and the kernel."""
+        (gradient,), (x, weight) = gradients, ctx.saved_tensors
+        backward = torch.ops.aten.convolution_backward
+        x_gradient = weight_gradient = None
+        if ctx.needs_input_grad[0]:
+            x_gradient = backward(gradient, x, weight, None, *ctx.settings, [True, False, False])[0]
+        if ctx.needs_input_grad[1]:
+            wide = gradient.float(), x.float(), weight.float()
+            weight_gradient = backward(*wide, None, *ctx.settings, [False, True, False])[1].to(weight.dtype)
+        return x_gradient, weight_gradient, None, None, None, None
 
 
 def _dilated(x: Tensor, weight: Tensor, padding: tuple[int, int], d: int) -> Tensor:
