@@ -73,4 +73,4 @@ def test_a_recipe_that_cannot_run_says_why_and_is_still_shown() -> None:
     assert "stepz" in {key.path for key in done.keys}
     row = recipe("cirkd/camvid/deeplabv3_r18/cirkd", "data.root=/x")
     assert [word.kind for word in row.words][:2] == ["row", "schedule"]
-    assert recipe("camvid", "mobile_pair").warnings == ("No method is named: distill takes canonical.",)
+    assert recipe("camvid", "mobile_pair").warnings == ("No method is named: distill takes bpkd and canonical.",)

@@ -1,4 +1,4 @@
-"""A recipe that names no method is distilled with `canonical`, and says so."""
+"""A recipe that names no method is distilled with `bpkd` and `canonical`, and says so."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segdistill.recipe.recipe import load_recipe
 
 def test_a_recipe_without_a_method_gets_the_default(tiny: tuple[str, ...]) -> None:
     bare, named = load_recipe(*tiny), load_recipe(*tiny, "kd")
-    assert [method.name for method in bare.with_method().method] == ["canonical"]
+    assert [method.name for method in bare.with_method().method] == ["bpkd", "canonical"]
     assert bare.method == []
     assert named.with_method() == named
 
@@ -22,8 +22,10 @@ def test_distilling_without_a_method_says_which_is_taken(
     tmp_path: Path, tiny: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     library.distill(*tiny, baseline="none", out=tmp_path / "x")
-    assert "method: canonical, the default" in capsys.readouterr().err
-    assert yaml.safe_load((tmp_path / "x" / "recipe.yaml").read_text())["method"] == [{"name": "canonical"}]
-    assert "canonical/feature" in (tmp_path / "x" / "metrics.jsonl").read_text()
-    library.distill(*tiny, "canonical", baseline="none", out=tmp_path / "x", resume=True)  # the same run
+    assert "method: bpkd and canonical, the default" in capsys.readouterr().err
+    methods = [{"name": "bpkd", "share": 2.0}, {"name": "canonical"}]
+    assert yaml.safe_load((tmp_path / "x" / "recipe.yaml").read_text())["method"] == methods
+    terms = (tmp_path / "x" / "metrics.jsonl").read_text()
+    assert all(name in terms for name in ("bpkd/edge", "bpkd/body", "canonical/feature"))
+    library.distill(*tiny, method=methods, baseline="none", out=tmp_path / "x", resume=True)  # the same run
     assert "the default" not in capsys.readouterr().err

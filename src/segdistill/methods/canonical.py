@@ -1,4 +1,4 @@
-"""The plain recipe and the default: normalised features through a connector, and the logits."""
+"""The plain recipe: normalised features through a connector, and the logits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EPS = 1e-3
 class Canonical(Method):
     """The embedding imitates the teacher's up to mean and scale of each channel; the logits imitate the teacher's.
 
-    Good for a pair that nothing is known of yet: the default.
+    Good for a pair that nothing is known of yet: beside bpkd it is the default.
 
       feature = feature_weight * mean over n, channels, positions of (u(connector(f_s)) - u(f_t))^2
       logit   = logit_weight * T^2 * mean over pixels of KL( softmax_K(z_t / T) || softmax_K(z_s / T) )   (as `kd`)
@@ -26,7 +26,7 @@ class Canonical(Method):
     identity where D is the same. Void is left out of means and stds; all void gives 0. Grids that differ meet on the
     finer one.
 
-    Why the default: Ali et al. (arXiv 2604.25530, 2026) report that canonical logit and feature distillation beats
+    Why in the default: Ali et al. (arXiv 2604.25530, 2026) report that canonical logit and feature distillation beats
     losses made for segmentation at equal wall-clock. They published no code; how features are normalised (after Liu et
     al., arXiv 2207.05256, whose idea is to leave the teacher's magnitude out), the weights 1 and 1, T = 1 and the
     balance are this project's choice.

@@ -27,9 +27,6 @@ from segdistill.recipe.renamed import name_new_key
 from segdistill.recipe.teacher import Network, TeacherConfig, teacher_keys
 from segdistill.recipe.training import TrainingConfig
 
-DEFAULT_METHOD = "canonical"
-"""What distils when a recipe names no method."""
-
 
 class MethodSpec(TypedSettings):
     """A distillation method, its options, which its own signature checks, and when it counts and how much."""
@@ -83,6 +80,11 @@ class MethodSpec(TypedSettings):
         return self
 
 
+def default_methods() -> list[MethodSpec]:
+    """What distils when a recipe names no method: the two together gained more than each (docs/better-students.md)."""
+    return [MethodSpec("bpkd", share=2.0), MethodSpec("canonical")]
+
+
 def _methods(value: Any) -> Any:
     """One name, one method or a list of either, as a list of methods."""
     items = value if isinstance(value, list | tuple) else [value]
@@ -130,7 +132,8 @@ class Recipe(TrainingConfig):
         list[MethodSpec],
         BeforeValidator(_methods, json_schema_input_type=str | MethodSpec | list[str | MethodSpec]),
     ] = Field([])
-    """What `distill` distils with, one method or several whose terms add up; without any it takes `canonical`."""
+    """What `distill` distils with, one method or several whose terms add up; without any it takes `bpkd` with a share
+    of 2, and `canonical`."""
 
     baseline: str = "train"
     """The student alone that the distilled one is measured against: "train" it with the same data, steps and seed,
@@ -157,8 +160,8 @@ class Recipe(TrainingConfig):
         return {key: _plain(getattr(self, key)) for key in sorted(self.model_fields_set)}
 
     def with_method(self) -> Recipe:
-        """The recipe itself, or with the default method if it names none."""
-        return self if self.method else self.model_copy(update={"method": [MethodSpec(name=DEFAULT_METHOD)]})
+        """The recipe itself, or with the default methods if it names none."""
+        return self if self.method else self.model_copy(update={"method": default_methods()})
 
     def training(self) -> TrainingConfig:
         """The recipe's own training keys."""
