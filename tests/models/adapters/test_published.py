@@ -253,5 +253,6 @@ def test_oneformer_needs_the_words_of_its_task(published: Publish, tmp_path: Pat
     spec = resolve_spec({"name": name, "options": {"task_tokens": [5, 1, 2, 3, 4, 6, 0, 0]}})
     assert network.classes is not None
     save_model(tmp_path, "teacher", network, spec, network.classes, {})
-    with torch.no_grad():
-        assert torch.equal(segdistill.load_model(tmp_path)(_image(33, 47)).logits, network(_image(33, 47)).logits)
+    again, image = segdistill.load_model(tmp_path), _image(33, 47)
+    with torch.no_grad():  # where in memory weights lie changes the last bits of a product on some processors
+        torch.testing.assert_close(again(image).logits, network(image).logits, rtol=1e-5, atol=1e-5)
