@@ -30,6 +30,9 @@ _SIDE = 3
 _MOST_IMAGES = 4
 """A side that dilation is taken apart into; more would be images of few pixels."""
 
+_Settings = tuple[tuple[int, int], tuple[int, int], tuple[int, int], int]
+"""Stride, padding, dilation and groups of a convolution."""
+
 
 def replace_gradients(network: nn.Module) -> None:
     """Let the convolutions in groups of a network compute their gradients as this file says.
@@ -48,7 +51,7 @@ def _is_replaced(conv: nn.Module) -> bool:
     if conv.groups == 1 or conv.padding_mode != "zeros":
         return False
     slow = conv.kernel_size[0] > _SIDE or max(conv.stride) > 1
-    return max(conv.dilation) > 1 or (slow and _in_squares(conv.weight, conv.groups) and conv.padding != "same")
+    return max(conv.dilation) > 1 or (slow and _in_squares(conv.weight, conv.groups))
 
 
 def _in_squares(weight: Tensor, groups: int) -> bool:
@@ -118,46 +121,11 @@ def grouped_conv2d(
     if x.device.type != "cpu" or dtype != torch.bfloat16 or not torch.is_grad_enabled():
         return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
     x, weight = x.to(dtype), weight.to(dtype)
-    in_squares = _in_squares(weight, groups)
-    if in_squares and 1 < dilation[0] == dilation[1] <= _MOST_IMAGES and stride == (1, 1):
+    if _in_squares(weight, groups) and 1 < dilation[0] == dilation[1] <= _MOST_IMAGES and stride == (1, 1):
         y = _dilated(x, weight, padding, dilation[0])
-    elif in_squares and dilation == (1, 1):
-        y = _convolve(x, weight, stride, padding)
     else:
-        y = _Grouped.apply(x, weight, stride, padding, dilation, groups)
+        y = _convolve(x, weight, (stride, padding, dilation, groups))
     return y if bias is None else y + bias.to(dtype)[:, None, None]
-
-
-class _Grouped(torch.autograd.Function):
-    """A convolution whose kernel's gradient is computed in float32."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        stride: tuple[int, int],
-        padding: tuple[int, int],
-        dilation: tuple[int, int],
-        groups: int,
-    ) -> Tensor:
-        """`F.conv2d`."""
-        ctx.save_for_backward(x, weight)
-        ctx.settings = stride, padding, dilation, False, (0, 0), groups
-        return F.conv2d(x, weight, None, stride, padding, dilation, groups)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the input and the kernel."""
-        (gradient,), (x, weight) = gradients, ctx.saved_tensors
-        backward = torch.ops.aten.convolution_backward
-        x_gradient = weight_gradient = None
-        if ctx.needs_input_grad[0]:
-            x_gradient = backward(gradient, x, weight, None, *ctx.settings, [True, False, False])[0]
-        if ctx.needs_input_grad[1]:
-            wide = gradient.float(), x.float(), weight.float()
-            weight_gradient = backward(*wide, None, *ctx.settings, [False, True, False])[1].to(weight.dtype)
-        return x_gradient, weight_gradient, None, None, None, None
 
 
 def _dilated(x: Tensor, weight: Tensor, padding: tuple[int, int], d: int) -> Tensor:
@@ -172,52 +140,53 @@ def _dilated(x: Tensor, weight: Tensor, padding: tuple[int, int], d: int) -> Ten
     h, w = x.shape[2] // d, x.shape[3] // d
     # Channels stay innermost, so that each copy moves whole pixels.
     parts = x.permute(0, 2, 3, 1).reshape(n, h, d, w, d, c).permute(0, 2, 4, 1, 3, 5).reshape(n * d * d, h, w, c)
-    y = _convolve(parts.permute(0, 3, 1, 2), weight, (1, 1), (0, 0)).permute(0, 2, 3, 1)
+    y = _convolve(parts.permute(0, 3, 1, 2), weight, ((1, 1), (0, 0), (1, 1), c)).permute(0, 2, 3, 1)
     h, w = y.shape[1:3]
     whole = y.reshape(n, d, d, h, w, c).permute(0, 3, 1, 4, 2, 5).reshape(n, h * d, w * d, c)
     return whole[:, :rows, :columns].permute(0, 3, 1, 2)
 
 
-def _convolve(x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
-    """A depthwise convolution without dilation."""
-    result: Tensor = _Depthwise.apply(x, weight, stride, padding)
+def _convolve(x: Tensor, weight: Tensor, settings: _Settings) -> Tensor:
+    """A convolution without a bias, in bfloat16."""
+    result: Tensor = _Grouped.apply(x, weight, settings)
     return result
 
 
-class _Depthwise(torch.autograd.Function):
-    """`_convolve` with the gradients of this file."""
+class _Grouped(torch.autograd.Function):
+    """`F.conv2d` with the gradients of this file."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
-        """`F.conv2d`."""
+    def forward(ctx: Any, x: Tensor, weight: Tensor, settings: _Settings) -> Tensor:
+        """The convolution, without a bias."""
         ctx.save_for_backward(x, weight)
-        ctx.stride, ctx.padding = stride, padding
-        return F.conv2d(x, weight, None, stride, padding, 1, len(weight))
+        ctx.settings = settings
+        return F.conv2d(x, weight, None, *settings)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the input and the kernel."""
         (gradient,), (x, weight) = gradients, ctx.saved_tensors
+        stride, _, dilation, _ = ctx.settings
         x_gradient = weight_gradient = None
         if ctx.needs_input_grad[0]:
-            wide = torch.float32 if max(ctx.stride) > 1 else torch.bfloat16
+            wide = torch.float32 if max(stride) > 1 else torch.bfloat16
             shape_of_x = torch.empty_like(x, dtype=wide)  # of x only the shape is read
-            wide_gradient = _gradients(
-                gradient.to(wide), shape_of_x, weight.to(wide), ctx.stride, ctx.padding, of_input=True
-            )
+            wide_gradient = _gradients(gradient.to(wide), shape_of_x, weight.to(wide), ctx.settings, of_input=True)
             x_gradient = wide_gradient.to(x.dtype)
-        if ctx.needs_input_grad[1]:
-            weight_gradient = _weight_gradient(gradient, x, weight, ctx.stride, ctx.padding)
-        return x_gradient, weight_gradient, None, None
+        if ctx.needs_input_grad[1] and max(dilation) > 1:
+            wide_gradient = _gradients(gradient.float(), x.float(), weight.float(), ctx.settings, of_input=False)
+            weight_gradient = wide_gradient.to(weight.dtype)
+        elif ctx.needs_input_grad[1]:
+            weight_gradient = _weight_gradient(gradient, x, weight, ctx.settings)
+        return x_gradient, weight_gradient, None
 
 
-def _weight_gradient(
-    gradient: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]
-) -> Tensor:
+def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, settings: _Settings) -> Tensor:
     """That of a kernel of any side, in squares of 3x3 weights: of a 7x7 kernel those that begin at 0, 3 and 4."""
+    stride, padding, dilation, groups = settings
     side = weight.shape[-1]
     if side == _SIDE:
-        return _gradients(gradient, x, weight, stride, padding, of_input=False)
+        return _gradients(gradient, x, weight, settings, of_input=False)
     x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
     height, width = ((size - 1) * step + _SIDE for size, step in zip(gradient.shape[2:], stride, strict=True))
     starts = sorted({*range(0, side - _SIDE, _SIDE), side - _SIDE})
@@ -226,17 +195,15 @@ def _weight_gradient(
     for top in starts:
         for left in starts:
             part = x[:, :, top : top + height, left : left + width].contiguous(memory_format=torch.channels_last)
-            square = _gradients(gradient, part, small, stride, (0, 0), of_input=False)
+            square = _gradients(gradient, part, small, (stride, (0, 0), dilation, groups), of_input=False)
             result[:, :, top : top + _SIDE, left : left + _SIDE] = square
     return result
 
 
-def _gradients(
-    gradient: Tensor, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int], *, of_input: bool
-) -> Tensor:
+def _gradients(gradient: Tensor, x: Tensor, weight: Tensor, settings: _Settings, *, of_input: bool) -> Tensor:
     """PyTorch's own gradient of the input or the kernel."""
-    wanted = [of_input, not of_input, False]
+    stride, padding, dilation, groups = settings
     both: list[Tensor] = torch.ops.aten.convolution_backward(
-        gradient, x, weight, None, stride, padding, (1, 1), False, (0, 0), len(weight), wanted
+        gradient, x, weight, None, stride, padding, dilation, False, (0, 0), groups, [of_input, not of_input, False]
     )
     return both[0] if of_input else both[1]

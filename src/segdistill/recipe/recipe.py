@@ -81,8 +81,13 @@ class MethodSpec(TypedSettings):
 
 
 def default_methods() -> list[MethodSpec]:
-    """What distils when a recipe names no method: the two together gained more than each (docs/better-students.md)."""
+    """What distils when a recipe names no method; benchmarks/results/camvid_medium.md says what they are worth."""
     return [MethodSpec("bpkd", share=2.0), MethodSpec("canonical")]
+
+
+def default_names() -> str:
+    """Their names, for people."""
+    return " and ".join(method.name for method in default_methods())
 
 
 def _methods(value: Any) -> Any:
