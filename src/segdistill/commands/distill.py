@@ -13,7 +13,7 @@ from segdistill.data import create_dataset
 from segdistill.models.open import open_model
 from segdistill.recipe.keys import changeable_keys
 from segdistill.recipe.keywords import RecipeKeys, Word, takes_recipe_keys
-from segdistill.recipe.recipe import Recipe, default_names, load_recipe
+from segdistill.recipe.recipe import DEFAULT_METHODS, Recipe, load_recipe
 from segdistill.reporting.pictures import save_predictions
 from segdistill.reporting.study_files import save_study
 from segdistill.reporting.study_table import cells
@@ -126,8 +126,8 @@ def _with_method(recipe: Recipe, quiet: bool) -> Recipe:
     """The recipe itself, or with the default methods, which are printed then."""
     if not recipe.method and not quiet and is_main():
         console.print(
-            f"method: {default_names()}, the default, as the recipe names none; to choose, add one such as kd, cwd or "
-            "bpkd",
+            f"method: {' and '.join(DEFAULT_METHODS)}, the default, as the recipe names none; to choose, add one such "
+            "as kd, cwd or bpkd",
             soft_wrap=True,
             markup=False,
         )

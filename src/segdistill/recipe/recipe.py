@@ -27,6 +27,9 @@ from segdistill.recipe.renamed import name_new_key
 from segdistill.recipe.teacher import Network, TeacherConfig, teacher_keys
 from segdistill.recipe.training import TrainingConfig
 
+DEFAULT_METHODS: dict[str, dict[str, Any]] = {"bpkd": {"share": 2.0}, "canonical": {}}
+"""What distils when a recipe names no method, and its options (benchmarks/results/camvid_medium.md)."""
+
 
 class MethodSpec(TypedSettings):
     """A distillation method, its options, which its own signature checks, and when it counts and how much."""
@@ -78,16 +81,6 @@ class MethodSpec(TypedSettings):
     def _known(self) -> MethodSpec:
         check_options(method_class(self.name), self.options, f"method.{self.name}")
         return self
-
-
-def default_methods() -> list[MethodSpec]:
-    """What distils when a recipe names no method; benchmarks/results/camvid_medium.md says what they are worth."""
-    return [MethodSpec("bpkd", share=2.0), MethodSpec("canonical")]
-
-
-def default_names() -> str:
-    """Their names, for people."""
-    return " and ".join(method.name for method in default_methods())
 
 
 def _methods(value: Any) -> Any:
@@ -166,7 +159,9 @@ class Recipe(TrainingConfig):
 
     def with_method(self) -> Recipe:
         """The recipe itself, or with the default methods if it names none."""
-        return self if self.method else self.model_copy(update={"method": default_methods()})
+        if self.method:
+            return self
+        return self.model_copy(update={"method": [MethodSpec(name, **keys) for name, keys in DEFAULT_METHODS.items()]})
 
     def training(self) -> TrainingConfig:
         """The recipe's own training keys."""
