@@ -21,8 +21,10 @@ from forked import Forked
 
 from segdistill import compare
 from segdistill.core.errors import RecipeError, TrainingError
+from segdistill.recipe.recipe import load_recipe
 from segdistill.reporting.answer import answer
 from segdistill.runs.folder import RunFolder
+from segdistill.studies.methods import read_methods
 from segdistill.studies.result import ALONE, LONGER, Study
 from segdistill.studies.stored import load_study
 
@@ -271,3 +273,11 @@ def test_wrong_words_are_refused_before_anything_is_written(
     assert done.exit_code != 0
     assert message in str(done.exception)
     assert not (tmp_path / "s").exists()
+
+
+def test_default_and_lists_of_methods_are_read() -> None:
+    read = read_methods("default,kd,both=[{name: kd, share: 2}, {name: at}],soft={name: kd, temperature: 4},a=[kd, at]")
+    assert list(read) == ["default", "kd", "both", "soft", "a"]
+    assert read["default"] == load_recipe("streets", "tiny_pair").with_method().method
+    assert [(method.name, method.share) for method in read["both"]] == [("kd", 2), ("at", "auto")]
+    assert [method.name for method in read["a"]] == ["kd", "at"]

@@ -34,7 +34,7 @@ class CompareKeys(TypedSettings):
     """Of `compare`."""
 
     methods: str = ""
-    """What is compared, as none,longer,kd,cwd,bpkd_light,kd+at or 'kd4={name: kd, temperature: 4}'."""
+    """What is compared, as default,longer,kd,cwd,bpkd_light,kd+at or 'kd4={name: kd, temperature: 4}'."""
 
     seeds: str = ""
     """The seeds of every method, as 0,1,2, which is the default."""

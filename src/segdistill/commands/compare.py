@@ -51,8 +51,9 @@ def compare(
         *words: Words of a recipe, or a whole one; or the folder of a study to go on with. Budget, executor and
             processes may stand among them as key=value.
         methods: As "kd,cwd,bpkd_light,kd+at"; a list of such names, of specs and of classes; or a mapping of labels to
-            them; "longer" among them is the student alone for as many minutes as the costliest method takes. The
-            recipe's own methods, if it has any, are compared too, together as one entry.
+            them; "default" among them is what distils where a recipe names no method, "longer" the student alone for as
+            many minutes as the costliest method takes. The recipe's own methods, if it has any, are compared too,
+            together as one entry.
         seeds: As "0,1,2", which is the default.
         budget: "steps:2000" (default the recipe's steps) or "minutes:30" of training: how many steps each method makes
             in it is measured once, before it runs.
@@ -170,7 +171,7 @@ def _methods(given: Methods, of_recipe: Sequence[MethodSpec]) -> dict[str, list[
         )
     methods = ({label: list(of_recipe)} if label else {}) | named
     if not methods:
-        raise RecipeError("Nothing to compare: name methods=, such as kd,cwd,bpkd_light,canonical.")
+        raise RecipeError("Nothing to compare: name methods=, such as default,kd,cwd,bpkd_light.")
     return methods
 
 

@@ -13,7 +13,7 @@ from segdistill.core.errors import RecipeError
 from segdistill.core.plugins import is_import_path
 from segdistill.core.safe_yaml import load_yaml
 from segdistill.recipe.composition import compose
-from segdistill.recipe.recipe import MethodSpec
+from segdistill.recipe.recipe import DEFAULT_METHODS, MethodSpec
 from segdistill.studies.result import ALONE, LONGER, TEACHER
 
 _LONGER_WORD = "longer"
@@ -27,8 +27,9 @@ def read_methods(given: Methods) -> dict[str, list[MethodSpec]]:
 
     Args:
         given: Names with commas between, or a list of them: methods and fragments, "+" between several that add up, and
-            LABEL={name: kd, temperature: 4} for one with options; specs and classes of methods, which are called by
-            their own names; or a mapping of labels to any of these.
+            LABEL={name: kd, temperature: 4} for one with options, or a list of such in brackets; "default" for those of
+            a recipe that names none; specs and classes of methods, which are called by their own names; or a mapping of
+            labels to any of these.
 
     Returns:
         Recipe entries by label; the student alone, "none", is in every study and needs no entry. "longer" is the
@@ -40,7 +41,8 @@ def read_methods(given: Methods) -> dict[str, list[MethodSpec]]:
     if isinstance(given, Mapping):
         entries = {label: value if isinstance(value, list) else [value] for label, value in given.items()}
     else:
-        words = re.split(r",(?![^{]*})", given) if isinstance(given, str) else given
+        outside_braces = r",(?![^{]*})(?![^\[]*\])"
+        words = re.split(outside_braces, given) if isinstance(given, str) else given
         words = list(words) if isinstance(words, list | tuple) else [words]
         entries = dict(_entry(word) for word in words if not isinstance(word, str) or word.strip())
     methods: dict[str, list[MethodSpec]] = {}
@@ -73,7 +75,9 @@ def _entry(word: Any) -> tuple[str, list[Any]]:
 
 
 def _specs(label: str, value: Any) -> list[MethodSpec]:
-    """A method's name, a fragment with methods, or the entry itself."""
+    """A method's name, a fragment with methods, "default", or the entry itself."""
+    if value == "default":
+        return [MethodSpec(name, **options) for name, options in DEFAULT_METHODS.items()]
     entries = [value]
     if isinstance(value, str):
         entries = compose(value)[0].get("method") or []
