@@ -154,7 +154,7 @@ def _method(row: Summary, cost: NetworkCost) -> dict[str, str]:
         "mIoU": _spread(row.miou),
         "gain": "" if row.gain is None else _spread(row.gain, "+"),
         "95 % CI": _interval(row.gain),
-        "gap closed": "" if row.gap_closed is None else f"{100 * row.gap_closed:.0f} %",
+        "gap closed": "" if row.gap_closed is None else f"{round(100 * row.gap_closed)} %",
         "edge": _spread(row.edge_miou),
         "body": _spread(row.body_miou),
         "mAcc": _spread(row.macc),
