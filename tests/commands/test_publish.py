@@ -69,8 +69,11 @@ def test_the_card_has_the_scores_as_metadata(run: Path, published: Path) -> None
     assert "sky, " in card.text
 
 
-def test_a_run_without_a_study_has_the_scores_of_its_journal(run: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:
-    done = sd.train(*tiny, out=tmp_path / "alone", quiet=True)
+@pytest.mark.parametrize("refit_images", [0, 4])
+def test_a_run_without_a_study_has_its_own_scores(
+    refit_images: int, run: Path, tmp_path: Path, tiny: tuple[str, ...]
+) -> None:
+    done = sd.train(*tiny, out=tmp_path / "alone", quiet=True, refit_images=refit_images)
     folder = sd.publish(done.folder, "user/alone", onnx=False).folder
     assert folder == tmp_path / "alone" / "published"
     card = ModelCard.load(folder / "README.md")

@@ -9,12 +9,15 @@ from typing import Any, Unpack
 from segdistill.commands.common import with_folder, with_warning
 from segdistill.commands.evaluate import evaluate
 from segdistill.core.results import Result
+from segdistill.core.storage import write_json
 from segdistill.evaluation.metrics import Scores
 from segdistill.models.files import read_description, weight_file
 from segdistill.models.spec import Role
 from segdistill.recipe.keywords import RecipeKeys, Word, takes_recipe_keys
 from segdistill.recipe.recipe import load_recipe
 from segdistill.runs.folder import Resume
+from segdistill.runtime.processes import is_main
+from segdistill.studies.measurement import scores_file
 from segdistill.training.plan import resolve
 
 
@@ -50,6 +53,8 @@ class Trained(Result):
 def train(*words: Word, resume: Resume = False, quiet: bool = False, **keys: Unpack[RecipeKeys]) -> Trained:
     """Train one network of the recipe alone: the student, or with `role=teacher` the teacher.
 
+    The folder gets scores.json where the run's last validation was not of these weights and all validation images.
+
     Args:
         *words: Words of a recipe, as for `load_recipe`, or a whole one.
         resume: Go on with the run that the folder holds; "auto" goes on if it holds this very recipe, and begins if it
@@ -73,5 +78,8 @@ def train(*words: Word, resume: Resume = False, quiet: bool = False, **keys: Unp
     on_all = step == trained["steps"] or config.validate_images is None
     scores = folder.validated(trained) if on_all else None
     if scores is None:  # a few images were looked at, weights were refitted after that, or the journal is gone
-        scores = evaluate(folder.path, quiet=quiet, boundary=False, calibration=False, agreement=False).scores
+        quality = evaluate(folder.path, quiet=quiet, boundary=False, calibration=False, agreement=False).quality
+        scores = quality.scores
+        if is_main():
+            write_json(scores_file(folder.path), quality.as_dict())
     return Trained(folder.path, recipe.role, scores, trained["best_miou"], trained["best_step"], trained["seconds"])

@@ -13,6 +13,7 @@ from segdistill.evaluation.metrics import Scores
 from segdistill.models.files import Description
 from segdistill.reporting.study_table import markdown
 from segdistill.runs.folder import RunFolder
+from segdistill.studies.measurement import read_scores, scores_file
 from segdistill.studies.result import STUDY_FILE, Outcome, Study
 from segdistill.studies.stored import load_study
 
@@ -45,7 +46,7 @@ class Scored:
 
 
 def scored(file: Path, description: Description) -> Scored | None:
-    """The scores of a weight file: of the study of its run, or of the study that its run is part of, or of its journal.
+    """The scores of a weight file: of its run's study, of the study that its run is part of, or of the run itself.
 
     Args:
         file: In a run folder.
@@ -68,6 +69,8 @@ def scored(file: Path, description: Description) -> Scored | None:
         if row is not None:
             return Scored(study.data, _values(row), study, row)
     scores = RunFolder(folder).validated(description.trained)
+    if scores is None and scores_file(folder).is_file():
+        scores = Scores.read(read_scores(scores_file(folder)))
     if scores is None:
         return None
     return Scored(str(description.trained.get("data")), _values(scores))
