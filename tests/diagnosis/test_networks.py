@@ -21,6 +21,7 @@ from segdistill.models.network import SegmentationNetwork
 from segdistill.models.teacher import Teacher
 from segdistill.training import dry_run as dry_runs
 from segdistill.training.dry_run import dry_run
+from segdistill.training.plan import resolve
 from segdistill.training.task import make_task
 
 CLASSES = label_table("cityscapes").classes
@@ -164,6 +165,19 @@ def test_memory_is_extrapolated_rightly(tiny: tuple[str, ...], monkeypatch: pyte
     assert (two.images, eight.images) == (2, 8)
     assert two.memory == pytest.approx(eight.memory, rel=0.1)
     assert two.disk == eight.disk
+
+
+def test_what_is_timed_are_the_steps_that_a_run_has_most_of(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    """While a share is measured a method costs more, and its terms are 0; before its start it costs nothing."""
+    recipe = segdistill.load_recipe(*tiny, "steps=4000", "teacher.weights=streets_teacher", "kd", f"out={tmp_path}")
+    for words in ([], ["method.kd.schedule.start=1000"], ["teacher.cache=logits"]):
+        late = segdistill.load_recipe(recipe, *words)
+        task = resolve(late, distills=True).task_with_teacher()
+        terms: list[float] = []
+        task.distiller.register_forward_hook(lambda *seen, into=terms: into.append(seen[-1]["kd"].item()))  # type: ignore[misc]
+        dry_run("kd", task, late.augment)
+        assert len(terms) == 3
+        assert min(terms) > 0
 
 
 def test_a_machine_that_is_too_small(tiny: tuple[str, ...]) -> None:

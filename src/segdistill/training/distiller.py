@@ -109,6 +109,24 @@ class Distiller(nn.Module):
         networks = {"student": self.student if student else None, "teacher": self.running_teacher if teacher else None}
         self._compiled = {role: torch.compile(each, dynamic=False) for role, each in networks.items() if each}
 
+    def measures(self, step: int) -> bool:
+        """Whether the share of a method is measured at this step, which takes longer than those after it.
+
+        Args:
+            step: From 0.
+        """
+        return self.shares.measures([factor(step) for factor in self._factors], step)
+
+    def busiest_step(self, steps: int) -> int:
+        """The first step of a run at which as many of its methods count as at any, to a hundredth of the run.
+
+        Args:
+            steps: Of the run.
+        """
+        return max(
+            range(0, steps, max(1, steps // 100)), key=lambda step: sum(factor(step) > 0 for factor in self._factors)
+        )
+
     def queue_names(self) -> tuple[str, ...]:
         """How the names of those tensors begin."""
         modules = self.named_modules()
@@ -136,7 +154,7 @@ class Distiller(nn.Module):
         labelled = labelled_only(label)
         factors = [factor(step) for factor in self._factors]
         # A compiled student's maps and logits come out of one node, with no gradient of one at the other.
-        compiled = self._compiled if not self.shares.measures(factors, step) else {}
+        compiled = {} if self.measures(step) else self._compiled
         output: SegOutput = compiled.get("student", self.student)(pixels)
         terms = {"task": self._task_loss(output.logits, labelled)}
         if output.auxiliary is not None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from segdistill.core.errors import SegdistillError
+from segdistill.core.outputs import SegOutput
 from segdistill.core.precision import computing_in
 from segdistill.data.augment import Augment
 from segdistill.data.loading import Batch, collate
@@ -19,6 +20,7 @@ from segdistill.data.stream import Stream
 from segdistill.evaluation.cost.cost import wait
 from segdistill.evaluation.cost.memory import LiveBytes
 from segdistill.evaluation.cost.stages import Stages
+from segdistill.models.network import as_input
 from segdistill.runtime.processes import own_device
 from segdistill.training.precision_trial import settle_precision
 from segdistill.training.schedule import make_optimizer, own_optimizers
@@ -124,20 +126,23 @@ class _Timing:
 def _make_steps(
     task: Task, augment: Augment, optimizers: Sequence[torch.optim.Optimizer], steps: int, images: int
 ) -> _Timing:
-    """Make the steps; the tensors of the first are followed."""
+    """Make the steps, numbered from the busiest of the run; the tensors of the first are followed."""
     device, distiller = own_device(), task.distiller
     stream = Stream(task.data, augment, task.config.seed)
     forward = 0
     live = LiveBytes(Stages(distiller.student))
     loading, computing = [], []
+    first = distiller.busiest_step(task.config.steps)
+    distiller.shares.freeze()
     distiller.train()
     for step in range(steps):
         began = time.perf_counter()
         batch = _batch(stream, step, images).to(device)
         loading.append(time.perf_counter() - began)
+        target = _cached(task, batch)
         began = time.perf_counter()
         with computing_in(task.config.computes_in, device), live if step == 0 else contextlib.nullcontext():
-            terms: dict[str, Tensor] = distiller(batch.image, batch.label, step)
+            terms: dict[str, Tensor] = distiller(batch.image, batch.label, first + step, target)
             forward = forward or live.peak
             torch.stack(list(terms.values())).sum().backward()
         for optimizer in optimizers:
@@ -153,6 +158,16 @@ def _batch(stream: Stream, step: int, images: int) -> Batch:
     if isinstance(batch, SegdistillError):
         raise batch
     return batch
+
+
+@torch.no_grad()
+def _cached(task: Task, batch: Batch) -> Tensor | None:
+    """The teacher's logits of a batch where the run has them cached, and its steps do not ask the teacher."""
+    teacher = task.distiller.teacher
+    if teacher is None or task.recipe.teacher.cache == "off":
+        return None
+    output: SegOutput = teacher(as_input(batch.image))
+    return output.logits
 
 
 def _tensors(state: object) -> list[Tensor]:

@@ -62,6 +62,12 @@ class GradientShares(nn.Module):
         """
         return any(bool(count) and self._is_open(number, step) for number, count in enumerate(counts))
 
+    def freeze(self) -> None:
+        """Measure no more: terms that were not measured count as they are. For steps that are timed."""
+        self._length = 0
+        for method in self._methods:
+            method.began = max(0, method.began)
+
     def scaled(
         self, number: int, terms: dict[str, Tensor], task: Tensor, output: SegOutput, step: int
     ) -> dict[str, Tensor]:

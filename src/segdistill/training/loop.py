@@ -128,7 +128,7 @@ class Trainer:
                     continue
                 reading, rate = step(batches, progress)
                 display.step(progress.step, reading.joint)
-                if self.pace is not None:
+                if self.pace is not None and not self.distiller.measures(progress.step - 1):
                     self.pace.step()
                 if self.average is not None and not reading.faults:
                     self.average.update_parameters(self.distiller.student)

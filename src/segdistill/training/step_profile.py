@@ -130,8 +130,10 @@ def _make_steps(task: Task, stream: Stream, clock: _Clock, steps: int) -> None:
     update = Update(distiller, config, device)
     batches = training_batches(stream, own_batches(config), start=0, stop=steps, workers=config.workers)
     handles = _hooks(distiller, clock)
+    first = distiller.busiest_step(config.steps)
+    distiller.shares.freeze()
     try:
-        for step in range(steps):
+        for step in range(first, first + steps):
             clock.begin()
             micro_batches: list[Batch] = [next(batches).to(device) for _ in range(config.grad_accumulation)]
             clock.mark("data")
