@@ -73,6 +73,9 @@ def test_the_detail_loss_is_cross_entropy_and_dice() -> None:
     expected = F.binary_cross_entropy(scores, both) + 1 - dice
     label = torch.zeros(1, 2, 2, dtype=torch.long)
     torch.testing.assert_close(detail_loss(logits, target, label), expected)
+    beside = torch.cat([label, torch.full_like(label, VOID)])  # an image without labels takes nothing from the others
+    twice = detail_loss(logits.repeat(2, 1, 1, 1), target.repeat(2, 1, 1), beside)
+    torch.testing.assert_close(twice, expected)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
+from segdistill.core.classes import IGNORE_INDEX, UNLABELED
 from segdistill.core.outputs import SegOutput
 from segdistill.methods import create_method
 from segdistill.models.build import probe
@@ -55,6 +59,21 @@ def test_the_teacher_is_used_but_never_trained_saved_or_switched(distiller: Dist
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
     assert all(parameter.grad is not None for parameter in distiller.parameters())
     assert {name.partition(".")[0] for name in distiller.state_dict()} == {"student", "methods", "shares"}
+
+
+def test_a_teacher_of_other_classes_says_none_of_an_image_without_labels() -> None:
+    network = create_model("mobilenetv2_035_fcn", 8, auxiliary_channels=0)
+    seen: list[Tensor] = []
+    for same_classes in (True, False):
+        method = create_method("ifvd", student=probe(network), teacher=probe(network), num_classes=8)
+        method.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[2]))
+        distiller = Distiller(network, [method], copy.deepcopy(network), same_classes=same_classes).train()
+        image = torch.randint(0, 255, (2, 3, 32, 32), dtype=torch.uint8)
+        label = torch.stack([torch.zeros(32, 32), torch.full((32, 32), UNLABELED)]).to(torch.uint8)
+        distiller(image, label)
+    answered, silent = seen
+    assert (answered[1] < 8).all()
+    assert (silent[1] == IGNORE_INDEX).all()
 
 
 def test_the_recipe_says_how_the_task_loss_is_taken() -> None:

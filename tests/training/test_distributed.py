@@ -83,6 +83,10 @@ def test_numbers_of_processes_that_cannot_be_are_refused(
         launch(4, [*tiny, "teacher.train.batch_size=6"])
     with pytest.raises(RecipeError, match="torch synchronises batch norm on GPUs only"):
         require_possible(load_recipe(*tiny, "sync_bn=true"), 2)
+    with monkeypatch.context() as on_gpus:
+        on_gpus.setattr(torch.accelerator, "is_available", lambda: True)
+        with pytest.raises(RecipeError, match=r"wgan-gp: .* second derivatives.* sync_bn=false"):
+            require_possible(load_recipe(*tiny, "adversary", "method.adversary.loss=wgan-gp"), 2)
     with pytest.raises(RecipeError, match=r"teacher.shard=true: .* nproc=N"):
         segdistill.distill(*tiny, "kd", "teacher.shard=true", out=tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()

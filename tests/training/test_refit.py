@@ -12,7 +12,7 @@ from own_folders import without_masks
 from painted import COLORS, paint
 from processes import in_two
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 import segdistill
 from segdistill.core.classes import IGNORE_INDEX
@@ -44,6 +44,12 @@ def plain_biases(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return biases
 
 
+def iou_of(scores: Tensor, labels: Tensor, c: int) -> float:
+    """Of one class, in percent."""
+    both, either = (scores.argmax(1) == c) & (labels == c), (scores.argmax(1) == c) | (labels == c)
+    return 100 * float(both.sum() / either.sum())
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_biases_are_those_of_the_plain_search(seed: int) -> None:
     torch.manual_seed(seed)
@@ -54,6 +60,12 @@ def test_biases_are_those_of_the_plain_search(seed: int) -> None:
     assert biases.tolist() == plain_biases(scores, labels).tolist()
     assert biases[2] == 0
     assert miou_of(scores, labels, biases) > miou_of(scores, labels)
+    without = fit_biases(scores, labels, ignored=(1,))
+    assert without[1] == 0
+    assert miou_of(scores, labels, without, ignored=(1,)) > miou_of(scores, labels, ignored=(1,))
+    assert miou_of(scores, labels, ignored=(1,)) == pytest.approx(
+        (3 * miou_of(scores, labels) - iou_of(scores, labels, 1)) / 2
+    )
 
 
 def test_miou_is_that_of_the_pixels() -> None:

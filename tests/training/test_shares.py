@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import segdistill
+from segdistill.core.classes import UNLABELED
 from segdistill.core.errors import RecipeError
 from segdistill.core.outputs import SegOutput
 from segdistill.methods import create_method
@@ -109,6 +110,25 @@ def test_micro_batches_measure_what_the_batch_does() -> None:
     for half in (slice(0, 2), slice(2, 4)):
         parts(image[half], label[half], 0)
     assert parts.shares.factors(0)["kd"] == pytest.approx(whole.shares.factors(0)["kd"], rel=1e-4)
+
+
+def test_images_without_labels_count_alike_in_any_micro_batch() -> None:
+    image, label = _batch(0)
+    label[2:] = UNLABELED
+    whole = _distiller([("kd", {})], GradientShares([1.0], length=1))
+    parts = _distiller([("kd", {})], GradientShares([1.0], length=1))
+    whole(image, label, 0)
+    for half, share in ((slice(0, 2), 2.0), (slice(2, 4), 0.0)):
+        parts(image[half], label[half], 0, share=torch.tensor(share))
+    assert parts.shares.factors(0)["kd"] == pytest.approx(whole.shares.factors(0)["kd"], rel=1e-4)
+
+
+def test_a_gradient_that_is_large_in_half_precision_is_measured() -> None:
+    maps = torch.ones(1, 1, 2, 2, dtype=torch.float16, requires_grad=True)
+    output = SegOutput(logits=maps, embedding=maps, features=())
+    shares = GradientShares([1.0], length=1)
+    shares.scaled(0, {"steep": (1000 * maps).sum()}, (10 * maps).sum(), output, 0)
+    assert shares.factors(0)["steep"] == pytest.approx(0.01)
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,15 @@ def test_a_file_that_breaks_while_the_run_goes_on(data: Path, start: Callable[..
     assert "1 training samples could not be read" in output
 
 
+def test_a_pasted_image_and_one_that_is_fitted_to_are_replaced_too(data: Path) -> None:
+    """It is the image that can't be read which is told, and not every image that it was to be pasted into."""
+    cut_off(data / "images" / "a1.png")
+    words = ("steps=16", "on_unreadable=skip", "unreadable_limit=0.125", "augment.mix=cutmix", "augment.mix_share=1")
+    run = train(data, "run", *words, "refit_images=8", "workers=0")
+    assert [line["sample"] for line in journal(run, "unreadable")] == [1]
+    assert read_description(run / "student.safetensors").trained["refit"]["images"] == 7
+
+
 def test_validation_images_are_never_left_out(data: Path) -> None:
     cut_off(data / "images" / "a9.png")
     with pytest.raises(DataError, match=r"a9\.png"):

@@ -13,10 +13,17 @@ import pytest
 import segdistill
 from segdistill.data.spread import chosen
 from segdistill.recipe.recipe import load_recipe
+from segdistill.runs.checkpoint import Progress
+from segdistill.runs.folder import RunFolder
 from segdistill.runtime import display
+from segdistill.runtime.display import Display
+from segdistill.runtime.interruption import StopRequest
+from segdistill.runtime.processes import start_accelerator
 from segdistill.training import forecast, validation
 from segdistill.training.forecast import Forecast, RunAhead
 from segdistill.training.plan import Plan, resolve
+from segdistill.training.task import make_task
+from segdistill.training.validation import Validation
 
 OVER_TINY = ("data.count=12", "validate_every=2", "steps=4")
 
@@ -61,6 +68,23 @@ def test_the_best_is_chosen_by_the_same_images_and_scored_on_all(tiny: tuple[str
     done = segdistill.train(*words, out=tmp_path / "run", quiet=True)
     again = segdistill.evaluate(tmp_path / "run", boundary=False, quiet=True)
     assert done.scores.miou == pytest.approx(again.scores.miou, abs=1e-3)
+
+
+@pytest.mark.parametrize(("best_of", "best_step"), [(3, 1), (1, 2)])
+def test_a_best_of_other_images_is_no_measure(
+    best_of: int, best_step: int, tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Few images may be easy: a resumed run that looks at more of them chooses its best weights anew."""
+    recipe = load_recipe(*tiny, *OVER_TINY, "validate_images=3", f"out={tmp_path}")
+    task = make_task(recipe, "student")
+    progress = Progress(step=2, best_miou=99.0, best_step=1, best_of=best_of)
+    validate = Validation(
+        RunFolder(tmp_path), task.network, task.validation, config=task.config, inference=recipe.inference,
+        metrics=recipe.metrics, accelerator=start_accelerator(), display=Display("x", start=0, steps=4, quiet=True),
+    )  # fmt: skip
+    validate(progress, StopRequest())
+    validate.close()
+    assert (progress.best_of, progress.best_step) == (3, best_step)
 
 
 def test_a_training_does_not_validate_twice_at_its_end(

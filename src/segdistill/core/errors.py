@@ -20,6 +20,16 @@ class DataError(SegdistillError):
     """A data set, list file, image or mask is missing, broken or not what the recipe says."""
 
 
+class SampleError(DataError):
+    """A sample of a data set can't be read.
+
+    Attributes:
+        index: Its place in the data set.
+    """
+
+    index: int = -1
+
+
 class CheckpointError(SegdistillError):
     """A weight file or checkpoint is missing, broken, or belongs to another network or run."""
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from segdistill.core.errors import DataError, SegdistillError
+from segdistill.core.errors import DataError, SampleError, SegdistillError
 from segdistill.data.base import SegmentationDataset
 from segdistill.data.stream import AugmentedSample, Stream
 
@@ -169,8 +169,8 @@ class Replacing(Dataset[Any]):
                 continue
             try:
                 return self.stream.taking(index, position)._replace(failed=tuple(failed.items()))
-            except DataError as error:
-                failed[index] = str(error)
+            except SampleError as error:  # of this index, or of the sample that is pasted into it
+                failed[error.index] = str(error)
             except SegdistillError as error:
                 return error
         return DataError(

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from segdistill.core.classes import UNLABELED
+from segdistill.core.errors import DataError, SampleError
 from segdistill.core.seeds import mix
 from segdistill.data.augment import Augment
 from segdistill.data.base import Sample, SegmentationDataset
@@ -105,7 +106,7 @@ class Stream(Dataset[AugmentedSample]):
             The augmented sample.
 
         Raises:
-            DataError: it can't be read.
+            SampleError: it can't be read, or the one that is pasted into it.
         """
         generator = torch.Generator().manual_seed(mix(self.seed, position))
         crop = self._crop(index, generator)
@@ -124,6 +125,14 @@ class Stream(Dataset[AugmentedSample]):
 
     def _crop(self, index: int, generator: torch.Generator) -> AugmentedSample:
         """The sample at an index of the data set, augmented."""
+        try:
+            return self._read(index, generator)
+        except DataError as error:
+            failure = SampleError(str(error))
+            failure.index = index
+            raise failure from error
+
+    def _read(self, index: int, generator: torch.Generator) -> AugmentedSample:
         sample = self.data[index]
         if not sample.labeled:
             sample = replace(sample, label=torch.full_like(sample.label, UNLABELED))

@@ -35,8 +35,7 @@ class Canonical(Method):
         feature_weight: of the embedding's term.
         logit_weight: of the logits' term.
         temperature: T > 0.
-        class_balance: of the logits' mean, as in `kd`; 0 is the plain mean, which belongs to the large classes, and
-            which images without labels have.
+        class_balance: of the logits' mean, as in `kd`; 0 is the plain mean, which belongs to the large classes.
     """
 
     needs: frozenset[str] = frozenset({"logits", "embedding"})

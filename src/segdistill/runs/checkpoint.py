@@ -33,6 +33,7 @@ class Progress:
         seconds: of training so far.
         best_miou: the best validation mIoU so far in percent, -1 before the first.
         best_step: the step it was measured at.
+        best_of: how many images it was measured on; 0 if that was not kept.
         skipped: the steps, counted from 1, that were left out because something was not finite.
         rate: what backing off from such steps has multiplied the learning rate with.
         unreadable: training samples that could not be read, by their index, and why.
@@ -43,6 +44,7 @@ class Progress:
     seconds: float = 0.0
     best_miou: float = -1.0
     best_step: int = 0
+    best_of: int = 0
     skipped: list[int] = field(default_factory=list)
     rate: float = 1.0
     unreadable: dict[int, str] = field(default_factory=dict)

@@ -40,7 +40,8 @@ def detail_loss(logits: Tensor, target: Tensor, label: Tensor) -> Tensor:
     """Binary cross-entropy and Dice loss of logits (N,2,H,W), for no and yes, with details (N,H,W), void left out.
 
     L = 1/2V sum_p,k bce(x_pk, t_pk) + 1/N sum_n (1 - 2 sum s t / (sum s^2 + sum t^2)), s = sigmoid(x), the sums of
-    Dice over the pixels of an image and both channels. Source: Fan et al., arXiv 2104.13188, as in OpenMMLab's heads.
+    Dice over the pixels of an image and both channels, N the images with a labelled pixel. Source: Fan et al., arXiv
+    2104.13188, as in OpenMMLab's heads.
 
     Args:
         logits: At the size of the labels.
@@ -56,7 +57,8 @@ def detail_loss(logits: Tensor, target: Tensor, label: Tensor) -> Tensor:
     cross_entropy = loss / (2 * ranks.mean_count(valid.sum()))
     scores, both = (logits.sigmoid() * valid).flatten(1), (both * valid).flatten(1)
     overlap = 2 * (scores * both).sum(1) / (scores.square().sum(1) + both.square().sum(1) + 2e-3)
-    return cross_entropy + (1 - overlap).mean()
+    seen = valid.flatten(1).amax(1)
+    return cross_entropy + (seen * (1 - overlap)).sum() / ranks.mean_count(seen.sum())
 
 
 def near_edges(boundary: Tensor, label: Tensor) -> Tensor:

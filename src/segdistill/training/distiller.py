@@ -38,6 +38,7 @@ class Distiller(nn.Module):
         factors: Per method, what its terms are multiplied with at a step (see `MethodSchedule`); none for 1 throughout.
         shares: What else they are multiplied with; none for nothing.
         task: How the task loss is taken.
+        same_classes: Whether the teacher's classes are the student's, where they are as many.
     """
 
     class_weights: Tensor | None
@@ -57,12 +58,13 @@ class Distiller(nn.Module):
         factors: Sequence[Callable[[int], float]] = (),
         shares: GradientShares | None = None,
         task: TaskLossConfig | None = None,
+        same_classes: bool = True,
     ) -> None:
         super().__init__()
         self.register_buffer("class_weights", None, persistent=False)
         self.student = student
         replace_gradients(student)
-        self._task = task or TaskLossConfig()
+        self._task, self._same_classes = task or TaskLossConfig(), same_classes
         self.methods = nn.ModuleList(methods)
         # DistributedDataParallel must not send at every step what is equal on all ranks by itself, such as queues.
         queues = self.queue_names()
@@ -169,7 +171,7 @@ class Distiller(nn.Module):
         task = torch.stack(list(terms.values())).sum()
         if any(factors):  # else no method counts at this step, and the teacher is not asked
             teacher_output = self._teacher_output(pixels) if target is None else _only(target)
-            same_classes = teacher_output.logits.shape[1] == output.logits.shape[1]
+            same_classes = self._same_classes and teacher_output.logits.shape[1] == output.logits.shape[1]
             completed = _completed(label, teacher_output.logits, same_classes)
         for number, (method, factor) in enumerate(zip(self._methods(), factors, strict=True)):
             raw = _idle(method)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import asdict
 
-from segdistill.core.errors import CheckpointError
+from segdistill.core.errors import CheckpointError, DataError
 from segdistill.data import labeled_part
 from segdistill.data.balance import class_weights
 from segdistill.data.stream import Stream, Targets
@@ -73,8 +73,17 @@ def _say_that_the_last_are_kept(task: Task, quiet: bool) -> None:
 def _refitted(task: Task, quiet: bool) -> dict[str, object] | None:
     """Fit the finished network to how it is tested, and say what that was worth; for its description."""
     with explained("fitting batch norm and class scores"):
-        images, inference = task.config.refit_images, task.recipe.inference
-        fitted = refit(task.network, labeled_part(task.data), images, inference, quiet=quiet)
+        try:
+            fitted = refit(
+                task.network, labeled_part(task.data), task.config.refit_images, task.recipe.inference,
+                ignored=task.recipe.metrics.ignored(task.data.classes),
+                skip_unreadable=task.config.on_unreadable == "skip", quiet=quiet,
+            )  # fmt: skip
+        except DataError as error:
+            raise DataError(
+                f"{error} All steps are made; refit_images reads it once more. Mend the file and run the same command "
+                "with --resume; or with on_unreadable=skip, or refit_images=0."
+            ) from error
     if not quiet:
         summary = fitted.summary() if fitted else "refit_images was left out: no image has a label"
         _print_once(f"{task.title}: {summary}")

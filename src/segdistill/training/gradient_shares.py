@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import torch
@@ -17,10 +18,14 @@ _ENLARGED = 1024.0  # what is differentiated, so that small gradients in fp16 do
 
 @dataclass
 class _Measured:
-    """Sums over the measured steps for a term: of its squared gradient norm, and the task's at the same map."""
+    """Sums over the measured steps for a term: of its squared gradient norm, and the task's at the same map.
+
+    place: of that map among the student's; -1 before it is settled.
+    """
 
     term: float = 0.0
     task: float = 0.0
+    place: int = -1
 
 
 @dataclass
@@ -121,18 +126,19 @@ class GradientShares(nn.Module):
 
     def get_extra_state(self) -> list[dict[str, Any]]:
         return [
-            {"began": method.began, "terms": {name: [sums.term, sums.task] for name, sums in method.terms.items()}}
-            for method in self._methods
+            {"began": each.began, "terms": {name: [*astuple(sums)] for name, sums in each.terms.items()}}
+            for each in self._methods
         ]
 
     def set_extra_state(self, state: list[Mapping[str, Any]]) -> None:
         """Go on with what was measured, in a run that is continued.
 
         Args:
-            state: For each method the step it began at, -1 if it has not, and by term (its sum, the task's sum).
+            state: For each method the step it began at, -1 if it has not, and by term (its sum, the task's sum, the
+                place of the map).
         """
         self._methods = [
-            _Method(int(each["began"]), {name: _Measured(*map(float, sums)) for name, sums in each["terms"].items()})
+            _Method(int(each["began"]), {name: _Measured(*sums) for name, sums in each["terms"].items()})
             for each in state
         ]
 
@@ -148,18 +154,26 @@ class GradientShares(nn.Module):
             # The last stage that both reach; the embedding, which lies behind them all, where there is none.
             reached = [index for index, square in enumerate(at_term) if square > 0 and at_task[index] > 0]
             if reached:
-                sums = method.terms.setdefault(name, _Measured())
-                sums.term += float(at_term[reached[-1]])
-                sums.task += float(at_task[reached[-1]])
+                method.terms.setdefault(name, _Measured()).place = reached[-1]
+            if name in method.terms:  # else there was no task loss yet: a micro-batch without labels
+                sums = method.terms[name]
+                sums.term += at_term[sums.place]
+                sums.task += at_task[sums.place]
 
 
 def _squares(loss: Tensor, maps: Sequence[Tensor]) -> list[float]:
     """The squared norms of the gradient of `loss` at each of `maps`, over all processes; 0 where it reaches none."""
-    squares = torch.zeros(len(maps), dtype=torch.float64)
-    if loss.requires_grad and maps:
-        gradients = torch.autograd.grad(_ENLARGED * loss, maps, retain_graph=True, allow_unused=True)
-        for index, gradient in enumerate(gradients):
-            if gradient is not None:
-                squares[index] = float(gradient.double().square().sum())
-    sums: list[float] = (squares if is_alone() else total(squares.to(loss.device))).tolist()
+    squares = _local_squares(loss, maps, _ENLARGED)
+    if not all(map(math.isfinite, squares)):  # enlarged it is too large for fp16
+        squares = _local_squares(loss, maps, 1.0)
+    summed = torch.tensor(squares, dtype=torch.float64)
+    sums: list[float] = (summed if is_alone() else total(summed.to(loss.device))).tolist()
     return sums
+
+
+def _local_squares(loss: Tensor, maps: Sequence[Tensor], enlarged: float) -> list[float]:
+    """The same of this process alone, of a loss that was `enlarged` while it was differentiated."""
+    if not (loss.requires_grad and maps):
+        return [0.0] * len(maps)
+    gradients = torch.autograd.grad(enlarged * loss, maps, retain_graph=True, allow_unused=True)
+    return [0.0 if each is None else float((each.double() / enlarged).square().sum()) for each in gradients]

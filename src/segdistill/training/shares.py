@@ -29,7 +29,7 @@ def own_batches(config: TrainingConfig) -> Share:
 
 
 def require_possible(recipe: Recipe, processes: int | None = None) -> None:
-    """Refuse what several processes can't do: share an odd batch, norm over processors.
+    """Refuse what several processes can't do: share an odd batch, norm over processors or what is derived twice.
 
     Args:
         recipe: Of the run.
@@ -43,6 +43,13 @@ def require_possible(recipe: Recipe, processes: int | None = None) -> None:
         raise RecipeError(
             "sync_bn=true: torch synchronises batch norm on GPUs only, and this run would train on processors. Leave "
             "sync_bn out."
+        )
+    synchronised = torch.accelerator.is_available() if recipe.sync_bn is None else recipe.sync_bn
+    penalised = any(each.options.get("loss") == "wgan-gp" for each in recipe.method)
+    if synchronised and processes > 1 and penalised:
+        raise RecipeError(
+            "method.adversary.loss=wgan-gp: its gradient penalty needs second derivatives, which torch's synchronised "
+            "batch norm does not have. Set sync_bn=false, or method.adversary.loss=hinge."
         )
     _require_even(recipe.batch_size, recipe.grad_accumulation, processes, "batch_size")
     if recipe.teacher.weights is None and recipe.teacher.network is not None:

@@ -135,8 +135,9 @@ def make_task(
     shares = [spec.share_of(method.share) for spec, method in zip(recipe.method, methods, strict=bool(methods))]
     measured = min(50, max(1, config.steps // 50))
     distiller = Distiller(
-        network, methods, factors=factors, shares=GradientShares(shares, measured), task=config.task_loss
-    )
+        network, methods, factors=factors, shares=GradientShares(shares, measured), task=config.task_loss,
+        same_classes=teacher is None or not teacher.incompatibility,
+    )  # fmt: skip
     # A teacher speaks of unlabelled images, too; a network that is trained alone can learn nothing from them.
     data = labeled_part(splits.train) if teacher is None else with_unlabeled(splits.train, recipe.data)
     return Task(recipe, role, spec, config, data, splits.val, distiller)

@@ -103,7 +103,10 @@ class Validation:
         for loader in self._loaders if is_last else self._loaders[:1]:
             counts = self._counted(loader, progress, stop, counts)
             scores.append(copy.deepcopy(counts).sum_over(self._accelerator.reduce).quality().scores)
-        if scores[0].miou > progress.best_miou:  # always by the same images
+        if progress.best_of not in (0, self.images):  # resumed with another `validate_images`: no score to compare with
+            progress.best_miou, progress.best_step = -1.0, 0
+        progress.best_of = self.images
+        if scores[0].miou > progress.best_miou:
             progress.best_miou, progress.best_step = scores[0].miou, progress.step
             if self._accelerator.is_main_process:
                 save_weights(self._folder.best, self._student.state_dict())

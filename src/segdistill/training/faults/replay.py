@@ -18,7 +18,7 @@ from segdistill.data.loading import Batch
 from segdistill.data.stream import Stream
 from segdistill.evaluation.finite import first_not_finite
 from segdistill.methods.base import on_grid
-from segdistill.models.teacher import Teacher
+from segdistill.models.network import SegmentationNetwork
 from segdistill.recipe.recipe import Recipe
 from segdistill.recipe.training import TrainingConfig
 from segdistill.runs.checkpoint import load_state, save_state
@@ -142,7 +142,7 @@ def _repeat_from_checkpoint(
             f"1 to {_FAR} steps before this one."
         ]
     config, targets = task.config, None
-    if recipe.teacher.cache != "off" and isinstance(teacher := task.distiller.teacher, Teacher):
+    if recipe.teacher.cache != "off" and isinstance(teacher := task.distiller.teacher, SegmentationNetwork):
         cache = recipe.teacher.cache_folder or folder.teacher_logits
         targets = cached_logits(cached_view(teacher, recipe), task.data, task.teacher_config, cache)
         if targets is None:

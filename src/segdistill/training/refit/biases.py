@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -13,13 +15,14 @@ _RANGE, _STEP = 2.0, 0.125
 _ROUNDS = 3
 
 
-def miou_of(scores: Tensor, labels: Tensor, biases: Tensor | None = None) -> float:
+def miou_of(scores: Tensor, labels: Tensor, biases: Tensor | None = None, *, ignored: Sequence[int] = ()) -> float:
     """Mean IoU, in percent, of pixels whose scores have biases added, over the classes that the labels have.
 
     Args:
         scores: (P,K).
         labels: (P), class indices.
         biases: (K); None for none.
+        ignored: Classes that are no part of the mean.
 
     Returns:
         From 0 to 100.
@@ -27,10 +30,10 @@ def miou_of(scores: Tensor, labels: Tensor, biases: Tensor | None = None) -> flo
     classes = scores.shape[1]
     predicted = (scores if biases is None else scores + biases).argmax(1)
     pairs = pair_counts(labels, predicted, classes)
-    return float(_mean_iou(pairs.diag(), pairs.sum(0), pairs.sum(1)))
+    return float(_mean_iou(pairs.diag(), pairs.sum(0), pairs.sum(1), ignored))
 
 
-def fit_biases(scores: Tensor, labels: Tensor) -> Tensor:
+def fit_biases(scores: Tensor, labels: Tensor, *, ignored: Sequence[int] = ()) -> Tensor:
     """Biases that raise the mIoU of these pixels, one class after the other, three times around.
 
     Training for cross-entropy, with rare classes weighed up and on crops, does not end at the scores that give the best
@@ -43,6 +46,7 @@ def fit_biases(scores: Tensor, labels: Tensor) -> Tensor:
     Args:
         scores: (P,K).
         labels: (P), class indices.
+        ignored: Classes that are no part of the mean; their bias stays 0.
 
     Returns:
         (K), float32.
@@ -63,7 +67,7 @@ def fit_biases(scores: Tensor, labels: Tensor) -> Tensor:
     smallest_first = candidates.abs().argsort(stable=True)
     pixels = labels.bincount(minlength=classes)
     for _ in range(_ROUNDS):
-        for c in pixels.nonzero().flatten().tolist():
+        for c in sorted({*pixels.nonzero().flatten().tolist()} - {*ignored}):
             others = scores + biases
             others[:, c] = -torch.inf
             best, rival = others.max(1)
@@ -74,7 +78,7 @@ def fit_biases(scores: Tensor, labels: Tensor) -> Tensor:
             predicted[:, c] = lost.sum(1)
             hits = rival[hit].bincount(minlength=classes) - _up_to(first[hit], rival[hit], len(candidates), classes)
             hits[:, c] = _up_to(first[labels == c], labels[labels == c], len(candidates), classes)[:, c]
-            miou = _mean_iou(hits, predicted, pixels)
+            miou = _mean_iou(hits, predicted, pixels, ignored)
             biases[c] = candidates[smallest_first[miou[smallest_first].argmax()]]
     return biases
 
@@ -85,10 +89,12 @@ def _up_to(first: Tensor, index: Tensor, candidates: int, classes: int) -> Tenso
     return table.cumsum(0)[:candidates]
 
 
-def _mean_iou(hits: Tensor, predicted: Tensor, pixels: Tensor) -> Tensor:
-    """Mean IoU in percent from counts (..,K), over the classes that have pixels."""
+def _mean_iou(hits: Tensor, predicted: Tensor, pixels: Tensor, ignored: Sequence[int]) -> Tensor:
+    """Mean IoU in percent from counts (..,K), over the classes that have pixels and are not ignored."""
     iou = 100 * hits.double() / (predicted + pixels - hits)
-    return iou[..., pixels > 0].mean(-1)
+    counted = pixels > 0
+    counted[list(ignored)] = False
+    return iou[..., counted].mean(-1)
 
 
 @torch.no_grad()

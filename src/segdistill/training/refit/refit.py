@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.errors import DataError
 from segdistill.core.outputs import resize
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.spread import chosen
@@ -64,6 +65,8 @@ def refit(
     images: int,
     inference: InferenceConfig,
     *,
+    ignored: Sequence[int] = (),
+    skip_unreadable: bool = False,
     quiet: bool = True,
 ) -> Refit | None:
     """Fit batch norm's statistics and the classes' biases of a trained network to images as they are tested.
@@ -79,12 +82,17 @@ def refit(
         data: Its training images.
         images: How many of them are looked at, spread evenly.
         inference: How images are tested.
+        ignored: Classes that are no part of the mean.
+        skip_unreadable: Whether images that can't be read are left out.
         quiet: Show no progress.
 
     Returns:
         What it was worth; None if no image has a label.
+
+    Raises:
+        DataError: An image can't be read, and is not left out.
     """
-    samples = [data[index] for index in chosen(len(data), images)]
+    samples = [*_readable(data, chosen(len(data), images), skip_unreadable)]
     samples = [sample for sample in samples if bool((sample.label != IGNORE_INDEX).any())]
     if not samples:
         return None
@@ -98,26 +106,38 @@ def refit(
         for share in _SHARES if after else _SHARES[:1]:
             mix_statistics(network, before, after, share)
             halves = [_scored(network, samples[start::2], inference, done) for start in (0, 1) if samples[start::2]]
-            tried[share] = miou_of(*_joined(halves)), halves
+            tried[share] = miou_of(*_joined(halves), ignored=ignored), halves
     share = max(tried, key=lambda each: tried[each][0])  # of equals the smallest
     mix_statistics(network, before, after, share)
     miou, halves = tried[share]
-    biases = _biases(halves)
+    biases = _biases(halves, ignored)
     layer = None if biases is None else class_layer(network, next(batches_as_tested(samples, inference, device))[0])
     if biases is None or layer is None:
         return Refit(share, None, tried[0.0][0], miou, len(samples))
     layer.bias += biases  # type: ignore[operator]
-    return Refit(share, biases.tolist(), tried[0.0][0], miou_of(*_joined(halves), biases), len(samples))
+    after_all = miou_of(*_joined(halves), biases, ignored=ignored)
+    return Refit(share, biases.tolist(), tried[0.0][0], after_all, len(samples))
 
 
-def _biases(halves: Sequence[Scored]) -> Tensor | None:
+def _readable(data: SegmentationDataset, indices: Sequence[int], skip: bool) -> Iterator[Sample]:
+    """The samples; those that can't be read are left out, or end it."""
+    for index in indices:
+        try:
+            yield data[index]
+        except DataError:
+            if not skip:
+                raise
+
+
+def _biases(halves: Sequence[Scored], ignored: Sequence[int]) -> Tensor | None:
     """Biases of all pixels; None where those of each half of the images don't help the other half, taken together."""
     if len(halves) < 2:
         return None
     gain = 0.0
     for mine, other in (halves, reversed(halves)):
-        gain += miou_of(*other, fit_biases(*mine)) - miou_of(*other)
-    return fit_biases(*_joined(halves)) if gain > 0 else None
+        fitted = fit_biases(*mine, ignored=ignored)
+        gain += miou_of(*other, fitted, ignored=ignored) - miou_of(*other, ignored=ignored)
+    return fit_biases(*_joined(halves), ignored=ignored) if gain > 0 else None
 
 
 def _counted(samples: Sequence[Sample], done: Callable[[float], object]) -> Iterator[Sample]:
