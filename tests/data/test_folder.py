@@ -81,6 +81,19 @@ def test_lists_say_which_image_is_in_which_split(tmp_path: Path) -> None:
     assert _stems(tmp_path, "val") == ["b", "c"]
 
 
+@pytest.mark.parametrize("form", ["{}", "images/{0}.png masks/{0}.png"])
+def test_validation_images_on_the_training_list_are_noted(form: str, tmp_path: Path) -> None:
+    _fill(tmp_path, "abcd")
+    (tmp_path / "train.txt").write_text("".join(f"{form.format(name)}\n" for name in "abc"))
+    (tmp_path / "val.txt").write_text("".join(f"{form.format(name)}\n" for name in "dcb"))
+    (note,) = _folder(tmp_path, "val").notes
+    assert note.startswith(f"2 of 3 validation images are training images as well, first {tmp_path / 'images/c.png'}.")
+    (tmp_path / "train.txt").write_text(f"{form.format('a')}\n")
+    assert _folder(tmp_path, "val").notes == []
+    (tmp_path / "train.txt").write_text(f"{form.format('zebra')}\n")
+    assert _folder(tmp_path, "val").notes == [], "a training list that does not fit hinders no validation"
+
+
 def test_a_list_that_names_an_unknown_image_is_refused(tmp_path: Path) -> None:
     _fill(tmp_path, "abcd")
     (tmp_path / "train.txt").write_text("a\nzebra\n")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from example_studies import gain, outcome, study
+from example_studies import gain, outcome, study, summary
 
 from segdistill.reporting.answer import answer
-from segdistill.studies.result import ALONE, Failure
+from segdistill.studies.result import ALONE, LONGER, Failure
 
 
 def test_a_gain_is_given_with_its_interval_its_cost_and_the_gap() -> None:
@@ -99,3 +99,13 @@ def test_without_a_student_alone_nothing_is_claimed() -> None:
     result = answer(replace(made, summary=rows, outcomes=(outcome("kd"),)))
     assert "not known" in result.headline
     assert not result.confidence
+
+
+def test_training_on_alone_is_given_with_the_minutes_that_both_took() -> None:
+    made = study({"kd": gain(2.0, seeds=1)})
+    longer = summary([outcome(LONGER, miou=41.0, steps=150, seconds=90.0)], gain(1.0, seeds=1))
+    result = answer(replace(made, summary=(*made.summary, longer)))
+    assert result.others == (
+        "In 1.5 minutes of training the student alone makes 150 steps and reaches 41.0 mIoU (+1.0); kd has +1.0 beside "
+        "it, in 1.0 minutes.",
+    )

@@ -52,8 +52,8 @@ def compare(
             processes may stand among them as key=value.
         methods: As "kd,cwd,bpkd_light,kd+at"; a list of such names, of specs and of classes; or a mapping of labels to
             them; "default" among them is what distils where a recipe names no method, "longer" the student alone for as
-            many minutes as the costliest method takes. The recipe's own methods, if it has any, are compared too,
-            together as one entry.
+            many minutes as the costliest method takes of those named by then. The recipe's own methods, if it has any,
+            are compared too, together as one entry.
         seeds: As "0,1,2", which is the default.
         budget: "steps:2000" (default the recipe's steps) or "minutes:30" of training: how many steps each method makes
             in it is measured once, before it runs.

@@ -180,16 +180,20 @@ def _other(row: Summary) -> str:
 
 
 def _at_equal_minutes(study: Study, best: Summary | None) -> list[str]:
-    """Whether the student alone would have gained as much by training on, if the study asked for that."""
+    """Whether the student alone would have gained as much by training on, if the study asked for that.
+
+    The minutes are those that runs took: its steps were measured once, and a costlier method may have joined since.
+    """
     longer = study.of(LONGER)
     if longer is None:
         return []
-    alone = f"In as many minutes as the costliest method the student alone makes {longer.steps} steps"
+    alone = f"In {longer.minutes:.1f} minutes of training the student alone makes {longer.steps} steps"
     sentence = f"{alone} and reaches {points(longer.miou.mean)} mIoU"
     if longer.gain is not None:
         sentence += f" ({signed(longer.gain.mean)})"
     if best is not None:
         sentence += f"; {best.label} has {signed(best.miou.mean - longer.miou.mean)} beside it"
+        sentence += f", in {best.minutes:.1f} minutes"
     return [f"{sentence}."]
 
 

@@ -18,11 +18,17 @@ from segdistill.models.spec import NetworkSpec
 from segdistill.recipe.keys import changeable_keys
 from segdistill.recipe.recipe import MethodSpec, Recipe
 from segdistill.recipe.teacher import TeacherMember
-from segdistill.runs.folder import changed_keys
+from segdistill.runs.folder import RunFolder, changed_keys
 from segdistill.studies.result import ALONE, TEACHER
 
 _OWN_KEYS = ("out", "seed", "steps", "method", "baseline")
 """Recipe keys that the study sets for every run."""
+
+_OF_WEIGHTS = ("grad_accumulation", "refit_images")
+"""Recipe keys that one run may change on the way although its weights depend on them."""
+
+_OF_CHOICE = ("validate_every", "validate_images")
+"""The same where keep=best chooses among weights by validations."""
 
 
 class Budget(TypedSettings):
@@ -158,9 +164,12 @@ class Plan(TypedSettings):
     def joined(self, later: Plan, where: Path) -> Plan:
         """This plan with the methods and seeds of a later one of the same study; nothing is dropped.
 
+        Recipe keys that a resumed run may change are the later one's, but those that results depend on only until a
+        run is finished.
+
         Args:
             later: The other plan.
-            where: The study's folder, for the error.
+            where: The study's folder.
 
         Returns:
             The joined plan.
@@ -169,7 +178,7 @@ class Plan(TypedSettings):
             TrainingError: It is the plan of another study; the error says what differs.
         """
         now, before = (plan.recipe.model_dump(mode="json") for plan in (later, self))
-        changed = changed_keys(before, now, {*changeable_keys(), *_OWN_KEYS})
+        changed = changed_keys(before, now, {*changeable_keys() - self._settled(where), *_OWN_KEYS})
         if later.budget != self.budget:
             changed.append(f"budget: {self.budget} then, {later.budget} now")
         for label in self.methods.keys() & later.methods.keys():
@@ -182,11 +191,16 @@ class Plan(TypedSettings):
                 + f"\n`segdistill compare {where}` goes on with the one it holds; or choose another out=FOLDER."
             )
         seeds = dict.fromkeys((*self.seeds, *later.seeds))
-        # Of equal recipes the later one holds what was handed in as an object.
-        objects = {key: getattr(later.recipe, key) for key in ("data", "student", "teacher")}
-        recipe = self.recipe.model_copy(update=objects)
+        # The later one also holds what was handed in as an object.
+        recipe = later.recipe.model_copy(update={key: getattr(self.recipe, key) for key in _OWN_KEYS})
         methods = {**self.methods, **later.methods}
         return self.model_copy(update={"recipe": recipe, "methods": methods, "seeds": tuple(seeds)})
+
+    def _settled(self, folder: Path) -> set[str]:
+        """Keys that may not change any more, as later runs would differ from finished ones, or from measured steps."""
+        if not self.steps and not any(RunFolder(folder / job.name).finished("student") for job in self.jobs()):
+            return set()
+        return {*_OF_WEIGHTS, *(_OF_CHOICE if self.recipe.keep == "best" else ())}
 
     def save(self, folder: Path) -> None:
         """Write study.yaml.

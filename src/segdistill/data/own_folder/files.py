@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from segdistill.data.formats import IMAGE_SUFFIXES, MASK_SUFFIXES, is_of
 from segdistill.data.own_folder.names import Resolver, pairs_on
 from segdistill.data.own_folder.other_labels import describe_other_labels
 from segdistill.data.own_folder.split_folders import folder_of, split_by_folders
-from segdistill.data.own_folder.splits import EVERY, SplitRule, list_files, split_by_lists
+from segdistill.data.own_folder.splits import EVERY, SplitRule, also_trained, list_files, split_by_lists
 from segdistill.data.own_folder.templates import base_of, files_below, find_files, named
 from segdistill.data.pairs import Pair
 
@@ -60,6 +61,10 @@ class OwnFiles:
         listed = list_files(root, rule.lists, rule.given)
         self.pairs: list[Pair] = [*(pairs_on(listed[split], root) or ())] if split in listed else []
         if self.pairs:
+            if split == "val" and "train" in listed:
+                with contextlib.suppress(DataError, OSError):  # whoever opens the training split is told
+                    trained = {image for image, _ in pairs_on(listed["train"], root) or ()}
+                    self.notes += also_trained([image for image, _ in self.pairs], trained)
             return
         image_template, mask_template = self.templates = self._templates(images, masks)
         self.searched = base_of(root, image_template, split)[0], base_of(root, mask_template, split)[0]

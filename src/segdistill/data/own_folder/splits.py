@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -151,8 +152,31 @@ def split_by_lists(resolver: Resolver, listed: Mapping[str, Path], split: str) -
         names = resolver.names_on(listed[split])
         if not names:
             raise DataError(f"The list file {listed[split]} is empty; expected one image of the {split} split a line.")
+        if split == "val" and "train" in listed:
+            with contextlib.suppress(DataError, OSError):  # whoever opens the training split is told
+                trained = {resolver.images[name] for name in resolver.names_on(listed["train"])}
+                resolver.notes += also_trained([resolver.images[name] for name in names], trained)
         return names
     (other,) = listed.values()
     taken = set(resolver.names_on(other))
     resolver.notes.append(f"The {split} split is what {other.name} leaves.")
     return [name for name in resolver.images if name not in taken]
+
+
+def also_trained(validated: Sequence[Path], trained: Collection[Path]) -> list[str]:
+    """What to tell of validation images that are on the list of training images as well.
+
+    Args:
+        validated: the validation images.
+        trained: the training images.
+
+    Returns:
+        A note, or none if the lists share no image.
+    """
+    same = [image for image in validated if image in trained]
+    if not same:
+        return []
+    return [
+        f"{len(same)} of {len(validated)} validation images are training images as well, first {same[0]}. Take them "
+        "out of one of the two lists: validation would praise what was memorised."
+    ]
