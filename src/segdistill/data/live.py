@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from segdistill.core.classes import IGNORE_INDEX, Classes, distinct_colors
@@ -16,9 +16,13 @@ from segdistill.core.errors import DataError, RecipeError
 from segdistill.core.pixels import RGB_BYTES, PixelFormat
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.channels import as_image
+from segdistill.data.formats import more_bits
+from segdistill.data.spread import chosen
 
 EVERY = 5
 """Of a single data set every so many-th sample is for validation, as of a `folder`."""
+
+_LOOKED_AT = 500
 
 
 class Samples(Protocol):
@@ -26,6 +30,9 @@ class Samples(Protocol):
 
     An image is a PIL image, uint8 (H,W,3) as an array or (3,H,W) as a tensor, or floats in [0,1] of that shape; a mask
     is a PIL image or whole numbers (H,W), class indices and 255 for void; or None for an image without a mask.
+
+    It may have a method is_labeled(index), which says whether a sample has a mask. Without it up to 500 samples are
+    read before training begins, and all of them if one of these has no mask.
     """
 
     def __len__(self) -> int: ...
@@ -40,23 +47,43 @@ class LiveSamples(SegmentationDataset):
         samples: What was handed in.
         indices: Of the samples that are taken.
         classes: Of the masks.
+        labeled: Whether samples have a mask, by their index in what was handed in, as far as they were read. It is
+            added to, so that all splits of a data set can share it.
     """
 
-    def __init__(self, samples: Samples, indices: Sequence[int], classes: Classes) -> None:
+    def __init__(
+        self, samples: Samples, indices: Sequence[int], classes: Classes, labeled: dict[int, bool] | None = None
+    ) -> None:
         self.samples, self.indices, self.classes = samples, indices, classes
+        self._labeled = {} if labeled is None else labeled
+        self._all_labeled: bool | None = None  # None before it was looked at
         self.pixels = samples.pixels if isinstance(samples, SegmentationDataset) else RGB_BYTES
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def is_labeled(self, index: int) -> bool:
-        """Whether a sample has a mask: what the data set says if it is one of this library, else True.
+        """Whether a sample has a mask, as the data set says; if it has no such method, samples are read for it.
 
         Args:
             index: From 0 to len - 1, among the samples that are taken.
         """
-        ours = isinstance(self.samples, SegmentationDataset)
-        return self.samples.is_labeled(self.indices[index]) if ours else True  # type: ignore[attr-defined]
+        number, ask = self.indices[index], getattr(self.samples, "is_labeled", None)
+        if callable(ask):
+            return bool(ask(number))
+        if self._all_labeled is None:
+            self._all_labeled = all(map(self._has_mask, chosen(len(self), _LOOKED_AT)))
+        return self._all_labeled or self._has_mask(index)
+
+    def _has_mask(self, index: int) -> bool:
+        """Of a sample that is read for it, once."""
+        number = self.indices[index]
+        if number not in self._labeled:
+            try:
+                self._labeled[number] = _has_mask(self.samples[number])
+            except DataError:  # training may put another sample in its place
+                return True
+        return self._labeled[number]
 
     def name(self, index: int) -> str:
         """What a sample is called.
@@ -75,6 +102,7 @@ class LiveSamples(SegmentationDataset):
             raise IndexError(index)
         number = self.indices[index]
         value = self.samples[number]
+        self._labeled[number] = _has_mask(value)
         if isinstance(value, Sample):
             return value
         if not (isinstance(value, tuple | list) and len(value) == 2):
@@ -84,16 +112,27 @@ class LiveSamples(SegmentationDataset):
         if value[1] is None:
             label = torch.full((height, width), IGNORE_INDEX, dtype=torch.uint8)
             return Sample(image, label, f"{number:06d}", labeled=False)
-        return Sample(image, self._label(value[1], (height, width), number), f"{number:06d}")
+        return Sample(image, self._label(value[1], (height, width), number, _orientation(value[0])), f"{number:06d}")
 
-    def _label(self, value: Any, size: tuple[int, int], number: int) -> Tensor:
-        mask = torch.as_tensor(np.array(value)) if not isinstance(value, Tensor) else value
+    def _label(self, value: Any, size: tuple[int, int], number: int, turn: int) -> Tensor:
+        """The mask of an image of `size`, which was turned by its EXIF orientation `turn`."""
+        mask_turn = _orientation(value)
+        mask = value if isinstance(value, Tensor) else _as_tensor(value)
         mask = mask[0] if mask.ndim == 3 and mask.shape[0] == 1 else mask
-        if tuple(mask.shape) != size or mask.is_floating_point() or mask.is_complex():
+        fits = tuple(mask.shape) == size
+        if turn != mask_turn and not (turn >= 5 and fits and size[0] != size[1]):
+            raise DataError(
+                f"The image of sample {number} has EXIF orientation {turn} and its mask {mask_turn}, so it is not "
+                "certain whether the mask was drawn on the picture as shown or as stored. Hand in the picture as the "
+                "mask lies on it: as shown, PIL.ImageOps.exif_transpose(image); as stored, "
+                'numpy.asarray(image.convert("RGB")).'
+            )
+        if not fits or mask.is_floating_point() or mask.is_complex():
             raise DataError(
                 f"The mask of sample {number} is {mask.dtype} {tuple(mask.shape)}; expected whole numbers of the "
                 f"image's size {size} (H,W)."
             )
+        mask = mask.long()  # torch compares no unsigned numbers of 16 bits and more
         wrong = mask[((mask < 0) | (mask >= len(self.classes))) & (mask != IGNORE_INDEX)]
         if len(wrong):
             raise DataError(
@@ -107,7 +146,8 @@ def as_pixels(value: Any, what: str, form: PixelFormat = RGB_BYTES) -> Tensor:
     """An image that was handed in, as RGB uint8 (3,H,W), or in another form.
 
     Args:
-        value: A PIL image; an array (H,W,3) or tensor (3,H,W) of uint8 or of floats in [0,1].
+        value: A PIL image, which is turned upright by its EXIF tag; an array (H,W,3) or tensor (3,H,W) of uint8 or of
+            floats in [0,1].
         what: It is called in errors.
         form: What it must be. Of others than RGB of 8 bits, whole numbers are stored values, and floats in [0,1] are
             taken as they are.
@@ -115,9 +155,14 @@ def as_pixels(value: Any, what: str, form: PixelFormat = RGB_BYTES) -> Tensor:
     Raises:
         DataError: It is something else.
     """
+    if isinstance(value, Image.Image):
+        value = _upright(value)
     if not form.plain:
         return _as_channels(value, what, form)
+    name = f"{what[:1].upper()}{what[1:]}"
     if isinstance(value, Image.Image):
+        if value.mode.startswith(("I", "F")):
+            raise DataError(f"{name} {more_bits(f'mode {value.mode}', 16 if ';16' in value.mode else 32)}")
         value = np.asarray(value.convert("RGB"))
     channels_first = isinstance(value, Tensor)
     pixels = value if isinstance(value, Tensor) else torch.as_tensor(np.array(value))
@@ -127,7 +172,7 @@ def as_pixels(value: Any, what: str, form: PixelFormat = RGB_BYTES) -> Tensor:
         pixels = (pixels * 255).round().to(torch.uint8)
     if pixels.ndim != 3 or pixels.shape[0] != 3 or pixels.dtype != torch.uint8:
         raise DataError(
-            f"{what[:1].upper()}{what[1:]} is {_kind(value)}; expected a PIL image, or RGB of 0 to 255 (uint8) or of "
+            f"{name} is {_kind(value)}; expected a PIL image, or RGB of 0 to 255 (uint8) or of "
             "[0,1] (float), as an array (H,W,3) or a tensor (3,H,W), not normalized."
         )
     return pixels.contiguous()
@@ -158,6 +203,9 @@ class LiveData:
     train: Samples
     val: Samples | None
     classes: Classes
+    _labeled: dict[str, dict[int, bool]] = field(
+        default_factory=lambda: {"train": {}, "val": {}}, init=False, repr=False, compare=False
+    )
 
     def split(self, name: str) -> LiveSamples:
         """The samples for training or for validation.
@@ -175,10 +223,10 @@ class LiveData:
             raise DataError("A data set that was handed in has train and val, and no test images.")
         if self.val is not None:
             samples = self.train if name == "train" else self.val
-            return LiveSamples(samples, range(len(samples)), self.classes)
+            return LiveSamples(samples, range(len(samples)), self.classes, self._labeled[name])
         every = range(len(self.train))
         chosen = every[::EVERY] if name == "val" else [index for index in every if index % EVERY]
-        return LiveSamples(self.train, chosen, self.classes)
+        return LiveSamples(self.train, chosen, self.classes, self._labeled["train"])
 
     def described(self) -> dict[str, Any]:
         """What a recipe can say of it."""
@@ -224,3 +272,29 @@ def _kind(value: Any) -> str:
     if hasattr(value, "shape"):
         return f"{type(value).__name__} {getattr(value, 'dtype', '')} {tuple(value.shape)}"
     return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+
+
+def _has_mask(value: Any) -> bool:
+    """Whether a sample that was handed in has a mask. One that is no sample is refused when it is read."""
+    if isinstance(value, Sample):
+        return value.labeled
+    return not (isinstance(value, tuple | list) and len(value) == 2 and value[1] is None)
+
+
+def _orientation(value: Any) -> int:
+    """How a PIL image asks to be turned, 1 to 8; 1, upright, of anything else."""
+    if not isinstance(value, Image.Image):
+        return 1
+    value.load()  # Pillow turns a TIFF by itself, and only then its tag says so
+    turn = value.getexif().get(ExifTags.Base.Orientation, 1)
+    return turn if turn in range(1, 9) else 1
+
+
+def _as_tensor(mask: Any) -> Tensor:
+    """A mask that was handed in, upright; torch takes numbers in the byte order of this machine alone."""
+    values = np.array(_upright(mask) if isinstance(mask, Image.Image) else mask)
+    return torch.as_tensor(values.astype(values.dtype.newbyteorder("="), copy=False))
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    return picture if _orientation(picture) == 1 else ImageOps.exif_transpose(picture)

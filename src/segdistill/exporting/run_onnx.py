@@ -14,9 +14,20 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 Array = np.ndarray[Any, Any]
+
+
+def opened(name: str) -> Image.Image:
+    """A photo in RGB, upright as its EXIF tag says that it is seen; the script ends at one of more than 8 bits."""
+    picture = Image.open(name)
+    if picture.mode.startswith(("I", "F")):
+        sys.exit(
+            f"{name} has more than 8 bits a channel (mode {picture.mode}); expected 8-bit RGB or grey. Choose what is "
+            "dark and what is bright, and save it with 8 bits."
+        )
+    return ImageOps.exif_transpose(picture).convert("RGB")
 
 
 def prepare(picture: Image.Image, about: dict[str, Any]) -> Array:
@@ -63,7 +74,7 @@ def main(model: str, *images: str) -> None:
     names = [each["name"] for each in about["classes"]]
     colors = np.array([each["color"] for each in about["classes"]], np.uint8)
     for name in images:
-        path, picture = Path(name), Image.open(name).convert("RGB")
+        path, picture = Path(name), opened(name)
         batch = prepare(picture, about)
         size = tuple(about["size"]) if about["size"] != "any" else (picture.height, picture.width)
         classes = classes_of(session.run(None, {"image": batch})[0], about, size)
