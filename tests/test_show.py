@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from segdistill import create_model, distill, show, train
+from segdistill import create_model, distill, show, submit, train
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.colors import colorise
+from segdistill.core.errors import SegdistillError
 from segdistill.data.colors import with_legend
 from segdistill.data.datasets.streets import Streets
 from segdistill.data.tables import label_table
+from segdistill.evaluation.inference.inference import infer
+from segdistill.evaluation.inference.padding import bordered
+from segdistill.evaluation.settings import InferenceConfig
+from segdistill.models.open import open_model
 from segdistill.reporting.activations import activation_map
-from segdistill.reporting.panels import GAINED, LOST, RIGHT, VOID, WRONG, change_map, disagreement, error_map
+from segdistill.reporting.panels import GAINED, LOST, RIGHT, VOID, WRONG, change_map, disagreement, error_map, heat
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -53,6 +60,33 @@ def test_show_of_a_single_network_and_of_an_image_by_name(run: Path, tmp_path: P
     name = Streets(split="val", size=(32, 48), count=12).name(1)
     made = show(run / "alone", what=["compare"], images=[name], out=tmp_path)
     assert [path.name for path in made] == [f"{name}.png"]
+
+
+@pytest.mark.parametrize(
+    "inference", [InferenceConfig(size_divisor=64), InferenceConfig(mode="slide", crop=(32, 32)), InferenceConfig()]
+)
+def test_show_runs_images_as_evaluate_does(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inference: InferenceConfig
+) -> None:
+    drawn: dict[str, Any] = {}
+    target = "segdistill.commands.show.save_panels"
+    monkeypatch.setattr(target, lambda path, panels, *rest, **keys: drawn.update(panels))
+    words = [f"inference.{key}={json.dumps(value)}" for key, value in inference.model_dump(mode="json").items()]
+    show(run, *words, what=["compare"], images=[0], out=tmp_path)
+    data = Streets(split="val", size=(32, 48), count=12)
+    image = data[0].image[None]
+    student, teacher = (open_model(each).network for each in (run, run / "teacher"))
+    expected = infer(student, image, inference).classes[0]
+    assert np.array_equal(drawn["distilled"], colorise(expected, data.classes))
+    assert np.array_equal(drawn["distilled: wrong"], error_map(data[0].label, expected))
+    wide = bordered(image, inference.size_divisor)
+    scores = []
+    with torch.no_grad():
+        for network in (teacher, student):
+            logits = network(wide.float() / 255).logits
+            full = torch.nn.functional.interpolate(logits, wide.shape[-2:], mode="bilinear", align_corners=False)
+            scores.append(full[0, :, :32, :48])
+    assert np.abs(drawn["distilled: unlike the teacher"].astype(int) - heat(disagreement(*scores))).max() <= 2
 
 
 @pytest.mark.parametrize(
@@ -153,3 +187,17 @@ def test_submit_writes_what_check_finds_good_but_for_the_number(
     checked = segdistill("check-zip", result["file"], "cityscapes", images)
     assert "is good" in checked.stdout.replace("\n", " ")
     assert segdistill("check-zip", result["file"], "cityscapes").returncode == 1
+
+
+def test_submit_refuses_maps_of_a_network_that_sees_images_otherwise(city: tuple[Path, Path], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(city[0], run)
+    image = tmp_path / "images" / "a.png"
+    image.parent.mkdir()
+    Image.fromarray(np.zeros((32, 48, 3), np.uint8)).save(image)
+    for _ in range(2):
+        assert submit(run, "cityscapes", image, out=tmp_path / "sent", quiet=True).images == 1
+    description = run / "student.yaml"
+    description.write_text(description.read_text().replace("bgr: false", "bgr: true"))
+    with pytest.raises(SegdistillError, match="made otherwise"):
+        submit(run, "cityscapes", image, out=tmp_path / "sent", quiet=True)

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY
+from own_folders import without_masks
 from PIL import Image
 from processes import in_two
 
 import segdistill as library
 from segdistill.core.errors import DataError, RecipeError
 from segdistill.data import create_dataset
+from segdistill.data.datasets.streets import Streets
 from segdistill.evaluation.inference.inference import predict_classes
 from segdistill.evaluation.metrics import ConfusionMatrix
 from segdistill.models.open import open_model
@@ -126,3 +128,30 @@ def test_the_test_split_of_a_data_set_that_has_one(finished: Path, tmp_path: Pat
     assert done.images == 3
     with pytest.raises(DataError, match="'streets' has no labelled test images"):
         library.evaluate(finished, split="test", quiet=True)
+
+
+def test_images_without_a_mask_are_not_counted(finished: Path, tmp_path: Path) -> None:
+    data = without_masks(tmp_path)
+    (tmp_path / "val.txt").write_text("0\n1\n2\n")
+    (tmp_path / "train.txt").write_text("3\n4\n5\n")
+    with pytest.raises(DataError, match="Data set 'folder' has 3 images for val and no mask of any"):
+        library.evaluate(finished, data=data, quiet=True)
+    scene = Streets(size=(32, 48), count=6)[1]
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(scene.label.numpy()).save(tmp_path / "masks" / "1.png")
+    done = library.evaluate(finished, data={**data, "labels": "some"}, quiet=True)
+    assert done.images == 1
+    predicted = predict_classes(open_model(finished).network, scene.image[None])
+    matrix = ConfusionMatrix(8)
+    matrix.update(predicted, scene.label[None])
+    assert done.scores.miou == pytest.approx(matrix.scores().miou, abs=0.1)
+
+
+def test_a_split_without_labels_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "leftImg8bit" / "test" / "berlin"
+    folder.mkdir(parents=True)
+    Image.fromarray(np.zeros((32, 64, 3), np.uint8)).save(folder / "berlin_000000_000019_leftImg8bit.png")
+    network = library.wrap(torch.nn.Conv2d(3, 19, 3, padding=1), 19, classifier="output")
+    words = ["cityscapes", f"data.root={tmp_path}", "data.partial=true", "workers=0"]
+    with pytest.raises(DataError, match=r"'cityscapes' has 1 images for test and no mask of any.*split=val"):
+        library.evaluate(network, *words, split="test", quiet=True)

@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 import segdistill
 from segdistill.cli.main import app
 from segdistill.cli.tables.exporting import int8_lines
-from segdistill.commands.demo import demo_networks
+from segdistill.commands.demo import demo_networks, demo_page
 from segdistill.core.errors import CheckpointError, RecipeError, SegdistillError
+from segdistill.evaluation.settings import InferenceConfig
 from segdistill.exporting.benchmark_result import Benchmark
 from segdistill.exporting.folder import assembled
 from segdistill.exporting.measuring import Latency
@@ -99,6 +100,8 @@ def test_predict_profile_show_and_identify_take_files(run: Path, files: Path, tm
     assert profile.megabytes == pytest.approx((files / "student.int8.onnx").stat().st_size / 1e6)
     (picture,) = segdistill.show(files / "student.int8.onnx", what=["compare"], images=[0], out=tmp_path / "pictures")
     assert picture.is_file()
+    slide = ["inference.mode=slide", "inference.crop=32x32"]  # a file of classes has no scores to average
+    assert segdistill.show(files / "student.onnx", *slide, what=["compare"], images=[0], out=tmp_path / "more")
     assert identify(files / "student.xml") == Exported(files / "student.xml")
 
 
@@ -260,3 +263,9 @@ def test_the_demo_shows_the_files_of_a_run_and_its_network(run: Path, files: Pat
     assert list(alone) == ["student"]
     with pytest.raises(RecipeError, match="Only a run folder has a recipe"):
         demo_networks(files / "student.onnx", ["data.root=x"])
+
+
+def test_the_demo_runs_whole_images_bordered_as_the_run_says(run: Path) -> None:
+    page, _ = demo_page(run, "inference.size_divisor=8", "inference.align_corners=true", "inference.flip=true")
+    page.close()
+    assert page.inference == InferenceConfig(size_divisor=8, align_corners=True)

@@ -206,6 +206,15 @@ def test_a_call_goes_on_and_predicts_no_image_twice(
     assert len(inferred) == 11
 
 
+def test_a_network_that_sees_images_otherwise_makes_new_masks(tmp_path: Path, inferred: list[str]) -> None:
+    folder, out = photos(tmp_path / "photos", 1), tmp_path / "out"
+    calls: list[dict[str, Any]] = [{}, {"bgr": True}, {"bgr": True, "mean": (0, 0, 0)}, {"size": (12, 16)}]
+    for number, options in enumerate(calls, 1):
+        for _ in range(2):
+            sd.predict(sd.wrap(Ramp(), 3, classifier="output", **options), folder, out=out)
+            assert len(inferred) == number
+
+
 def test_a_killed_call_goes_on_with_what_is_there(tmp_path: Path, start: Any, segdistill: Any) -> None:
     folder, masks = photos(tmp_path / "photos", 30), tmp_path / "out" / "masks"
     words = ["predict", "streets_teacher", folder, f"out={tmp_path / 'out'}", "format=coco"]

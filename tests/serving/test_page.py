@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from segdistill.core.classes import Classes
 from segdistill.core.errors import SegdistillError
 from segdistill.core.outputs import SegOutput
+from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.network import SegmentationNetwork
 from segdistill.serving.answers import LONGEST, as_image
 from segdistill.serving.page import DemoPage
@@ -62,6 +63,25 @@ def test_answers_are_painted_named_and_timed(page: DemoPage) -> None:
     assert classes.index("rust 66.7 %") < classes.index("&lt;b&gt;sea&lt;/b&gt; 33.3 %")
     assert "moss" not in classes
     assert page.compare(None, "student", "teacher", 50) == (None, "", "")
+
+
+class Width(Hue):
+    """The class of all pixels is the image's width modulo 3."""
+
+    def forward(self, image: Tensor) -> SegOutput:
+        scores = torch.zeros_like(image)
+        scores[:, image.shape[-1] % 3] = 1
+        return SegOutput(scores, image, ())
+
+
+def test_images_are_run_as_the_page_was_asked_to() -> None:
+    page = DemoPage({"student": Width(0)}, CLASSES, "A run", InferenceConfig(size_divisor=64))
+    pictures, _, classes = page.compare(photo(), "student", "student", 100)
+    page.close()
+    assert pictures is not None
+    assert pictures[0].shape == (60, 90, 3)
+    assert classes.count("%") == 1
+    assert "sea" in classes  # 128 % 3, and 90 % 3 is rust
 
 
 def test_large_photos_are_reduced() -> None:

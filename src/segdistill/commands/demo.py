@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from segdistill.commands.benchmark import other_models
+from segdistill.commands.common import run_folder_of
 from segdistill.core.errors import CheckpointError, RecipeError
+from segdistill.evaluation.settings import InferenceConfig
+from segdistill.exporting.measuring import whole_images
 from segdistill.exporting.settings import check_settings
 from segdistill.models.channels import pixels_of
 from segdistill.models.files import OwnRun
@@ -38,7 +41,16 @@ def demo_page(run: str | Path, *parts: str | Path) -> tuple[DemoPage, DemoSettin
         raise RecipeError(
             f"The page of demo takes photos in RGB, and {run} takes {pixels_of(model.network)}. Run it with predict."
         )
-    return DemoPage(networks, model.classes, f"segdistill: {model.path.parent.name or run}"), settings
+    title = f"segdistill: {model.path.parent.name or run}"
+    return DemoPage(networks, model.classes, title, _inference(model, words)), settings
+
+
+def _inference(model: LoadedModel, words: list[str]) -> InferenceConfig:
+    """How the page runs images: whole, as exported files do, bordered and resized as the run's recipe says."""
+    folder = run_folder_of(model)
+    if folder is None or not folder.recipe.is_file():
+        return InferenceConfig()
+    return whole_images(load_recipe(folder.recipe, *words)).inference
 
 
 def demo_networks(run: str | Path, words: list[str]) -> tuple[LoadedModel, dict[str, SegmentationNetwork]]:

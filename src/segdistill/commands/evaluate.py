@@ -9,9 +9,10 @@ from typing import Any, Literal, Unpack
 
 from segdistill.commands.common import run_folder_of, split_network
 from segdistill.core.discovery import validated
-from segdistill.core.errors import RecipeError, nearest
+from segdistill.core.errors import DataError, RecipeError, nearest
 from segdistill.core.results import Result
 from segdistill.data import DatasetConfig, create_dataset
+from segdistill.data.base import SegmentationDataset
 from segdistill.evaluation.metrics import Scores
 from segdistill.evaluation.scoring import Quality, count
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
@@ -34,7 +35,7 @@ class Evaluated(Result):
     Attributes:
         weights: the file of the network.
         split: that was scored.
-        images: how many.
+        images: how many; those without a mask are left out.
         classes: names, in the order of the per-class scores.
         quality: the scores.
         inference: how images were run through the network.
@@ -112,7 +113,8 @@ def evaluate(
         The scores, and how they were made.
 
     Raises:
-        SegdistillError: weights, recipe or data can't be read or don't fit together, or scores are not finite.
+        SegdistillError: weights, recipe or data can't be read or don't fit together, no image of the split has a mask,
+            or scores are not finite.
     """
     others, options = split_network(words, network)
     chosen = validated(NetworkSpec, {"input_channels": options.pop("input_channels", None)}, "network").input_channels
@@ -124,13 +126,14 @@ def evaluate(
     dataset = create_dataset(recipe.data, split)
     require_same_classes(model, dataset.classes)
     require_channels(model.network, dataset.pixels)
+    labeled = _labeled(dataset, recipe.data.name, split)
     device = own_device()
     keep_freed_memory(device)
     teacher = None
     if recipe.metrics.agreement:
         run = folder.path if folder is not None else Path(model.path)
         teacher = comparable_teacher(recipe, run, dataset.classes, "metrics.agreement").network.to(device)
-    indices = own_share(len(dataset))
+    indices = [labeled[place] for place in own_share(len(labeled))]
     with counting(f"evaluate {model.path}", len(indices), quiet=quiet or not is_main()) as done:
         counts = count(
             model.network.to(device),
@@ -146,7 +149,19 @@ def evaluate(
     quality = counts.sum_over(total).quality()
     names = dataset.classes.names
     ignored = tuple(names[index] for index in recipe.metrics.ignored(dataset.classes))
-    return Evaluated(model.path, split, len(dataset), names, quality, recipe.inference, recipe.metrics, ignored)
+    return Evaluated(model.path, split, len(labeled), names, quality, recipe.inference, recipe.metrics, ignored)
+
+
+def _labeled(dataset: SegmentationDataset, name: str, split: str) -> list[int]:
+    """The samples that have a mask to score by; an error if there are none."""
+    labeled = [index for index in range(len(dataset)) if dataset.is_labeled(index)]
+    if not labeled:
+        raise DataError(
+            f"Data set '{name}' has {len(dataset)} images for {split} and no mask of any, so there is nothing to score "
+            "by. Take a split that has labels, as split=val, or look at the data with segdistill doctor; predict and "
+            "submit run images without labels."
+        )
+    return labeled
 
 
 def _recipe_of(folder: RunFolder | None, words: Sequence[Word], overrides: dict[str, Any]) -> Recipe:

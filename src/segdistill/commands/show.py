@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -16,7 +15,11 @@ from segdistill.core.errors import DataError, RecipeError, nearest
 from segdistill.data import create_dataset
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.evaluation.boundary import edge_region
-from segdistill.evaluation.inference.inference import predict_scores
+from segdistill.evaluation.inference.exported import pads_itself
+from segdistill.evaluation.inference.inference import infer, predict_scores
+from segdistill.evaluation.inference.padding import bordered
+from segdistill.evaluation.settings import InferenceConfig
+from segdistill.exporting.measuring import whole_images
 from segdistill.models.exported.network import is_exported
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.open import open_model
@@ -44,6 +47,9 @@ def show(
     out: str | Path | None = None,
 ) -> list[Path]:
     """Draw pictures of a run. It shows the networks it has; a teacher that knows other classes is left out.
+
+    Classes are those that `evaluate` scores, by the run's section `inference`. Beside an exported file all networks see
+    whole images, as it does.
 
     Args:
         run: The run folder, or an exported file of it, which is then compared with its networks.
@@ -113,7 +119,7 @@ def _pictures_of(
     """Those of one image, written into the folder `target`. Exported files have classes, and no activations."""
     files = []
     if "compare" in what:
-        panels = _comparison(sample, {**networks, **exported}, data, recipe.metrics.edge_radius)
+        panels = _comparison(sample, {**networks, **exported}, data, whole_images(recipe) if exported else recipe)
         files.append(target / f"{sample.name}.png")
         save_panels(files[-1], panels, data.classes, columns=min(len(panels), 6))
     if "activations" in what:
@@ -124,26 +130,21 @@ def _pictures_of(
     return files
 
 
-@dataclass(frozen=True)
-class _Prediction:
-    scores: Tensor
-    classes: Tensor
-
-
 def _comparison(
-    sample: Sample, networks: Mapping[str, SegmentationNetwork], data: SegmentationDataset, radius: int
+    sample: Sample, networks: Mapping[str, SegmentationNetwork], data: SegmentationDataset, recipe: Recipe
 ) -> list[tuple[str, Pixels]]:
-    predictions = {name: _predict(name, network, sample) for name, network in networks.items()}
+    inference, radius = recipe.inference, recipe.metrics.edge_radius
+    preds = {name: _predict(name, network, sample, inference) for name, network in networks.items()}
     panels = [("image", as_picture(sample.image)), ("label", colorise(sample.label, data.classes))]
-    panels += [(name, colorise(each.classes, data.classes)) for name, each in predictions.items()]
+    panels += [(name, colorise(each, data.classes)) for name, each in preds.items()]
     panels.append(("edge (orange) and body", region_map(sample.label, edge_region(sample.label[None], radius)[0])))
-    panels += [(f"{name}: wrong", error_map(sample.label, each.classes)) for name, each in predictions.items()]
-    if {"student alone", "distilled"} <= predictions.keys():
-        changed = change_map(sample.label, predictions["student alone"].classes, predictions["distilled"].classes)
+    panels += [(f"{name}: wrong", error_map(sample.label, each)) for name, each in preds.items()]
+    if {"student alone", "distilled"} <= preds.keys():
+        changed = change_map(sample.label, preds["student alone"], preds["distilled"])
         panels.append(("distilled: gained (green), lost (red)", changed))
-    if {"teacher", "distilled"} <= predictions.keys():
-        apart = disagreement(predictions["teacher"].scores, predictions["distilled"].scores)
-        panels.append(("distilled: unlike the teacher", heat(apart)))
+    if {"teacher", "distilled"} <= preds.keys():
+        scores = [_scores(name, networks[name], sample, inference) for name in ("teacher", "distilled")]
+        panels.append(("distilled: unlike the teacher", heat(disagreement(*scores))))
     return panels
 
 
@@ -157,9 +158,18 @@ def _activations(
     return panels
 
 
-def _predict(name: str, network: SegmentationNetwork, sample: Sample) -> _Prediction:
-    scores = predict_scores(network, sample.image[None].to(own_device()), (sample.name,), f"The {name}")[0].cpu()
-    return _Prediction(scores, scores.argmax(0).to(torch.uint8))
+def _predict(name: str, network: SegmentationNetwork, sample: Sample, inference: InferenceConfig) -> Tensor:
+    """The classes of an image (H,W), as `evaluate` scores them."""
+    image = sample.image[None].to(own_device())
+    return infer(network, image, inference, names=(sample.name,), source=f"The {name}").classes[0].cpu()
+
+
+def _scores(name: str, network: SegmentationNetwork, sample: Sample, inference: InferenceConfig) -> Tensor:
+    """Scores (K,H,W) of an image that goes through the network whole, with the border that `infer` gives it."""
+    height, width = sample.label.shape
+    image = sample.image[None].to(own_device())
+    wide = image if pads_itself(network) else bordered(image, inference.size_divisor)
+    return predict_scores(network, wide, (sample.name,), f"The {name}")[0, :, :height, :width].cpu()
 
 
 def _runs(run: Path) -> dict[str, Path]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segdistill.core.results import Result
-from segdistill.core.storage import sha256
 from segdistill.data.reading import read_image
 from segdistill.evaluation.inference.inference import infer
 from segdistill.evaluation.submission import Submission, check_submission, server_of
+from segdistill.models.checksum import identity_of
 from segdistill.models.open import open_model
 from segdistill.recipe.recipe import load_inference
 from segdistill.reporting.prediction import image_files
@@ -67,7 +67,7 @@ def submit(
     target = server_of(server)
     made_by = {
         "server": server,
-        "weights": _identity(model.path),
+        "weights": identity_of(model),
         "inference": inference.model_dump(mode="json"),
     }
     submission = Submission(Path(out), target, model.classes.names, files, made_by)
@@ -84,11 +84,6 @@ def submit(
     if len(files) != target.images:
         problems.append(f"{len(files)} images were given; the test set has {target.images}.")
     return Submitted(packed, len(files), tuple(problems), target.upload)
-
-
-def _identity(weights: Path) -> str:
-    """What tells one network from another: its file's digest; of a folder of another library its path."""
-    return sha256(weights) if weights.is_file() else str(weights.absolute())
 
 
 def check_zip(file: str | Path, server: str, *images: str | Path) -> list[str]:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from segdistill.core.classes import Classes
 from segdistill.core.colors import Pixels, overlay
-from segdistill.evaluation.inference.inference import predict_classes
+from segdistill.evaluation.inference.inference import infer
+from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.network import SegmentationNetwork
 
 LONGEST = 1024
@@ -45,11 +46,12 @@ def as_image(pixels: Pixels) -> Tensor:
     return F.interpolate(image[None].float(), size, mode="bilinear", antialias=True)[0].round().to(torch.uint8)
 
 
-@torch.no_grad()
-def answer(network: SegmentationNetwork, image: Tensor, classes: Classes, alpha: float) -> Answer:
+def answer(
+    network: SegmentationNetwork, image: Tensor, classes: Classes, inference: InferenceConfig, alpha: float
+) -> Answer:
     """Run a network on an image, uint8 (3,H,W); alpha: strength of the colors, from 0 to 1."""
     start = time.perf_counter()
-    label = predict_classes(network, image[None])[0]
+    label = infer(network, image[None], inference).classes[0]
     milliseconds = 1000 * (time.perf_counter() - start)
     return Answer(overlay(image, label, classes, alpha=alpha), label, milliseconds)
 

@@ -14,6 +14,7 @@ from typing import Any
 from segdistill.core.classes import Classes
 from segdistill.core.colors import Pixels
 from segdistill.core.errors import RecipeError, SegdistillError
+from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.network import SegmentationNetwork
 from segdistill.serving.answers import answer, as_image, legend
 
@@ -36,13 +37,20 @@ class DemoPage:
         networks: By the names that the page shows, the first one is the student; all know `classes`.
         classes: Names and colors.
         title: Heads the page.
+        inference: How images are run, the same for all networks.
 
     Raises:
         RecipeError: Gradio is not installed.
     """
 
-    def __init__(self, networks: Mapping[str, SegmentationNetwork], classes: Classes, title: str) -> None:
-        self.networks, self.classes, self.title = networks, classes, title
+    def __init__(
+        self,
+        networks: Mapping[str, SegmentationNetwork],
+        classes: Classes,
+        title: str,
+        inference: InferenceConfig = InferenceConfig(),  # noqa: B008 (frozen)
+    ) -> None:
+        self.networks, self.classes, self.title, self.inference = networks, classes, title, inference
         self._gradio = _gradio()
         self._blocks = self._build()
 
@@ -64,8 +72,8 @@ class DemoPage:
             return None, "", ""
         image = as_image(pixels)
         left, right = (
-            answer(self.networks[each], image, self.classes, strength / 100) for each in (other, name)
-        )  # fmt: skip
+            answer(self.networks[each], image, self.classes, self.inference, strength / 100) for each in (other, name)
+        )
         height, width = image.shape[1:]
         agree = float((left.label == right.label).float().mean())
         line = (

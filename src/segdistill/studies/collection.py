@@ -43,7 +43,7 @@ def collect(plan: Plan, folder: Path, failures: Sequence[Failure] = (), *, quiet
     failing = {(failure.label, failure.seed) for failure in failures}
     return Study(
         data=plan.recipe.data.name,
-        images=len(data),
+        images=sum(map(data.is_labeled, range(len(data)))),
         size=image_size(data),
         classes=data.classes.names,
         seeds=plan.seeds,

@@ -70,7 +70,7 @@ def measure_distillation(
     scored_teacher = outcomes.pop(TEACHER, None)
     return Study(
         data=recipe.data.name,
-        images=len(data),
+        images=sum(map(data.is_labeled, range(len(data)))),
         size=image_size(data),
         classes=data.classes.names,
         seeds=(recipe.seed,),

@@ -19,12 +19,12 @@ from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.colors import overlay
 from segdistill.core.errors import DataError
 from segdistill.core.pixels import RGB_BYTES
-from segdistill.core.storage import sha256
 from segdistill.data.colors import note_of, save_mask, save_picture, with_legend
 from segdistill.data.reading import read_image
 from segdistill.evaluation.inference.inference import Predicted, infer
 from segdistill.evaluation.inference.preparing import MANY, prepared
 from segdistill.evaluation.settings import InferenceConfig
+from segdistill.models.checksum import identity_of
 from segdistill.models.loaded import LoadedModel
 from segdistill.reporting.label_files.regions import without_small
 from segdistill.reporting.label_files.settings import LabelSettings
@@ -59,9 +59,9 @@ class _Left:
 class MaskJob:
     """Predicts images with one network and writes their files, each complete or absent.
 
-    A mask bears a checksum of all that it depends on: the network's weights, how images are run and masks cleaned, and
-    the image's size and time. One that has it is kept, so that the same call goes on wherever it was stopped, in
-    however many processes, and no image is predicted twice.
+    A mask bears a checksum of all that it depends on: the network's weights and how it sees images, how images are run
+    and masks cleaned, and the image's size and time. One that has it is kept, so that the same call goes on wherever it
+    was stopped, in however many processes, and no image is predicted twice.
 
     Args:
         model: The network and its classes.
@@ -74,7 +74,7 @@ class MaskJob:
         self, model: LoadedModel, inference: InferenceConfig, settings: LabelSettings, legend: bool = False
     ) -> None:
         self._model, self._inference, self._settings, self._legend = model, inference, settings, legend
-        self.weights = _digest(model)
+        self._identity = identity_of(model)
         self._pixels = model.network.pixels or RGB_BYTES
         self._device: torch.device | None = None
         self._form: nn.Module | None = None
@@ -86,7 +86,7 @@ class MaskJob:
         drawn = {"alpha": settings.alpha, "legend": self._legend} if settings.format == "masks" else {}
         return {
             "weights": str(self._model.path),
-            "checksum": self.weights,
+            **self._identity,
             "inference": self._inference.model_dump(mode="json"),
             "min_area": settings.min_area,
             "void_below": settings.void_below,
@@ -225,15 +225,3 @@ def _written(item: Item, writing: Future[None]) -> tuple[Item, None]:
     """The item once its files are there."""
     writing.result()
     return item, None
-
-
-def _digest(model: LoadedModel) -> str:
-    """What tells one network from another: its file's digest, else that of its tensors."""
-    if model.path.is_file():
-        return sha256(model.path)
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.network.state_dict().items()):
-        digest.update(
-            name.encode() + tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
-        )
-    return digest.hexdigest()
