@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from segdistill.data.stream import Stream
 from segdistill.studies.plan import Job, Plan
 from segdistill.studies.result import ALONE, LONGER
 from segdistill.training.dry_run import dry_run
@@ -59,4 +60,7 @@ def steps_of_equal_minutes(plan: Plan, folder: Path, log: Callable[[str], object
 def _step_seconds(plan: Plan, folder: Path, label: str) -> float:
     recipe = plan.recipe_of(Job(label, plan.seeds[0]), folder)
     task = resolve(recipe, distills=bool(recipe.method)).task_with_teacher()
+    stream = Stream(task.data, recipe.augment, recipe.seed)
+    for position in range(_STEPS * recipe.batch_size):  # what is timed first would else pay for a cold disk
+        stream[position]
     return dry_run(label, task, recipe.augment, steps=_STEPS, images=recipe.batch_size).step_seconds
