@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from segdistill.commands.benchmark import other_models
-from segdistill.commands.common import run_folder_of
+from segdistill.commands.export import recipe_of
 from segdistill.core.errors import CheckpointError, RecipeError
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.exporting.measuring import whole_images
@@ -47,10 +47,8 @@ def demo_page(run: str | Path, *parts: str | Path) -> tuple[DemoPage, DemoSettin
 
 def _inference(model: LoadedModel, words: list[str]) -> InferenceConfig:
     """How the page runs images: whole, as exported files do, bordered and resized as the run's recipe says."""
-    folder = run_folder_of(model)
-    if folder is None or not folder.recipe.is_file():
-        return InferenceConfig()
-    return whole_images(load_recipe(folder.recipe, *words)).inference
+    recipe = recipe_of(model.path, words)
+    return InferenceConfig() if recipe is None else whole_images(recipe).inference
 
 
 def demo_networks(run: str | Path, words: list[str]) -> tuple[LoadedModel, dict[str, SegmentationNetwork]]:

@@ -125,9 +125,9 @@ def _finished(recipe: Recipe) -> Distilled | None:
 def _with_method(recipe: Recipe, quiet: bool) -> Recipe:
     """The recipe itself, or with the default methods, which are printed then."""
     if not recipe.method and not quiet and is_main():
+        names = " and ".join(each["name"] for each in DEFAULT_METHODS)
         console.print(
-            f"method: {' and '.join(DEFAULT_METHODS)}, the default, as the recipe names none; to choose, add one such "
-            "as kd, cwd or bpkd",
+            f"method: {names}, the default, as the recipe names none; to choose, add one such as kd, cwd or bpkd",
             soft_wrap=True,
             markup=False,
         )

@@ -13,6 +13,7 @@ from segdistill.core.errors import DataError, RecipeError, nearest
 from segdistill.core.results import Result
 from segdistill.data import DatasetConfig, create_dataset
 from segdistill.data.base import SegmentationDataset
+from segdistill.data.labelled import labeled_indices
 from segdistill.evaluation.metrics import Scores
 from segdistill.evaluation.scoring import Quality, count
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
@@ -154,7 +155,7 @@ def evaluate(
 
 def _labeled(dataset: SegmentationDataset, name: str, split: str) -> list[int]:
     """The samples that have a mask to score by; an error if there are none."""
-    labeled = [index for index in range(len(dataset)) if dataset.is_labeled(index)]
+    labeled = labeled_indices(dataset)
     if not labeled:
         raise DataError(
             f"Data set '{name}' has {len(dataset)} images for {split} and no mask of any, so there is nothing to score "

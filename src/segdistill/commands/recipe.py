@@ -121,7 +121,7 @@ def _defaults(checked: Recipe, origin: Origin) -> list[SetKey]:
 def _warnings(checked: Recipe) -> list[str]:
     warnings = [checked.warning] if checked.warning else []
     if not checked.method:
-        warnings.append(f"No method is named: distill takes {' and '.join(DEFAULT_METHODS)}.")
+        warnings.append(f"No method is named: distill takes {' and '.join(each['name'] for each in DEFAULT_METHODS)}.")
     if checked.student is None:
         warnings.append("No student is named: train and distill need one, by a pair such as mobile_pair, or student=.")
     elif checked.teacher.weights is None and checked.teacher.network is None:

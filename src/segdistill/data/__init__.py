@@ -15,6 +15,7 @@ from segdistill.core.pixels import RGB, RGB_BYTES, PixelFormat
 from segdistill.core.typed_settings import MAY_CHANGE, WRITTEN_IF_SET, TypedSettings
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.decoded import Decoded
+from segdistill.data.labelled import labeled_indices
 from segdistill.data.live import LiveData, live_data
 from segdistill.data.own_folder.options import as_pixel_format
 from segdistill.data.unlabeled import ExtraConfig, Mixed, Part, Unlabeled
@@ -160,7 +161,7 @@ def labeled_part(data: SegmentationDataset) -> SegmentationDataset:
     Args:
         data: The training images.
     """
-    labeled = [index for index in range(len(data)) if data.is_labeled(index)]
+    labeled = labeled_indices(data)
     return Part(data, labeled) if 0 < len(labeled) < len(data) else data
 
 

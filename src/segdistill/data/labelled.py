@@ -1,9 +1,18 @@
-"""Whether a data set has labels at all."""
+"""Which samples of a data set have a mask, and whether any has labels."""
 
 from __future__ import annotations
 
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.data.base import SegmentationDataset
+
+
+def labeled_indices(data: SegmentationDataset) -> list[int]:
+    """The samples that have a mask, whatever it holds.
+
+    Args:
+        data: any split.
+    """
+    return [index for index in range(len(data)) if data.is_labeled(index)]
 
 
 def has_labels(data: SegmentationDataset) -> bool:

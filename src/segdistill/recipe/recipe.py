@@ -27,8 +27,8 @@ from segdistill.recipe.renamed import name_new_key
 from segdistill.recipe.teacher import Network, TeacherConfig, teacher_keys
 from segdistill.recipe.training import TrainingConfig
 
-DEFAULT_METHODS: dict[str, dict[str, Any]] = {"bpkd": {"share": 2.0}, "canonical": {}}
-"""What distils when a recipe names no method, and its options (benchmarks/results/camvid_medium.md)."""
+DEFAULT_METHODS: tuple[dict[str, Any], ...] = ({"name": "bpkd", "share": 2.0}, {"name": "canonical"})
+"""What distils when a recipe names no method, as a recipe would write it (benchmarks/results/camvid_medium.md)."""
 
 
 class MethodSpec(TypedSettings):
@@ -161,7 +161,7 @@ class Recipe(TrainingConfig):
         """The recipe itself, or with the default methods if it names none."""
         if self.method:
             return self
-        return self.model_copy(update={"method": [MethodSpec(name, **keys) for name, keys in DEFAULT_METHODS.items()]})
+        return self.model_copy(update={"method": [MethodSpec(**entry) for entry in DEFAULT_METHODS]})
 
     def training(self) -> TrainingConfig:
         """The recipe's own training keys."""

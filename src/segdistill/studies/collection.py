@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from segdistill.data import create_dataset
+from segdistill.data.labelled import labeled_indices
 from segdistill.runtime.environment import describe_environment
 from segdistill.studies.jobs import finished, teacher_of
 from segdistill.studies.measurement import costs, image_size, measure, outcome, teacher_outcome
@@ -43,7 +44,7 @@ def collect(plan: Plan, folder: Path, failures: Sequence[Failure] = (), *, quiet
     failing = {(failure.label, failure.seed) for failure in failures}
     return Study(
         data=plan.recipe.data.name,
-        images=sum(map(data.is_labeled, range(len(data)))),
+        images=len(labeled_indices(data)),
         size=image_size(data),
         classes=data.classes.names,
         seeds=plan.seeds,

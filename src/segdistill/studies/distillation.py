@@ -9,6 +9,7 @@ from typing import Any
 
 from segdistill.core.storage import write_json
 from segdistill.data.base import SegmentationDataset
+from segdistill.data.labelled import labeled_indices
 from segdistill.models.class_names import same_names
 from segdistill.models.loaded import LoadedModel
 from segdistill.recipe.recipe import Recipe
@@ -70,7 +71,7 @@ def measure_distillation(
     scored_teacher = outcomes.pop(TEACHER, None)
     return Study(
         data=recipe.data.name,
-        images=sum(map(data.is_labeled, range(len(data)))),
+        images=len(labeled_indices(data)),
         size=image_size(data),
         classes=data.classes.names,
         seeds=(recipe.seed,),

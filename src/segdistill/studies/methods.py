@@ -76,10 +76,10 @@ def _entry(word: Any) -> tuple[str, list[Any]]:
 
 def _specs(label: str, value: Any) -> list[MethodSpec]:
     """A method's name, a fragment with methods, "default", or the entry itself."""
-    if value == "default":
-        return [MethodSpec(name, **options) for name, options in DEFAULT_METHODS.items()]
     entries = [value]
-    if isinstance(value, str):
+    if value == "default":
+        entries = [*DEFAULT_METHODS]
+    elif isinstance(value, str):
         entries = compose(value)[0].get("method") or []
         if not entries:
             raise RecipeError(

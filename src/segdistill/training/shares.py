@@ -45,7 +45,7 @@ def require_possible(recipe: Recipe, processes: int | None = None) -> None:
             "sync_bn out."
         )
     synchronised = torch.accelerator.is_available() if recipe.sync_bn is None else recipe.sync_bn
-    penalised = any(each.options.get("loss") == "wgan-gp" for each in recipe.method)
+    penalised = any(each.name == "adversary" and each.options.get("loss") == "wgan-gp" for each in recipe.method)
     if synchronised and processes > 1 and penalised:
         raise RecipeError(
             "method.adversary.loss=wgan-gp: its gradient penalty needs second derivatives, which torch's synchronised "
