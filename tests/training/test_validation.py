@@ -109,11 +109,13 @@ def test_a_validation_longer_than_the_training_so_far_is_announced(
 ) -> None:
     clock = itertools.count(step=100)  # every look at it is 100 s after the last
     monkeypatch.setattr(display.time, "monotonic", lambda: float(next(clock)))
-    segdistill.train(*tiny, *OVER_TINY, "validate_every=1", "validate_images=8", out=tmp_path / "run")
+    words = "validate_every=1", "validate_images=8", "refit_images=4"
+    segdistill.train(*tiny, *OVER_TINY, *words, out=tmp_path / "run")
     shown = capsys.readouterr().err
     assert shown.count("this validation of 8 images takes about") == 1
     assert "validate_images=N looks at fewer on the way" in shown
     assert "validation 4/8, " in shown
+    assert "fit to images as tested 8/16, " in shown
 
 
 def test_a_distillation_says_what_it_takes(

@@ -78,19 +78,11 @@ class Display:
             A function to call with the number that were done just now; it gives the seconds that all will take.
         """
         task = self._bar.add_task(f"{self._title}: {what}", total=total, terms="")
-        began = printed = time.monotonic()
-        done = 0
+        tally = _Tally(what, total, self.log)
 
         def count(number: int) -> float:
-            nonlocal done, printed
-            done += number
-            now = time.monotonic()
-            expected = (now - began) / max(1, done) * total
-            self._bar.update(task, completed=done)
-            if not console.is_terminal and now - printed > _SECONDS_BETWEEN_LINES:
-                printed = now
-                self.log(f"{what} {done}/{total}, {(expected - now + began) / 60:.1f} min left")
-            return expected
+            self._bar.advance(task, number)
+            return tally.add(number)
 
         try:
             yield count
@@ -109,7 +101,7 @@ class Display:
 
 @contextlib.contextmanager
 def counting(title: str, total: int, *, quiet: bool = False) -> Iterator[Callable[[float], object]]:
-    """A bar on a terminal, nothing elsewhere.
+    """A bar; off a terminal a line every 20 seconds.
 
     Args:
         title: before the bar.
@@ -122,4 +114,42 @@ def counting(title: str, total: int, *, quiet: bool = False) -> Iterator[Callabl
     columns = TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task(title, total=total)
-        yield lambda done: bar.advance(task, done)
+        tally = _Tally(title, total, lambda line: None if quiet else console.print(line, soft_wrap=True, markup=False))
+
+        def count(number: float) -> None:
+            bar.advance(task, number)
+            tally.add(number)
+
+        yield count
+
+
+class _Tally:
+    """How much is done and how long all of it will take; off a terminal a line every 20 seconds.
+
+    Args:
+        what: is counted.
+        total: how many there are.
+        log: takes the line.
+    """
+
+    def __init__(self, what: str, total: int, log: Callable[[str], None]) -> None:
+        self._what, self._total, self._log, self._done = what, total, log, 0.0
+        self._began = self._printed = time.monotonic()
+
+    def add(self, number: float) -> float:
+        """Count what was done just now.
+
+        Args:
+            number: of it.
+
+        Returns:
+            The seconds that all will take.
+        """
+        self._done += number
+        now = time.monotonic()
+        expected = (now - self._began) / max(1, self._done) * self._total
+        if not console.is_terminal and now - self._printed > _SECONDS_BETWEEN_LINES:
+            self._printed = now
+            left = (expected - now + self._began) / 60
+            self._log(f"{self._what} {self._done:.0f}/{self._total}, {left:.1f} min left")
+        return expected

@@ -79,7 +79,7 @@ class Forecast:
         )
         self._log(
             f"about {_minutes(sum(ahead))} min for all of this: {parts}; by the first steps and what the networks "
-            "compute, without validations"
+            "compute, without validations and refit_images"
         )
 
 
