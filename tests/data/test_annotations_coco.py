@@ -229,3 +229,38 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     (tmp_path / "images" / "b.png").unlink()
     with pytest.raises(DataError, match=says_in_order("annotations.json", "b.png", "data.partial")):
         annotated(tmp_path, "annotations.json")
+
+
+def test_joined_exports_with_the_same_ids_are_refused(tmp_path: Path) -> None:
+    folder(tmp_path)
+    for key, entry in (("images", {"id": 7, "file_name": "c.png", "height": 6, "width": 8}), ("categories", {"id": 3})):
+        joined = tree()
+        joined[key].append({"name": "tree", **entry})
+        save_json(tmp_path / "annotations.json", joined)
+        with pytest.raises(DataError, match=says_in_order(key, f"id {entry['id']}", "no other one")):
+            annotated(tmp_path, "annotations.json")
+
+
+def test_of_several_files_in_a_folder_none_is_left_out(tmp_path: Path) -> None:
+    images(tmp_path, "images/a.png", "images/b.png")
+    for name in ("one", "two"):
+        save_json(tmp_path / "annotations" / f"{name}.json", tree())
+    with pytest.raises(DataError, match=says_in_order("2 .json files", "one.json and two.json", "{split}")):
+        annotated(tmp_path, "annotations")
+    (tmp_path / "annotations" / "two.json").unlink()
+    save_json(tmp_path / "annotations" / "manifest.json", {"format": "coco", "images": []})  # as `predict` writes it
+    assert annotated(tmp_path, "annotations").classes.names == ("background", "bottle", "car")
+
+
+@pytest.mark.parametrize("options", [{"void": [2]}, {"values": {1: "car"}}, {"mask_colors": True}])
+def test_options_of_mask_files_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=says_in_order(f"data.{next(iter(options))}", "data.merge")):
+        annotated(folder(tmp_path), "annotations.json", **options)
+
+
+def test_a_rule_beside_a_file_for_each_split_is_refused(tmp_path: Path) -> None:
+    folder(tmp_path)
+    for split in ("train", "val"):
+        save_json(tmp_path / f"{split}.json", tree())
+    with pytest.raises(DataError, match=says_in_order("data.val_every would do nothing", "{split}")):
+        annotated(tmp_path, "{split}.json", val_every=2)

@@ -68,3 +68,9 @@ def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
     write(tmp_path, mask=np.zeros((5, 8, 3), np.uint8))
     with pytest.raises(DataError, match=says_in_order("b.png", "8x5", "8x6")):
         label_of(annotated(tmp_path, "export"), "b")
+
+
+def test_two_labels_of_one_color_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, f"{MAP}truck:250,50,83::\n")
+    with pytest.raises(DataError, match=says_in_order("export", "'car' and 'truck' share one color")):
+        annotated(tmp_path, "export")

@@ -89,3 +89,16 @@ def test_a_damaged_export_is_refused_by_name(tmp_path: Path, broken: dict[str, A
     path = write(tmp_path, broken)
     with pytest.raises(DataError, match=says_in_order(path, words)):
         label_of(annotated(tmp_path, "export.json"), "b")
+
+
+def test_tasks_that_nobody_labelled_are_left_out(tmp_path: Path) -> None:
+    root = images(tmp_path, *[f"images/{name}.png" for name in "abcd"])
+    skipped = [{"id": 3, "was_cancelled": True, "result": [region("rectanglelabels")]}]
+    box = region("rectanglelabels", x=0, y=0, width=100, height=100)
+    answers = {"a": [{"id": 1, "result": []}], "b": [{"id": 2, "result": [box]}], "c": skipped, "d": []}
+    tasks = [{"data": {"image": f"{name}.png"}, "annotations": each} for name, each in answers.items()]
+    save_json(root / "export.json", tasks)
+    data = annotated(root, "export.json", "train"), annotated(root, "export.json")
+    assert [[each.name(index) for index in range(len(each))] for each in data] == [["a"], ["b"]]
+    assert not label_of(data[0], "a").any()  # that nothing is there was said
+    assert any("2 tasks of export.json were skipped" in note for note in data[0].notes)

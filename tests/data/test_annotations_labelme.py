@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +94,36 @@ def test_a_file_of_another_format_among_them_is_refused(tmp_path: Path) -> None:
     path = save_json(tmp_path / "labels" / "b.json", {"annotations": []})
     with pytest.raises(DataError, match=says_in_order(path, "labelme", "shapes")):
         annotated(tmp_path, "labels")
+
+
+def test_files_in_folders_as_the_pictures_are(tmp_path: Path) -> None:
+    images(tmp_path, "images/s1/a.png", "images/s1/b.png", "images/s2/a.png", "images/s2/b.png")
+    for folder, label in (("s1", "car"), ("s2", "road")):
+        whole = shape(label, [[0, 0], [8, 0], [8, 6], [0, 6]])
+        for name in "ab":
+            save_json(tmp_path / "labels" / folder / f"{name}.json", tree(f"{name}.png", whole))
+    data = annotated(tmp_path, "labels", val_every=None, val_pattern="s2/*")
+    assert data.classes.names == ("background", "car", "road")
+    assert (label_of(data, "a") == 2).all()
+    assert (label_of(annotated(tmp_path, "labels", "train", val_every=None, val_pattern="s2/*"), "a") == 1).all()
+    for name in "ab":
+        (tmp_path / "images" / "s2" / f"{name}.png").unlink()
+    with pytest.raises(DataError, match=says_in_order("labels/s2/a.json", "s2/a.png")):  # it is not s1's
+        annotated(tmp_path, "labels")
+
+
+def test_files_of_two_formats_are_refused(tmp_path: Path) -> None:
+    images(tmp_path, "images/a.png", "images/b.png")
+    save_json(tmp_path / "labels" / "a.json", tree("a.png", shape("car", [[0, 0], [8, 0], [8, 6]])))
+    (tmp_path / "labels" / "b.txt").write_text("0 0 0 1 0 1 1\n")
+    with pytest.raises(DataError, match=says_in_order("several formats: labelme, yolo", "data.format")):
+        annotated(tmp_path, "labels")
+
+
+def test_files_that_change_are_read_anew(tmp_path: Path) -> None:
+    images(tmp_path, "images/a.png", "images/b.png")
+    file = tmp_path / "labels" / "b.json"
+    for number, label in enumerate(("car", "bus")):
+        save_json(file, tree("b.png", shape(label, [[0, 0], [8, 0], [8, 6]])))
+        os.utime(file, (1000 - number, 1000 - number))  # an older file in its place
+        assert annotated(tmp_path, "labels").classes.names == ("background", label)

@@ -40,3 +40,14 @@ def test_damaged_exports_are_refused_by_name(tmp_path: Path) -> None:
     write(tmp_path, [0] * 8, "background\nroad\n")
     with pytest.raises(DataError, match=says_in_order("_classes.csv", "value", "Pixel Value, Class")):
         annotated(tmp_path, "{split}")
+
+
+def test_two_lists_of_classes_that_differ_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, [0] * 8)
+    (tmp_path / "train" / "more").mkdir()
+    (tmp_path / "train" / "more" / "_classes.csv").write_text("Pixel Value, Class\n1, car\n2, road\n")
+    with pytest.raises(DataError, match=says_in_order("more/_classes.csv names other classes than", "_classes.csv")):
+        annotated(tmp_path, "{split}")
+    write(tmp_path / "twice", [0] * 8, "Pixel Value, Class\n1, car\n1, road\n")
+    with pytest.raises(DataError, match=says_in_order("'car' and 'road' share one value")):
+        annotated(tmp_path / "twice", "{split}")

@@ -62,3 +62,15 @@ def test_without_names_of_the_classes_they_are_asked_for(tmp_path: Path) -> None
     (tmp_path / "data.yaml").unlink()
     with pytest.raises(DataError, match=says_in_order("labels", "data.yaml")):
         annotated(tmp_path, "labels/{split}", format="yolo")
+
+
+def test_a_picture_may_be_called_as_a_list_is(tmp_path: Path) -> None:
+    images(tmp_path, "images/a.png", "images/test.png")
+    (tmp_path / "data.yaml").write_text("names: [road, car]\n")
+    (tmp_path / "labels").mkdir()
+    for name in ("a", "test"):
+        (tmp_path / "labels" / f"{name}.txt").write_text("1 0 0 1 0 1 1 0 1\n0 0.5 0.5 1 1\n")
+    (tmp_path / "labels" / "train.txt").write_text("images/a.png\nimages/test.png\n")
+    data = annotated(tmp_path, "labels")
+    assert (label_of(data, "test") == 1).all()
+    assert any("2 lines" in note and "are boxes" in note for note in data.notes)

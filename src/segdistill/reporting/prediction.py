@@ -15,6 +15,7 @@ from segdistill.core.paths import expanded
 from segdistill.core.pixels import RGB_BYTES
 from segdistill.core.results import Result
 from segdistill.core.storage import write_json
+from segdistill.data.annotations.source import MANIFEST
 from segdistill.data.formats import IMAGE_SUFFIXES, image_suffixes, is_of
 from segdistill.data.own_folder.templates import files_below
 from segdistill.evaluation.settings import InferenceConfig
@@ -150,7 +151,7 @@ def _write_manifest(out: Path, job: MaskJob, settings: LabelSettings, predicted:
         with Image.open(each.file) as picture:
             size = [picture.height, picture.width]
         images.append({"image": str(each.image), "size": size, "mask": each.file.relative_to(out).as_posix()})
-    write_json(out / "manifest.json", {"format": settings.format, **job.made_by(), "images": images})
+    write_json(out / MANIFEST, {"format": settings.format, **job.made_by(), "images": images})
 
 
 def image_files(inputs: Iterable[Path]) -> Iterable[Path]:

@@ -56,22 +56,22 @@ def read(source: Source) -> Annotations:
     Raises:
         DataError: the file is damaged.
     """
-    file = source.first_of_json
+    file = source.only(".json")
     tree = source.json(file)
-    names = {each.get("id"): composed(str(each.get("name"))) for each in entries(tree, "categories", file, TITLE)}
-    images = {each.get("id"): each for each in entries(tree, "images", file, TITLE)}
+    names = category_names(tree, file, TITLE)
+    images = by_id(tree, "images", file, TITLE)
     shapes: dict[Any, list[Shape]] = {key: [] for key in images}
     boxes = 0
     for annotation in entries(tree, "annotations", file, TITLE):
         image, category = annotation.get("image_id"), annotation.get("category_id")
         where = f"annotation {annotation.get('id')}"
-        if image not in images:
+        if not isinstance(image, int | str) or image not in images:
             raise damaged(file, TITLE, f"{where} is of image {image!r}", "the id of one of 'images'")
-        if category not in names:
+        if not isinstance(category, int | str) or category not in names:
             raise damaged(file, TITLE, f"{where} has category_id {category!r}", f"one of {sorted(names, key=str)[:20]}")
         try:
             shape = _shape(names[category], annotation.get("segmentation"))
-        except ValueError as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise damaged(file, TITLE, f"{where}: {error}", "polygons or run lengths") from error
         if shape is None:
             boxes += 1
@@ -83,6 +83,52 @@ def read(source: Source) -> Annotations:
         drawings.append(Drawing(file, (name,), shapes[key], size, by_area=True))
     notes = (f"{boxes} annotations of {file.name} have a box and no area, and are not drawn.",) if boxes else ()
     return Annotations("coco", TITLE, file, tuple(names.values()), drawings, lists_images=True, notes=notes)
+
+
+def by_id(tree: Any, key: str, file: Path, title: str) -> dict[int | str, dict[str, Any]]:
+    """The entries of a list by their `id`.
+
+    Args:
+        tree: the file's content.
+        key: of the list.
+        file: that holds it.
+        title: of its format.
+
+    Returns:
+        Id -> entry.
+
+    Raises:
+        DataError: an id is missing, or two entries have it.
+    """
+    found: dict[int | str, dict[str, Any]] = {}
+    for each in entries(tree, key, file, title):
+        number = each.get("id")
+        if not isinstance(number, int | str) or number in found:
+            fault = f"an entry of '{key}' has the id {number!r}"
+            raise damaged(file, title, f"{fault}: {str(each)[:80]}", "an id that no other one has")
+        found[number] = each
+    return found
+
+
+def category_names(tree: Any, file: Path, title: str) -> dict[int | str, str]:
+    """The names of `categories` by their `id`.
+
+    Args:
+        tree: the file's content.
+        file: that holds it.
+        title: of its format.
+
+    Returns:
+        Id -> name.
+
+    Raises:
+        DataError: an id or a name is missing, or two have one id.
+    """
+    categories = by_id(tree, "categories", file, title)
+    for each in categories.values():
+        if not isinstance(each.get("name"), str):
+            raise damaged(file, title, f"a category is {str(each)[:80]}", "an id and a name")
+    return {number: composed(each["name"]) for number, each in categories.items()}
 
 
 def image_of(image: dict[str, Any], file: Path, title: str) -> tuple[str, Size]:

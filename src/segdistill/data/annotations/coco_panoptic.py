@@ -13,7 +13,7 @@ from segdistill.core.classes import as_color
 from segdistill.core.errors import DataError
 from segdistill.core.paths import composed
 from segdistill.data.annotations.base import Annotations, Drawing, Shape, damaged, entries
-from segdistill.data.annotations.coco import image_of, is_panoptic
+from segdistill.data.annotations.coco import by_id, category_names, image_of, is_panoptic
 from segdistill.data.annotations.mask_files import NOTHING, MaskFile
 from segdistill.data.annotations.source import Source
 
@@ -42,20 +42,19 @@ def read(source: Source) -> Annotations:
     Raises:
         DataError: the file is damaged, or PNGs are missing.
     """
-    file = source.first_of_json
+    file = source.only(".json")
     tree = source.json(file)
-    categories = entries(tree, "categories", file, TITLE)
-    names = {each.get("id"): composed(str(each.get("name"))) for each in categories}
+    names = category_names(tree, file, TITLE)
     colors = {
-        names[each.get("id")]: as_color(each["color"], f"{file}: color of {each.get('name')}")
-        for each in categories
+        composed(each["name"]): as_color(each["color"], f"{file}: color of {each['name']}")
+        for each in entries(tree, "categories", file, TITLE)
         if "color" in each
     }
-    images = {each.get("id"): each for each in entries(tree, "images", file, TITLE)}
+    images = by_id(tree, "images", file, TITLE)
     shapes: dict[Any, list[Shape]] = {key: [] for key in images}
     for annotation in entries(tree, "annotations", file, TITLE):
         image, name = annotation.get("image_id"), annotation.get("file_name")
-        if image not in images or not isinstance(name, str):
+        if not isinstance(image, int | str) or image not in images or not isinstance(name, str):
             raise damaged(file, TITLE, f"an annotation is {str(annotation)[:80]}", "image_id and file_name")
         shapes[image].append(MaskFile("", _png(file, name), _labels(annotation, names, file), colors=True))
     drawings = []

@@ -56,7 +56,7 @@ def read(source: Source) -> Annotations:
     Raises:
         DataError: the file is damaged, or an export of a video.
     """
-    file = next(iter(source.of(".xml")), source.path)
+    file = source.only(".xml")
     tree = _parse(file)
     if tree.find("track") is not None:
         raise DataError(f"{file} is CVAT XML for video (tracks); expected that for images. Export 'CVAT for images'.")

@@ -12,7 +12,7 @@ from segdistill.core.classes import as_color
 from segdistill.core.errors import DataError
 from segdistill.core.paths import composed
 from segdistill.data.annotations.base import Annotations, Color, Drawing, damaged
-from segdistill.data.annotations.mask_files import NOTHING, MaskFile
+from segdistill.data.annotations.mask_files import MaskFile, labels_of
 from segdistill.data.annotations.source import Source
 from segdistill.data.values import packed
 
@@ -53,8 +53,7 @@ def read(source: Source) -> Annotations:
     else:
         masks = [path.relative_to(source.path).as_posix() for path in source.of(".png") if _MASKS in path.parts]
     colors = _colors(source.path, zipped)
-    labels = {packed(color): name for name, color in colors.items()}
-    labels.setdefault(0, NOTHING)
+    labels = labels_of(((packed(color), name) for name, color in colors.items()), source.path, "color")
     drawings = []
     for mask in masks:
         inner = PurePosixPath(mask.partition(f"{_MASKS}/")[2]).with_suffix("").as_posix()

@@ -44,29 +44,33 @@ def read(source: Source) -> Annotations:
     """The tasks of an export.
 
     Of several annotations of one task the last that was not cancelled counts, and where there is none its last
-    prediction. Later regions are drawn over earlier ones. Classes are in alphabetical order, as no export lists them.
+    prediction. Tasks without either are left out, as nobody has said that nothing is on them. Later regions are drawn
+    over earlier ones. Classes are in alphabetical order, as no export lists them.
 
     Args:
         source: of one JSON file.
 
     Returns:
-        A drawing of each task.
+        A drawing of each task that somebody labelled.
 
     Raises:
         DataError: the file is damaged.
     """
-    file = source.first_of_json
+    file = source.only(".json")
     drawings: list[Drawing] = []
-    several = other = only_predicted = 0
+    several = other = only_predicted = skipped = 0
     for task in entries({"tasks": source.json(file)}, "tasks", file, TITLE):
         done = [each for each in entries(task, "annotations", file, TITLE) if not each.get("was_cancelled")]
         several += len(done) > 1
         if not task["annotations"]:
             done = [each for each in task.get("predictions") or () if isinstance(each, dict)]  # exports may have ids
             only_predicted += len(done) > 0
+        if not done:
+            skipped += 1
+            continue
         shapes: list[Shape] = []
         size: Size | None = None
-        for region in entries(done[-1], "result", file, TITLE) if done else ():
+        for region in entries(done[-1], "result", file, TITLE):
             if region.get("type") not in _KINDS:
                 other += 1
                 continue
@@ -82,6 +86,8 @@ def read(source: Source) -> Annotations:
         notes.append(f"{several} tasks of {file.name} have several annotations; the last of each counts.")
     if only_predicted:
         notes.append(f"{only_predicted} tasks of {file.name} have no annotation; their predictions count.")
+    if skipped:
+        notes.append(f"{skipped} tasks of {file.name} were skipped, or nobody has labelled them; they are left out.")
     if other:
         notes.append(f"{other} regions of {file.name} have no label or no area and are not drawn.")
     names = tuple(sorted({shape.label for drawing in drawings for shape in drawing.shapes}))

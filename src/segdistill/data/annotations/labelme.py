@@ -77,10 +77,13 @@ def read(source: Source) -> Annotations:
 
 
 def _images(tree: dict[str, Any], file: Path, source: Source) -> tuple[str, ...]:
-    """How a file names its picture: by a path from where it lies, else by its own name."""
-    stem = file.relative_to(source.folder).with_suffix("").as_posix()
+    """How a file names its picture: by a path from where it lies, else by its own name; the files may lie in folders
+    as the pictures do."""
+    stem = file.relative_to(source.folder).with_suffix("")
     path = tree.get("imagePath")
-    return (path, stem) if isinstance(path, str) and path else (stem,)
+    if not isinstance(path, str) or not path:
+        return (stem.as_posix(),)
+    return (path if "/" in path or "\\" in path else (stem.parent / path).as_posix(), stem.as_posix())
 
 
 def _shape(each: dict[str, Any]) -> Shape | None:

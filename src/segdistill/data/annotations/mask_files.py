@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,31 @@ from segdistill.data.values import LabelValues, Raw
 
 NOTHING = ""
 """The label of a value that means no class."""
+
+
+def labels_of(named: Iterable[tuple[int, str]], file: Path, what: str) -> dict[int, str]:
+    """Which class a value of the masks means; 0, where no class has it, means none.
+
+    Args:
+        named: value and class.
+        file: that says it, for the message.
+        what: the values are, "value" or "color", for the message.
+
+    Returns:
+        Value -> class.
+
+    Raises:
+        DataError: two classes have one value.
+    """
+    labels: dict[int, str] = {}
+    for value, name in named:
+        if labels.setdefault(value, name) != name:
+            raise DataError(
+                f"{file}: the classes '{labels[value]}' and '{name}' share one {what}, so masks can't tell them apart. "
+                "Give each its own in the labelling tool, and export anew."
+            )
+    labels.setdefault(0, NOTHING)
+    return labels
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,10 @@ READERS: dict[str, Reader] = {
 """Format -> its reader, in the order they are asked."""
 
 
+_NAMING = {".yaml", ".yml", ".json"}
+"""The endings of files above the labels that may name their classes: data.yaml, meta.json."""
+
+
 def read_annotations(path: Path, root: Path, format: Format) -> Annotations:
     """The annotations of a file or folder. Those of the last few are kept: both splits of a data set need the same.
 
@@ -86,24 +90,33 @@ def read_annotations(path: Path, root: Path, format: Format) -> Annotations:
             f"No file or folder {path} (data.masks). Name the file or folder of the labelling tool's export, or a "
             "template with {name} for masks."
         )
-    return _read(path, root, format, _newest(path))
+    return _read(path, root, format, _state(Source(path, root)))
 
 
-def _newest(path: Path) -> float:
-    """When the source last changed: the newest of a folder's files."""
-    return max((each.stat().st_mtime for each in Source(path, path).files if each.exists()), default=0)
+def _state(source: Source) -> tuple[tuple[str, int, int], ...]:
+    """What tells a changed source: size and time of its files, and of those above it that may name its classes."""
+    above = [each for folder in source.folders_up[1:] for each in folder.glob("*.*") if each.suffix in _NAMING]
+    stats = [(path, path.stat()) for path in [*source.files, *above] if path.exists()]
+    return tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats)
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, root: Path, format: str, newest: float) -> Annotations:
+def _read(path: Path, root: Path, format: str, state: object) -> Annotations:
     source = Source(path, root)
     if format == "auto":
-        reader = next((each for each in READERS.values() if each.recognizes(source)), None)
+        fitting = {name: each for name, each in READERS.items() if each.recognizes(source)}
+        if len(fitting) > 1:
+            raise DataError(
+                f"{path} holds files of several formats: {', '.join(fitting)}. Name the file or folder of one of them "
+                "with data.masks, or say which is meant with data.format."
+            )
+        reader = next(iter(fitting.values()), None)
         if reader is None:
             raise DataError(
                 f"{path} is of no format that is known: {_found(source)}; expected one of "
                 f"{', '.join(each.TITLE for each in READERS.values())}. If it is one, it is damaged: name it with "
-                f"data.format={next(iter(READERS))} to see where. Masks are a template with {{name}}."
+                f"data.format={next(iter(READERS))} to see where. Masks are a template: "
+                f"data.masks='{path.name}/{{name}}'."
             )
     else:
         reader = READERS[format]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from segdistill.core.errors import DataError
 from segdistill.data.annotations.base import Annotations, Drawing
-from segdistill.data.annotations.mask_files import NOTHING, MaskFile
+from segdistill.data.annotations.mask_files import MaskFile, labels_of
 from segdistill.data.annotations.source import Source
 from segdistill.data.own_folder.class_files import read_rows
 
@@ -44,8 +44,10 @@ def read(source: Source) -> Annotations:
     missing = next((row.name for row in rows if row.value is None), None)
     if missing is not None or not rows:
         raise DataError(f"{listed} ({TITLE}) says no value of {missing or 'any class'}; expected 'Pixel Value, Class'.")
-    labels = {row.value: row.name for row in rows if row.value is not None}
-    labels.setdefault(0, NOTHING)
+    other = next((path for path in source.files if path.name == _CLASSES and read_rows(path) != rows), None)
+    if other is not None:
+        raise DataError(f"{other} names other classes than {listed}. Read one split a time: data.masks='{{split}}'.")
+    labels = labels_of(((row.value, row.name) for row in rows if row.value is not None), listed, "value")
     drawings = []
     for path in source.files:
         if not path.name.endswith(_ENDING):

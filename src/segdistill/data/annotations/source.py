@@ -11,6 +11,9 @@ from typing import Any
 from segdistill.core.errors import DataError
 from segdistill.data.own_folder.templates import files_below
 
+MANIFEST = "manifest.json"
+"""What `predict` writes beside its labels: which image each file is of."""
+
 _BEGINNING = 1 << 16
 
 
@@ -29,18 +32,40 @@ class Source:
 
     @cached_property
     def files(self) -> list[Path]:
-        """The file, or all files of the folder and of those below it."""
-        return [*files_below(self.path)] if self.path.is_dir() else [self.path]
+        """The file, or all files of the folder and of those below it, but for the manifest of `predict`."""
+        if not self.path.is_dir():
+            return [self.path]
+        return [path for path in files_below(self.path) if not self._is_manifest(path)]
+
+    def _is_manifest(self, path: Path) -> bool:
+        """Whether it is what `predict` writes beside its labels."""
+        return path.name == MANIFEST and '"format"' in self.beginning(path)[:40]
 
     @cached_property
     def folder(self) -> Path:
         """The folder, or that of the file."""
         return self.path if self.path.is_dir() else self.path.parent
 
-    @property
-    def first_of_json(self) -> Path:
-        """The first .json file of the source, or the file itself."""
-        return next(iter(self.of(".json")), self.path)
+    def only(self, suffix: str) -> Path:
+        """The one file of a kind, which has all annotations.
+
+        Args:
+            suffix: in lower case.
+
+        Returns:
+            It; without one the path itself.
+
+        Raises:
+            DataError: the folder has several.
+        """
+        files = self.of(suffix)
+        if len(files) > 1:
+            names = [each.relative_to(self.folder).as_posix() for each in files[:2]]
+            raise DataError(
+                f"{self.path} has {len(files)} {suffix} files, as {' and '.join(names)}, and one is read. Name it with "
+                "data.masks, or the file of each split as data.masks='FOLDER/{split}.json'; or export all as one."
+            )
+        return files[0] if files else self.path
 
     @property
     def folders_up(self) -> list[Path]:

@@ -29,9 +29,9 @@ def recognizes(source: Source) -> bool:
     """Whether a source is Supervisely's, by the objects of its first annotation.
 
     Args:
-        source: whose first .json file but meta.json is looked at.
+        source: whose first .json file of annotations is looked at.
     """
-    first = next((path for path in source.of(".json") if path.name != _META), None)
+    first = next(iter(_files(source)), None)
     beginning = source.beginning(first) if first is not None else ""
     return '"objects"' in beginning and '"size"' in beginning
 
@@ -54,9 +54,7 @@ def read(source: Source) -> Annotations:
     drawings: list[Drawing] = []
     names = dict.fromkeys(colors)
     without_area = 0
-    for file in source.of(".json"):
-        if file.name == _META:
-            continue
+    for file in _files(source):
         tree = source.json(file)
         shapes: list[Shape] = []
         for each in entries(tree, "objects", file, TITLE):
@@ -77,6 +75,12 @@ def read(source: Source) -> Annotations:
     notes = (f"{without_area} points, lines and graphs have no area and are not drawn.",) if without_area else ()
     shown = {name: color for name, color in colors.items() if color is not None}
     return Annotations("supervisely", TITLE, source.path, tuple(names), drawings, colors=shown, notes=notes)
+
+
+def _files(source: Source) -> list[Path]:
+    """The annotations: what lies in folders `ann`; without such a folder all files but meta.json."""
+    files = [path for path in source.of(".json") if path.name != _META]
+    return [path for path in files if path.parent.name == "ann"] or files
 
 
 def _classes(source: Source) -> Mapping[str, Color | None]:

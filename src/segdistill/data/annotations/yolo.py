@@ -30,9 +30,13 @@ def recognizes(source: Source) -> bool:
     """
     for path in source.of(".txt"):
         first = source.beginning(path).strip().partition("\n")[0]
-        if first and path.name not in _LISTS:
-            return _LINE.fullmatch(" ".join(first.split())) is not None
+        if first and not (path.name in _LISTS and not _is_label(first)):
+            return _is_label(first)
     return False
+
+
+def _is_label(line: str) -> bool:
+    return _LINE.fullmatch(" ".join(line.split())) is not None
 
 
 def read(source: Source) -> Annotations:
@@ -50,14 +54,17 @@ def read(source: Source) -> Annotations:
         DataError: a line is damaged, or no file names the classes.
     """
     names = _names(source)
-    drawings = []
+    drawings, boxes = [], 0
     for file in source.of(".txt"):
-        if file.name in _LISTS:
-            continue
         lines = _lines(file)
+        first = next(filter(str.strip, lines), "")
+        if file.name in _LISTS and first and not _is_label(first):
+            continue  # a list of images or classes; a picture may be called so, too
+        boxes += sum(len(line.split()) == 5 for line in lines)
         shapes = [_shape(line, names, file, number) for number, line in enumerate(lines, 1) if line.strip()]
         drawings.append(Drawing(file, (file.relative_to(source.folder).with_suffix("").as_posix(),), shapes))
-    return Annotations("yolo", TITLE, source.path, tuple(names), drawings)
+    notes = (f"{boxes} lines of {source.path} are boxes, and drawn as rectangles.",) if boxes else ()
+    return Annotations("yolo", TITLE, source.path, tuple(names), drawings, notes=notes)
 
 
 def _lines(file: Path) -> list[str]:

@@ -68,7 +68,12 @@ class AnnotatedFiles:
         self.void = tuple(dict.fromkeys(name for each in both.values() for name in each.void))
         self.values = {name: value for value, name in enumerate((*self.names, *self.void), 1)}
         self.title = mine.title
-        by_source = sources["train"] != sources["val"] and not rule.named
+        by_source = sources["train"] != sources["val"]
+        if by_source and rule.named:
+            raise DataError(
+                f"data.{rule.named} would do nothing: data.masks names the file of each split, by {{split}}. Leave it "
+                "out, or name one file of all images."
+            )
         template = images or _usual_images(root, mine, split, by_source)
         self.notes = [f"{mine.file} is {mine.title}: {len(self.names)} classes, {len(mine.drawings)} images."]
         self.notes += mine.notes
@@ -107,7 +112,8 @@ class AnnotatedFiles:
         drawings: dict[Path, Drawing] = {}
         missing = []
         for drawing in mine.drawings:
-            names = next((names for text in drawing.images if (names := resolver.resolve(text, drawing.file))), set())
+            fitting = [names for text in drawing.images if (names := resolver.resolve(text, drawing.file))]
+            names = min(fitting, key=len, default=set())  # the first that is certain
             if len(names) > 1:
                 first, second = (all_images[name] for name in sorted(names)[:2])
                 raise DataError(f"{drawing.file} names {drawing.images[0]!r}, which may be {first} or {second}.")
@@ -157,10 +163,9 @@ class AnnotatedFiles:
             names = self._listed(list(given.classes.names), unlabeled, unlisted)
             shown = dict(zip(names, given.classes.colors, strict=True))
         if len(names) < 2:
-            raise DataError(
-                f"{self.source} has {len(names)} class ({', '.join(names)}) and data.unlabeled=void leaves no other; "
-                "two are needed. Leave out data.unlabeled: the rest is the class 'background'."
-            )
+            rest = "; data.unlabeled=void leaves out the rest, which is the class 'background' without it" if (
+                unlabeled == "void") else ""  # fmt: skip
+            raise DataError(f"{self.source} has {len(names)} class ({', '.join(names)}); two are needed{rest}.")
         ids = tuple(tuple(self._values(name, unlabeled)) or (65535 - at,) for at, name in enumerate(names))
         source = f"the {len(self.names)} classes of {self.source}"
         return LabelTable(Classes(tuple(names), tuple(shown[name] for name in names)), ids, void, source)
