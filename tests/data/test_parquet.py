@@ -136,3 +136,47 @@ def test_photos_are_copied_as_they_are_and_turned_ones_stand_upright(tmp_path: P
     assert [path.suffix for path in made] == [".jpg", ".png", ".png", ".png"]
     assert made[0].read_bytes() == photos[0].getvalue()
     assert np.array_equal(np.asarray(Image.open(made[1])), np.rot90(pixels, -1))
+
+
+def turned_by(orientation: int, pixels: Any) -> bytes:
+    file, turn = io.BytesIO(), Image.Exif()
+    turn[0x0112] = orientation
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(file, format="PNG", exif=turn)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_turned_image_with_a_mask_that_is_not_is_asked_about(tmp_path: Path, orientation: int) -> None:
+    root = write(tmp_path / "hub", "train-0.parquet", 5)
+    stored = np.zeros((6, 6, 3))
+    stored[:2] = 200
+    table = pq.read_table(root / "train-0.parquet").to_pydict()
+    table["image"][0]["bytes"] = turned_by(orientation, stored)
+    table["label"][0]["bytes"] = png(stored[..., 0] > 0)
+    pq.write_table(pa.table(table), root / "train-0.parquet")
+    with pytest.raises(DataError, match=says_in_order(f"EXIF orientation {orientation}", "data.exif")):
+        open_parquet(root)[0]
+    with pytest.raises(DataError, match=says_in_order(f"EXIF orientation {orientation}", "data.exif")):
+        prepare("parquet", root=root, out=tmp_path / "files", quiet=True)
+    sample = open_parquet(root, exif="ignore")[0]
+    assert torch.equal(sample.image[0] > 0, sample.label == 1)
+    assert prepare("parquet", root=root, out=tmp_path / "ignored", exif="ignore", quiet=True).ready
+    first = min((tmp_path / "ignored" / "images" / "train").iterdir())
+    assert np.array_equal(np.asarray(Image.open(first)), stored)
+
+
+def test_the_first_word_of_a_file_is_its_split(tmp_path: Path) -> None:
+    for name in ("train_0", "validation_0", "test.0"):
+        write(tmp_path, f"{name}.parquet", 2)
+    assert [open_parquet(tmp_path, split).name(1) for split in ("train", "val")] == [
+        "train_0_000001",
+        "validation_0_000001",
+    ]
+
+
+def test_other_rows_are_not_taken_for_those_that_were_prepared(tmp_path: Path) -> None:
+    root = write(tmp_path / "hub", "train-0.parquet", 5)
+    prepare("parquet", root=root, out=tmp_path / "files", quiet=True)
+    write(root, "train-0.parquet", 5, value=2)
+    with pytest.raises(DataError, match=says_in_order("files", "other parquet files")):
+        prepare("parquet", root=root, out=tmp_path / "files", quiet=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class Parquet(Preparation):
         if out is None:
             return {}
         datasets = task.splits(Dataset)
-        _claim(out, task)
+        _claim(out, task, {path for dataset in datasets.values() for path in dataset.files})
         write_text(out / "classes.txt", "".join(f"{name}\n" for name in datasets["train"].classes.names))
         count = 0
         for split, dataset in datasets.items():
@@ -56,22 +57,23 @@ class Parquet(Preparation):
         return None if task.out is None else ("folder", task.out)
 
 
-def _claim(out: Path, task: Task) -> None:
+def _claim(out: Path, task: Task, files: Collection[Path]) -> None:
     """Keep what the files of a folder are made of: those that are there already are of the same rows and options."""
-    record, made_of = out / _RECORD, {"root": str(task.root.absolute()), **task.options}
+    stamps = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in sorted(files)}
+    record, made_of = out / _RECORD, {"root": str(task.root.absolute()), **task.options, "files": stamps}
     text = json.dumps(made_of, indent=1, default=str, ensure_ascii=False) + "\n"
     if record.is_file() and record.read_text(encoding="utf-8") != text:
         raise DataError(
-            f"{out} holds files made with another root or other options ({record} has them), which would be mixed with "
-            "these. Choose another folder with out, or delete it."
+            f"{out} holds files made with another root, other options or other parquet files ({record} has them), "
+            "which would be mixed with these. Choose another folder with out, or delete it."
         )
     write_text(record, text)
 
 
 def _save_image(dataset: Dataset, index: int, path: Path) -> None:
-    """Write a row's image as it is, with the suffix of its format; one that its EXIF tag turns as a PNG, turned."""
+    """Write a row's image as it is, with the suffix of its format; one with an EXIF tag that turns it as a PNG."""
     content, _, where = dataset.contents(index)
-    turned, header = decode_image(content, where, "apply")
+    turned, header = decode_image(content, where, dataset.exif)
     suffix = {"JPEG": "jpg", "PNG": "png"}.get(header.format)
     if header.orientation != 1 or suffix is None:
         save_picture(path.with_name(f"{path.name}.png"), as_picture(turned))

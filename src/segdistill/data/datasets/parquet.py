@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
@@ -14,7 +15,7 @@ from segdistill.core.classes import Classes, distinct_colors
 from segdistill.core.errors import DataError
 from segdistill.core.output_names import output_names
 from segdistill.core.paths import composed, expanded
-from segdistill.data.alignment import check_size
+from segdistill.data.alignment import Exif, check_pair
 from segdistill.data.annotations.source import Source
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.own_folder.classes import own_values
@@ -42,6 +43,11 @@ class Parquet(SegmentationDataset):
         image_column: The column of images; null is one of image, pixel_values, img.
         label_column: The column of masks; null is one of label, annotation, mask, labels, ..
         void: Mask values that are not trained on, beside 255.
+        exif: Whether photos are turned upright by their EXIF tag, "apply" or "ignore"; "auto" refuses those whose mask
+            may have been drawn on either picture.
+
+    Attributes:
+        files: The parquet files of the split.
 
     Raises:
         DataError: Files, columns or names are missing or damaged, or pyarrow is not installed.
@@ -56,8 +62,10 @@ class Parquet(SegmentationDataset):
         image_column: str | None = None,
         label_column: str | None = None,
         void: list[int] | None = None,
+        exif: Exif = "auto",
     ) -> None:
         root = expanded(root)
+        self.exif: Exif = exif
         require_folder(root, "data.root must be the downloaded data set, with .parquet files in it.")
         self.classes, self.values = _classes(root, classes, void or ())
         every = [path for path in files_below(root) if path.suffix.lower() == ".parquet"]
@@ -70,6 +78,7 @@ class Parquet(SegmentationDataset):
         else:
             files = by_split["train"]
             self.notes = [f"{root} has no parquet file of validation images: every {EVERY}th row is for validation."]
+        self.files = tuple(files)
         # Their names in samples' names: configurations of one data set all have a train/0000.parquet.
         self._stems = output_names({path: PurePosixPath(path.name) for path in files})
         self._groups: list[tuple[Path, int]] = []
@@ -125,9 +134,9 @@ class Parquet(SegmentationDataset):
 
     def __getitem__(self, index: int) -> Sample:
         image, mask, where = self.contents(index)
-        pixels, _ = decode_image(image, where, "apply")
-        raw, _ = decode_mask(mask, where, False, "apply")
-        check_size(raw, (pixels.shape[1], pixels.shape[2]), where)
+        pixels, header = decode_image(image, where, self.exif)
+        raw, mask_header = decode_mask(mask, where, False, self.exif)
+        check_pair(pixels, header, raw, mask_header, where / "image", where / "mask", self.exif)
         return Sample(pixels, torch.from_numpy(self.values(raw, where)), self.name(index))
 
 
@@ -175,8 +184,8 @@ def _content(cell: Any, where: Path, column: str) -> bytes:
 
 
 def _split_of(path: Path, root: Path) -> str | None:
-    """The split that a file's name, or a folder's, begins with; files of no split are for training."""
-    words = [path.stem.split("-")[0], *(part for part in reversed(path.relative_to(root).parts[:-1]))]
+    """The split that a file's first word, or a folder's name, is; files of no split are for training."""
+    words = [re.split(r"[^A-Za-z]", path.stem)[0], *(part for part in reversed(path.relative_to(root).parts[:-1]))]
     return next((SPLIT_OF[word.lower()] for word in words if word.lower() in SPLIT_OF), "train")
 
 
