@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from own_folders import image
 from PIL import Image
 
 from segdistill import create_model, distill, show, submit, train
@@ -60,6 +61,22 @@ def test_show_of_a_single_network_and_of_an_image_by_name(run: Path, tmp_path: P
     name = Streets(split="val", size=(32, 48), count=12).name(1)
     made = show(run / "alone", what=["compare"], images=[name], out=tmp_path)
     assert [path.name for path in made] == [f"{name}.png"]
+
+
+def test_images_of_one_name_in_two_folders_have_a_picture_each(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    for camera in ("1", "2"):
+        for number, split in enumerate(("train", "val")):
+            folder = tmp_path / "data" / split
+            image(folder / "images" / camera / f"{number}.png", red=int(camera), size=(48, 32))
+            label = np.eye(32, 48, dtype=np.uint8)
+            (folder / "masks" / camera).mkdir(parents=True)
+            Image.fromarray(label).save(folder / "masks" / camera / f"{number}.png")
+    words = "folder", f"data.root={tmp_path / 'data'}", "data.classes=[road,sky]", "data.images={split}/images/{name}"
+    train(*tiny[3:], *words, "data.masks={split}/masks/{name}", out=tmp_path / "run", steps=1, quiet=True)
+    made = show(tmp_path / "run", what=["compare"], out=tmp_path / "shown")
+    assert [path.name for path in made] == ["1_0.png", "1_1.png"]
+    with pytest.raises(SegdistillError, match=r"2 validation images are called '1'.*\[0, 1\]"):
+        show(tmp_path / "run", what=["compare"], images=["1"], out=tmp_path / "shown")
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from segdistill.models.network import SegmentationNetwork
 from segdistill.models.open import open_model
 from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.reporting.activations import activation_map
-from segdistill.reporting.choice import positions
+from segdistill.reporting.choice import picture_name, positions
 from segdistill.reporting.curves import save_curves
 from segdistill.reporting.embeddings import pixels_of, project, save_embeddings
 from segdistill.reporting.panels import change_map, disagreement, error_map, heat, region_map
@@ -91,7 +91,8 @@ def show(
             many = indices if images else list(range(0, len(data), max(1, len(data) // 20)))
             written.append(_embeddings(networks, data, many, target))
         for index in indices:
-            written += _pictures_of(data[index], networks, files, data, recipe, what, of_class, target)
+            picture = target / picture_name(index, data)
+            written += _pictures_of(data[index], networks, files, data, recipe, what, of_class, picture)
     return written
 
 
@@ -114,18 +115,18 @@ def _pictures_of(
     recipe: Recipe,
     what: Sequence[What],
     of_class: str | None,
-    target: Path,
+    picture: Path,
 ) -> list[Path]:
-    """Those of one image, written into the folder `target`. Exported files have classes, and no activations."""
+    """Those of one image, written as `picture` with a suffix. Exported files have classes, and no activations."""
     files = []
     if "compare" in what:
         panels = _comparison(sample, {**networks, **exported}, data, whole_images(recipe) if exported else recipe)
-        files.append(target / f"{sample.name}.png")
+        files.append(picture.with_name(f"{picture.name}.png"))
         save_panels(files[-1], panels, data.classes, columns=min(len(panels), 6))
     if "activations" in what:
         index = _class_index(of_class, sample, data)
         panels = _activations(sample, networks, index, data.classes.names[index])
-        files.append(target / f"{sample.name}_activations.png")
+        files.append(picture.with_name(f"{picture.name}_activations.png"))
         save_panels(files[-1], panels, None, columns=len(panels))
     return files
 

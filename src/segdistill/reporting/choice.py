@@ -1,4 +1,4 @@
-"""Validation images by name or number."""
+"""Validation images by name or number, and what their pictures are called."""
 
 from __future__ import annotations
 
@@ -20,18 +20,40 @@ def positions(images: Sequence[str | int], data: SegmentationDataset, *, default
         The positions, in the order of `images`.
 
     Raises:
-        DataError: There is no such image.
+        DataError: There is no such image, or several are called so.
     """
     if not images:
         count = min(default, len(data))
         return [(2 * position + 1) * len(data) // (2 * count) for position in range(count)]
-    names = {data.name(index): index for index in range(len(data))}
+    names: dict[str, list[int]] = {}
+    for index in range(len(data)):
+        names.setdefault(data.name(index), []).append(index)
     chosen = []
     for image in images:
-        number = names.get(str(image), int(image) if str(image).isdigit() else -1)
+        several = names.get(str(image), [])
+        if len(several) > 1:
+            raise DataError(
+                f"{len(several)} validation images are called '{image}'. Name one by its number: {several}."
+            )
+        number = several[0] if several else int(image) if str(image).isdigit() else -1
         if not 0 <= number < len(data):
             raise DataError(
                 f"No validation image '{image}'.{nearest(str(image), names)} Or a number from 0 to {len(data) - 1}."
             )
         chosen.append(number)
     return chosen
+
+
+def picture_name(index: int, data: SegmentationDataset) -> str:
+    """What a picture of an image is called: as the image, and its number behind it where several are called so.
+
+    Args:
+        index: Of the image.
+        data: The data set.
+
+    Returns:
+        A name without suffix, which no other image has.
+    """
+    name = data.name(index)
+    alike = [other for other in range(len(data)) if data.name(other) == name]
+    return name if len(alike) == 1 else f"{name}_{index}"
