@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -111,10 +112,28 @@ def test_a_list_of_images_and_masks(tmp_path: Path) -> None:
         open_folder(tmp_path, lists={"train": "train.lst"})
 
 
+def test_the_masks_of_a_list_are_not_read_where_training_has_no_labels(tmp_path: Path) -> None:
+    image(tmp_path / "left" / "1.png")
+    mask(tmp_path / "truth" / "one.png", [2] * 6)
+    (tmp_path / "train.lst").write_text("left/1.png truth/one.png\n")
+    assert row(open_folder(tmp_path, lists={"train": "train.lst"}, labels="none")) == [255] * 6
+
+
+@pytest.mark.parametrize("options", [{"format": "coco"}, {"unlabeled": "void"}])
+def test_options_of_annotations_are_refused_for_mask_files(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match=says_in_order(f"data.{next(iter(options))}", "mask files")):
+        open_folder(pair(tmp_path, [0, 1] * 3), **options)
+
+
 def test_a_rule_goes_before_list_files_that_lie_about(tmp_path: Path) -> None:
     root = _many(tmp_path, list("abcd"))
     (root / "val.txt").write_text("a\n")
     assert names_of(open_folder(root, "val", val_every=2)) == ["b", "d"]
+
+
+def test_too_few_images_for_the_rule_are_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=says_in_order("Every 5th image", "has 4", "data.val_every=2")):
+        open_folder(_many(tmp_path, list("abcd")), "val")
 
 
 def test_two_rules_are_refused(tmp_path: Path) -> None:

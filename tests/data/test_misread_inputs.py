@@ -175,6 +175,9 @@ TOOLS = {
     "numbered.txt": "0: background\n1: road\n2: car\n",
     "places.txt": "0 background\n1 road\n2 car\n",
     "colors.txt": "0 0 0 background\n128 0 0 road\n0 128 0 car\n",
+    "last.csv": "background, 0\nroad, 1\ncar, 2\n",
+    "behind.txt": "background: 0\nroad: 1\ncar: 2\n",
+    "places_behind.txt": "background 0\nroad 1\ncar 2\n",
     "bom.txt": "\ufeffbackground\r\nroad\r\ncar\r\n",
     "data.yaml": "names: {0: background, 1: road, 2: car}\nnc: 3\n",
     "list.yaml": "[background, road, car]\n",
@@ -193,6 +196,10 @@ def test_class_lists_of_tools(tmp_path: Path, name: str) -> None:
 
 
 def test_values_of_a_class_list_are_the_values(tmp_path: Path) -> None:
+    (tmp_path / "last.txt").write_text("car, 7\nroad|3\n")
+    assert row(open_folder(pair(tmp_path, [7, 3, 7, 3, 3, 255]), classes="last.txt")) == [0, 1, 0, 1, 1, 255]
+    (tmp_path / "zones.txt").write_text("zone 7\nzone 3\n")
+    assert open_folder(pair(tmp_path, [1, 0] * 3), classes="zones.txt").classes.names == ("zone 7", "zone 3")
     (tmp_path / "_classes.csv").write_text("Pixel Value, Class\n7, road\n3, car\n")
     assert row(open_folder(pair(tmp_path, [7, 3, 7, 3, 3, 255]), classes="_classes.csv")) == [0, 1, 0, 1, 1, 255]
 
@@ -210,10 +217,19 @@ def test_values_of_a_class_list_are_the_values(tmp_path: Path) -> None:
         "0, road\n0, car\n",
         "names: {1: road, 2: car}",
         "[road, true]",
+        "name\nroad\nsky\n",
+        "name,color\nroad,#804080\nsky,#4682b4\n",
+        "name,supercategory\nroad,flat\nsky,nature\n",
+        "road, 1\nsky\n",
+        "road 1\nsky 0\n",
+        "road 128 64 128 1\nsky 70 130 180 0\n",
+        "7 road 128 64 128\n8 sky 70 130 180\n",
+        "classes: [{name: road, value: 1}, {name: car, value: 0}]",
+        "classes: [road, car]\nignore: [2]",
     ],
 )
 def test_a_class_list_that_is_not_certain_is_refused(tmp_path: Path, text: str) -> None:
-    file = tmp_path / ("list.yaml" if text.startswith(("names", "[")) else "list.txt")
+    file = tmp_path / ("list.yaml" if text.startswith(("names", "[", "classes")) else "list.txt")
     file.write_text(text)
     with pytest.raises(DataError, match=says_in_order(file)):
         open_folder(pair(tmp_path, [0, 1] * 3), classes=file)

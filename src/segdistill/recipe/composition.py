@@ -199,10 +199,13 @@ def _another(base: dict[str, Any], top: dict[str, Any]) -> bool:
 
 
 def _assign(merged: dict[str, Any], word: str, origin: Origin) -> None:
-    """Apply `a.b=value`; the value is read as YAML. `method.<name>.<option>` reaches into the list of methods."""
+    """Apply `a.b=value`; the value is read as YAML, but for templates as {split}/{name}.
+
+    `method.<name>.<option>` reaches into the list of methods.
+    """
     path, _, text = word.partition("=")
     try:
-        value = load_word(text)
+        value = text if text.startswith(("{split}", "{name}")) else load_word(text)
     except yaml.YAMLError as error:
         reason = f": {error}" if isinstance(error, YamlTooLargeError) else "."
         raise RecipeError(f"'{word[:100]}': {text[:100]!r} is not a YAML value{reason}") from error

@@ -116,12 +116,19 @@ class Folder(FilePairs):
         files: OwnFiles | AnnotatedFiles
         if masks is not None and "{name}" not in masks:
             files = self.annotated = AnnotatedFiles(root, split, images, masks, format, rule, partial, pixels)
-            _refuse(values=values, mask_colors=mask_colors or None, labels=None if labels == "all" else labels)
+            labels_given = None if labels == "all" else labels
+            _refuse(values=values, mask_colors=mask_colors or None, labels=labels_given, void=void or None)
             given = own_table(classes, root, colors) if classes is not None else None
             source = files.table(unlabeled, unlisted, given)
             if given is None and colors:
                 source = recolored(source, colors)
         else:
+            for key, is_set in (("format", format != "auto"), ("unlabeled", unlabeled != "background")):
+                if is_set:
+                    raise DataError(
+                        f"data.{key} is for a labelling tool's files, which data.masks names without {{name}}; these "
+                        "are mask files. Leave it out; data.void=[0] leaves a value out of training."
+                    )
             files = OwnFiles(root, split, images, masks, labels, rule, partial, image_suffixes(pixels))
             self.templates = files.templates
             source = own_table(classes, root, colors)
@@ -163,7 +170,7 @@ def _refuse(**options: object) -> None:
         if value is not None:
             raise DataError(
                 f"data.{key} is for mask files; data.masks names annotations, whose classes have names. Leave it out; "
-                "data.classes and data.merge choose among the classes."
+                "data.classes and data.merge choose among the classes, as data.merge={car: null}."
             )
 
 

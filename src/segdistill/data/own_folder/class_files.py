@@ -21,6 +21,7 @@ _NAME = {"class", "name", "label", "class_name", "class name", "category", "labe
 _COLOR = ({"r", "red"}, {"g", "green"}, {"b", "blue"})
 _IGNORED = "__ignore__"
 _NUMBERED = re.compile(r"(\d+)\s*[,;:\t]\s*(.+)")
+_NUMBERED_LAST = re.compile(r"(.*\D)\s*[,;:\t=|]\s*(\d+)")
 _COLORED = re.compile(r"(.+?)[,;\t ]+(\d+)[,;\t ]+(\d+)[,;\t ]+(\d+)")
 _COLOR_FIRST = re.compile(r"(\d+)[,;\t ]+(\d+)[,;\t ]+(\d+)[,;\t ]+(\D.*)")
 
@@ -61,7 +62,8 @@ def read_rows(path: Path) -> list[Row]:
     """The classes of a file that is not a table of YAML.
 
     Known are: a name a line; CVAT's labelmap.txt (name:r,g,b:parts:actions); labelme's labels.txt, whose `__ignore__`
-    is void; Roboflow's _classes.csv and other files with a header; `value, name`; `name r g b` and `r g b name`.
+    is void; Roboflow's _classes.csv and other files with a header; `value, name` and `name, value`; `name r g b` and
+    `r g b name`.
 
     Args:
         path: of the file.
@@ -81,6 +83,8 @@ def read_rows(path: Path) -> list[Row]:
         return [_cvat(line, path) for line in lines if not line.startswith("#")]
     if (header := _header(lines[0])) is not None:
         return _table(lines[1:], header, path)
+    if any(field.strip().lower() in _NAME for field in re.split(r"[,;\t]", lines[0])):
+        raise DataError(f"{path}: the first line {lines[0]!r} is a header that is not known, or a class? {_REMEDY}")
     for line in lines:
         if line.startswith("#") or "\t" in line:
             if all(map(_COLORED.fullmatch, lines)) or all(map(_COLOR_FIRST.fullmatch, lines)):
@@ -161,30 +165,55 @@ def _table(
 
 def _plain(lines: list[str], path: Path) -> list[Row]:
     """A class a line, perhaps with a value or a color, the same on all lines."""
-    color_first = all(map(_COLOR_FIRST.fullmatch, lines))
-    numbered = [match.groups() for line in lines if (match := _NUMBERED.fullmatch(line)) and not color_first]
-    if numbered:
-        if len(numbered) != len(lines):
-            raise DataError(f"{path}: some lines are 'value, name' and some are not, as {lines[0]!r}. {_REMEDY}")
-        if any(part.strip().isdecimal() for _, name in numbered for part in re.split(r"[,;\t]", name)):
+    return _colored(lines, path) or _numbered(lines, path) or _names(lines, path)
+
+
+def _colored(lines: list[str], path: Path) -> list[Row]:
+    """The classes of `name r g b` or `r g b name`; none where no line has a color."""
+    for pattern, name_at in ((_COLOR_FIRST, 3), (_COLORED, 0)):
+        colored = [match.groups() for line in lines if (match := pattern.fullmatch(line))]
+        if colored and len(colored) != len(lines):
+            raise DataError(f"{path}: some lines hold a color and some do not, as {lines[0]!r}. {_REMEDY}")
+        rows = []
+        for each in colored:
+            name = each[name_at].strip()
+            if any(part.isdecimal() for part in re.split(r"[,;\t ]+", name)):
+                raise DataError(f"{path}: the lines, as {lines[0]!r}, hold more numbers than a color. {_REMEDY}")
+            rows.append(Row(name, None, _color([*each[:name_at], *each[name_at + 1 :]], name, path)))
+        if rows:
+            return rows
+    return []
+
+
+def _numbered(lines: list[str], path: Path) -> list[Row]:
+    """The classes of `value, name` or `name, value`; none where no line has a value."""
+    for pattern, name_at in ((_NUMBERED, 1), (_NUMBERED_LAST, 0)):
+        numbered = [match.groups() for line in lines if (match := pattern.fullmatch(line))]
+        if numbered and len(numbered) != len(lines):
+            raise DataError(f"{path}: some lines hold a value and a name and some do not, as {lines[0]!r}. {_REMEDY}")
+        if any(part.strip().isdecimal() for each in numbered for part in re.split(r"[,;\t]", each[name_at])):
             raise DataError(f"{path}: the lines, as {lines[0]!r}, hold more numbers than a value. {_REMEDY}")
-        return [Row(name.strip(), int(value)) for value, name in numbered]
-    for pattern, name_at in ((_COLORED, 0), (_COLOR_FIRST, 3)):
-        if colored := [match.groups() for line in lines if (match := pattern.fullmatch(line))]:
-            if len(colored) != len(lines):
-                raise DataError(f"{path}: some lines hold a color and some do not, as {lines[0]!r}. {_REMEDY}")
-            return [
-                Row(each[name_at].strip(), None, _color([*each[:name_at], *each[name_at + 1 :]], each[name_at], path))
-                for each in colored
-            ]
-    first = [line.partition(" ") for line in lines]
-    if all(number.isdecimal() and name for number, _, name in first):  # "0 road": a value, or a part of the name?
-        if [int(number) for number, _, _ in first] != list(range(len(first))):
+        if numbered:
+            return [Row(each[name_at].strip(), int(each[1 - name_at])) for each in numbered]
+    return []
+
+
+def _names(lines: list[str], path: Path) -> list[Row]:
+    """A name a line. Numbers before or after all of them, with a blank between, are places, or it is not certain."""
+    for number_at, name_at in ((0, 2), (2, 0)):
+        parts = [line.partition(" ") if name_at else line.rpartition(" ") for line in lines]
+        names = [each[name_at] for each in parts]
+        if not all(each[number_at].isdecimal() and each[name_at] for each in parts):
+            continue
+        if number_at and len({*names}) < len(names):
+            continue  # "zone 1", "zone 2" are names
+        if [int(each[number_at]) for each in parts] != list(range(len(parts))):
+            where = "begin" if name_at else "end"
             raise DataError(
-                f"{path}: all lines begin with a number, as {lines[0]!r}; is it the mask value or a part of the name? "
-                f"{_REMEDY}"
+                f"{path}: all lines {where} with a number, as {lines[0]!r}; is it the mask value or a part of the "
+                f"name? {_REMEDY}"
             )
-        return [Row(name.strip()) for _, _, name in first]
+        return [Row(name.strip()) for name in names]
     if _IGNORED in lines[1:]:
         raise DataError(f"{path}: '{_IGNORED}' is not on the first line, as labelme has it. {_REMEDY}")
     return [Row(line) for line in lines if line != _IGNORED]

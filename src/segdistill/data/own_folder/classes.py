@@ -20,6 +20,9 @@ from segdistill.data.values import LabelValues, packed
 
 Color = tuple[int, int, int]
 
+_TABLE_KEYS, _CLASS_KEYS = ("classes", "void"), ("name", "id", "color")
+"""What a class table and one of its classes may hold."""
+
 _CAUSE = (
     "Check the class list; say what the value means with data.values={{value: class}}, or that it is not to be trained "
     "on with data.void=[{example}]."
@@ -200,9 +203,23 @@ def color_values(
 def _read_table(path: Path) -> LabelTable:
     try:
         names = yolo_names(path)
-        return as_table(read_yaml(path), path) if names is None else _of_rows([Row(name) for name in names], path)
+        if names is not None:
+            return _of_rows([Row(name) for name in names], path)
+        tree = read_yaml(path)
     except yaml.YAMLError as error:
         raise DataError(f"Class table {path} is not valid YAML: {error}") from error
+    table = as_table(tree, path)
+    _refuse_keys(tree, _TABLE_KEYS, path)
+    for row in tree["classes"]:
+        _refuse_keys(row if isinstance(row, dict) else {}, _CLASS_KEYS, path)
+    return table
+
+
+def _refuse_keys(tree: Mapping[str, Any], keys: Sequence[str], path: Path) -> None:
+    """Refuse keys that would be ignored."""
+    unknown = next((key for key in tree if key not in keys), None)
+    if unknown is not None:
+        raise DataError(f"Class table {path}: no key is called '{unknown}'.{nearest(str(unknown), keys)}")
 
 
 def _of_rows(rows: Sequence[Row], file: Path | None) -> LabelTable:
@@ -236,7 +253,7 @@ def _name(target: int | str | None, classes: Classes, merged: Classes, value: in
         if not 0 <= target < len(classes):
             raise DataError(f"data.values: {value} means class {target}; the classes are 0..{len(classes) - 1}.")
         return classes.names[target]
-    names = (*classes.names, *merged.names)
+    names = tuple(dict.fromkeys((*classes.names, *merged.names)))
     if target is not None and composed(target) not in names:
         raise DataError(f"data.values: {value} means '{target}', no class.{nearest(target, names)}")
     return target and composed(target)

@@ -65,6 +65,8 @@ class OwnFiles:
                 with contextlib.suppress(DataError, OSError):  # whoever opens the training split is told
                     trained = {image for image, _ in pairs_on(listed["train"], root) or ()}
                     self.notes += also_trained([image for image, _ in self.pairs], trained)
+            if self._without_masks:
+                self.pairs = [(image, None) for image, _ in self.pairs]
             return
         image_template, mask_template = self.templates = self._templates(images, masks)
         self.searched = base_of(root, image_template, split)[0], base_of(root, mask_template, split)[0]
@@ -137,7 +139,13 @@ class OwnFiles:
                 self.notes.append(
                     f"Nothing says which images are for validation: it is every {EVERY}th by name (data.val_every)."
                 )
-            return rule.names(list(images), self.split)
+            names = rule.names(list(images), self.split)
+            if images and not names and self.labels != "annotated":
+                raise DataError(
+                    f"Every {rule.val_every or EVERY}th image by name is for validation, and {where} has "
+                    f"{len(images)}: none is left for the split {self.split}. Say which are, as data.val_every=2."
+                )
+            return names
         counts = ", ".join(f"{len(by_folder[each])} {each}" for each in ("train", "val", "test") if each in by_folder)
         unused = " Those of test are not used." if "test" in by_folder else ""
         self.notes.append(f"The folders in {where} are the split: {counts}.{unused}")
