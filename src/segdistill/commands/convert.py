@@ -14,7 +14,8 @@ from segdistill.core.results import Result
 from segdistill.core.storage import write_aside
 from segdistill.models.adapters.registry import Adapted
 from segdistill.models.build import outline
-from segdistill.models.checkpoints.published import LAYOUTS, Published, as_layout, same_network
+from segdistill.models.checkpoints.comparison import same_network
+from segdistill.models.checkpoints.published import LAYOUTS, Published, as_layout
 from segdistill.models.class_names import unnamed
 from segdistill.models.exported.network import Exported
 from segdistill.models.files import OwnRun, save_model, save_weights

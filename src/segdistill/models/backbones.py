@@ -13,7 +13,7 @@ from segdistill.core.discovery import check_options
 from segdistill.core.errors import CheckpointError, RecipeError, listed, nearest
 from segdistill.core.paths import expanded
 from segdistill.core.pixels import RGB
-from segdistill.models.checkpoints.backbone_files import published_backbone
+from segdistill.models.checkpoints.backbone_files import deeper_blocks, published_backbone
 from segdistill.models.checkpoints.reading import read_file
 from segdistill.models.checkpoints.wrapping import below, prefixes_of
 from segdistill.models.families import BACKBONES
@@ -94,7 +94,7 @@ def describe_backbone(backbone: Any) -> tuple[list[int], tuple[float, ...], tupl
 
 
 def load_backbone_weights(backbone: nn.Module, name: str, path: Path, channels: int = RGB) -> None:
-    """Fill `backbone` from a file; only the classifier's side may be left over.
+    """Fill `backbone` from a file; only the classifier's side and whole stages may be left over.
 
     Args:
         backbone: The network to fill.
@@ -127,6 +127,7 @@ def load_backbone_weights(backbone: nn.Module, name: str, path: Path, channels: 
             continue
         renamed = {spelling.get(key.replace(".", "_"), key): value for key, value in inside.items()}
         misfits = [f"{key} is missing" for key in sorted(set(expected) - set(renamed))]
+        misfits += [f"{key} is not in the network" for key in deeper_blocks(renamed, expected)]
         misfits += [
             f"{key} is {tuple(renamed[key].shape)} in the file and {tuple(expected[key].shape)} in the network"
             for key in expected

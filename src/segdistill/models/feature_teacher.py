@@ -34,6 +34,7 @@ class FeatureTeacher(SegmentationNetwork):
         name: What it is called in errors.
         mean: Of RGB in [0,1], which it expects to be subtracted.
         std: What it expects to be divided by then.
+        bgr: Whether it expects the channels the other way round.
         input_scale: How many times the student's image size it sees the image at.
 
     Raises:
@@ -47,9 +48,10 @@ class FeatureTeacher(SegmentationNetwork):
         *,
         mean: tuple[float, ...],
         std: tuple[float, ...],
+        bgr: bool = False,
         input_scale: float = 1.0,
     ) -> None:
-        super().__init__(num_classes=2, mean=mean, std=std)
+        super().__init__(num_classes=2, mean=mean, std=std, bgr=bgr)
         self.backbone, self.input_scale = backbone, input_scale
         with evaluating(backbone), torch.no_grad():
             tried = try_images(backbone, f"Teacher '{name}'", next(backbone.parameters()))
@@ -81,8 +83,8 @@ def feature_teacher(
             raise RecipeError(
                 f"'{name}' brings its weights and options. Leave out teacher_weights and teacher_options."
             )
-        backbone, mean, std = _Transformers(name.removeprefix(_HF)).last_map()
-        return FeatureTeacher(backbone, name, mean=mean, std=std, input_scale=input_scale)
+        backbone, pixels = _Transformers(name.removeprefix(_HF)).last_map()
+        return FeatureTeacher(backbone, name, **pixels, input_scale=input_scale)
     if not timm.is_model(name):
         raise RecipeError(
             f"'pretrain.teacher': no network of timm is called '{name}'.{nearest(name, timm.list_models())} "
@@ -139,16 +141,16 @@ def _timm_map(name: str, arguments: dict[str, Any], *, pretrained: bool) -> _Las
 class _Transformers(HuggingFace):
     """A vision model of transformers, of which the last hidden state is read."""
 
-    def last_map(self) -> tuple[nn.Module, tuple[float, ...], tuple[float, ...]]:
-        """The model as a module: normalized images -> [map]; and mean and std of RGB in [0,1]."""
+    def last_map(self) -> tuple[nn.Module, dict[str, Any]]:
+        """The model as a module: normalized images -> [map]; and mean and std of RGB in [0,1], and bgr."""
         try:
             import transformers
         except ImportError as error:
             raise RecipeError(f"'{self.name}' needs transformers: pip install segdistill[huggingface]") from error
-        model = self._from_files(transformers.AutoModel)
-        mean, std, _ = self._normalization(transformers)
+        model = self._from_files(transformers.AutoModel).float()
+        pixels = self._normalization(transformers, model.config.model_type)
         model = getattr(model, "vision_model", None) or getattr(model, "vision_encoder", model)  # of CLIP; of SAM
-        return _LastState(model, self.name), mean, std
+        return _LastState(model, self.name), pixels
 
 
 class _LastState(nn.Module):

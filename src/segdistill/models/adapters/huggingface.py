@@ -12,8 +12,9 @@ from segdistill.core.classes import Classes, distinct_colors, with_the_rest
 from segdistill.core.errors import CheckpointError, RecipeError
 from segdistill.models.adapters.base import Adapter
 from segdistill.models.adapters.masks import MaskNetwork
-from segdistill.models.adapters.module import IMAGENET_MEAN, IMAGENET_STD, ModuleNetwork
+from segdistill.models.adapters.module import ModuleNetwork
 from segdistill.models.network import SegmentationNetwork
+from segdistill.models.preprocessor import normalization, read_preprocessor
 from segdistill.models.sigmoid import same_scores
 
 _ONE_SIZE = ("beit", "data2vec-vision", "dpt", "eomt", "eomt_dinov3")
@@ -110,15 +111,13 @@ class HuggingFace(Adapter):
 
     def _wrap(self, transformers: Any, config: Any, module: nn.Module) -> SegmentationNetwork:
         """The model as a network, by its kind: one that scores pixels, or one that classifies masks."""
-        mean, std, bgr = self._normalization(transformers)
+        pixels = self._normalization(transformers, config.model_type)
         size = self.size or _image_size(config)
         if config.model_type not in _MASKS:
             return ModuleNetwork(
                 module,
                 num_classes=config.num_labels,
-                mean=mean,
-                std=std,
-                bgr=bgr,
+                **pixels,
                 classifier=self.classifier,
                 features=self.features if self.features is not None else _head_input(module),
                 backbone=_backbone(module),
@@ -135,8 +134,7 @@ class HuggingFace(Adapter):
         return MaskNetwork(
             module,
             num_classes=config.num_labels,
-            mean=mean,
-            std=std,
+            **pixels,
             decoder=decoder,
             backbone=backbone,
             task=self._task(transformers, config) if config.model_type == "oneformer" else None,
@@ -191,15 +189,18 @@ class HuggingFace(Adapter):
                 f"file (first {new[0]}). Train it here (teacher.network) or name another."
             )
         backbone = _MASKS[config.model_type][1] if config.model_type in _MASKS else _backbone(module)
-        if backbone is not None and new and all(key.startswith(f"{backbone}.") for key in new):
+        lost = [key for key in new if backbone is not None and key.startswith(f"{backbone}.")]
+        if lost:
             raise CheckpointError(
-                f"'{self.name}': {len(new)} tensors of the backbone are not in the file: {new[0]}, ..."
+                f"'{self.name}': {len(lost)} tensors of the backbone are not in the file: {lost[0]}, ... "
+                "options.pretrained=false begins without its weights."
             )
+        module.float()  # many are saved in half precision
         return module  # type: ignore[no-any-return]
 
     def _make(self, transformers: Any, config: Any) -> nn.Module:
         try:
-            return _loader(transformers, config).from_config(config)  # type: ignore[no-any-return]
+            return _loader(transformers, config).from_config(config).float()  # type: ignore[no-any-return]
         except ImportError as error:
             raise _missing(self.name, error) from error
 
@@ -220,21 +221,17 @@ class HuggingFace(Adapter):
                 "a model on the hub and a connection to it."
             ) from error
 
-    def _normalization(self, transformers: Any) -> tuple[tuple[float, ...], tuple[float, ...], bool]:
-        """Mean and std of RGB in [0,1], and whether the network wants BGR."""
+    def _normalization(self, transformers: Any, model_type: str) -> dict[str, Any]:
+        """mean and std of RGB in [0,1], and whether the network wants BGR."""
         if self.config is not None:
-            return IMAGENET_MEAN, IMAGENET_STD, False  # whoever saved the config saved them beside it
+            return normalization({})  # whoever saved the config saved them beside it
+        folder = Path(self.source).expanduser()
+        read_preprocessor(folder)  # a damaged one is told
         try:
-            saved, _ = transformers.ImageProcessingMixin.get_image_processor_dict(str(Path(self.source).expanduser()))
+            saved, _ = transformers.ImageProcessingMixin.get_image_processor_dict(str(folder))
         except (OSError, ValueError):
             saved = {}
-        bgr = bool(saved.get("do_flip_channel_order", False))
-        # y = (255 f x - mean) / std for x in [0,1] and the processor's factor f.
-        unit = 255 * float(saved.get("rescale_factor", 1 / 255)) if saved.get("do_rescale", True) else 255.0
-        mean, std = saved.get("image_mean") or IMAGENET_MEAN, saved.get("image_std") or IMAGENET_STD
-        if not saved.get("do_normalize", not bgr):  # MobileViT: BGR, and nothing else
-            mean, std = (0.0,) * 3, (1.0,) * 3
-        return tuple(value / unit for value in mean), tuple(value / unit for value in std), bgr
+        return normalization(saved, model_type)
 
     def _task(self, transformers: Any, config: Any) -> tuple[int, ...]:
         if self.task_tokens is not None:

@@ -28,6 +28,7 @@ class MaskNetwork(SegmentationNetwork):
         num_classes: K.
         mean: Of RGB in [0,1], which the module expects to be subtracted.
         std: What it expects to be divided by then.
+        bgr: Whether it expects the channels the other way round.
         decoder: Path of the module that gives the embedding.
         backbone: Path of the backbone, None if it has none.
         task: Token ids of OneFormer's task, "the task is semantic".
@@ -45,12 +46,13 @@ class MaskNetwork(SegmentationNetwork):
         num_classes: int,
         mean: Sequence[float],
         std: Sequence[float],
+        bgr: bool = False,
         decoder: str,
         backbone: str | None,
         task: Sequence[int] | None = None,
         size: tuple[int, int] | None = None,
     ) -> None:
-        super().__init__(num_classes=num_classes, mean=mean, std=std)
+        super().__init__(num_classes=num_classes, mean=mean, std=std, bgr=bgr)
         self.module = module
         self.size = size
         self._backbone = backbone

@@ -10,19 +10,18 @@ from typing import Any, get_args
 from torch import Tensor, nn
 
 from segdistill.core.classes import Classes, distinct_colors, unnamed_classes, with_the_rest
-from segdistill.core.discovery import options_of, pick
 from segdistill.core.errors import CheckpointError, listed
 from segdistill.core.pixels import RGB
 from segdistill.models.build import build, outline
-from segdistill.models.catalog import ZOO
 from segdistill.models.checkpoints.cirkd import CIRKD
+from segdistill.models.checkpoints.comparison import head_name, name_in_zoo, same_family, same_network, with_choices
 from segdistill.models.checkpoints.foreign import is_safetensors, other_tool, reader_of
 from segdistill.models.checkpoints.layout import Layout, State, gather, scatter
 from segdistill.models.checkpoints.openmmlab import OpenMMLab
+from segdistill.models.checkpoints.openmmlab_config import configured
 from segdistill.models.checkpoints.reading import RawFile, names_in, read_file
 from segdistill.models.checkpoints.segformer import CIRKDSegFormer, HuggingFace, NVlabs
-from segdistill.models.checkpoints.wrapping import below, prefixes_of
-from segdistill.models.heads import Head
+from segdistill.models.checkpoints.wrapping import below, is_average, prefixes_of
 from segdistill.models.loaded import LoadedCheckpoint, LoadedModel
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.skip_init import skip_init
@@ -59,14 +58,15 @@ class Published:
 
     def load(self) -> LoadedModel:
         """The network with the file's weights, in evaluation mode."""
-        network = self._network()
+        network = self._network(self.spec)
         network.classes = self.classes or unnamed_classes(self.num_classes)
         return LoadedModel(network, network.classes, self.path)
 
     def fill(self, model: nn.Module) -> LoadedCheckpoint:
         """Load the weights into `model`, strictly.
 
-        Generations of the same network differ in stem, widths and normalization; the model takes on those of the file.
+        Generations of the same network differ in stem, widths and normalization; the model takes on those of the file,
+        and keeps what its user chose otherwise than the zoo has it and no tensor shows.
 
         Args:
             model: The network to fill. After an error it is as it was.
@@ -88,10 +88,11 @@ class Published:
                 f"{self.path} scores {self.num_classes} classes, the network {model.num_classes}. Make it with "
                 f"num_classes={self.num_classes}, or map the teacher's classes (teacher.class_map)."
             )
+        spec = with_choices(self.spec, model.spec)
         sees_rgb = model.mean.shape[1] == RGB
-        adapted = sees_rgb and not same_network(model.spec, self.spec) and same_family(model.spec, self.spec)
+        adapted = sees_rgb and not same_network(model.spec, spec) and same_family(model.spec, spec)
         if adapted:
-            model.become(self._network())
+            model.become(self._network(spec))
             count = len(model.state_dict())
         else:
             count = self._fill(model)
@@ -103,9 +104,9 @@ class Published:
         assert isinstance(network, Segmenter)
         return self._gather(network)[1]
 
-    def _network(self) -> Segmenter:
+    def _network(self, spec: NetworkSpec) -> Segmenter:
         with skip_init():
-            network = build(self.spec, self.num_classes)
+            network = build(spec, self.num_classes)
         assert isinstance(network, Segmenter)
         self._fill(network)
         return network.eval()
@@ -168,7 +169,9 @@ def read_published(path: Path, *, role: Role = "student") -> Published:
     sigmoid = {"sigmoid": True} if num_classes == 1 else {}  # out_channels=1 and num_labels=1: one and the rest
     num_classes = max(2, num_classes)
     try:
-        spec = name_in_zoo(resolve_spec({**LAYOUTS[layout].network(state), **sigmoid}))
+        network = LAYOUTS[layout].network(state)
+        told = configured(raw.meta, network) if layout == "openmmlab" else raw.fields
+        spec = name_in_zoo(resolve_spec({**network, **told, **sigmoid}))
     except CheckpointError as error:
         raise CheckpointError(f"{raw.path}: {error}") from error
     return Published(raw.path, layout, spec, num_classes, _classes(raw.meta, num_classes), state, raw.averages)
@@ -192,73 +195,6 @@ def as_layout(network: Segmenter, layout: str) -> dict[str, Any]:
     return scatter(LAYOUTS[layout], network.state_dict(), _rules(layout, network.spec))
 
 
-def name_in_zoo(spec: NetworkSpec) -> NetworkSpec:
-    """A spec under the name of the zoo's entry that is made of the same, if there is one.
-
-    Args:
-        spec: What a network is made of.
-
-    Returns:
-        It, with `name` where the zoo has it.
-    """
-    for name in ZOO:
-        candidate = resolve_spec({"name": name})
-        if same_network(candidate.model_copy(update={"sigmoid": spec.sigmoid}), spec):
-            return spec.model_copy(update={"name": name})
-    return spec
-
-
-def same_network(a: NetworkSpec, b: NetworkSpec) -> bool:
-    """Whether two networks are made of the same, with the defaults of their heads written out.
-
-    Args:
-        a: What one is made of.
-        b: What the other is made of.
-    """
-    return _fields(a) == _fields(b)
-
-
-def same_family(a: NetworkSpec, b: NetworkSpec) -> bool:
-    """Whether two networks differ only in what published generations differ in: stem, widths, normalization.
-
-    Args:
-        a: What one is made of.
-        b: What the other is made of.
-
-    Returns:
-        Whether backbone, head and the presence of an auxiliary head are the same.
-    """
-
-    def family(spec: NetworkSpec) -> tuple[str, str, bool]:
-        backbone = spec.backbone.rpartition("_")[0] if spec.backbone.startswith("resnet") else spec.backbone
-        backbone = "mobilenetv2" if backbone.startswith("mobilenetv2") else backbone
-        return backbone, head_name(spec), spec.auxiliary_channels > 0
-
-    return family(a) == family(b)
-
-
-def head_name(spec: NetworkSpec) -> str:
-    """The name of a network's head.
-
-    Args:
-        spec: What it is made of.
-
-    Returns:
-        A module of `heads`.
-    """
-    return spec.head if isinstance(spec.head, str) else str(spec.head.get("name", "fcn"))
-
-
-def _fields(spec: NetworkSpec) -> dict[str, Any]:
-    """The fields of `spec` with every default of its head written out, to compare networks by."""
-    head = {} if isinstance(spec.head, str) else {key: value for key, value in spec.head.items() if key != "name"}
-    if spec.channels is not None:
-        head["channels"] = spec.channels
-    options = options_of(pick("segdistill.models.heads", Head, head_name(spec), "head"))(**head).model_dump()
-    plain = spec.model_dump(exclude={"name", "head", "channels", "backbone_weights"})
-    return {**plain, "head": {"name": head_name(spec), **options}}
-
-
 def _rules(layout: str, spec: NetworkSpec) -> Sequence[Any]:
     return LAYOUTS[layout].rules(spec.backbone, head_name(spec))
 
@@ -277,12 +213,19 @@ def _recognize(raw: RawFile, role: Role) -> tuple[str, State]:
 def _layout_of(names: Iterable[str], role: Role) -> tuple[str, str] | None:
     """The layout that tensors of these names are in, and the prefix they have there; None if it is none."""
     names = list(names)
+    found: list[tuple[str, str]] = []
     for prefix in prefixes_of(names, role):
+        if found and (is_average(prefix) or prefix.startswith(found[0][1])):
+            continue
         inside = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
-        for layout in LAYOUTS:
-            if LAYOUTS[layout].matches(inside):
-                return layout, prefix
-    return None
+        found += [(layout, prefix) for layout in LAYOUTS if LAYOUTS[layout].matches(inside)][:1]
+    if len(found) > 1:
+        below_each = " and ".join(prefix or "''" for _, prefix in found)
+        raise CheckpointError(
+            f"The file holds {len(found)} networks, below {below_each}, and nothing says which is meant. Save the "
+            "weights of one alone."
+        )
+    return found[0] if found else None
 
 
 def _classes(meta: dict[str, Any], num_classes: int) -> Classes | None:
@@ -296,5 +239,8 @@ def _classes(meta: dict[str, Any], num_classes: int) -> Classes | None:
         return None
     if not isinstance(palette, list | tuple) or len(palette) != num_classes:
         palette = distinct_colors(num_classes)
-    colors = tuple((int(r), int(g), int(b)) for r, g, b in palette)
+    try:
+        colors = tuple((int(r), int(g), int(b)) for r, g, b in palette)
+    except (TypeError, ValueError):  # of another form than rows of RGB
+        colors = tuple(distinct_colors(num_classes))
     return Classes(names=tuple(str(name).strip() for name in names), colors=colors)

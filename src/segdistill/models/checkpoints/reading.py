@@ -6,7 +6,7 @@ import contextlib
 import json
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from segdistill.core.errors import CheckpointError
 from segdistill.models.checkpoints.foreign import is_safetensors, other_tool
 from segdistill.models.checkpoints.wrapping import unwrap
+from segdistill.models.preprocessor import normalization, read_preprocessor, unless_usual
 from segdistill.models.spec import Role
 
 _SCALAR = np.float64(0).__reduce__()[0]  # what numpy calls to make a number again
@@ -30,6 +31,12 @@ _HARMLESS: list[Any] = [
     (_SCALAR, "numpy._core.multiarray.scalar"),
 ]
 
+_SEGFORMER = {
+    "num_attention_heads": [1, 2, 5, 8], "strides": [4, 2, 2, 2], "sr_ratios": [8, 4, 2, 1], "hidden_act": "gelu",
+    "patch_sizes": [7, 3, 3, 3],
+}  # fmt: skip
+"""What config.json of a SegFormer says of what the shapes of its tensors don't."""
+
 
 @dataclass(frozen=True)
 class RawFile:
@@ -40,12 +47,14 @@ class RawFile:
         state: Tensors by their published names.
         meta: The plain values kept beside them.
         averages: Keys of the file below which averages of the weights (EMA) are, which are not read.
+        fields: Of the `NetworkSpec`, as files beside the tensors have them.
     """
 
     path: Path
     state: dict[str, Tensor]
     meta: dict[str, Any]
     averages: tuple[str, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_file(path: Path, *, role: Role = "student") -> RawFile:
@@ -136,25 +145,40 @@ def _read_folder(path: Path) -> RawFile:
     config = path / "config.json"
     if not config.is_file():
         raise CheckpointError(f"{path} holds neither a run of this library nor a config.json of Hugging Face.")
+    whole = [name for name in ("model.safetensors", "pytorch_model.bin") if (path / name).is_file()][:1]
     index = next(iter(sorted(path.glob("*.index.json"))), None)
-    if index is not None:
+    if index is not None and not whole:
         shards = _read_json(index).get("weight_map")
         names = sorted({str(name) for name in shards.values()}) if isinstance(shards, dict) else []
         for name in names:
             if Path(name).name != name or "\\" in name:
                 raise CheckpointError(f"{index} names the shard {name!r}; expected the name of a file in that folder.")
     else:
-        names = [name for name in ("model.safetensors", "pytorch_model.bin") if (path / name).is_file()][:1]
+        names = whole
     if not names:
         raise CheckpointError(f"{path} has a config.json but neither model.safetensors nor pytorch_model.bin.")
     state: dict[str, Tensor] = {}
     for name in names:
         state |= read_file(path / name).state
-    labels = _read_json(config).get("id2label") or {}
+    described = _read_json(config)
+    _refuse_unusual(described, config)
+    labels = described.get("id2label") or {}
+    fields = unless_usual(normalization(read_preprocessor(path), str(described.get("model_type"))))
     try:
-        return RawFile(path, state, {"CLASSES": [labels[key] for key in sorted(labels, key=int)]} if labels else {})
+        classes = {"CLASSES": [labels[key] for key in sorted(labels, key=int)]} if labels else {}
+        return RawFile(path, state, classes, fields=fields)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{config}: id2label must map class numbers to names: {error}.") from error
+
+
+def _refuse_unusual(config: Mapping[str, Any], file: Path) -> None:
+    """Refuse a SegFormer that is built otherwise than its tensors show."""
+    for key, usual in _SEGFORMER.items() if config.get("model_type") == "segformer" else ():
+        if config.get(key, usual) != usual:
+            raise CheckpointError(
+                f"{file} has {key}={config[key]}, and this library's own SegFormer {usual}. Name the folder as "
+                f"hf:{file.parent}, which makes the network by transformers."
+            )
 
 
 def _read_json(path: Path) -> dict[str, Any]:

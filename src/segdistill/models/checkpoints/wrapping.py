@@ -18,7 +18,7 @@ WRAPPER_KEYS = (
 )  # fmt: skip
 # What torch.compile, FSDP, activation checkpointing and Lightning's fabric put into names, at any level of modules.
 _INNER = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\.")
-_AVERAGE = re.compile(r"(?:^|[._])(?:ema|swa|avg|averaged|shadow)(?:$|[._])", re.IGNORECASE)
+_AVERAGE = re.compile(r"(?:^|[._])(?:ema|swa|avg|averaged|shadow|momentum|target|encoder_k)(?:$|[._])", re.IGNORECASE)
 _NO_WEIGHTS = re.compile(
     "optim|sched|scaler|rng|random|callback|loops|hyper_param|meta|message_hub|config|cfg|args|history|metric|sampler",
     re.IGNORECASE,
@@ -94,7 +94,16 @@ def prefixes_of(names: Iterable[str], role: str = "student") -> list[str]:
     of_role = [prefix for prefix in prefixes if ("teacher" in prefix) == (role == "teacher")]
     if role == "teacher" and not of_role:  # a file of the teacher alone needs no such prefix
         of_role = list(prefixes)
-    return sorted(of_role, key=lambda prefix: (bool(_AVERAGE.search(prefix)), len(prefix), prefix))
+    return sorted(of_role, key=lambda prefix: (is_average(prefix), len(prefix), prefix))
+
+
+def is_average(prefix: str) -> bool:
+    """Whether what lies below a prefix follows a network's weights, as their average (EMA) or momentum encoder.
+
+    Args:
+        prefix: With its dot.
+    """
+    return _AVERAGE.search(prefix) is not None
 
 
 def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
