@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from segdistill.core.classes import Classes
-from segdistill.core.errors import CheckpointError
+from segdistill.core.errors import CheckpointError, RecipeError
 from segdistill.models.backbones import create_backbone
 from segdistill.models.build import build
-from segdistill.models.files import save_model
+from segdistill.models.files import read_weights, save_model, save_weights
 from segdistill.models.open import create_model, load_checkpoint, load_model
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.skip_init import skip_init
@@ -268,3 +268,14 @@ def test_the_published_backbones_load(name: str, shared: Path) -> None:
     for path in (weights, weights / f"{name}.safetensors"):
         backbone = create_backbone(name, output_stride=16, weights=path)
         assert all(torch.equal(value, tensors[key]) for key, value in backbone.state_dict().items())
+
+
+def test_a_tensor_of_two_names_is_saved_for_each(tmp_path: Path) -> None:
+    shared = torch.rand(3, 4)
+    save_weights(tmp_path / "x.safetensors", {"a": shared, "b": shared, "row": shared[1]})
+    back = read_weights(tmp_path / "x.safetensors")
+    assert torch.equal(back["a"], shared)
+    assert torch.equal(back["b"], shared)
+    assert torch.equal(back["row"], shared[1])
+    with pytest.raises(RecipeError, match="'extra', a dict"):
+        save_weights(tmp_path / "y.safetensors", {"extra": {}})  # type: ignore[dict-item]

@@ -13,6 +13,23 @@ Range = tuple[float, float]
 """The stored values that become 0 and 1."""
 
 
+def normalization_fault(mean: Sequence[float], std: Sequence[float]) -> str:
+    """What is wrong with the numbers that pixels in [0,1] are normalized by.
+
+    Args:
+        mean: To be subtracted from each channel.
+        std: To be divided by then.
+
+    Returns:
+        A sentence with the remedy; nothing if they can be right.
+    """
+    if len(mean) != len(std) or not all(each > 0 for each in std):
+        return f"mean={[*mean]} and std={[*std]} don't fit: both have a number for each channel, and std none of 0"
+    if max(mean) > 1:
+        return f"mean={[*mean]} is of pixels from 0 to 255, and here they are from 0 to 1. Divide mean and std by 255"
+    return ""
+
+
 @dataclass(frozen=True)
 class PixelFormat:
     """What the images of a data set are, and so those that a network trained on it takes.

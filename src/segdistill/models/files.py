@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from segdistill.core.classes import Classes, as_color
-from segdistill.core.errors import CheckpointError, DataError
+from segdistill.core.errors import CheckpointError, DataError, RecipeError
 from segdistill.core.pixels import RGB_BYTES, PixelFormat, pixel_format
 from segdistill.core.safe_yaml import read_yaml
 from segdistill.core.storage import write_aside, write_yaml
@@ -39,9 +39,21 @@ def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
 
     Args:
         path: Of the file.
-        weights: Tensors by name.
+        weights: Tensors by name; what several names share is written for each.
+
+    Raises:
+        RecipeError: Something is no tensor.
+        SegdistillError: The file can't be written.
     """
-    tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
+    tensors: dict[str, Tensor] = {}
+    written: set[int] = set()
+    for key, value in weights.items():
+        if not isinstance(value, Tensor):
+            raise RecipeError(f"The network's state holds '{key}', a {type(value).__name__}; expected tensors alone.")
+        tensor = value.detach().cpu().contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        tensors[key] = tensor.clone() if place in written else tensor
+        written.add(place)
     write_aside(path, lambda aside: save_file(tensors, aside, metadata={_CHECKSUM: _checksum(tensors)}))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from segdistill.core.classes import Classes
 from segdistill.core.errors import RecipeError
 from segdistill.core.outputs import SegOutput
-from segdistill.core.pixels import PixelFormat
+from segdistill.core.pixels import PixelFormat, normalization_fault
 from segdistill.models.prediction import ImageSource, Prediction
 
 Section = Literal["backbone", "head", "auxiliary"]
@@ -86,6 +86,9 @@ class SegmentationNetwork(nn.Module, ABC):
 
     def __init__(self, *, num_classes: int, mean: Sequence[float], std: Sequence[float], bgr: bool = False) -> None:
         super().__init__()
+        fault = normalization_fault(mean, std)
+        if fault:
+            raise RecipeError(f"{fault}.")
         self.num_classes = num_classes
         self.bgr = bgr
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)

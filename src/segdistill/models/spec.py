@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import AfterValidator, Field, PrivateAttr
 
 from segdistill.core.numbers import Count, NonNegative, Positive
+from segdistill.core.pixels import normalization_fault
 from segdistill.core.typed_settings import WRITTEN_IF_SET, TypedSettings
 
 Role = Literal["student", "teacher"]
@@ -16,6 +17,15 @@ Role = Literal["student", "teacher"]
 
 InputChannels = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 """Numbers of channels, from 0."""
+
+
+def _of_unit_pixels(mean: tuple[float, ...]) -> tuple[float, ...]:
+    """A mean of pixels in [0,1]; one of 0 to 255 is refused."""
+    fault = normalization_fault(mean, (1.0,) * len(mean))
+    if fault:
+        raise ValueError(fault)
+    return mean
+
 
 Predicts = Literal["classes", "edges", "details"]
 """What an auxiliary head predicts; see `AuxiliarySpec`."""
@@ -74,7 +84,7 @@ class NetworkSpec(TypedSettings):
     """Which channels of the images it sees, by their numbers from 0, as [0, 1, 2]; null is all that `data.channels`
     has. Other than three make a first convolution of so many inputs, whose pretrained filters are adapted."""
 
-    mean: Annotated[tuple[float, ...], Field(min_length=1)] | None = None
+    mean: Annotated[tuple[float, ...], Field(min_length=1), AfterValidator(_of_unit_pixels)] | None = None
     """What the weights expect to be subtracted from each channel in [0,1]; null is the backbone's own for RGB, which
     other channels take in turn (R, G, B, R, ...), and a single one as their mean."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -92,10 +93,10 @@ def locate_scores(
         path, embedding, channels_last = None, None, False
     else:
         path, embedding, channels_last = _search(module, scores, _score_maps(module, calls, image, channels, exclude))
-    if path is None and channels == 1 and float(scores.min()) >= 0 and float(scores.max()) <= 1:
+    if _are_shares(scores if path is None else calls[path]):
         raise RecipeError(
-            f"{type(module).__name__} returns one channel of numbers between 0 and 1, as after a sigmoid. Return the "
-            "scores before it, or name the module that gives them with classifier=PATH."
+            f"{type(module).__name__} returns numbers between 0 and 1, as after a sigmoid or softmax: return the "
+            "scores before it, which distillation compares; or name the module that gives them with classifier=PATH."
         )
     return ScoreLocation(max(2, channels), path, embedding, channels_last, divisor, layout, sigmoid=channels == 1)
 
@@ -127,6 +128,12 @@ def _score_maps(
             with suppress(RecipeError):  # tokens that form no grid are not scores
                 maps[path] = as_map(value, image, channels_last=_on_tokens(module, path, value, count))
     return maps
+
+
+def _are_shares(scores: Tensor) -> bool:
+    """Whether scores seem to be probabilities: they differ, and all are between 0 and 1."""
+    low, high = float(scores.min()), float(scores.max())
+    return 0 <= low < high <= 1
 
 
 def _explicit(module: nn.Module, path: str, calls: dict[str, Tensor], count: int) -> tuple[str, str, bool]:
@@ -181,13 +188,16 @@ def _on_tokens(module: nn.Module, path: str, value: Tensor, count: int) -> bool:
 
 
 def _gives(scores: Tensor, value: Tensor) -> bool:
-    """Whether `scores` are `value`, as they are or resized, before or after a softmax, or of one channel a sigmoid."""
+    """Whether `scores` are `value`, as they are or resized, before or after a softmax or sigmoid."""
     size = (scores.shape[-2], scores.shape[-1])
-    return any(_close(scores, form) for resized in _resized(value, size) for form in _forms(resized))
+    after = (form for resized in _resized(value, size) for form in _forms(resized))
+    before = (resized for form in _forms(value)[1:] for resized in _resized(form, size))
+    return any(_close(scores, each) for each in itertools.chain(after, before))
 
 
 def _forms(maps: Tensor) -> tuple[Tensor, ...]:
-    return (maps, maps.sigmoid()) if maps.shape[1] == 1 else (maps, maps.log_softmax(1), maps.softmax(1))
+    several = () if maps.shape[1] == 1 else (maps.log_softmax(1), maps.softmax(1))
+    return maps, *several, maps.sigmoid()
 
 
 def _resized(value: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
@@ -198,6 +208,7 @@ def _resized(value: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
     yield F.interpolate(value, size, mode="bilinear", align_corners=False)
     yield F.interpolate(value, size, mode="bilinear", align_corners=True)
     yield F.interpolate(value, size, mode="nearest")
+    yield F.interpolate(value, size, mode="bicubic", align_corners=False)
 
 
 def _close(a: Tensor, b: Tensor) -> bool:

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segdistill.core.errors import RecipeError
 from segdistill.core.outputs import SegOutput
 from segdistill.models.adapters.finding import locate_scores
 from segdistill.models.adapters.taps import Tap, arrange, as_map, maps_in, scores_in, submodule
+from segdistill.models.channels import image_channels
 from segdistill.models.network import Section, SegmentationNetwork
+from segdistill.models.preprocessor import IMAGENET_MEAN, IMAGENET_STD
 from segdistill.models.probing import cut, evaluating, fit
 from segdistill.models.sigmoid import two_classes
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 _INPUT = ":input"
 
@@ -70,10 +70,12 @@ class ModuleNetwork(SegmentationNetwork):
         divisor: int | None = None,
         size: tuple[int, int] | None = None,
     ) -> None:
+        is_named = auxiliary is not None
         auxiliary = auxiliary if auxiliary is not None else _auxiliary_child(module)
         for path in (auxiliary, backbone):
             if path is not None:
                 submodule(module, path)
+        module.float()  # many are saved in half precision
         location = locate_scores(
             module, num_classes, classifier=classifier, exclude=auxiliary, divisor=divisor, size=size
         )
@@ -82,7 +84,7 @@ class ModuleNetwork(SegmentationNetwork):
         self.location = location
         self.sigmoid = location.sigmoid
         self.size = size
-        self._auxiliary = auxiliary
+        self._auxiliary, self._needs_auxiliary = auxiliary, is_named
         self._backbone = backbone
         self._features = tuple(features)
         paths = {
@@ -153,6 +155,9 @@ class ModuleNetwork(SegmentationNetwork):
         output = self._taps[self._auxiliary].output if self._auxiliary is not None else None
         channels = 1 if self.sigmoid else self.num_classes
         if not isinstance(output, Tensor) or output.ndim != 4 or output.shape[1] != channels:
+            if self._needs_auxiliary:
+                given = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+                raise RecipeError(f"auxiliary={self._auxiliary} gives {given}; expected scores (N,{channels},h,w).")
             return None
         maps = self._cut(output, image, pixels)
         return two_classes(maps) if self.sigmoid else maps
@@ -176,7 +181,7 @@ def freeze_unused(network: SegmentationNetwork) -> None:
     """
     parameter = next(network.parameters(), torch.zeros(()))
     with evaluating(network), torch.enable_grad():
-        output = network(torch.zeros(1, 3, 64, 96, device=parameter.device))
+        output = network(torch.zeros(1, image_channels(network), 128, 192, device=parameter.device))
         total = torch.stack([each.float().sum() for each in (output.logits, output.embedding, *output.features)]).sum()
     named = [entry for entry in network.named_parameters() if entry[1].requires_grad]
     trained = [each for name, each in named if network.section_of(name) != "auxiliary"]

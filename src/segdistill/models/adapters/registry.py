@@ -11,6 +11,7 @@ import torch
 from segdistill.core.classes import unnamed_classes
 from segdistill.core.discovery import check_options, classes_in
 from segdistill.core.errors import RecipeError, nearest
+from segdistill.core.pixels import normalization_fault
 from segdistill.models.adapters.base import Adapter
 from segdistill.models.adapters.module import ModuleNetwork, freeze_unused
 from segdistill.models.channels import choose_channels
@@ -84,6 +85,9 @@ def build_adapted(spec: NetworkSpec, num_classes: int | None) -> SegmentationNet
             raise RecipeError(f"Key '{key}' has {len(values)} value(s); '{spec.name}' takes {buffer.numel()} channels.")
         if values is not None:
             buffer.copy_(torch.tensor(values).view_as(buffer))
+    fault = normalization_fault(network.mean.flatten().tolist(), network.std.flatten().tolist())
+    if fault:
+        raise RecipeError(f"'{spec.name}': {fault}.")
     if spec.input_channels is not None:
         choose_channels(network, spec.input_channels, str(spec.name))
     network.bgr = network.bgr or spec.bgr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 from pathlib import Path
@@ -67,8 +68,10 @@ class SMP(Adapter):
             CheckpointError: The folder is not there or can't be read, or a name alone has to be a trained network.
         """
         smp = _library()
-        folder = Path(self.source)
+        folder = Path(self.source).expanduser()
         saved = _read_config(folder) if self.config is None and folder.is_dir() else None
+        if saved is not None and weights is not None:
+            raise RecipeError(f"'{self.name}' brings its weights; backbone_weights has no meaning.")
         config = self.config or saved
         if config is not None:
             module, encoder = self._from_config(smp, config, num_classes)
@@ -81,14 +84,19 @@ class SMP(Adapter):
                     "by smp's save_pretrained."
                 )
             module, encoder = self._from_name(smp, num_classes, weights)
-        return ModuleNetwork(
+        wrapped = functools.partial(
+            ModuleNetwork,
             module,
             num_classes=num_classes,
             **_normalization(smp, encoder, weights),
             features=self.features,
             backbone="encoder",
-            divisor=module.encoder.output_stride if module.requires_divisible_input_shape else None,  # type: ignore[union-attr, arg-type]
         )
+        stride: Any = module.encoder.output_stride if module.requires_divisible_input_shape else None  # type: ignore[union-attr]
+        try:
+            return wrapped(divisor=stride)
+        except RecipeError:  # PAN and DPT need a multiple of more than the encoder's stride
+            return wrapped(divisor=None)
 
     def portable(self, network: SegmentationNetwork) -> dict[str, Any]:
         """The arguments that smp saw, and which stages are read.
