@@ -131,7 +131,7 @@ def test_a_rule_goes_before_list_files_that_lie_about(tmp_path: Path) -> None:
     assert names_of(open_folder(root, "val", val_every=2)) == ["b", "d"]
 
 
-def test_too_few_images_for_the_rule_are_told(tmp_path: Path) -> None:
+def test_too_few_images_for_the_rule_have_a_message(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=says_in_order("Every 5th image", "has 4", "data.val_every=2")):
         open_folder(_many(tmp_path, list("abcd")), "val")
 

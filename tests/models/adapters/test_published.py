@@ -227,7 +227,7 @@ def test_the_normalisation_is_that_of_the_image_processor(
     assert network.bgr == bgr
 
 
-def test_a_processor_of_which_nothing_is_said(published: Publish, tmp_path: Path) -> None:
+def test_a_processor_without_a_file_is_that_of_its_kind(published: Publish, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(published("mobilevit").name.partition(":")[2], folder)
     (folder / "preprocessor_config.json").unlink(missing_ok=True)

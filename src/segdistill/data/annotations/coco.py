@@ -100,14 +100,14 @@ def by_id(tree: Any, key: str, file: Path, title: str) -> dict[int | str, dict[s
     Raises:
         DataError: an id is missing, or two entries have it.
     """
-    found: dict[int | str, dict[str, Any]] = {}
+    numbered: dict[int | str, dict[str, Any]] = {}
     for each in entries(tree, key, file, title):
         number = each.get("id")
-        if not isinstance(number, int | str) or number in found:
+        if not isinstance(number, int | str) or number in numbered:
             fault = f"an entry of '{key}' has the id {number!r}"
             raise damaged(file, title, f"{fault}: {str(each)[:80]}", "an id that no other one has")
-        found[number] = each
-    return found
+        numbered[number] = each
+    return numbered
 
 
 def category_names(tree: Any, file: Path, title: str) -> dict[int | str, str]:

@@ -170,8 +170,8 @@ def read_published(path: Path, *, role: Role = "student") -> Published:
     num_classes = max(2, num_classes)
     try:
         network = LAYOUTS[layout].network(state)
-        told = configured(raw.meta, network) if layout == "openmmlab" else raw.fields
-        spec = name_in_zoo(resolve_spec({**network, **told, **sigmoid}))
+        configuration = configured(raw.meta, network) if layout == "openmmlab" else raw.fields
+        spec = name_in_zoo(resolve_spec({**network, **configuration, **sigmoid}))
     except CheckpointError as error:
         raise CheckpointError(f"{raw.path}: {error}") from error
     return Published(raw.path, layout, spec, num_classes, _classes(raw.meta, num_classes), state, raw.averages)
@@ -213,19 +213,19 @@ def _recognize(raw: RawFile, role: Role) -> tuple[str, State]:
 def _layout_of(names: Iterable[str], role: Role) -> tuple[str, str] | None:
     """The layout that tensors of these names are in, and the prefix they have there; None if it is none."""
     names = list(names)
-    found: list[tuple[str, str]] = []
+    fitting: list[tuple[str, str]] = []
     for prefix in prefixes_of(names, role):
-        if found and (is_average(prefix) or prefix.startswith(found[0][1])):
+        if fitting and (is_average(prefix) or prefix.startswith(fitting[0][1])):
             continue
         inside = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
-        found += [(layout, prefix) for layout in LAYOUTS if LAYOUTS[layout].matches(inside)][:1]
-    if len(found) > 1:
-        below_each = " and ".join(prefix or "''" for _, prefix in found)
+        fitting += [(layout, prefix) for layout in LAYOUTS if LAYOUTS[layout].matches(inside)][:1]
+    if len(fitting) > 1:
+        below_each = " and ".join(prefix or "''" for _, prefix in fitting)
         raise CheckpointError(
-            f"The file holds {len(found)} networks, below {below_each}, and nothing says which is meant. Save the "
+            f"The file holds {len(fitting)} networks, below {below_each}, and nothing says which is meant. Save the "
             "weights of one alone."
         )
-    return found[0] if found else None
+    return fitting[0] if fitting else None
 
 
 def _classes(meta: dict[str, Any], num_classes: int) -> Classes | None:
