@@ -114,6 +114,14 @@ def test_a_network_saves_itself(run: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "wrapped").exists()
 
 
+def test_a_user_s_files_in_the_folder_stay(run: Path, tmp_path: Path) -> None:
+    sd.publish(run, "user/streets-tiny", out=tmp_path / "hub", onnx=False)
+    (tmp_path / "hub" / "LICENSE").write_text("mine")
+    done = sd.publish(run, "user/streets-tiny", out=tmp_path / "hub", onnx=False)
+    assert (tmp_path / "hub" / "LICENSE").read_text() == "mine"
+    assert "LICENSE" not in done.files
+
+
 @pytest.mark.slow
 def test_an_onnx_file_goes_with_it(run: Path, tmp_path: Path) -> None:
     done = sd.publish(run, "user/streets-tiny", out=tmp_path / "hub", onnx=True, quiet=True)

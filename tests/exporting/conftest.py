@@ -47,7 +47,7 @@ def write_run(folder: Path, spec: NetworkSpec, *words: str, role: str = "student
     network = build(spec, len(Streets.classes))
     assert isinstance(network, Segmenter)
     nn.init.normal_(network.classifier.weight)
-    save_model(folder, role, network, spec, Streets.classes, {"steps": 1})
+    save_model(folder, role, network, spec, Streets.classes, {"data": "streets", "steps": 1})
     recipe = load_recipe(
         "streets", *words, "data.size=[48,80]", "data.count=6", "augment.crop=[48,80]", "workers=0", steps=1
     )
@@ -58,7 +58,8 @@ def write_run(folder: Path, spec: NetworkSpec, *words: str, role: str = "student
 @pytest.fixture(scope="session")
 def benchmark(run: Path) -> Benchmark:
     """The table of all formats; the files are in `run/export` from then on."""
-    return segdistill.benchmark(run, "images=4", "formats=onnx,openvino,torch", runs=2, threads=[1], quiet=True)
+    words = "images=4", "formats=onnx,openvino,torch"
+    return segdistill.benchmark(run, *words, runs=2, threads=[1], out=run / "export", quiet=True)
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,7 @@ def constants(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 @pytest.mark.parametrize(("calibration", "of_all"), [("mean", np.mean), ("minmax", np.max)])
 def test_ranges_are_those_of_the_images(tmp_path: Path, calibration: Calibration, of_all: Callable[..., float]) -> None:
-    model, settings = patches(*"abcd"), ExportSettings(images=4, calibration=calibration)
+    model, settings = patches(*"abcd"), ExportSettings(int8=True, images=4, calibration=calibration)
     exporter = Exporter(model, settings, load_recipe(*DATA), tmp_path, "network")
     exporter.write("onnx", "int8")
     images = [model.network.normalize(each.image[None] / 255) for each in exporter.data("train")]
@@ -61,7 +61,7 @@ def test_biases_take_back_what_rounded_weights_add(tmp_path: Path, network: type
     nn.init.normal_(model.network.conv.weight, mean=0.3)
     with torch.no_grad():
         model.network.conv.weight[:, 0, 0, 0] = 40  # so that all others are rounded by large steps
-    exporter = Exporter(model, ExportSettings(images=4), load_recipe(*DATA), tmp_path, "network")
+    exporter = Exporter(model, ExportSettings(int8=True, images=4), load_recipe(*DATA), tmp_path, "network")
     exporter.write("onnx", "int8")
     values, makers = constants(tmp_path / "network.int8.onnx")
     pixels = model.network.normalize(torch.stack([each.image for each in exporter.data("train")]) / 255)
@@ -85,8 +85,8 @@ def test_int8_keeps_the_mean_of_each_classs_scores(tmp_path: Path, outputs: Outp
     assert isinstance(model.network, Patches)
     nn.init.normal_(model.network.conv.weight, mean=0.3)
     nn.init.normal_(model.network.classifier.weight)
-    recipe = load_recipe(*DATA, "inference.size_divisor=32")
-    settings = ExportSettings(size=(48, 80), outputs=outputs, images=4)
+    recipe = load_recipe(*DATA, f"inference.size_divisor={32 if outputs == 'logits' else 1}")
+    settings = ExportSettings(size=(48, 80), outputs=outputs, int8=True, images=4)
     exporter = Exporter(model, settings, recipe, tmp_path, "network")
     exporter.write("onnx", "float32")
     exporter.write("onnx", "int8")

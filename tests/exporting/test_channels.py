@@ -29,5 +29,6 @@ def test_an_exported_student_agrees(tiny: tuple[str, ...], tmp_path: Path) -> No
     with torch.no_grad():
         expected = torch.nn.functional.interpolate(model(image).logits, image.shape[-2:], mode="bilinear")
     assert torch.allclose(file(image).logits, expected, atol=1e-3)
+    assert segdistill.profile(done.files[0].path, runs=1).size
     with pytest.raises(RecipeError, match="RGB"):
         segdistill.export(run, "format=web", "ort=https://example.org", out=tmp_path / "web")

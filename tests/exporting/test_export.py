@@ -97,12 +97,12 @@ def test_the_file_describes_itself(run: Path, small: Path) -> None:
     assert about["classes"] == [{"name": name, "color": color} for name, color in zip(names, colors, strict=True)]
     assert (about["input"], about["outputs"], about["size"], about["align_corners"]) == ("uint8", "small", "any", False)
     assert about["license"] == "CC0"
-    assert about["recipe"]["data"] == "streets"
+    assert about["trained"] == {"data": "streets", "steps": 1}
     assert about["weights_sha256"] == beside["weights_sha256"]
     parity = beside["files"]["student.onnx"]["parity"]
     assert parity["images"] == "validation images"
     assert [(check["images"], check["height"], check["width"]) for check in parity["checks"]] == [
-        (1, 128, 192), (2, 97, 129), (1, 161, 96), (2, 65, 97),
+        (1, 128, 192), (2, 97, 129), (1, 161, 96), (2, 65, 97), (1, 289, 545),
     ]  # fmt: skip
     assert parity["pixels"] == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from segdistill.exporting.profile import FileProfile
 from segdistill.exporting.result import Int8Report
 from segdistill.models.exported.network import Exported
 from segdistill.models.identify import identify
+from segdistill.reporting.page.exports import exports
 
 
 def test_the_table_has_a_row_for_the_run_and_each_file(benchmark: Benchmark, files: Path) -> None:
@@ -47,6 +49,17 @@ def test_the_table_has_a_row_for_the_run_and_each_file(benchmark: Benchmark, fil
         assert rows[int8_name].drop == pytest.approx(rows["student"].miou - rows[int8_name].miou)
     assert json.loads((files / "benchmark.json").read_text(encoding="utf-8"))["table"]["cells"] == benchmark.cells()
     assert "| student.int8.onnx | onnxruntime |" in (files / "benchmark.md").read_text(encoding="utf-8")
+
+
+def test_the_table_lies_beside_what_was_exported_and_on_the_page(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("export"))
+    segdistill.export(tmp_path / "run", "outputs=logits")
+    before = (tmp_path / "run" / "export" / "student.onnx").read_bytes()
+    segdistill.benchmark(tmp_path / "run", "formats=onnx", "int8=false", runs=1, quiet=True)
+    assert (tmp_path / "run" / "export" / "student.onnx").read_bytes() == before
+    table = exports(tmp_path / "run")
+    assert table is not None
+    assert [row[0] for row in table.rows] == ["student", "student.onnx"]
 
 
 def test_int8_is_quantized_with_a_scale_a_channel_and_its_scores_stay_float(files: Path) -> None:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
+from patches import patches
 from PIL import Image
 
+from segdistill.core.errors import SegdistillError
+from segdistill.evaluation.inference.inference import infer
+from segdistill.evaluation.settings import InferenceConfig
 from segdistill.exporting import run_onnx
+from segdistill.exporting.export import export_model
+from segdistill.exporting.settings import ExportSettings
+from segdistill.models.open import open_model
+from segdistill.recipe.recipe import load_recipe
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +68,26 @@ def test_a_photo_of_more_than_8_bits_is_refused(brightest: Path, tmp_path: Path,
     with pytest.raises(SystemExit, match=r"deep\.tif has more than 8 bits a channel \(mode .*expected 8-bit RGB"):
         run_onnx.main(str(brightest), str(photo))
     assert not (tmp_path / "deep_mask.png").exists()
+
+
+def test_a_png_of_16_bits_and_three_channels_is_refused(brightest: Path, tmp_path: Path) -> None:
+    photo = tmp_path / "deep.png"
+    cv2.imwrite(str(photo), np.full((48, 80, 3), 40000, np.uint16))
+    with pytest.raises(SystemExit, match=r"deep\.png has more than 8 bits a channel"):
+        run_onnx.main(str(brightest), str(photo))
+
+
+def test_small_logits_get_the_border_that_the_network_is_tested_with(tmp_path: Path) -> None:
+    model = patches("red", "green", "blue", "none")
+    recipe = load_recipe("streets", "inference.size_divisor=16")
+    export_model(model, ExportSettings(outputs="small"), recipe, tmp_path, quiet=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (33, 47, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    run_onnx.main(str(tmp_path / "network.onnx"), str(tmp_path / "photo.png"))
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    expected = infer(model.network, image, recipe.inference).classes[0]
+    assert np.array_equal(np.array(Image.open(tmp_path / "photo_mask.png")), expected)
+    opened = open_model(tmp_path / "network.onnx").network
+    assert torch.equal(infer(opened, image, InferenceConfig()).classes[0], expected)
+    with pytest.raises(SegdistillError, match="Take size=48x48"):
+        export_model(model, ExportSettings(outputs="small", size=(33, 47)), recipe, tmp_path, quiet=True)

@@ -49,7 +49,7 @@ def benchmark(run: str | Path, *parts: str | Path, quiet: bool = False, **settin
     data = create_dataset(recipe.data, "val")
     others = other_models(recipe, folder.path, model)
     name = "distilled" if recipe.method else model.path.stem
-    out = checked.out or folder.path / "export"
+    out = checked.out or folder.path / "benchmark"
     return benchmark_run(model, others, checked, recipe, out, data, name=name, quiet=quiet)
 
 

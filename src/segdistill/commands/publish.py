@@ -23,7 +23,7 @@ from segdistill.exporting.export import export_model
 from segdistill.exporting.folder import assembled
 from segdistill.exporting.settings import ExportSettings
 from segdistill.models.files import OwnRun, read_description, save_model
-from segdistill.models.hub import MANIFEST, write_manifest
+from segdistill.models.hub import MANIFEST, published_files, write_manifest
 from segdistill.models.identify import identify
 from segdistill.models.live import live_spec
 from segdistill.models.network import SegmentationNetwork
@@ -108,6 +108,7 @@ def publish(
         raise RecipeError("A network that was handed in has no folder to write beside. Choose one: out=FOLDER.")
     if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise SegdistillError(f"{out} is not empty and holds no published network. Choose another out=FOLDER.")
+    earlier = published_files(out) if (out / MANIFEST).is_file() else {}
     with assembled(out) as aside:
         if source is None:
             assert isinstance(run, SegmentationNetwork)
@@ -119,7 +120,8 @@ def publish(
         write_manifest(aside, names)
         card = model_card(name, read_description(weights), measured, checked.license, names)
         write_text(aside / _CARD, card)
-        _remove_others(out, {*names, _CARD, MANIFEST})
+    for file in {*earlier} - {*names}:  # as an ONNX file of other weights
+        (out / file).unlink(missing_ok=True)
     files = tuple(sorted([*names, _CARD, MANIFEST]))
     return Published(out, files, _upload(out, name, files, checked) if upload else None)
 
@@ -162,13 +164,6 @@ def _add_onnx(weights: Path, aside: Path, settings: PublishSettings, recipe: Rec
         return
     export = ExportSettings(**({"license": settings.license} if settings.license else {}))
     export_model(OwnRun(weights).load(), export, recipe, aside, quiet=quiet)
-
-
-def _remove_others(out: Path, names: set[str]) -> None:
-    """Files of an earlier call that this one does not replace, as an ONNX file of other weights."""
-    for file in out.iterdir():
-        if file.is_file() and file.name not in names:
-            file.unlink()
 
 
 def _upload(folder: Path, name: str, files: tuple[str, ...], settings: PublishSettings) -> str:

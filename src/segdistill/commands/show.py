@@ -15,7 +15,7 @@ from segdistill.core.errors import DataError, RecipeError, nearest
 from segdistill.data import create_dataset
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.evaluation.boundary import edge_region
-from segdistill.evaluation.inference.exported import pads_itself
+from segdistill.evaluation.inference.exported import divisor_of
 from segdistill.evaluation.inference.inference import infer, predict_scores
 from segdistill.evaluation.inference.padding import bordered
 from segdistill.evaluation.settings import InferenceConfig
@@ -169,7 +169,7 @@ def _scores(name: str, network: SegmentationNetwork, sample: Sample, inference: 
     """Scores (K,H,W) of an image that goes through the network whole, with the border that `infer` gives it."""
     height, width = sample.label.shape
     image = sample.image[None].to(own_device())
-    wide = image if pads_itself(network) else bordered(image, inference.size_divisor)
+    wide = bordered(image, divisor_of(network, inference))
     return predict_scores(network, wide, (sample.name,), f"The {name}")[0, :, :height, :width].cpu()
 
 

@@ -15,7 +15,7 @@ from segdistill.core.numbers import Count, Size
 from segdistill.core.paths import HomePath
 from segdistill.core.storage import write_json, write_text
 from segdistill.core.typed_settings import TypedSettings
-from segdistill.data import SegmentationDataset
+from segdistill.data import SegmentationDataset, create_dataset
 from segdistill.evaluation.scoring import Quality
 from segdistill.exporting.benchmark_result import BENCHMARK_FILE, Benchmark, BenchmarkRow
 from segdistill.exporting.export import Exporter, file_name, finish
@@ -68,7 +68,7 @@ class BenchmarkSettings(TypedSettings):
     """How ranges are made of what was seen, for ONNX: mean, minmax, entropy or percentile, as for `export`."""
 
     out: HomePath | None = None
-    """The folder that is written; without it the folder export of the run."""
+    """The folder that is written; without it the folder benchmark of the run."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def benchmark_run(
             validation=len(data),
             size=(image.shape[-2], image.shape[-1]),
             runs=settings.runs,
-            calibration=f"INT8: {settings.images} training images, seed {settings.seed}." if settings.int8 else "",
+            calibration=_calibration(settings, recipe) if settings.int8 else "",
             warnings=(*warnings, *_slower(rows)),
             environment=describe_environment(),
         )
@@ -138,11 +138,18 @@ def benchmark_run(
     return done
 
 
+def _calibration(settings: BenchmarkSettings, recipe: Recipe) -> str:
+    """How the INT8 files were made, in a sentence."""
+    images = min(settings.images, len(create_dataset(recipe.data, "train")))
+    return f"INT8: {images} training images, seed {settings.seed}; ONNX {settings.calibration}, OpenVINO by NNCF."
+
+
 def _write_files(
     model: LoadedModel, settings: BenchmarkSettings, recipe: Recipe, aside: Path, out: Path, warnings: list[str]
 ) -> list[ExportedFile]:
     """The files of all formats; one that can't be written becomes a warning."""
-    asked = ExportSettings(images=settings.images, seed=settings.seed, calibration=settings.calibration)
+    calibrated = {key: getattr(settings, key) for key in ("images", "seed", "calibration")} if settings.int8 else {}
+    asked = ExportSettings(int8=settings.int8, **calibrated)
     exporter = Exporter(model, asked, recipe, aside, file_name(model))
     files = []
     for format in settings.formats:

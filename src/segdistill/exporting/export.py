@@ -59,6 +59,13 @@ class Exporter:
         self.graph = ExportGraph(
             network, settings.input, settings.outputs, align_corners=align_corners, size_divisor=inference.size_divisor
         )
+        divisor = inference.size_divisor if settings.outputs == "small" else 1
+        if settings.size is not None and any(side % divisor for side in settings.size):
+            height, width = (side + -side % divisor for side in settings.size)
+            raise SegdistillError(
+                f"size={settings.size[0]}x{settings.size[1]} is no multiple of inference.size_divisor={divisor}, and a "
+                f"file with outputs=small does not add a border. Take size={height}x{width}, or outputs=logits."
+            )
         self.traced: Traced = trace(self.graph, settings.size)
         self.description = ExportDescription(
             classes=model.classes,
@@ -68,7 +75,8 @@ class Exporter:
             least=self.traced.least,
             align_corners=align_corners,
             pixels=pixels_of(model.network),
-            origin=_origin(model, settings, recipe),
+            size_divisor=divisor,
+            origin=_origin(model, settings),
         )
         self._writers: dict[tuple[Format, Precision], Callable[[Path, ExportDescription], None]] = {
             ("onnx", "float32"): self._write_onnx,
@@ -81,7 +89,7 @@ class Exporter:
             ("openvino", "int8"): lambda path, text: quantize_openvino(
                 self._onnx(), path, calibration_batches(self.data("train"), settings, text), text
             ),
-            ("torch", "float32"): lambda path, text: write_program(self.traced.program, path, text),
+            ("torch", "float32"): lambda path, text: write_program(self.traced, path, text),
         }
 
     def write(self, format: Format, precision: Precision) -> ExportedFile:
@@ -249,6 +257,7 @@ def finish(exporter: Exporter, out: Path, files: list[ExportedFile], report: Int
             path.unlink()
     described = {
         each.path.name: {
+            **exporter.description.of_file(),
             "precision": each.precision,
             "megabytes": each.megabytes,
             "sha256": {path.name: sha256(path) for path in parts_of(each.path)},
@@ -258,7 +267,8 @@ def finish(exporter: Exporter, out: Path, files: list[ExportedFile], report: Int
         }
         for each in files
     }
-    common = {key: value for key, value in exporter.description.as_dict().items() if key != "precision"}
+    of_each = {*exporter.description.of_file(), "precision"}
+    common = {key: value for key, value in exporter.description.as_dict().items() if key not in of_each}
     add_description(out, aside, common, described)
     if any(each.path.suffix == ".onnx" for each in files):
         copy_runner(aside)
@@ -269,7 +279,7 @@ def file_name(model: LoadedModel) -> str:
     return model.path.stem if model.path.stem in ("student", "teacher") else "network"
 
 
-def _origin(model: LoadedModel, settings: ExportSettings, recipe: Recipe | None) -> dict[str, Any]:
+def _origin(model: LoadedModel, settings: ExportSettings) -> dict[str, Any]:
     """Where a file comes from, for people and for the record; no paths of this machine."""
     network = model.network
     spec = network.spec if isinstance(network, Segmenter) else None
@@ -286,12 +296,7 @@ def _origin(model: LoadedModel, settings: ExportSettings, recipe: Recipe | None)
         "version": version("segdistill"),
         "torch": version("torch"),
     }
-    if recipe is not None:
-        record["recipe"] = {
-            "data": recipe.data.name,
-            "method": [method.name for method in recipe.method],
-            "steps": recipe.steps,
-            "batch_size": recipe.batch_size,
-            "seed": recipe.seed,
-        }
+    kept = ("data", "method", "steps", "batch_size", "seed")
+    if model.trained:
+        record["trained"] = {key: model.trained[key] for key in kept if key in model.trained}
     return record

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from segdistill.core.errors import SegdistillError
+from segdistill.exporting.graph import Traced
 from segdistill.models.exported.backends import first_line, require_package
 from segdistill.models.exported.description import KEY, ExportDescription
 
@@ -37,12 +38,20 @@ def save_openvino(model: object, target: Path, description: ExportDescription) -
     openvino.save_model(model, target, compress_to_fp16=description.precision == "float16")
 
 
-def write_program(program: torch.export.ExportedProgram, path: Path, description: ExportDescription) -> None:
+def write_program(traced: Traced, path: Path, description: ExportDescription) -> None:
     """Write a traced network as an ExportedProgram (.pt2), from which Core ML, LiteRT and ExecuTorch start.
 
     Raises:
-        SegdistillError: torch can't write an operation on sizes, as the ceil of timm's "same" padding.
+        SegdistillError: torch can't write an operation on sizes, as the ceil of timm's "same" padding, or the trace
+            holds for small images only, as where the network pools maps that are 1x1 then.
     """
+    program = traced.program
+    if traced.most is not None:
+        most = "x".join(map(str, traced.most))
+        raise SegdistillError(
+            f"The traced network holds for images of up to {most}, and no .pt2 of it is for any size. Give a size, as "
+            "size=512x1024."
+        )
     program._example_inputs = None  # they would be pickled
     content = io.BytesIO()  # torch's own writer ends the process on a full disk
     try:

@@ -18,6 +18,9 @@ from segdistill.models.probing import fit
 ODD = (97, 129)
 """(H,W) that a network for any size is traced at: no stride divides it, so no two maps agree by chance."""
 
+_UNBOUNDED = 1 << 20
+"""A side in pixels that no image has."""
+
 
 class ExportGraph(nn.Module):
     """What is traced: the network between the input and the outputs that were asked for.
@@ -73,10 +76,16 @@ class ExportGraph(nn.Module):
 
 @dataclass(frozen=True)
 class Traced:
-    """A traced network. least: the smallest height and width that the trace holds for."""
+    """A traced network.
+
+    Attributes:
+        least: The smallest height and width that the trace holds for.
+        most: The largest ones, which a .pt2 insists on; None if there is no bound.
+    """
 
     program: torch.export.ExportedProgram
     least: int
+    most: tuple[int, int] | None = None
 
 
 def trace(graph: ExportGraph, size: tuple[int, int] | None) -> Traced:
@@ -105,7 +114,11 @@ def trace(graph: ExportGraph, size: tuple[int, int] | None) -> Traced:
         ) from error
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine, which go into the file
-    return Traced(program, 1 if size else max(_least(program, side) for side in sides))
+    if size:
+        return Traced(program, 1)
+    bounds = [_bounds(program, side) for side in sides]
+    most = [high for _, high in bounds]
+    return Traced(program, max(low for low, _ in bounds), (most[0], most[1]) if min(most) < _UNBOUNDED else None)
 
 
 def _try(graph: ExportGraph, image: Tensor, size: tuple[int, int]) -> None:
@@ -124,9 +137,11 @@ def _try(graph: ExportGraph, image: Tensor, size: tuple[int, int]) -> None:
         ) from error
 
 
-def _least(program: torch.export.ExportedProgram, axis: int) -> int:
-    """The smallest value of an axis of the input for which the trace holds."""
+def _bounds(program: torch.export.ExportedProgram, axis: int) -> tuple[int, int]:
+    """The smallest and largest value of an axis of the input for which the trace holds."""
     image = [node for node in program.graph.nodes if node.op == "placeholder"][-1].meta["val"]
     side = image.shape[axis]
     bounds = program.range_constraints.get(side.node.expr) if isinstance(side, torch.SymInt) else None
-    return 1 if bounds is None else int(bounds.lower)
+    if bounds is None:
+        return 1, _UNBOUNDED
+    return int(bounds.lower), int(bounds.upper) if bounds.upper < _UNBOUNDED else _UNBOUNDED

@@ -74,7 +74,8 @@ def _clean(model: Any, description: ExportDescription) -> None:
     sides = (1, 2) if description.input == "uint8" else (2, 3)
     wanted = {image[axis].dim_param: name for axis, name in zip((0, *sides), ("batch", "height", "width"), strict=True)}
     pattern = re.compile(r"\b(" + "|".join(re.escape(name) for name in wanted if name) + r")\b")
-    infos = [*model.graph.input, *model.graph.output, *model.graph.value_info]
+    del model.graph.value_info[:]  # shapes of the traced size stand in it, by which runtimes share memory
+    infos = [*model.graph.input, *model.graph.output]
     for info in infos:
         for axis in info.type.tensor_type.shape.dim:
             if axis.dim_param:

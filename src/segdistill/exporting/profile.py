@@ -56,7 +56,7 @@ def profile_file(
         environment: For the profile.
     """
     size = network.description.size or size
-    (latency,) = latencies([network], timing_image(size), runs=runs)
+    (latency,) = latencies([network], timing_image(size, network.description.pixels.channels), runs=runs)
     return FileProfile(
         file=str(network.backend.path),
         runtime=network.backend.name,

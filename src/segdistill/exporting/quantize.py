@@ -65,6 +65,12 @@ def quantize_onnx(
     """
     onnx = require_package("onnx", "writes .onnx files")
     onnx_runtime()
+    shapes = {batch.shape for batch in batches}
+    if len(shapes) > 1 and settings.calibration in ("entropy", "percentile"):
+        raise SegdistillError(
+            f"calibration={settings.calibration} needs images of one size, and the training images have {len(shapes)} "
+            "sizes. Take calibration=mean or minmax, or one size for all, as size=512x1024."
+        )
     tools = require_package("onnxruntime.quantization", "quantizes .onnx files")
     prepare = require_package("onnxruntime.quantization.shape_inference", "quantizes .onnx files")
     prepared = target.with_name(f"{target.stem}.prepared.onnx")

@@ -22,7 +22,9 @@ Array = np.ndarray[Any, Any]
 def opened(name: str) -> Image.Image:
     """A photo in RGB, upright as its EXIF tag says that it is seen; the script ends at one of more than 8 bits."""
     picture = Image.open(name)
-    if picture.mode.startswith(("I", "F")):
+    with open(name, "rb") as file:  # noqa: PTH123  (a PNG says its bits a channel here; Pillow shows 8 of them)
+        start = file.read(25)
+    if picture.mode.startswith(("I", "F")) or (picture.format == "PNG" and start[24] > 8):
         sys.exit(
             f"{name} has more than 8 bits a channel (mode {picture.mode}); expected 8-bit RGB or grey. Choose what is "
             "dark and what is bright, and save it with 8 bits."
@@ -36,9 +38,17 @@ def prepare(picture: Image.Image, about: dict[str, Any]) -> Array:
         height, width = about["size"]
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.asarray(picture)[None]
+    height, width = padded(pixels.shape[1:3], about)
+    pixels = np.pad(pixels, ((0, 0), (0, height - pixels.shape[1]), (0, width - pixels.shape[2]), (0, 0)), "edge")
     if about["input"] == "uint8":
         return pixels
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32) / 255
+
+
+def padded(size: tuple[int, ...], about: dict[str, Any]) -> tuple[int, ...]:
+    """Height and width brought to multiples of what the file says, if it leaves that to who runs it."""
+    divisor = about.get("size_divisor", 1)
+    return tuple(side + -side % divisor for side in size)
 
 
 def taps(source: int, target: int, align_corners: bool) -> tuple[Array, Array, Array]:
@@ -57,10 +67,11 @@ def classes_of(answer: Array, about: dict[str, Any], size: tuple[int, int]) -> A
         return np.asarray(answer[0])
     scores = answer[0]
     if about["outputs"] == "small":
-        low, high, rest = taps(scores.shape[1], size[0], about["align_corners"])
+        rows, columns = padded(size, about)
+        low, high, rest = taps(scores.shape[1], rows, about["align_corners"])
         scores = scores[:, low] * (1 - rest[:, None]) + scores[:, high] * rest[:, None]
-        low, high, rest = taps(scores.shape[2], size[1], about["align_corners"])
-        scores = scores[..., low] * (1 - rest) + scores[..., high] * rest
+        low, high, rest = taps(scores.shape[2], columns, about["align_corners"])
+        scores = (scores[..., low] * (1 - rest) + scores[..., high] * rest)[:, : size[0], : size[1]]
     return np.asarray(scores.argmax(0))
 
 

@@ -21,6 +21,9 @@ Wanted = Literal["onnx", "openvino", "torch", "web"]
 Calibration = Literal["mean", "minmax", "entropy", "percentile"]
 SUFFIX: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 
+_TRAINED = {"steps", "lr"}
+_INT8 = {"per_channel", "images", "calibration", "max_drop"}
+"""Settings of int8=train, and of any int8."""
 
 _MOST_PIXELS = 8192**2
 
@@ -98,8 +101,14 @@ class ExportSettings(TypedSettings):
             raise ValueError("ort is for format=web")
         if self.int8 == "train" and self.file_format != "onnx":
             raise ValueError("int8=train is for format=onnx: the ranges that it learns are those of onnxruntime")
+        if self.int8 and self.calibration != "mean" and self.file_format != "onnx":
+            raise ValueError("calibration is for format=onnx; OpenVINO's files are quantized by NNCF")
         if not self.per_channel and self.file_format != "onnx":
             raise ValueError("per_channel=false is for format=onnx")
+        for needed, keys in (("int8=train", _TRAINED), ("int8=true or train", _INT8)):
+            idle = sorted(self.model_fields_set & keys)
+            if idle and not (self.int8 == "train" if keys is _TRAINED else self.int8):
+                raise ValueError(f"{', '.join(idle)} would do nothing: for {needed}")
         return self
 
     @property

@@ -65,6 +65,25 @@ def write_manifest(folder: Path, names: Iterable[str]) -> None:
     write_json(folder / MANIFEST, {"format": "segdistill 1", "files": files})
 
 
+def published_files(folder: Path) -> dict[str, str]:
+    """The files that a published folder was made of.
+
+    Args:
+        folder: With a manifest.
+
+    Returns:
+        Name -> checksum.
+
+    Raises:
+        CheckpointError: The manifest is missing or damaged.
+    """
+    try:
+        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        return {Path(str(name)).name: str(digest) for name, digest in files.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{folder / MANIFEST} can't be read: {error}. Download or publish it anew.") from error
+
+
 def check_files(folder: Path) -> None:
     """Compare the files of a published folder with their checksums. Those that need not be downloaded may be missing.
 
@@ -74,12 +93,7 @@ def check_files(folder: Path) -> None:
     Raises:
         CheckpointError: One is damaged, or a weight file or description is missing.
     """
-    try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        sums = {Path(str(name)).name: str(digest) for name, digest in files.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{folder / MANIFEST} can't be read: {error}. Download or publish it anew.") from error
-    for name, digest in sums.items():
+    for name, digest in published_files(folder).items():
         file = folder / name
         if not file.is_file():
             if file.suffix in (".safetensors", ".yaml"):

@@ -20,15 +20,17 @@ def gives_classes(network: nn.Module) -> TypeGuard[ExportedNetwork]:
     return isinstance(network, ExportedNetwork) and network.description.outputs == "classes"
 
 
-def pads_itself(network: nn.Module) -> bool:
-    """Whether a network is a file that has `inference.size_divisor` inside, or takes images of one size only.
+def divisor_of(network: nn.Module, config: InferenceConfig) -> int:
+    """What the sides of a network's images are brought to multiples of before it sees them.
 
     Args:
         network: Of any kind.
+        config: How images are run.
+
+    Returns:
+        `inference.size_divisor`; of an exported file its own: 1 if it has that inside, or takes images of one size.
     """
-    if not isinstance(network, ExportedNetwork):
-        return False
-    return network.description.outputs != "small" or network.description.size is not None
+    return network.description.size_divisor if isinstance(network, ExportedNetwork) else config.size_divisor
 
 
 def classes_of_file(network: ExportedNetwork, image: Tensor, config: InferenceConfig, confidence: bool) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from segdistill.core.outputs import SegOutput, resize
 from segdistill.evaluation.finite import finite_scores
 from segdistill.evaluation.inference.cells import first_zeros, index_type, largest
-from segdistill.evaluation.inference.exported import classes_of_file, gives_classes, pads_itself
+from segdistill.evaluation.inference.exported import classes_of_file, divisor_of, gives_classes
 from segdistill.evaluation.inference.padding import bordered
 from segdistill.evaluation.inference.sliding import SlidingScores, panels
 from segdistill.evaluation.inference.taps import Taps, lift, taps
@@ -110,7 +110,7 @@ def infer(
     """
     network.eval()
     height, width = image.shape[-2:]
-    wide = image if config.mode == "slide" or pads_itself(network) else bordered(image, config.size_divisor)
+    wide = image if config.mode == "slide" else bordered(image, divisor_of(network, config))
     if wide.shape != image.shape:
         done = infer(network, wide, config, confidence=confidence, names=names, source=source)
         on_pixels(len(image) * height * width)

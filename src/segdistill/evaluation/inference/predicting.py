@@ -15,6 +15,7 @@ from segdistill.core.paths import expanded
 from segdistill.core.pixels import RGB_BYTES
 from segdistill.data.live import as_pixels
 from segdistill.data.reading import read_image
+from segdistill.evaluation.inference.exported import gives_classes
 from segdistill.evaluation.inference.inference import infer
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.network import SegmentationNetwork
@@ -49,7 +50,8 @@ class ImagePredictor:
         else:
             pixels = as_pixels(image, f"image {index}", form)
         name = str(image) if named else f"number {index}"
-        preds = infer(network, pixels[None].to(device), self.inference, confidence=True, names=(name,))
+        scored = not gives_classes(network)
+        preds = infer(network, pixels[None].to(device), self.inference, confidence=scored, names=(name,))
         classes = preds.classes[0].cpu().numpy().astype(np.uint8)
         shape = classes.shape
         confidence = np.ones(shape, np.float32) if preds.confidence is None else preds.confidence[0].cpu().numpy()

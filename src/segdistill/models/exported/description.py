@@ -37,6 +37,8 @@ class ExportDescription:
         align_corners: Of the bilinear resizing of the logits to the image's size, inside the file or by its host.
         precision: Of the weights.
         pixels: How many channels the images have, and which stored values became 0 and 1.
+        size_divisor: Of outputs=small: what the sides of images are brought to multiples of by whoever runs the file,
+            with their border repeated at the bottom and right, and cut from the resized logits. Other files do it.
         origin: Plain values for people and for the record: network, normalization, recipe, hash, license, version.
     """
 
@@ -48,17 +50,14 @@ class ExportDescription:
     align_corners: bool = False
     precision: Precision = "float32"
     pixels: PixelFormat = RGB_BYTES
+    size_divisor: int = 1
     origin: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "format": FORMAT,
-            "input": self.input,
-            "outputs": self.outputs,
-            "size": "any" if self.size is None else list(self.size),
-            "least": self.least,
-            "align_corners": self.align_corners,
+            **self.of_file(),
             "precision": self.precision,
             **({} if self.pixels.plain else {"pixels": self.pixels.as_dict()}),
             "classes": [
@@ -66,6 +65,17 @@ class ExportDescription:
                 for name, color in zip(self.classes.names, self.classes.colors, strict=True)
             ],
             **self.origin,
+        }
+
+    def of_file(self) -> dict[str, Any]:
+        """What each file of a network may have otherwise, as plain values."""
+        return {
+            "input": self.input,
+            "outputs": self.outputs,
+            "size": "any" if self.size is None else list(self.size),
+            "least": self.least,
+            "align_corners": self.align_corners,
+            **({} if self.size_divisor == 1 else {"size_divisor": self.size_divisor}),
         }
 
     def as_json(self) -> str:
@@ -103,7 +113,7 @@ def _from_dict(content: dict[str, Any]) -> ExportDescription:
         if content[key] not in get_args(choices):
             raise ValueError(f"'{key}' is {content[key]!r}, expected one of {', '.join(get_args(choices))}")
     size = content.pop("size")
-    keys = {"format", "input", "outputs", "least", "align_corners", "precision", "pixels"}
+    keys = {"format", "input", "outputs", "least", "align_corners", "precision", "pixels", "size_divisor"}
     return ExportDescription(
         classes=Classes(
             tuple(str(row["name"]) for row in rows),
@@ -116,5 +126,6 @@ def _from_dict(content: dict[str, Any]) -> ExportDescription:
         align_corners=bool(content["align_corners"]),
         precision=content["precision"],
         pixels=pixel_format(content.get("pixels")),
+        size_divisor=int(content.get("size_divisor", 1)),
         origin={key: value for key, value in content.items() if key not in keys},
     )

@@ -26,7 +26,7 @@ class Exports:
 
 
 def exports(run: Path) -> Exports | None:
-    """The table of a run's folder `export`.
+    """The table of a run's folder `benchmark`.
 
     Args:
         run: The run folder.
@@ -37,7 +37,7 @@ def exports(run: Path) -> Exports | None:
     Raises:
         DataError: The file that holds it is damaged.
     """
-    path = run / "export" / BENCHMARK_FILE
+    path = run / "benchmark" / BENCHMARK_FILE
     if not path.is_file():
         return None
     try:
