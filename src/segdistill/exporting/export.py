@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -19,6 +17,7 @@ from segdistill.exporting.formats import write_openvino, write_program
 from segdistill.exporting.graph import ExportGraph, Traced, trace
 from segdistill.exporting.measuring import latencies, score, timing_image, whole_images
 from segdistill.exporting.onnx_file import OPSET, halve, write_onnx
+from segdistill.exporting.origin import origin_of
 from segdistill.exporting.parity import check_parity
 from segdistill.exporting.quantize import activation_ranges, calibration_batches, quantize_onnx, quantize_openvino
 from segdistill.exporting.quantized_training import TrainedInt8, float_teacher, train_quantized, weights_restored
@@ -32,7 +31,6 @@ from segdistill.models.exported.description import ExportDescription, Precision
 from segdistill.models.exported.intact import parts_of
 from segdistill.models.exported.network import Exported, ExportedNetwork
 from segdistill.models.loaded import LoadedModel
-from segdistill.models.segmenter import Segmenter
 from segdistill.recipe.recipe import Recipe
 
 _MARK: dict[Precision, str] = {"float32": "", "float16": ".fp16", "int8": ".int8"}
@@ -76,7 +74,7 @@ class Exporter:
             align_corners=align_corners,
             pixels=pixels_of(model.network),
             size_divisor=divisor,
-            origin=_origin(model, settings),
+            origin=origin_of(model, settings.license),
         )
         self._writers: dict[tuple[Format, Precision], Callable[[Path, ExportDescription], None]] = {
             ("onnx", "float32"): self._write_onnx,
@@ -277,26 +275,3 @@ def finish(exporter: Exporter, out: Path, files: list[ExportedFile], report: Int
 def file_name(model: LoadedModel) -> str:
     """What the files of a network are called, without suffix: its role."""
     return model.path.stem if model.path.stem in ("student", "teacher") else "network"
-
-
-def _origin(model: LoadedModel, settings: ExportSettings) -> dict[str, Any]:
-    """Where a file comes from, for people and for the record; no paths of this machine."""
-    network = model.network
-    spec = network.spec if isinstance(network, Segmenter) else None
-    record: dict[str, Any] = {
-        "network": (spec.name or f"{spec.backbone}, {spec.head}") if spec else type(network).__name__,
-        "normalization": {
-            "inside": True,
-            "mean": network.mean.flatten().tolist(),
-            "std": network.std.flatten().tolist(),
-            "bgr": network.bgr,
-        },
-        "license": settings.license,
-        "weights_sha256": sha256(model.path) if model.path.is_file() else None,
-        "version": version("segdistill"),
-        "torch": version("torch"),
-    }
-    kept = ("data", "method", "steps", "batch_size", "seed")
-    if model.trained:
-        record["trained"] = {key: model.trained[key] for key in kept if key in model.trained}
-    return record
