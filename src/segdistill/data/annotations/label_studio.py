@@ -60,11 +60,9 @@ def read(source: Source) -> Annotations:
     drawings: list[Drawing] = []
     several = other = only_predicted = skipped = 0
     for task in entries({"tasks": source.json(file)}, "tasks", file, TITLE):
-        done = [each for each in entries(task, "annotations", file, TITLE) if not each.get("was_cancelled")]
-        several += len(done) > 1
-        if not task["annotations"]:
-            done = [each for each in task.get("predictions") or () if isinstance(each, dict)]  # exports may have ids
-            only_predicted += len(done) > 0
+        done = _answers(task, file)
+        several += bool(task["annotations"]) and len(done) > 1
+        only_predicted += not task["annotations"] and len(done) > 0
         if not done:
             skipped += 1
             continue
@@ -92,6 +90,14 @@ def read(source: Source) -> Annotations:
         notes.append(f"{other} regions of {file.name} have no label or no area and are not drawn.")
     names = tuple(sorted({shape.label for drawing in drawings for shape in drawing.shapes}))
     return Annotations("label_studio", TITLE, file, names, drawings, lists_images=True, notes=tuple(notes))
+
+
+def _answers(task: dict[str, Any], file: Path) -> list[dict[str, Any]]:
+    """The annotations of a task that were not cancelled; where there is none at all its predictions."""
+    annotations = entries(task, "annotations", file, TITLE)
+    if not annotations:
+        return [each for each in task.get("predictions") or () if isinstance(each, dict)]  # exports may have ids
+    return [each for each in annotations if not each.get("was_cancelled")]
 
 
 def _images(task: dict[str, Any], file: Path) -> tuple[str, ...]:

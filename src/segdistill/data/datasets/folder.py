@@ -123,12 +123,7 @@ class Folder(FilePairs):
             if given is None and colors:
                 source = recolored(source, colors)
         else:
-            for key, is_set in (("format", format != "auto"), ("unlabeled", unlabeled != "background")):
-                if is_set:
-                    raise DataError(
-                        f"data.{key} is for a labelling tool's files, which data.masks names without {{name}}; these "
-                        "are mask files. Leave it out; data.void=[0] leaves a value out of training."
-                    )
+            _refuse_of_annotations(format=format != "auto", unlabeled=unlabeled != "background")
             files = OwnFiles(root, split, images, masks, labels, rule, partial, image_suffixes(pixels))
             self.templates = files.templates
             source = own_table(classes, root, colors)
@@ -171,6 +166,16 @@ def _refuse(**options: object) -> None:
             raise DataError(
                 f"data.{key} is for mask files; data.masks names annotations, whose classes have names. Leave it out; "
                 "data.classes and data.merge choose among the classes, as data.merge={car: null}."
+            )
+
+
+def _refuse_of_annotations(**options: bool) -> None:
+    """Refuse options that are for a labelling tool's files."""
+    for key, is_set in options.items():
+        if is_set:
+            raise DataError(
+                f"data.{key} is for a labelling tool's files, which data.masks names without {{name}}; these are mask "
+                "files. Leave it out; data.void=[0] leaves a value out of training."
             )
 
 

@@ -69,11 +69,8 @@ class AnnotatedFiles:
         self.values = {name: value for value, name in enumerate((*self.names, *self.void), 1)}
         self.title = mine.title
         by_source = sources["train"] != sources["val"]
-        if by_source and rule.named:
-            raise DataError(
-                f"data.{rule.named} would do nothing: data.masks names the file of each split, by {{split}}. Leave it "
-                "out, or name one file of all images."
-            )
+        if by_source:
+            _refuse_rule(rule)
         template = images or _usual_images(root, mine, split, by_source)
         self.notes = [f"{mine.file} is {mine.title}: {len(self.names)} classes, {len(mine.drawings)} images."]
         self.notes += mine.notes
@@ -217,6 +214,15 @@ class AnnotatedFiles:
         drawn = Header(self.title, "shapes", 8 * raw.dtype.itemsize, 1, size)
         # Relative or absent coordinates fit the photo as it is shown, so nothing is uncertain.
         return raw, drawn if drawing.size else replace(drawn, orientation=header.orientation)
+
+
+def _refuse_rule(rule: SplitRule) -> None:
+    """Refuse a rule beside files that say the split."""
+    if rule.named:
+        raise DataError(
+            f"data.{rule.named} would do nothing: data.masks names the file of each split, by {{split}}. Leave it out, "
+            "or name one file of all images."
+        )
 
 
 def _usual_images(root: Path, mine: Annotations, split: str, by_source: bool) -> str | None:
