@@ -90,8 +90,8 @@ def test_values_are_what_people_mean(text: str, value: object) -> None:
 
 def test_a_template_is_text_without_quotes_of_its_own() -> None:
     words = "data.root=.", "data.images={split}/images/{name}", "data.masks={split}"
-    recipe = load_recipe("folder", *words)
-    assert (recipe.data.options["images"], recipe.data.options["masks"]) == ("{split}/images/{name}", "{split}")
+    kept = load_recipe("folder", *words).data.model_dump()
+    assert (kept["images"], kept["masks"]) == ("{split}/images/{name}", "{split}")
 
 
 def test_words_for_yes_and_no_are_still_truth_values_of_switches() -> None:
