@@ -16,7 +16,7 @@ from patches import patches
 from PIL import Image
 
 import segdistill
-from segdistill.core.errors import RecipeError
+from segdistill.core.errors import RecipeError, SegdistillError
 from segdistill.exporting.export import export_model
 from segdistill.exporting.result import ExportedFile
 from segdistill.exporting.settings import ExportSettings
@@ -130,3 +130,13 @@ def test_without_onnxruntime_web_nothing_is_written(tmp_path: Path) -> None:
         ExportSettings(format="web", outputs="logits")
     with pytest.raises(ValueError, match="ort is for format=web"):
         ExportSettings(ort="node_modules")
+
+
+def test_another_page_in_the_folder_is_not_replaced(tmp_path: Path) -> None:
+    settings = ExportSettings(format="web", ort="https://cdn.example/ort@1/dist")
+    for _ in range(2):  # its own page is
+        export_model(patches(*"abcd"), settings, None, tmp_path / "web", quiet=True)
+    (tmp_path / "web" / "index.html").write_text("<h1>mine</h1>")
+    with pytest.raises(SegdistillError, match=r"index\.html is another page"):
+        export_model(patches(*"abcd"), settings, None, tmp_path / "web", quiet=True)
+    assert (tmp_path / "web" / "index.html").read_text() == "<h1>mine</h1>"

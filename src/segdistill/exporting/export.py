@@ -24,7 +24,7 @@ from segdistill.exporting.quantized_training import TrainedInt8, float_teacher, 
 from segdistill.exporting.result import Export, ExportedFile, Int8Report
 from segdistill.exporting.settings import SUFFIX, ExportSettings, Format
 from segdistill.exporting.simulation import SimulatedNetwork
-from segdistill.exporting.web import require_runtime, write_page
+from segdistill.exporting.web import refuse_other_page, require_runtime, write_page
 from segdistill.models.channels import pixels_of
 from segdistill.models.exported.backends import require_package
 from segdistill.models.exported.description import ExportDescription, Precision
@@ -203,6 +203,8 @@ def export_model(
     """
     ort = require_runtime(settings.ort, pixels_of(model.network)) if settings.format == "web" else ""
     require_packages(settings)
+    if settings.format == "web":
+        refuse_other_page(out)
     if settings.int8 and recipe is None:
         raise _no_data()
     with assembled(out) as aside:

@@ -2,7 +2,7 @@
 
 Needs numpy, Pillow and onnxruntime, and nothing else. Writes <photo>_mask.png, a palette PNG of class indices, and
 <photo>_overlay.png beside each image, and prints the classes that it sees. What the file takes and gives stands in its
-metadata. This script may be copied and changed freely.
+metadata. This script may be copied and changed freely; copy it first: the next export writes it here anew.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
-from segdistill.core.errors import RecipeError
+from segdistill.core.errors import RecipeError, SegdistillError
 from segdistill.core.pixels import RGB_BYTES, PixelFormat
 from segdistill.core.storage import write_text
 from segdistill.exporting.result import ExportedFile
@@ -18,6 +18,9 @@ RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-thre
 """What the page needs of onnxruntime-web."""
 
 INSTALLED = Path("node_modules/onnxruntime-web")
+_MARK = '<script id="about" type="application/json">'
+"""What stands in every page of an export."""
+
 _TEMPLATE = Path(__file__).with_name("templates") / "web.html"
 
 
@@ -44,6 +47,20 @@ def require_runtime(ort: str | None, pixels: PixelFormat = RGB_BYTES) -> str:
         "them with `npm install onnxruntime-web` and name the folder, as ort=node_modules/onnxruntime-web; or name the "
         "CDN that the page shall load them from, as ort=https://cdn.jsdelivr.net/npm/onnxruntime-web@1.30.0/dist/."
     )
+
+
+def refuse_other_page(out: Path) -> None:
+    """Refuse a folder whose index.html was not written by an export, and would be lost.
+
+    Args:
+        out: The folder.
+
+    Raises:
+        SegdistillError: It has one.
+    """
+    page = out / PAGE
+    if page.is_file() and _MARK not in page.read_text(encoding="utf-8", errors="replace"):
+        raise SegdistillError(f"{page} is another page, and an export would replace it. Choose another out=FOLDER.")
 
 
 def write_page(aside: Path, files: list[ExportedFile], description: ExportDescription, ort: str) -> None:
