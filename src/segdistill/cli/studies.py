@@ -13,6 +13,7 @@ from segdistill.cli.grammar import register, split_words
 from segdistill.cli.images import Over
 from segdistill.cli.keys import CompareKeys, ReportKeys
 from segdistill.cli.terminal import AsJson, Resume, print_result
+from segdistill.core.errors import RecipeError
 
 
 def add_verbs(app: typer.Typer) -> None:
@@ -51,6 +52,8 @@ def compare_command(
 
     keys, parts = split_words(CompareKeys, parts)
     if keys.job is not None:
+        if len(parts) != 1:
+            raise RecipeError(f"job={keys.job} is a run of a study: name its folder, as runs/mine job={keys.job}.")
         one = compare_one(parts[0], keys.job, quiet=as_json)
         print_result(None if one is None else asdict(one), as_json)
         return

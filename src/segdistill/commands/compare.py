@@ -8,6 +8,8 @@ from typing import Any, Unpack
 
 from segdistill.core.errors import RecipeError
 from segdistill.data import create_dataset
+from segdistill.data.labelled import labeled_indices
+from segdistill.models.checksum import identity_of
 from segdistill.recipe.composition import key_values
 from segdistill.recipe.keywords import RecipeKeys, Word, takes_recipe_keys
 from segdistill.recipe.recipe import MethodSpec, load_recipe
@@ -79,10 +81,27 @@ def compare(
     if not plan_file(folder).is_file() and not plan.trains_teacher() and plan.recipe.teacher.check:
         check_teacher(plan.recipe, teacher_of(plan, folder), create_dataset(plan.recipe.data, "val"))
     _print(plan.recipe.warning, quiet)
+    if not labeled_indices(create_dataset(plan.recipe.data, "val")):
+        raise RecipeError("No validation image has a mask, so there is nothing to compare runs by. Validate on some.")
+    plan = _with_teacher(plan, folder)
     plan.save(folder)
     if executor == "slurm":
         return _write_slurm(plan, folder, quiet)
     return _run(plan, folder, executor, processes, quiet)
+
+
+def _with_teacher(plan: Plan, folder: Path) -> Plan:
+    """The plan with the checksum of its runs' teacher, if there is one yet; another one than before is refused."""
+    if plan.trains_teacher() and not finished(folder, Job(TEACHER, plan.recipe.seed)):
+        return plan
+    checksum = str(identity_of(teacher_of(plan, folder).model)["checksum"])
+    begun = any((folder / job.name).is_dir() for job in plan.jobs())
+    if begun and plan.teacher_checksum not in ("", checksum):
+        raise RecipeError(
+            f"{plan.teacher(folder)} holds other weights than those that taught the runs in {folder}, which can't be "
+            "compared with runs of this teacher. Choose another out=FOLDER."
+        )
+    return plan.model_copy(update={"teacher_checksum": checksum})
 
 
 def _require_steps(executor: str, plan: Plan) -> None:
@@ -149,6 +168,11 @@ def _plan(parts: Sequence[Word], methods: Any, seeds: Any, budget: Any, override
         recipe = load_recipe(*parts, **overrides)
         if recipe.teacher.weights is None and recipe.teacher.network is None:
             raise RecipeError("A study needs a teacher: a pair, such as mobile_pair, or teacher.weights=FOLDER.")
+        if recipe.baseline not in ("train", "none"):
+            raise RecipeError(
+                f"baseline={recipe.baseline} has no meaning here: compare trains the student alone for every seed. "
+                "Leave it out; distill takes one."
+            )
         folder = recipe.out or Path("runs") / f"compare-{recipe.data.name}"
         read = _methods(methods, recipe.method)
         run_budget = read_budget(budget, recipe.steps)
@@ -181,6 +205,8 @@ def _seeds(given: str | Sequence[int], default: tuple[int, ...]) -> tuple[int, .
         seeds = tuple(dict.fromkeys(int(word) for word in words if str(word).strip()))
     except ValueError as error:
         raise RecipeError(f"seeds is {given!r}; expected numbers with commas between, as 0,1,2.") from error
+    if any(seed < 0 for seed in seeds):
+        raise RecipeError(f"seeds is {given!r}; a seed is 0 or more.")
     return seeds or default
 
 
@@ -189,6 +215,8 @@ def _run(plan: Plan, folder: Path, executor: str, processes: int | None, quiet: 
     if plan.trains_teacher() and not finished(folder, teacher):
         _print("teacher: one for all runs", quiet)
         do(plan, folder, teacher, quiet=quiet)
+        plan = _with_teacher(plan, folder)
+        plan.save(folder)
     plan = _with_steps(plan, folder, quiet)
     failed: dict[Job, str] = {}
     jobs = _unfinished(plan, folder)

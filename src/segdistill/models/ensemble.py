@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from segdistill.core.outputs import SegOutput, resize
-from segdistill.models.network import SegmentationNetwork
+from segdistill.models.network import Section, SegmentationNetwork
 from segdistill.models.teacher import rescale
 
 
@@ -32,6 +32,17 @@ class Ensemble(SegmentationNetwork):
         super().__init__(num_classes=first.num_classes, mean=mean, std=std)
         self.networks = nn.ModuleList(networks)
         self.keeps_tensors = any(network.keeps_tensors for network in networks)
+
+    def section_of(self, parameter: str) -> Section:
+        """Which section of its network a parameter belongs to.
+
+        Args:
+            parameter: Its name, which begins with "networks." and the network's number.
+        """
+        _, number, name = parameter.split(".", 2)
+        network = self.networks[int(number)]
+        assert isinstance(network, SegmentationNetwork)
+        return network.section_of(name)
 
     def forward(self, image: Tensor) -> SegOutput:
         """The mean over the networks.

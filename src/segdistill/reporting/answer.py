@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from segdistill.reporting.numbers import UNKNOWN, plural, points, ratio, share, signed
@@ -191,10 +193,17 @@ def _at_equal_minutes(study: Study, best: Summary | None) -> list[str]:
     sentence = f"{alone} and reaches {points(longer.miou.mean)} mIoU"
     if longer.gain is not None:
         sentence += f" ({signed(longer.gain.mean)})"
-    if best is not None:
-        sentence += f"; {best.label} has {signed(best.miou.mean - longer.miou.mean)} beside it"
+    both = {*longer.seeds} & {*best.seeds} if best is not None else set()
+    if best is not None and both:
+        mean = {row.label: statistics.mean(_of_seeds(row, both)) for row in (best, longer)}
+        sentence += f"; {best.label} has {signed(mean[best.label] - mean[LONGER])} beside it"
         sentence += f", in {best.minutes:.1f} minutes"
     return [f"{sentence}."]
+
+
+def _of_seeds(row: Summary, seeds: Collection[int]) -> list[float]:
+    """Its mIoU of these seeds."""
+    return [miou for seed, miou in zip(row.seeds, row.miou.values, strict=True) if seed in seeds]
 
 
 def _problems(study: Study) -> list[str]:

@@ -38,7 +38,7 @@ def journal(run: Path) -> list[dict[str, Any]]:
             entry = json.loads(line)
             if not (isinstance(entry["kind"], str) and isinstance(entry["step"], int)):
                 raise TypeError("its kind is not a word, or its step is not a number")
-            if entry["kind"] == "validation":
+            if entry["kind"] == "validation" and entry["miou"] is not None:  # there may be no label
                 float(entry["miou"])
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             if number < len(lines):
@@ -61,7 +61,7 @@ def save_curves(path: Path, runs: Mapping[str, Path]) -> None:
     lines = {name: journal(run) for name, run in runs.items()}
     panels: dict[str, dict[str, tuple[list[int], list[float]]]] = {"validation mIoU %": {}}
     for name, written in lines.items():
-        scores = [line for line in written if line["kind"] == "validation"]
+        scores = [line for line in written if line["kind"] == "validation" and line["miou"] is not None]
         panels["validation mIoU %"][name] = [line["step"] for line in scores], [line["miou"] for line in scores]
         steps = [line for line in written if line["kind"] == "train"]
         for term in dict.fromkeys(key for line in steps for key in line if key not in _NO_TERMS):

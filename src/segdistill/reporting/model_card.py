@@ -108,8 +108,8 @@ def model_card(
         "## Classes",
         ", ".join(description.classes.names),
         "## License",
-        f"{license}. " if license else "The license of the weights is not stated. "
-        "What the data set's own terms say of networks that were trained with it holds as well.",
+        (f"{license}. " if license else "The license of the weights is not stated. ")
+        + "What the data set's own terms say of networks that were trained with it holds as well.",
     ]  # fmt: skip
     return f"---\n{_metadata(title, measured, license)}\n---\n\n" + "\n\n".join(text) + "\n"
 

@@ -84,9 +84,14 @@ def save_panels(path: Path, panels: Sequence[tuple[str, Pixels]], classes: Class
         half = min(_CELL, tall / aspect) / 2 - _GAP
         extent = (x - half, x + half, y + half * aspect, y - half * aspect)
         axis.imshow(pixels, interpolation="nearest", extent=extent, aspect="auto")
-        axis.text(x, top - 0.05, title, fontsize=9, horizontalalignment="center")
+        axis.text(x, top - 0.05, title.replace("$", r"\$"), fontsize=9, horizontalalignment="center")
     patches = [
-        Patch(facecolor=(color[0] / 255, color[1] / 255, color[2] / 255), edgecolor="grey", linewidth=0.4, label=name)
+        Patch(
+            facecolor=(color[0] / 255, color[1] / 255, color[2] / 255),
+            edgecolor="grey",
+            linewidth=0.4,
+            label=name.replace("$", r"\$"),  # matplotlib takes what stands between two for a formula
+        )
         for name, color in named
     ]
     if patches:

@@ -8,7 +8,18 @@ from collections.abc import Collection, Sequence
 
 from segdistill.evaluation.cost.macs import EXPLAINED
 from segdistill.reporting.answer import answer
-from segdistill.studies.result import ALONE, TEACHER, ClassGain, Gain, NetworkCost, Outcome, Spread, Study, Summary
+from segdistill.studies.result import (
+    ALONE,
+    LONGER,
+    TEACHER,
+    ClassGain,
+    Gain,
+    NetworkCost,
+    Outcome,
+    Spread,
+    Study,
+    Summary,
+)
 
 HEADINGS = (
     "network", "seeds", "mIoU", "gain", "95 % CI", "gap closed", "edge", "body", "mAcc", "aAcc", "Mpar", "GFLOPs", "ms",
@@ -48,8 +59,14 @@ def markdown(study: Study) -> str:
         The content of table.md.
     """
     headings, rows = cells(study)
-    table = "\n".join(f"| {' | '.join(line)} |" for line in (headings, ["---"] * len(headings), *rows))
+    lines = headings, ["---"] * len(headings), *([_escaped(cell) for cell in row] for row in rows)
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return "\n".join([*(f"{line}\n" for line in answer(study).lines()), table, "", notes(study), ""])
+
+
+def _escaped(cell: str) -> str:
+    """A cell whose text, as the name of a class, is no Markdown or HTML."""
+    return cell.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
 
 
 def comma_separated(study: Study) -> str:
@@ -118,8 +135,8 @@ def _meanings(study: Study, shown: Collection[str]) -> str:
 
 def _rows(study: Study) -> list[dict[str, str]]:
     """A cell for every heading, of every network that is known."""
-    alone = study.of(ALONE)
-    rows = [_method(row, study.cost(row.label)) for row in ([alone] if alone else []) + list(study.methods())]
+    alone = [row for label in (ALONE, LONGER) if (row := study.of(label)) is not None]
+    rows = [_method(row, study.cost(row.label)) for row in [*alone, *study.methods()]]
     if study.teacher is not None:
         return [_teacher(study, study.teacher), *rows]
     if study.one_seed and rows:  # it knows other classes, but what it costs is known

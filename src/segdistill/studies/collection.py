@@ -8,8 +8,9 @@ from pathlib import Path
 from segdistill.data import create_dataset
 from segdistill.data.labelled import labeled_indices
 from segdistill.runtime.environment import describe_environment
+from segdistill.studies.costs import costs, image_size
 from segdistill.studies.jobs import finished, teacher_of
-from segdistill.studies.measurement import costs, image_size, measure, outcome, teacher_outcome
+from segdistill.studies.measurement import measure, outcome, scores_file, teacher_outcome
 from segdistill.studies.plan import Job, Plan
 from segdistill.studies.result import TEACHER, Failure, NetworkCost, Outcome, Study
 from segdistill.studies.summary import summarise
@@ -29,6 +30,9 @@ def collect(plan: Plan, folder: Path, failures: Sequence[Failure] = (), *, quiet
     """
     data = create_dataset(plan.recipe.data, "val")
     done = [job for job in plan.jobs() if finished(folder, job)]
+    for job in done:
+        run = folder / job.name
+        measure(scores_file(run), run, plan.recipe, data, quiet=quiet)
     outcomes = tuple(outcome(job.label, folder / job.name, folder) for job in done)
     has_teacher = not plan.trains_teacher() or finished(folder, Job(TEACHER, plan.recipe.seed))
     pairing = teacher_of(plan, folder) if has_teacher else None

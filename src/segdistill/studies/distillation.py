@@ -16,7 +16,8 @@ from segdistill.recipe.recipe import Recipe
 from segdistill.runs.folder import RunFolder
 from segdistill.runtime.environment import describe_environment
 from segdistill.runtime.processes import is_main
-from segdistill.studies.measurement import costs_of, image_size, outcome_of, place_of, score, training_of
+from segdistill.studies.costs import costs_of, image_size
+from segdistill.studies.measurement import outcome_of, place_of, score, training_of
 from segdistill.studies.result import ALONE, TEACHER, NetworkCost, Outcome, Study, Summary
 from segdistill.studies.summary import summarise
 from segdistill.training.pairing import Pairing, recorded

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from segdistill.core.errors import DataError
-from segdistill.core.storage import write_json
+from segdistill.core.storage import sha256, write_json
 from segdistill.data.base import SegmentationDataset
-from segdistill.evaluation.cost.cost import gflops, milliseconds, parameters
+from segdistill.data.fingerprint import fingerprint
 from segdistill.evaluation.scoring import count
 from segdistill.evaluation.settings import MetricsConfig
+from segdistill.models.checksum import identity_of
 from segdistill.models.files import read_description
 from segdistill.models.loaded import LoadedModel
 from segdistill.models.open import open_model
 from segdistill.recipe.recipe import Recipe
 from segdistill.runs.folder import RunFolder
-from segdistill.runtime.display import counting
+from segdistill.runtime.display import console, counting
 from segdistill.runtime.environment import describe_environment
 from segdistill.runtime.processes import is_main, own_device
-from segdistill.studies.result import TEACHER, NetworkCost, Outcome, made_on
+from segdistill.studies.result import TEACHER, Outcome, made_on
 
 
 def score(
@@ -49,19 +49,51 @@ def score(
     return counts.quality().as_dict()
 
 
-def measure(scores: Path, model: LoadedModel, recipe: Recipe, data: SegmentationDataset, *, quiet: bool) -> None:
-    """Score a network once, boundaries among it.
+def measure(
+    scores: Path, network: LoadedModel | Path, recipe: Recipe, data: SegmentationDataset, *, quiet: bool
+) -> None:
+    """Score a network once, boundaries among it; anew if its weights or the validation files are others than then.
 
     Args:
-        scores: The file that the scores are written into; if it is there, nothing is done.
-        model: The network.
+        scores: The file that the scores are written into, with what they are of.
+        network: The network, or its run folder, which is opened if there is something to measure.
         recipe: Says how images are run through it.
         data: The validation images.
         quiet: Show no progress.
     """
-    if not scores.is_file():
-        metrics = recipe.metrics.model_copy(update={"boundary": True})
-        write_json(scores, score(model, recipe, data, metrics, quiet=quiet))
+    weights = _checksum(network)
+    of = {"network": weights, "images": fingerprint(data)}
+    before = _measured_of(scores)
+    if before == of:
+        return
+    if before and not quiet:
+        what = "the network" if before["network"] != weights else "validation files"
+        console.print(f"{scores}: {what} changed since; measured anew", soft_wrap=True, markup=False)
+    model = open_model(network) if isinstance(network, Path) else network
+    metrics = recipe.metrics.model_copy(update={"boundary": True})
+    write_json(scores, {**score(model, recipe, data, metrics, quiet=quiet), "of": of})
+
+
+def _checksum(network: LoadedModel | Path) -> str:
+    return str(identity_of(network)["checksum"]) if isinstance(network, LoadedModel) else sha256(weights_of(network))
+
+
+def _measured_of(scores: Path) -> dict[str, str]:
+    """What the scores of a file are of; empty if there are none, or they are of before that was kept."""
+    try:
+        of = json.loads(scores.read_text(encoding="utf-8"))["of"]
+        return {key: str(of[key]) for key in ("network", "images")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def weights_of(run: Path) -> Path:
+    """The weight file of a finished run.
+
+    Args:
+        run: Its folder.
+    """
+    return next(run.glob("*.safetensors"))
 
 
 def scores_file(run: Path) -> Path:
@@ -117,7 +149,7 @@ def outcome(label: str, run: Path, study: Path) -> Outcome:
         raise DataError(
             f"{file} does not say where the run was made: {error!r}. Delete {run} to make it again."
         ) from error
-    trained = read_description(next(run.glob("*.safetensors"))).trained
+    trained = read_description(weights_of(run)).trained
     scores = scores_file(run)
     return outcome_of(label, trained, read_scores(scores), environment, run.relative_to(study).as_posix(), scores)
 
@@ -221,53 +253,3 @@ def outcome_of(
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{file} does not hold the scores of a run: {error!r}. Delete it to measure again.") from error
-
-
-def image_size(data: SegmentationDataset) -> tuple[int, int]:
-    """The size of the first image, on which networks are timed.
-
-    Args:
-        data: One image at least.
-
-    Returns:
-        (H,W), in pixels.
-    """
-    image = data[0].image
-    return image.shape[-2], image.shape[-1]
-
-
-def costs_of(models: Sequence[LoadedModel], data: SegmentationDataset) -> list[NetworkCost]:
-    """What a validation image costs each network. They are timed in turns, so a busy machine hits all alike.
-
-    Args:
-        models: The networks; they are left on this process's device.
-        data: Whose first image is taken.
-
-    Returns:
-        The costs of each.
-    """
-    device = own_device()
-    image = data[0].image[None].to(device)
-    networks = [model.network.to(device).eval() for model in models]
-    times = milliseconds(networks, image)
-    return [
-        NetworkCost(parameters(network), gflops(network, image), time)
-        for network, time in zip(networks, times, strict=True)
-    ]
-
-
-def costs(file: Path, teacher: LoadedModel, run: Path, data: SegmentationDataset) -> list[NetworkCost]:
-    """What a validation image costs teacher and student, measured once.
-
-    Args:
-        file: Keeps it.
-        teacher: The teacher.
-        run: A run folder of the student.
-        data: The validation images.
-
-    Returns:
-        The costs of teacher and student.
-    """
-    if not file.is_file():
-        write_json(file, [asdict(cost) for cost in costs_of([teacher, open_model(run)], data)])
-    return [NetworkCost(**written) for written in json.loads(file.read_text(encoding="utf-8"))]

@@ -111,6 +111,9 @@ class Plan(TypedSettings):
     budget: Budget
     """What every run may use."""
 
+    teacher_checksum: str = ""
+    """Of the weights of the one teacher of all runs, once one has begun; nothing before."""
+
     steps: dict[str, int] = Field({})
     """Steps by label, where the budget is minutes; a label without makes the recipe's."""
 
@@ -128,7 +131,7 @@ class Plan(TypedSettings):
             `teacher.weights` of the recipe, or the folder of the run that trains the teacher.
         """
         given = self.recipe.teacher.weights
-        return str(folder / TEACHER) if given is None else given
+        return str((folder / TEACHER).absolute()) if given is None else given
 
     def trains_teacher(self) -> bool:
         """Whether the study makes its teacher."""

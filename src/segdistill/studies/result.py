@@ -234,12 +234,12 @@ class Study(Result):
     @property
     def gain(self) -> float | None:
         """The best method's gain over the student alone, in points of mIoU; None if nothing is there to compare."""
-        best = next(iter(self.methods()), None)
-        return None if best is None or best.gain is None else best.gain.mean
+        gain = next((row.gain for row in self.methods()), None)
+        return None if gain is None else gain.mean
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % confidence interval of that gain over the seeds; None for a single seed, which gives none."""
+        """The 95 % confidence interval of that gain over the seeds; None for a single seed."""
         gain = next((row.gain for row in self.methods()), None)
         return None if gain is None or gain.low is None or gain.high is None else (gain.low, gain.high)
 
@@ -252,8 +252,7 @@ class Study(Result):
             values = {"network": row.label, "mIoU": row.miou.mean, "gain": None if gain is None else gain.mean}
             spread = {"low": None if gain is None else gain.low, "high": None if gain is None else gain.high}
             rows.append({**values, **spread, "seeds": len(row.seeds), "steps": row.steps, "minutes": row.minutes})
-        empty = dict.fromkeys(key for row in rows for key in row)
-        return [{**empty, **row} for row in rows]
+        return [{**dict.fromkeys(key for each in rows for key in each), **row} for row in rows]
 
     def __repr__(self) -> str:
         gain = "" if self.gain is None else f", gain {self.gain:+.2f}"
@@ -275,9 +274,10 @@ class Study(Result):
         return next((row for row in self.summary if row.label == label), None)
 
     def methods(self) -> Sequence[Summary]:
-        """All but the student alone, the best first."""
+        """All but the student alone, the best gain first; those that lack seeds of others come after them."""
         rows = [row for row in self.summary if row.label not in (ALONE, LONGER)]
-        return sorted(rows, key=lambda row: -row.miou.mean)
+        most = max((len(row.seeds) for row in rows), default=0)
+        return sorted(rows, key=lambda row: (len(row.seeds) < most, not row.gain, -(row.gain or row.miou).mean))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -126,7 +126,7 @@ def _sentence(choice: Choice, models: ModelSet, best: str | None) -> str:
     if choice.better is None or choice.worse is None or choice.middle is None:
         return ""
     return (
-        f"On {choice.better} of {plural(len(models.data), 'image')} {best} has a higher mIoU than the student alone, "
+        f"On {choice.better} of {plural(choice.compared, 'image')} {best} has a higher mIoU than the student alone, "
         f"on {choice.worse} a lower one; the median gain is {signed(choice.middle)} points (seed {models.seed})."
     )
 

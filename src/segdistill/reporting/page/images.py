@@ -63,12 +63,14 @@ class Choice:
         better: How many images gained; None, as the next two, if the gains were not measured.
         worse: How many lost.
         middle: The median gain.
+        compared: How many images have both scores.
     """
 
     reasons: dict[int, str]
     better: int | None = None
     worse: int | None = None
     middle: float | None = None
+    compared: int = 0
 
 
 def choose(models: ModelSet, best: str | None, on_image: Callable[[int], object]) -> Choice:
@@ -93,7 +95,7 @@ def choose(models: ModelSet, best: str | None, on_image: Callable[[int], object]
             gains[index] = after - before
         on_image(1)
     better, worse = (sum(sign * gain > 0 for gain in gains.values()) for sign in (1, -1))
-    return Choice(_telling(gains), better, worse, median(gains.values()) if gains else None)
+    return Choice(_telling(gains), better, worse, median(gains.values()) if gains else None, len(gains))
 
 
 def _telling(gains: dict[int, float]) -> dict[int, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from segdistill.reporting.numbers import points
 from segdistill.reporting.page.curves import BOTTOM, LEFT, RIGHT, TOP
 from segdistill.reporting.page.scales import Scale, scale
-from segdistill.studies.result import ALONE, TEACHER, NetworkCost, Study
+from segdistill.studies.result import ALONE, LONGER, TEACHER, NetworkCost, Study
 
 _LINE = 13  # between two labels, in units of the viewBox
 _CHARACTER = 6.2  # about the width of one
@@ -81,7 +81,7 @@ def _scatter(study: Study, title: str, unit: str, size: Callable[[NetworkCost], 
     if study.teacher is not None:
         networks.append((TEACHER, "teacher", size(study.teacher_cost), study.teacher.miou, None))
     for row in study.summary:
-        shape = "alone" if row.label == ALONE else "distilled"
+        shape = "alone" if row.label in (ALONE, LONGER) else "distilled"
         networks.append((row.label, shape, size(study.cost(row.label)), row.miou.mean, row.miou.std))
     ends = [miou + sign * (std or 0.0) for _, _, _, miou, std in networks for sign in (-1, 1)]
     sizes = [size(study.cost(label)) for label in (TEACHER, ALONE, "student")]
