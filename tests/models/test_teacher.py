@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from segdistill.evaluation.cost.cost import gflops, parameters
 from segdistill.models.class_map import ClassMap
+from segdistill.models.ensemble import Ensemble
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.open import create_model
 from segdistill.models.teacher import Precision, Teacher
@@ -81,3 +82,9 @@ def test_its_cost_is_that_of_the_scaled_image_and_of_the_network_without_auxilia
     half = Teacher(network, input_scale=0.5)
     assert gflops(half, image) == pytest.approx(gflops(network, image) / 4, rel=0.1)
     assert parameters(half) == parameters(network)
+
+
+def test_a_mean_of_networks_is_as_large_as_they_are_without_auxiliary_heads() -> None:
+    networks = [create_model("bisenetv2", 4), create_model("pspnet_r18", 4)]
+    assert all(parameters(each) < sum(value.numel() for value in each.parameters()) for each in networks)
+    assert parameters(Ensemble(networks)) == sum(map(parameters, networks))
