@@ -226,7 +226,7 @@ class HuggingFace(Adapter):
         if self.config is not None:
             return normalization({})  # whoever saved the config saved them beside it
         folder = Path(self.source).expanduser()
-        read_preprocessor(folder)  # a damaged one is told
+        read_preprocessor(folder)  # raises where it is damaged
         try:
             saved, _ = transformers.ImageProcessingMixin.get_image_processor_dict(str(folder))
         except (OSError, ValueError):

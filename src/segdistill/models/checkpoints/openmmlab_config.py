@@ -40,9 +40,10 @@ def configured(meta: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str,
 
 def _stride(model: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str, Any]:
     backbone, head = (each if isinstance(each := model.get(key), dict) else {} for key in ("backbone", "decode_head"))
-    if not str(backbone.get("type")).startswith("ResNet") or not {"strides", "dilations"} <= backbone.keys():
+    strides, dilations = (_numbers(backbone.get(key), 4) for key in ("strides", "dilations"))
+    if not str(backbone.get("type")).startswith("ResNet") or not strides or not dilations:
         return {}
-    built = tuple(backbone["strides"]), tuple(backbone["dilations"])
+    built = strides, dilations
     if built not in _STRIDES or backbone.get("multi_grid"):
         grid = f", multi_grid {backbone['multi_grid']}" if backbone.get("multi_grid") else ""
         raise CheckpointError(
@@ -50,20 +51,27 @@ def _stride(model: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str, A
             f"can't build; expected one of {[*_STRIDES]}."
         )
     ours = network["head"]
-    if "dilations" in ours and len(head.get("dilations") or ()) == 1 + len(ours["dilations"]):
-        ours = {**ours, "dilations": [*head["dilations"][1:]]}
+    of_head = _numbers(head.get("dilations"), 1 + len(ours.get("dilations", ())))
+    if "dilations" in ours and of_head:
+        ours = {**ours, "dilations": [*of_head[1:]]}
     return {"output_stride": _STRIDES[built], "head": ours}
 
 
 def _pixels(given: Mapping[str, Any]) -> dict[str, Any]:
     """mean and std of RGB in [0,1] from those of 0 to 255, which are in the order that the network sees."""
-    mean, std = given.get("mean"), given.get("std")
-    if not (isinstance(mean, list | tuple) and isinstance(std, list | tuple) and len(mean) == len(std) == 3):
+    mean, std = (_numbers(given.get(key), 3) for key in ("mean", "std"))
+    if not mean or not std:
         return {}
     bgr = not given.get("bgr_to_rgb", given.get("to_rgb", False))
     order = -1 if bgr else 1
     mean, std = (tuple(value / 255 for value in each[::order]) for each in (mean, std))
     return unless_usual({"mean": mean, "std": std, "bgr": bgr})
+
+
+def _numbers(value: Any, count: int) -> tuple[Any, ...]:
+    """So many numbers; nothing where the value is something else."""
+    is_list = isinstance(value, list | tuple) and len(value) == count
+    return tuple(value) if is_list and all(isinstance(each, int | float) for each in value) else ()
 
 
 def _parsed(text: str) -> dict[str, Any]:
@@ -82,5 +90,5 @@ def _value(node: ast.expr) -> Any:
         return {word.arg: _value(word.value) for word in node.keywords if word.arg is not None}
     try:
         return ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError):
         return None
