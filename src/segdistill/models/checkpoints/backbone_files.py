@@ -40,8 +40,8 @@ def published_backbone(state: State, backbone: str, expected: State) -> dict[str
             continue
         named = {key if key.startswith(prefix) else prefix + key: value for key, value in state.items()}
         ours, faults = gather(layout, named, prefixed, rules)
-        surplus = {fault.removeprefix("surplus ") for fault in faults if fault.startswith("surplus ")}
-        if len(surplus) == len(faults) and not deeper_blocks(named, named.keys() - surplus):
+        published = {piece.key for key in prefixed for piece in layout.slices(key, rules)}
+        if all(fault.startswith("surplus ") for fault in faults) and not deeper_blocks(named, published):
             return {key.removeprefix("backbone."): value for key, value in ours.items()}
     return None
 
