@@ -10,7 +10,7 @@ from example_studies import outcome, study
 from PIL import Image
 
 import segdistill
-from segdistill.core.errors import RecipeError
+from segdistill.core.errors import RecipeError, TrainingError
 from segdistill.models.files import read_weights, save_weights
 from segdistill.reporting.answer import answer
 from segdistill.reporting.study_table import cells, markdown
@@ -56,6 +56,18 @@ def test_a_teacher_of_other_weights_is_refused(begun: tuple[str, ...], tmp_path:
     save_weights(file, {key: value * 1.5 for key, value in read_weights(file).items()})
     with pytest.raises(RecipeError, match="holds other weights than those that taught the runs"):
         segdistill.compare(*begun, methods="at", seeds="0", quiet=True)
+
+
+def test_a_distillation_by_a_teacher_of_other_weights_is_another(begun: tuple[str, ...], tmp_path: Path) -> None:
+    words = [word for word in begun if not word.startswith(("budget", "out"))]
+    keys = {"out": tmp_path / "run", "steps": 1, "baseline": "none", "quiet": True}
+    first = segdistill.distill(*words, "kd", **keys)
+    assert segdistill.distill(*words, "kd", resume="auto", **keys).study == first.study
+    file = tmp_path / "teacher" / "teacher.safetensors"
+    save_weights(file, {key: value * 1.5 for key, value in read_weights(file).items()})
+    for resume in ("auto", True):
+        with pytest.raises(TrainingError, match="other weights than those that taught the student"):
+            segdistill.distill(*words, "kd", resume=resume, **keys)
 
 
 def test_keys_and_seeds_that_make_no_sense_are_refused(begun: tuple[str, ...]) -> None:

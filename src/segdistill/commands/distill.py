@@ -8,8 +8,10 @@ from typing import Any, Unpack
 
 from segdistill.commands.common import with_folder, with_warning
 from segdistill.commands.report import Report, report
+from segdistill.core.errors import TrainingError
 from segdistill.core.results import Result
 from segdistill.data import create_dataset
+from segdistill.models.checksum import identity_of
 from segdistill.models.open import open_model
 from segdistill.recipe.keys import changeable_keys
 from segdistill.recipe.keywords import RecipeKeys, Word, takes_recipe_keys
@@ -21,7 +23,8 @@ from segdistill.runs.folder import Resume, RunFolder
 from segdistill.runs.trackers import Trackers
 from segdistill.runtime.display import console
 from segdistill.runtime.processes import is_main
-from segdistill.studies.distillation import measure_distillation
+from segdistill.studies.distillation import SCORES_FILES, measure_distillation
+from segdistill.studies.measurement import read_scores
 from segdistill.studies.result import ALONE, STUDY_FILE, TEACHER, Study
 from segdistill.studies.stored import load_study
 from segdistill.training.plan import resolve
@@ -93,6 +96,7 @@ def distill(*words: Word, resume: Resume = False, quiet: bool = False, **keys: U
     recipe = _with_method(with_warning(load_recipe(*words, **keys), quiet), quiet)
     name = "-".join(method.name.rpartition(":")[2] for method in recipe.method)
     recipe = with_folder(recipe, name)
+    _refuse_other_teacher(recipe)
     finished = _finished(recipe) if resume == "auto" else None
     if finished is not None:
         return finished
@@ -109,6 +113,20 @@ def distill(*words: Word, resume: Resume = False, quiet: bool = False, **keys: U
         shown = {name: model for name, model in models.items() if model is not None}
         save_predictions(folder / "grid.png", shown, validation, recipe.inference)
     return Distilled(folder, study)
+
+
+def _refuse_other_teacher(recipe: Recipe) -> None:
+    """Refuse a folder whose student was taught by other weights than the teacher has now."""
+    assert recipe.out is not None
+    weights, file = recipe.teacher.weights, recipe.out / SCORES_FILES[TEACHER]
+    if not isinstance(weights, str) or not file.is_file():
+        return
+    before = read_scores(file).get("of", {}).get("network")
+    if before not in (None, identity_of(open_model(weights))["checksum"]):
+        raise TrainingError(
+            f"{weights} holds other weights than those that taught the student in {recipe.out}. Choose another "
+            "out=FOLDER for this teacher."
+        )
 
 
 def _finished(recipe: Recipe) -> Distilled | None:

@@ -10,6 +10,7 @@ from typing import Any
 from segdistill.core.storage import write_json
 from segdistill.data.base import SegmentationDataset
 from segdistill.data.labelled import labeled_indices
+from segdistill.models.checksum import identity_of
 from segdistill.models.class_names import same_names
 from segdistill.models.loaded import LoadedModel
 from segdistill.recipe.recipe import Recipe
@@ -110,7 +111,7 @@ def _outcome(
     scores = score(model, recipe, data, recipe.metrics, quiet=quiet)
     file = folder / SCORES_FILES.get(label, "scores.json")
     if is_main():
-        write_json(file, scores)
+        write_json(file, {**scores, "of": {"network": identity_of(model)["checksum"]}})
     if scores["miou"] is None:
         return None
     trained = training_of(model, recipe.seed)
