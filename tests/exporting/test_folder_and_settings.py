@@ -75,9 +75,9 @@ def test_a_network_that_pools_to_one_cell_takes_photos_of_any_size(tmp_path: Pat
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"steps": 5}, "steps would do nothing: for int8=train"),
-        ({"int8": True, "lr": 0.1}, "lr would do nothing: for int8=train"),
-        ({"images": 3, "calibration": "entropy"}, "calibration, images would do nothing: for int8"),
+        ({"steps": 5}, "steps would do nothing here, only with int8=train"),
+        ({"int8": True, "lr": 0.1}, "lr would do nothing here, only with int8=train"),
+        ({"images": 3, "calibration": "entropy"}, "calibration, images would do nothing here, only with int8"),
         ({"int8": True, "format": "openvino", "calibration": "entropy"}, "calibration is for format=onnx"),
     ],
 )

@@ -108,7 +108,7 @@ class ExportSettings(TypedSettings):
         for needed, keys in (("int8=train", _TRAINED), ("int8=true or train", _INT8)):
             idle = sorted(self.model_fields_set & keys)
             if idle and not (self.int8 == "train" if keys is _TRAINED else self.int8):
-                raise ValueError(f"{', '.join(idle)} would do nothing: for {needed}")
+                raise ValueError(f"{', '.join(idle)} would do nothing here, only with {needed}")
         return self
 
     @property
