@@ -54,6 +54,7 @@ def test_the_card_has_the_scores_as_metadata(run: Path, published: Path) -> None
     study = load_study(run)
     card = ModelCard.load(published / "README.md", ignore_metadata_errors=False)
     assert card.data.license == "apache-2.0"
+    assert "What the data set's own terms say" in card.text
     assert card.data.library_name == "segdistill"
     assert card.data.pipeline_tag == "image-segmentation"
     results = card.data.eval_results

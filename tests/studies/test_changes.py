@@ -99,3 +99,16 @@ def test_a_class_of_any_name_is_a_cell_of_the_table() -> None:
     lines = [line for line in markdown(made).splitlines() if line.startswith("|")]
     assert len({line.replace(r"\|", "").count("|") for line in lines}) == 1
     assert "<i>" not in "".join(lines)
+
+
+def test_a_study_goes_on_by_any_path_of_its_folder(
+    tiny: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = *tiny, "budget=steps:2", "teacher.train.steps=1", "checkpoint_every=1", "out=s"
+    first = segdistill.compare(*words, methods="kd", seeds="0", quiet=True)
+    for name in ("student.safetensors", "student.yaml", "scores.json"):
+        (tmp_path / "s" / "kd-0" / name).unlink()
+    done = segdistill.compare(tmp_path / "s", quiet=True)
+    assert done.failures == ()
+    assert [each.miou for each in done.outcomes] == [each.miou for each in first.outcomes]

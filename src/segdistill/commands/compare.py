@@ -78,10 +78,11 @@ def compare(
     folder, plan = _plan(recipe_words, methods, seeds, budget, dict(keys))
     _require_steps(executor, plan)
     _require_one_process(executor, processes, plan)
+    validation = create_dataset(plan.recipe.data, "val")
     if not plan_file(folder).is_file() and not plan.trains_teacher() and plan.recipe.teacher.check:
-        check_teacher(plan.recipe, teacher_of(plan, folder), create_dataset(plan.recipe.data, "val"))
+        check_teacher(plan.recipe, teacher_of(plan, folder), validation)
     _print(plan.recipe.warning, quiet)
-    if not labeled_indices(create_dataset(plan.recipe.data, "val")):
+    if not labeled_indices(validation):
         raise RecipeError("No validation image has a mask, so there is nothing to compare runs by. Validate on some.")
     plan = _with_teacher(plan, folder)
     plan.save(folder)

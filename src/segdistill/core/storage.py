@@ -105,6 +105,22 @@ def cannot_save(path: Path, error: Exception) -> SegdistillError:
     )
 
 
+def stamp(path: Path) -> tuple[str, int, int]:
+    """What tells that a file was changed, without reading it.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Its absolute path, size in bytes, and time of its last change in nanoseconds.
+
+    Raises:
+        OSError: it can't be looked at.
+    """
+    state = path.stat()
+    return str(path.absolute()), state.st_size, state.st_mtime_ns
+
+
 def sha256(path: Path) -> str:
     """The checksum of a file, in hexadecimal.
 

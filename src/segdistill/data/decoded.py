@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from segdistill.core.errors import DataError
-from segdistill.core.storage import nearest_existing, write_aside
+from segdistill.core.storage import nearest_existing, stamp, write_aside
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.pairs import FilePairs
 
@@ -115,7 +115,6 @@ def _checksum(pixels: Tensor) -> str:
 
 def _stamp(path: Path) -> tuple[str, int, int]:
     try:
-        state = path.stat()
+        return stamp(path)
     except OSError as error:
         raise DataError(f"Can't look at {path}: {error}.") from error
-    return str(path.absolute()), state.st_size, state.st_mtime_ns

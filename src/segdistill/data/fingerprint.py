@@ -6,6 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from segdistill.core.storage import stamp
 from segdistill.data.base import SegmentationDataset
 from segdistill.data.datasets.parquet import Parquet
 from segdistill.data.pairs import FilePairs
@@ -25,6 +26,6 @@ def fingerprint(data: SegmentationDataset) -> str:
         files = dict.fromkeys(path for pair in data.pairs for path in pair if path is not None)
     elif isinstance(data, Parquet):
         files = dict.fromkeys(data.files)
-    stats = [(stat.st_size, stat.st_mtime_ns) for stat in (path.stat() for path in files)]
+    stamps = [stamp(path)[1:] for path in files]  # not where they lie
     names = [data.name(index) for index in range(len(data))]
-    return hashlib.sha256(json.dumps([data.classes.names, names, stats]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([data.classes.names, names, stamps]).encode()).hexdigest()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from segdistill.core.errors import CheckpointError
+from segdistill.models.json_files import read_object
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -72,15 +72,7 @@ def read_preprocessor(folder: Path) -> dict[str, Any]:
         CheckpointError: It is damaged.
     """
     file = folder / "preprocessor_config.json"
-    if not file.is_file():
-        return {}
-    try:
-        saved = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"Can't read {file}: {error}. It says how images are normalized.") from error
-    if not isinstance(saved, dict):
-        raise CheckpointError(f"{file} holds a {type(saved).__name__}; expected a JSON object.")
-    return saved
+    return read_object(file) if file.is_file() else {}
 
 
 def _three(value: float | Sequence[float]) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from segdistill.core.colors import as_picture
 from segdistill.core.errors import DataError
-from segdistill.core.storage import write_aside, write_text
+from segdistill.core.storage import stamp, write_aside, write_text
 from segdistill.data.colors import save_picture
 from segdistill.data.datasets.parquet import Parquet as Dataset
 from segdistill.data.reading import decode_image
@@ -59,7 +59,7 @@ class Parquet(Preparation):
 
 def _claim(out: Path, task: Task, files: Collection[Path]) -> None:
     """Keep what the files of a folder are made of: those that are there already are of the same rows and options."""
-    stamps = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in sorted(files)}
+    stamps = [stamp(path) for path in sorted(files)]
     record, made_of = out / _RECORD, {"root": str(task.root.absolute()), **task.options, "files": stamps}
     text = json.dumps(made_of, indent=1, default=str, ensure_ascii=False) + "\n"
     if record.is_file() and record.read_text(encoding="utf-8") != text:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from segdistill.data import create_dataset
+from segdistill.data.fingerprint import fingerprint
 from segdistill.data.labelled import labeled_indices
 from segdistill.runtime.environment import describe_environment
 from segdistill.studies.costs import costs, image_size
@@ -30,16 +31,17 @@ def collect(plan: Plan, folder: Path, failures: Sequence[Failure] = (), *, quiet
     """
     data = create_dataset(plan.recipe.data, "val")
     done = [job for job in plan.jobs() if finished(folder, job)]
+    images = fingerprint(data)
     for job in done:
         run = folder / job.name
-        measure(scores_file(run), run, plan.recipe, data, quiet=quiet)
+        measure(scores_file(run), run, plan.recipe, data, images, quiet=quiet)
     outcomes = tuple(outcome(job.label, folder / job.name, folder) for job in done)
     has_teacher = not plan.trains_teacher() or finished(folder, Job(TEACHER, plan.recipe.seed))
     pairing = teacher_of(plan, folder) if has_teacher else None
     teacher: Outcome | None = None
     if pairing is not None and not pairing.incompatibility and done:
         scores = folder / "teacher-scores.json"
-        measure(scores, pairing.model, plan.recipe, data, quiet=quiet)
+        measure(scores, pairing.model, plan.recipe, data, images, quiet=quiet)
         teacher = teacher_outcome(pairing.model, scores, folder)
     network_costs = [NetworkCost(0, 0.0, 0.0)] * 2
     if pairing is not None and done:

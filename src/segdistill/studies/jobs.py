@@ -6,6 +6,7 @@ from pathlib import Path
 
 from segdistill.core.errors import RecipeError
 from segdistill.data import create_dataset
+from segdistill.data.fingerprint import fingerprint
 from segdistill.runs.checkpoint import NoStateError
 from segdistill.runs.folder import RunFolder
 from segdistill.studies.measurement import measure, scores_file
@@ -56,7 +57,8 @@ def _do(plan: Plan, folder: Path, job: Job, quiet: bool) -> None:
     resolve(recipe, distills=bool(recipe.method)).run(resume=True, quiet=quiet)
     if job.label != TEACHER:
         run = folder / job.name
-        measure(scores_file(run), run, recipe, create_dataset(recipe.data, "val"), quiet=quiet)
+        data = create_dataset(recipe.data, "val")
+        measure(scores_file(run), run, recipe, data, fingerprint(data), quiet=quiet)
 
 
 def _put_aside(run: Path) -> bool:

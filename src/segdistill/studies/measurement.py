@@ -10,7 +10,6 @@ from typing import Any
 from segdistill.core.errors import DataError
 from segdistill.core.storage import sha256, write_json
 from segdistill.data.base import SegmentationDataset
-from segdistill.data.fingerprint import fingerprint
 from segdistill.evaluation.scoring import count
 from segdistill.evaluation.settings import MetricsConfig
 from segdistill.models.checksum import identity_of
@@ -50,7 +49,7 @@ def score(
 
 
 def measure(
-    scores: Path, network: LoadedModel | Path, recipe: Recipe, data: SegmentationDataset, *, quiet: bool
+    scores: Path, network: LoadedModel | Path, recipe: Recipe, data: SegmentationDataset, images: str, *, quiet: bool
 ) -> None:
     """Score a network once, boundaries among it; anew if its weights or the validation files are others than then.
 
@@ -59,10 +58,11 @@ def measure(
         network: The network, or its run folder, which is opened if there is something to measure.
         recipe: Says how images are run through it.
         data: The validation images.
+        images: Their `fingerprint`.
         quiet: Show no progress.
     """
     weights = _checksum(network)
-    of = {"network": weights, "images": fingerprint(data)}
+    of = {"network": weights, "images": images}
     before = _measured_of(scores)
     if before == of:
         return

@@ -252,7 +252,8 @@ class Study(Result):
             values = {"network": row.label, "mIoU": row.miou.mean, "gain": None if gain is None else gain.mean}
             spread = {"low": None if gain is None else gain.low, "high": None if gain is None else gain.high}
             rows.append({**values, **spread, "seeds": len(row.seeds), "steps": row.steps, "minutes": row.minutes})
-        return [{**dict.fromkeys(key for each in rows for key in each), **row} for row in rows]
+        empty = dict.fromkeys(key for row in rows for key in row)
+        return [{**empty, **row} for row in rows]
 
     def __repr__(self) -> str:
         gain = "" if self.gain is None else f", gain {self.gain:+.2f}"
@@ -274,10 +275,9 @@ class Study(Result):
         return next((row for row in self.summary if row.label == label), None)
 
     def methods(self) -> Sequence[Summary]:
-        """All but the student alone, the best gain first; those that lack seeds of others come after them."""
+        """All but the student alone, the best gain first; those of fewer seeds come after the others."""
         rows = [row for row in self.summary if row.label not in (ALONE, LONGER)]
-        most = max((len(row.seeds) for row in rows), default=0)
-        return sorted(rows, key=lambda row: (len(row.seeds) < most, not row.gain, -(row.gain or row.miou).mean))
+        return sorted(rows, key=lambda row: (-len(row.seeds), not row.gain, -(row.gain or row.miou).mean))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

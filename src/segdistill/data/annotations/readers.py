@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from segdistill.core.errors import DataError
+from segdistill.core.storage import stamp
 from segdistill.data.annotations import (
     coco,
     coco_panoptic,
@@ -96,8 +97,7 @@ def read_annotations(path: Path, root: Path, format: Format) -> Annotations:
 def _state(source: Source) -> tuple[tuple[str, int, int], ...]:
     """What tells a changed source: size and time of its files, and of those above it that may name its classes."""
     above = [each for folder in source.folders_up[1:] for each in folder.glob("*.*") if each.suffix in _NAMING]
-    stats = [(path, path.stat()) for path in [*source.files, *above] if path.exists()]
-    return tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats)
+    return tuple(stamp(path) for path in [*source.files, *above] if path.exists())
 
 
 @lru_cache(maxsize=4)

@@ -30,8 +30,10 @@ def recognizes(source: Source) -> bool:
     """
     for path in source.of(".txt"):
         first = source.beginning(path).strip().partition("\n")[0]
-        if first and not (path.name in _LISTS and not _is_label(first)):
-            return _is_label(first)
+        if _is_label(first):
+            return True
+        if first and path.name not in _LISTS:
+            return False
     return False
 
 

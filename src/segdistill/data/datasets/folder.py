@@ -34,6 +34,16 @@ from segdistill.data.values import LabelValues, Raw
 
 Split = Literal["train", "val"]
 
+_MASKS = (
+    "mask files; data.masks names annotations, whose classes have names. Leave it out; data.classes and data.merge "
+    "choose among the classes, as data.merge={car: null}."
+)
+_ANNOTATIONS = (
+    "a labelling tool's files, which data.masks names without {name}; these are mask files. Leave it out; "
+    "data.void=[0] leaves a value out of training."
+)
+"""Why an option of one kind of labels is refused for the other."""
+
 
 class Folder(FilePairs):
     """`<root>/<split>/images/*` beside `<root>/<split>/masks/*.png`, or both without the split folders, or any other.
@@ -116,14 +126,13 @@ class Folder(FilePairs):
         files: OwnFiles | AnnotatedFiles
         if masks is not None and "{name}" not in masks:
             files = self.annotated = AnnotatedFiles(root, split, images, masks, format, rule, partial, pixels)
-            labels_given = None if labels == "all" else labels
-            _refuse(values=values, mask_colors=mask_colors or None, labels=labels_given, void=void or None)
+            _refuse(_MASKS, values=values is not None, mask_colors=mask_colors, labels=labels != "all", void=bool(void))
             given = own_table(classes, root, colors) if classes is not None else None
             source = files.table(unlabeled, unlisted, given)
             if given is None and colors:
                 source = recolored(source, colors)
         else:
-            _refuse_of_annotations(format=format != "auto", unlabeled=unlabeled != "background")
+            _refuse(_ANNOTATIONS, format=format != "auto", unlabeled=unlabeled != "background")
             files = OwnFiles(root, split, images, masks, labels, rule, partial, image_suffixes(pixels))
             self.templates = files.templates
             source = own_table(classes, root, colors)
@@ -159,24 +168,11 @@ def _notes(pixels: PixelFormat) -> list[str]:
     ]
 
 
-def _refuse(**options: object) -> None:
-    """Refuse options that are for mask files."""
-    for key, value in options.items():
-        if value is not None:
-            raise DataError(
-                f"data.{key} is for mask files; data.masks names annotations, whose classes have names. Leave it out; "
-                "data.classes and data.merge choose among the classes, as data.merge={car: null}."
-            )
-
-
-def _refuse_of_annotations(**options: bool) -> None:
-    """Refuse options that are for a labelling tool's files."""
+def _refuse(why: str, **options: bool) -> None:
+    """Refuse the first option that is set, for a reason that the message ends with."""
     for key, is_set in options.items():
         if is_set:
-            raise DataError(
-                f"data.{key} is for a labelling tool's files, which data.masks names without {{name}}; these are mask "
-                "files. Leave it out; data.void=[0] leaves a value out of training."
-            )
+            raise DataError(f"data.{key} is for {why}")
 
 
 def _meaning(

@@ -140,7 +140,8 @@ class OwnFiles:
                     f"Nothing says which images are for validation: it is every {EVERY}th by name (data.val_every)."
                 )
             names = rule.names(list(images), self.split)
-            if images and not names and self.labels != "annotated":
+            by_count = rule.val_fraction is None and rule.val_pattern is None
+            if images and not names and by_count and self.labels != "annotated":
                 raise DataError(
                     f"Every {rule.val_every or EVERY}th image by name is for validation, and {where} has "
                     f"{len(images)}: none is left for the split {self.split}. Say which are, as data.val_every=2."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from torch import Tensor
 from segdistill.core.errors import CheckpointError
 from segdistill.models.checkpoints.foreign import is_safetensors, other_tool
 from segdistill.models.checkpoints.wrapping import unwrap
+from segdistill.models.json_files import read_object
 from segdistill.models.preprocessor import normalization, read_preprocessor, unless_usual
 from segdistill.models.spec import Role
 
@@ -148,7 +148,7 @@ def _read_folder(path: Path) -> RawFile:
     whole = [name for name in ("model.safetensors", "pytorch_model.bin") if (path / name).is_file()][:1]
     index = next(iter(sorted(path.glob("*.index.json"))), None)
     if index is not None and not whole:
-        shards = _read_json(index).get("weight_map")
+        shards = read_object(index).get("weight_map")
         names = sorted({str(name) for name in shards.values()}) if isinstance(shards, dict) else []
         for name in names:
             if Path(name).name != name or "\\" in name:
@@ -160,7 +160,7 @@ def _read_folder(path: Path) -> RawFile:
     state: dict[str, Tensor] = {}
     for name in names:
         state |= read_file(path / name).state
-    described = _read_json(config)
+    described = read_object(config)
     _refuse_unusual(described, config)
     labels = described.get("id2label") or {}
     fields = unless_usual(normalization(read_preprocessor(path), str(described.get("model_type"))))
@@ -179,13 +179,3 @@ def _refuse_unusual(config: Mapping[str, Any], file: Path) -> None:
                 f"{file} has {key}={config[key]}, and this library's own SegFormer {usual}. Name the folder as "
                 f"hf:{file.parent}, which makes the network by transformers."
             )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"Can't read {path}: {error}.") from error
-    if not isinstance(tree, dict):
-        raise CheckpointError(f"{path} holds a {type(tree).__name__}; expected a JSON object.")
-    return tree
