@@ -17,6 +17,7 @@ import segdistill
 from segdistill.core.classes import unnamed_classes
 from segdistill.core.errors import SegdistillError
 from segdistill.core.outputs import SegOutput
+from segdistill.exporting.benchmark import BenchmarkSettings
 from segdistill.exporting.export import export_model
 from segdistill.exporting.quantize import quantize_onnx
 from segdistill.exporting.settings import Calibration, ExportSettings
@@ -84,6 +85,11 @@ def test_a_network_that_pools_to_one_cell_takes_photos_of_any_size(tmp_path: Pat
 def test_settings_that_would_do_nothing_are_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ExportSettings(**given)
+
+
+def test_a_benchmark_without_int8_refuses_what_is_for_int8() -> None:
+    with pytest.raises(ValueError, match="calibration, images would do nothing here, only with int8=true"):
+        BenchmarkSettings(int8=False, images=3, calibration="entropy")
 
 
 @pytest.mark.parametrize("calibration", ["entropy", "percentile"])

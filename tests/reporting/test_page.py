@@ -239,6 +239,13 @@ def test_a_study_without_regions_teacher_scores_or_gains_says_what_it_has(tmp_pa
     assert "No run" not in " ".join(read.texts_of("p"))
 
 
+def test_a_run_without_labels_is_finished_and_has_no_score(tmp_path: Path) -> None:
+    made = replace(study({"kd": None}, teacher=None), outcomes=(), summary=())
+    text = " ".join(made_up(tmp_path, made).texts_of("p"))
+    assert "nothing was scored" in text and "no image has a label" in text
+    assert "No run is finished" not in text
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_losses_that_are_no_numbers_do_not_end_the_page(study_folder: Path, tmp_path: Path, value: float) -> None:
     broken = tmp_path / "study"

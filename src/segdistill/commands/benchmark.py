@@ -23,7 +23,7 @@ def benchmark(run: str | Path, *parts: str | Path, quiet: bool = False, **settin
     """Export a run to every format that runs here, and measure scores, size and time of each.
 
     Teacher and student alone are in the table if the run has them. The files and the table (benchmark.json,
-    benchmark.md) go to the folder `export` of the run.
+    benchmark.md) go to the folder `benchmark` of the run.
 
     Args:
         run: The run folder.

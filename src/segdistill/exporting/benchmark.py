@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from segdistill.core.errors import SegdistillError
 from segdistill.core.numbers import Count, Size
@@ -69,6 +69,13 @@ class BenchmarkSettings(TypedSettings):
 
     out: HomePath | None = None
     """The folder that is written; without it the folder benchmark of the run."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> BenchmarkSettings:
+        idle = [] if self.int8 else sorted(self.model_fields_set & {"images", "seed", "calibration"})
+        if idle:
+            raise ValueError(f"{', '.join(idle)} would do nothing here, only with int8=true")
+        return self
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,8 @@ def open_models(subject: Subject, parts: Sequence[str | Path]) -> ModelSet:
     """
     best = subject.best or subject.alone
     if best is None:
-        raise NoPictures("No run is finished yet.")
+        unfinished = subject.study.pending or subject.study.failures
+        raise NoPictures("No run is finished yet." if unfinished else "No run was scored: no image has a label.")
     seed = _common_seed(best, subject.alone)
     recipe, data = _images(subject, _folder(subject, best.label, seed), parts)
     shown = [label for label in subject.labels() if label == ALONE]
