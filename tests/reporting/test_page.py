@@ -242,7 +242,8 @@ def test_a_study_without_regions_teacher_scores_or_gains_says_what_it_has(tmp_pa
 def test_a_run_without_labels_is_finished_and_has_no_score(tmp_path: Path) -> None:
     made = replace(study({"kd": None}, teacher=None), outcomes=(), summary=())
     text = " ".join(made_up(tmp_path, made).texts_of("p"))
-    assert "nothing was scored" in text and "no image has a label" in text
+    assert "nothing was scored" in text
+    assert "no image has a label" in text
     assert "No run is finished" not in text
 
 

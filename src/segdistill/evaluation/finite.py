@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
 from typing import Any
 
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor, nn
 from segdistill.core.errors import SegdistillError
 from segdistill.core.outputs import SegOutput
 
+# Networks of other libraries keep what flows through them until the end of a pass: of two threads one would read the
+# other's maps. A processor or a GPU gains nothing by two passes at once.
+_ONE_PASS = Lock()
 _LARGEST = 1e30  # what is interpolated and summed over windows and views must not overflow float32, at 3.4e38
 
 
@@ -27,11 +31,13 @@ def finite_scores(network: nn.Module, names: Sequence[str], source: str) -> Call
         source: the network in words, or its weight file; it begins the message.
 
     Returns:
-        A function from pixels (B,3,H,W), float32 in [0,1], to logits (B,K,h,w). It raises `NonFiniteScoresError`.
+        A function from pixels (B,3,H,W), float32 in [0,1], to logits (B,K,h,w), for any number of threads. It raises
+        `NonFiniteScoresError`.
     """
 
     def scores_of(pixels: Tensor) -> Tensor:
-        output: SegOutput = network(pixels)
+        with _ONE_PASS:
+            output: SegOutput = network(pixels)
         require_finite_scores(network, output.logits, pixels, names, source)
         return output.logits
 

@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 from html import escape
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -36,14 +35,13 @@ class Answer:
     milliseconds: float
 
 
-def as_image(pixels: Pixels) -> Tensor:
-    """RGB uint8 (H,W,3) -> (3,H,W), its longer side at most `LONGEST`."""
-    image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+def shown_image(image: Tensor) -> Tensor:
+    """RGB uint8 (3,H,W), its longer side reduced to `LONGEST` if it has more pixels."""
     factor = LONGEST / max(image.shape[1:])
     if factor >= 1:
         return image
     size = [max(1, round(side * factor)) for side in image.shape[1:]]
-    return F.interpolate(image[None].float(), size, mode="bilinear", antialias=True)[0].round().to(torch.uint8)
+    return F.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
 
 
 def answer(

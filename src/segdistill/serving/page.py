@@ -1,22 +1,27 @@
 """A page on 127.0.0.1: drop an image or take the camera, and see two networks under a divider.
 
-Nothing leaves the machine: the server listens on the loopback interface only, shares no link and reports no use, and
-the page may ask nobody else (Content-Security-Policy).
+Nothing leaves the machine: the server listens on the loopback interface only and answers to its name only (so that no
+website that a browser shows can ask it), shares no link and reports no use, and the page may ask nobody else
+(Content-Security-Policy). Images that were dropped, and answers, are gone when the process ends.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from segdistill.core.classes import Classes
 from segdistill.core.colors import Pixels
 from segdistill.core.errors import RecipeError, SegdistillError
+from segdistill.data.reading import read_image
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.network import SegmentationNetwork
-from segdistill.serving.answers import answer, as_image, legend
+from segdistill.serving.answers import answer, legend, shown_image
 
 _HOST = "127.0.0.1"
 _POLICY = (
@@ -55,22 +60,25 @@ class DemoPage:
         self._blocks = self._build()
 
     def compare(
-        self, pixels: Pixels | None, name: str, other: str, strength: float
+        self, file: str | Path | None, name: str, other: str, strength: float
     ) -> tuple[tuple[Pixels, Pixels] | None, str, str]:
         """Two networks on an image.
 
         Args:
-            pixels: RGB uint8 (H,W,3); None shows nothing.
+            file: Of the image, read as `predict` reads it; None shows nothing.
             name: The network on the right of the divider, whose classes are listed.
             other: The one on the left.
             strength: Of the colors, in percent.
 
         Returns:
             The two pictures, left first; a line with the milliseconds; the legend.
+
+        Raises:
+            DataError: The file can't be read as an image.
         """
-        if pixels is None:
+        if file is None:
             return None, "", ""
-        image = as_image(pixels)
+        image = shown_image(read_image(Path(file)))
         left, right = (
             answer(self.networks[each], image, self.classes, self.inference, strength / 100) for each in (other, name)
         )
@@ -96,14 +104,16 @@ class DemoPage:
         Raises:
             SegdistillError: The port is taken.
         """
-        middleware = import_module("starlette.middleware")
+        middleware = import_module("starlette.middleware").Middleware
+        named = import_module("starlette.middleware.trustedhost").TrustedHostMiddleware
         gradio = self._gradio
         try:
             _, address, _ = self._blocks.launch(
                 server_name=_HOST, server_port=port, share=False, inbrowser=browser, quiet=True,
                 prevent_thread_lock=True, footer_links=[], enable_monitoring=False, ssr_mode=False, mcp_server=False,
                 css=_STYLE, theme=gradio.themes.Default(**_FONTS), max_file_size="50mb",
-                app_kwargs={"middleware": [middleware.Middleware(_Policy)]},
+                show_error=True,
+                app_kwargs={"middleware": [middleware(named, allowed_hosts=[_HOST, "localhost"]), middleware(_Policy)]},
             )  # fmt: skip
         except OSError as error:
             raise SegdistillError(
@@ -124,8 +134,8 @@ class DemoPage:
             gradio.Markdown(f"# {self.title}\nImages stay on this machine.")
             with gradio.Row():
                 image = gradio.Image(
-                    sources=["upload", "webcam", "clipboard"], type="numpy", image_mode="RGB", label="Image",
-                    height=360, buttons=[],
+                    sources=["upload", "webcam", "clipboard"], type="filepath", image_mode=None, label="Image",
+                    height=360, buttons=[],  # the file as it is: Gradio would cut what has 16 bits at 255
                 )  # fmt: skip
                 with gradio.Column():
                     other = gradio.Dropdown(names, value=names[-1], label="Left of the divider")
@@ -139,7 +149,7 @@ class DemoPage:
             for part in (image, other, name, strength):
                 part.change(
                     self.compare, [image, name, other, strength], [slider, line, listed], api_visibility="private",
-                    show_progress="minimal",
+                    show_progress="minimal", concurrency_id="networks", concurrency_limit=1,
                 )  # fmt: skip
         return blocks
 
@@ -159,9 +169,16 @@ class _Policy:
         await self.app(scope, receive, with_header)
 
 
+@cache
+def _files() -> TemporaryDirectory[str]:
+    """A folder for uploads and answers, for this user only, which goes with the process."""
+    return TemporaryDirectory(prefix="segdistill-demo-")
+
+
 def _gradio() -> Any:
-    """Gradio, with all that it would report of its use turned off before it is imported."""
+    """Gradio, with all that it would report of its use turned off, and its files kept apart."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_TEMP_DIR"] = _files().name
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     try:
         return import_module("gradio")
