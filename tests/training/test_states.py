@@ -6,6 +6,8 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,7 @@ import torch
 import segdistill
 from segdistill.core.errors import CheckpointError, TrainingError
 from segdistill.models.files import save_weights
-from segdistill.runs.checkpoint import NoStateError, Progress, load_state, save_state
+from segdistill.runs.checkpoint import NoStateError, Progress, load_state, newest_state, save_state
 from segdistill.runs.folder import RunFolder
 
 STATES = {"net": {"weight": torch.arange(500.0)}, "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}}
@@ -83,12 +85,28 @@ def test_the_newest_state_is_taken_where_it_verifies(stopped: RunFolder, whole: 
     """And what a kill may have left or kept from being written is put in order."""
     cut(stopped.previous)
     (stopped.path / "checkpoints" / ".last.pt.1.part").write_bytes(b"half")
+    (stopped.path / "export").mkdir()
+    exporting = stopped.path / "export" / ".student.onnx.1.part"  # by another process, which may be at it
+    exporting.write_bytes(b"half")
     stopped.environment.unlink()
     segdistill.train(*tiny, *EVERY, out=stopped.path, resume=True, quiet=True)
+    assert exporting.read_bytes() == b"half"
+    exporting.unlink()
     assert (stopped.path / "student.safetensors").read_bytes() == (whole / "student.safetensors").read_bytes()
     assert _steps(stopped) == _steps(RunFolder(whole))
     assert not list(stopped.path.rglob(".*.part"))
     assert json.loads(stopped.environment.read_text())["machine"]
+
+
+def test_a_journal_cut_at_the_very_end_of_a_line_goes_on_in_the_next(
+    stopped: RunFolder, whole: Path, tiny: tuple[str, ...]
+) -> None:
+    stopped.last.unlink()
+    lines = stopped.metrics.read_text().splitlines()
+    until = max(number for number, line in enumerate(lines) if json.loads(line)["step"] == 8)
+    stopped.metrics.write_text("\n".join(lines[: until + 1]))
+    segdistill.train(*tiny, *EVERY, out=stopped.path, resume=True, quiet=True)
+    assert _steps(stopped) == _steps(RunFolder(whole))
 
 
 def test_without_a_state_that_verifies_both_are_named_and_nothing_is_lost(
@@ -100,6 +118,32 @@ def test_without_a_state_that_verifies_both_are_named_and_nothing_is_lost(
     with pytest.raises(NoStateError, match=r"last\.pt.*previous\.pt.*Delete the run folder"):
         segdistill.train(*tiny, *EVERY, out=stopped.path, resume=True, quiet=True)
     assert {path: path.read_bytes() for path in stopped.states()} == before
+
+
+def test_a_state_that_can_not_be_read_now_is_not_passed_over(stopped: RunFolder, tiny: tuple[str, ...]) -> None:
+    before = stopped.last.read_bytes()
+    stopped.last.rename(stopped.path / "kept")
+    stopped.last.mkdir()  # which no user may read as a file
+    with pytest.raises(TrainingError, match=r"Can't read .*last\.pt.*left as it is"):
+        segdistill.train(*tiny, *EVERY, out=stopped.path, resume=True, quiet=True)
+    stopped.last.rmdir()
+    (stopped.path / "kept").rename(stopped.last)
+    assert stopped.last.read_bytes() == before
+    assert newest_state(stopped.states()).progress.step == 12
+
+
+def test_too_little_memory_to_read_a_state_is_no_damage(tmp_path: Path) -> None:
+    save_state(tmp_path / "last.pt", Progress(step=1), {"net": {"weight": torch.zeros(100_000_000)}})
+    code = (
+        "import resource, sys; from pathlib import Path; from segdistill.runs.checkpoint import newest_state; "
+        "used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize(); "
+        "resource.setrlimit(resource.RLIMIT_AS, 2 * (used + 250_000_000,)); newest_state([Path(sys.argv[1])])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "last.pt"], capture_output=True, text=True, check=False
+    )
+    assert "OutOfMemoryError: Out of memory while reading" in done.stderr
+    assert "Delete" not in done.stderr
 
 
 def test_a_state_of_an_earlier_version_resumes(stopped: RunFolder, whole: Path, tiny: tuple[str, ...]) -> None:

@@ -132,6 +132,7 @@ class Flaky(GeneralTracker):
     requires_logging_directory = False
     numbers: list[float]
     finished = 0
+    error: BaseException
 
     def __init__(self, project: str) -> None:
         super().__init__()
@@ -142,7 +143,7 @@ class Flaky(GeneralTracker):
 
     def log(self, values: dict[str, Any], step: int | None = None, **_: Any) -> None:
         if len(Flaky.numbers) == 2:
-            raise ConnectionError("no route to the tracker's host")
+            raise Flaky.error
         Flaky.numbers.append(values["train/task"])
 
     def finish(self) -> None:
@@ -157,9 +158,15 @@ def flaky() -> Iterator[type[Flaky]]:
     del LOGGER_TYPE_TO_CLASS["flaky"]
 
 
+@pytest.mark.parametrize("kind", [ConnectionError, SystemExit])
 def test_a_tracker_that_fails_on_the_way_is_one_warning(
-    tiny: tuple[str, ...], tmp_path: Path, flaky: type[Flaky], capsys: pytest.CaptureFixture[str]
+    kind: type[BaseException],
+    tiny: tuple[str, ...],
+    tmp_path: Path,
+    flaky: type[Flaky],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    flaky.error = kind("no route to the tracker's host")
     segdistill.train(*tiny, out=tmp_path / "run", quiet=True, log=["flaky", "tensorboard"])
     errors = " ".join(capsys.readouterr().err.split())
     assert errors.count("log: flaky failed") == 1

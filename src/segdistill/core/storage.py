@@ -54,15 +54,16 @@ def write_aside(path: Path, write: Callable[[Path], object], *, before: Path | N
             aside.unlink(missing_ok=True)
 
 
-def clear_aside(folder: Path) -> None:
-    """Remove what killed processes were writing in a folder, which nobody else may be writing to.
+def clear_aside(*folders: Path) -> None:
+    """Remove what killed processes were writing in folders, which nobody else may be writing to.
 
     Args:
-        folder: searched in depth.
+        *folders: those below them are left alone, such as that of an export that is under way.
     """
-    for left in folder.rglob(f".*{_ASIDE}"):
-        with contextlib.suppress(OSError):
-            left.unlink()
+    for folder in folders:
+        for left in folder.glob(f".*{_ASIDE}"):
+            with contextlib.suppress(OSError):
+                left.unlink()
 
 
 def _flush_names(folder: Path) -> None:

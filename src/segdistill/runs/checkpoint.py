@@ -5,6 +5,7 @@ The file is a zip archive, as torch writes it, which holds a CRC-32 of each of i
 
 from __future__ import annotations
 
+import errno
 import pickle
 import zipfile
 import zlib
@@ -18,6 +19,7 @@ from pydantic import TypeAdapter
 
 from segdistill.core.errors import CheckpointError, TrainingError, is_dead_worker_error
 from segdistill.core.storage import write_aside
+from segdistill.runtime.failures import explained
 
 
 class NoStateError(CheckpointError):
@@ -105,15 +107,21 @@ def load_state(path: Path) -> tuple[Progress, dict[str, Any]]:
         The progress, and the state dict of everything that trains, by name, on the CPU.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or holds something else.
+        CheckpointError: the file is damaged, or holds something else.
+        TrainingError: the file can't be read now, or memory is short, which says nothing of what it holds.
     """
     try:
-        if fault := damage(path):
-            raise RuntimeError(fault)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        progress = _PROGRESS.validate_python(vars(Progress(**content["progress"])))
-        return progress, dict(content["states"])
-    except (*_WRONG, OSError, EOFError, pickle.UnpicklingError) as error:
+        with explained(f"reading {path}"):
+            if fault := damage(path):
+                raise RuntimeError(fault)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            progress = _PROGRESS.validate_python(vars(Progress(**content["progress"])))
+            return progress, dict(content["states"])
+    except OSError as error:
+        raise TrainingError(
+            f"Can't read {path}: {error}. It is left as it is. Make it readable, or remove it to go on from an older."
+        ) from error
+    except (*_WRONG, EOFError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"Can't resume from {path}: {error}.") from error
 
 
@@ -132,6 +140,10 @@ def damage(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as file:
             broken = file.testzip()
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return f"it is damaged: a position in it is none ({error})"  # and so can't be gone to
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         if is_dead_worker_error(error):
             raise
@@ -150,6 +162,7 @@ def newest_state(paths: Sequence[Path]) -> State | None:
 
     Raises:
         NoStateError: files are there, and none verifies.
+        TrainingError: a file can't be read now, or memory is short.
     """
     faults: list[str] = []
     for path in paths:

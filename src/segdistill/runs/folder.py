@@ -101,7 +101,7 @@ class RunFolder:
 
         Raises:
             NoStateError: there are states, and none verifies.
-            TrainingError: it is the state of another network, method or version.
+            TrainingError: it is the state of another network, method or version, or it can't be read now.
         """
         state = newest_state((self.last, self.previous))
         if state is None:
@@ -133,7 +133,7 @@ class RunFolder:
                 self.path.mkdir(parents=True, exist_ok=True)
                 lock.acquire()
                 if self.recipe.exists():  # or it is not ours
-                    clear_aside(self.path)
+                    clear_aside(self.path, self.last.parent)
             except Timeout as error:
                 raise TrainingError(
                     f"Another process is training in {self.path}. Wait until it ends, or stop it; or choose another "

@@ -101,7 +101,7 @@ def _lines_up_to(path: Path, progress: Progress) -> list[str]:
             kind, step = entry["kind"], entry["step"]
             repeated = progress.validating and step == progress.step and kind == "validation"
             if step <= progress.step and not repeated:
-                kept.append(line)
+                kept.append(line.rstrip("\n") + "\n")  # a kill may have cut just that off the last one
         except (ValueError, TypeError, KeyError):  # cut short by a kill, or damaged
             continue
     return kept

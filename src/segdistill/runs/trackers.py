@@ -110,10 +110,10 @@ class Trackers:
         try:
             with contextlib.redirect_stdout(sys.stderr):  # standard output holds results only
                 act()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             failed = self._trackers.pop(name, None)
             if failed is not None:
-                with contextlib.suppress(Exception):  # or the next run of this process could start none
+                with contextlib.suppress(Exception, SystemExit):  # or the next run of this process could start none
                     failed.finish()
             _warn_once(name, f"{type(error).__name__}: {error}".rstrip(": "), isinstance(error, ImportError))
 

@@ -58,11 +58,13 @@ def processor() -> str:
 @cache  # what is loaded is what counts, and a run asks several times
 def _commit() -> str | None:
     """The commit of the source tree this runs from, with a + if it has uncommitted changes; None if installed."""
-    here = Path(__file__).parent
+    root = Path(__file__).parents[3]
+    if not (root / ".git").exists():  # installed, perhaps into a folder of somebody else's repository
+        return None
     try:
         run = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"],
-            cwd=here, capture_output=True, text=True, timeout=10, check=True,
+            cwd=root, capture_output=True, text=True, timeout=10, check=True,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
