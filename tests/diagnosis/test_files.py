@@ -148,12 +148,28 @@ def test_the_same_picture_in_both_splits(root: Path) -> None:
     assert "photo 00.png" in finding.text
 
 
+def test_a_picture_that_was_saved_anew_is_the_same_picture(root: Path) -> None:
+    Image.open(root / "images" / "photo 00.png").save(root / "images" / "photo 04.png", compress_level=1)
+    (finding,) = examine(root).problems
+    assert "1 of 8 validation images are training images" in finding.text
+    assert finding.files == (f"{root / 'images' / 'photo 04.png'} = {root / 'images' / 'photo 00.png'}",)
+
+
+def test_a_picture_with_two_masks(root: Path) -> None:
+    Image.open(root / "images" / "photo 00.png").save(root / "images" / "photo 01.png", compress_level=1)
+    assert not [finding for finding in examine(root).findings if finding.level == "warning"]
+    Image.fromarray(np.ones((HEIGHT, WIDTH), np.uint8)).save(root / "masks" / "photo 01.png")
+    (finding,) = [finding for finding in examine(root).findings if finding.level == "warning"]
+    assert "1 images are there twice, with masks that differ" in finding.text
+    assert finding.where == "train"
+
+
 def test_images_without_labels_that_data_extra_names(root: Path, tmp_path: Path) -> None:
     more = tmp_path / "more"
     more.mkdir()
     for index in range(3):
         Image.effect_noise((WIDTH, HEIGHT), 50 + index).convert("RGB").save(more / f"{index}.png")
-    (more / "3.png").write_bytes((root / "images" / "photo 04.png").read_bytes())  # a validation image
+    Image.open(root / "images" / "photo 04.png").save(more / "3.png", compress_level=1)  # a validation image
     cut(more / "1.png")
     findings = {
         each.level: each for each in examine(root, extra={"images": [str(more)]}).findings if each.where == "extra"

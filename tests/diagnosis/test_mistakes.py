@@ -17,6 +17,7 @@ import segdistill
 from segdistill.core.findings import Finding
 from segdistill.data.tables import label_table
 from segdistill.diagnosis.diagnose import Diagnosis
+from segdistill.diagnosis.soft_edges import values_between
 
 Mask = NDArray[Any]
 CITYSCAPES = "_gtFine_labelIds.png"
@@ -129,6 +130,24 @@ def test_ade20k_without_the_shift(samples: Path, tmp_path: Path) -> None:
     the_mistake(examine("folder", root), "without the shift by one", "data set ade20k", "0: null, 1: 0")
 
 
+def test_indices_of_ade20k_without_void_are_what_a_network_says(samples: Path, tmp_path: Path) -> None:
+    """Of two masks one has a wall, which is 0."""
+    ade = samples / "ade20k" / "ADEChallengeData2016"
+    root = own_folder(ade / "images", ade / "annotations", tmp_path / "own")
+    for split in ("train", "val"):
+        for kind in ("images", "masks"):
+            (file,) = (root / split / kind).iterdir()
+            shutil.copy(file, file.with_stem("other"))
+        rewrite(root / split / "masks", "*.png", lambda raw: np.where(raw == 0, 5, raw) - 1)
+        rewrite(root / split / "masks", "other.png", lambda raw: np.where(raw == 0, 4, raw))
+    (root / "classes.txt").write_text("\n".join(label_table("ade20k").classes.names))
+    done = examine("folder", root)
+    assert {count.images for split in done.splits.values() for value, count in split.values.items() if value == 0} == {
+        1
+    }
+    assert not [finding for finding in about_values(done) if finding.where != "files"]
+
+
 def test_a_palette_read_as_grey(copied: Path) -> None:
     root = copied / "voc_aug" / "VOCdevkit" / "VOC2012"
     for path in sorted((root / "SegmentationClassAug").glob("*.png")):
@@ -204,6 +223,10 @@ def test_void_counted_as_one_class_more(little: Callable[..., Path]) -> None:
     the_mistake(examine("folder", little(0, 1, 2, 3)), "one value more", "data.void=[3]", "0: null")
 
 
+def test_void_of_nineteen_classes_is_not_of_cityscapes(little: Callable[..., Path]) -> None:
+    the_mistake(examine("folder", little(*range(20), classes=19)), "one value more", "data.void=[19]")
+
+
 def test_255_counted_as_a_class(little: Callable[..., Path]) -> None:
     done = examine("folder", little(0, 1, 255), values={0: 0, 1: 1, 255: 2})
     the_mistake(done, "255 counts as a class", "void")
@@ -235,7 +258,7 @@ def test_all_is_in_the_json(little: Callable[..., Path], segdistill: Any) -> Non
     assert report["splits"]["train"]["values"]["3"]["means"] is None
 
 
-@pytest.mark.parametrize("how", ["resized", "jpeg"])
+@pytest.mark.parametrize("how", ["resized", "doubled", "jpeg"])
 def test_masks_that_were_smoothed_although_all_values_are_classes(tmp_path: Path, how: str) -> None:
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
@@ -245,6 +268,8 @@ def test_masks_that_were_smoothed_although_all_values_are_classes(tmp_path: Path
         picture = Image.fromarray(mask)
         if how == "resized":
             picture = picture.resize((90, 60), Image.Resampling.BILINEAR)
+        elif how == "doubled":
+            picture = picture.resize((90, 60), Image.Resampling.BILINEAR).resize((180, 120), Image.Resampling.NEAREST)
         else:
             picture.save(tmp_path / "once.jpg", quality=90)
             picture = Image.open(tmp_path / "once.jpg")
@@ -253,3 +278,8 @@ def test_masks_that_were_smoothed_although_all_values_are_classes(tmp_path: Path
         Image.fromarray(noise).save(tmp_path / "images" / f"{index}.png")
     done = examine("folder", tmp_path, classes=[f"class {index}" for index in range(20)])
     assert [finding.level for finding in done.findings if "smooth edges" in finding.text] == ["problem"] * 2
+
+
+def test_thin_layers_in_the_order_of_their_classes_are_drawn() -> None:
+    layers = np.repeat(np.arange(6, dtype=np.uint8), (8, 1, 9, 1, 1, 12))[:, None] + np.zeros((1, 40), np.uint8)
+    assert values_between(layers) == []

@@ -28,6 +28,7 @@ from segdistill.diagnosis.machine import Machine, describe_machine
 from segdistill.diagnosis.masks import FEW, findings_of
 from segdistill.diagnosis.opening import SPLITS, Split, open_split
 from segdistill.diagnosis.scan import scan
+from segdistill.diagnosis.twins import twin_findings
 from segdistill.evaluation import teacher_check as agreement
 from segdistill.evaluation.finite import NonFiniteScoresError
 from segdistill.evaluation.teacher_check import Agreement
@@ -126,6 +127,7 @@ def _look_at_data(
     """
     data: dict[Split, SegmentationDataset] = {}
     healthy: dict[Split, list[int]] = {}
+    read: dict[Split, list[PairReport]] = {}
     missing = False
     for split in SPLITS:
         opened, findings = open_split(recipe.data, split)
@@ -137,7 +139,7 @@ def _look_at_data(
         indices = chosen(len(opened), images)
         _print(f"{split}: reading {len(indices)} of {len(opened)} images", quiet)
         reports, interrupted = scan(f"reading {split}", opened, indices, quiet=quiet)
-        seen = [*reports.values()]
+        seen = read[split] = [*reports.values()]
         evidence = add_up(split, opened, seen, None)
         unknown = set(evidence.unknown())
         healthy[split] = [
@@ -150,9 +152,10 @@ def _look_at_data(
         done.findings.extend(_sizes(evidence, seen, recipe.augment.crop))
         if interrupted:
             raise KeyboardInterrupt
-    for finding in look_at_extra(recipe.data, data, images, quiet=quiet):
+    for finding in look_at_extra(recipe.data, data, read.get("val", []), images, quiet=quiet):
         done.findings.append(finding)  # one by one: Ctrl-C keeps those until then
     files: dict[str, FilePairs] = {split: opened for split, opened in data.items() if isinstance(opened, FilePairs)}
+    done.findings.extend(twin_findings(data, read))
     done.findings.extend(list_findings(files, missing))
     done.findings.extend(understood(data))
     if {"train", "val"} <= done.splits.keys():

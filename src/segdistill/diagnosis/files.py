@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, cast
 import cv2
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.errors import DataError
@@ -44,6 +46,7 @@ class PairReport:
         soft: values of the mask that smoothing made (`soft_edges`).
         painted: the share of the pixels of a color mask that have a color of the class table.
         grey: raw value -> what a tool that reads the mask's palette as grey takes it for; empty where that is the same.
+        pixels: a digest of the image's size and pixels, by which the same picture is known in another file.
     """
 
     image: str
@@ -57,6 +60,7 @@ class PairReport:
     soft: list[int] = field(default_factory=list)
     painted: float | None = None
     grey: dict[int, int] = field(default_factory=dict)
+    pixels: bytes | None = None
 
 
 def report_pair(data: FilePairs, index: int) -> PairReport:
@@ -112,6 +116,7 @@ def report_image(path: Path, exif: Exif, pixels: PixelFormat) -> tuple[PairRepor
         seen.faults.append(str(error))
         return seen, None
     seen.size = (image.shape[1], image.shape[2])
+    seen.pixels = _digest(image)
     seen.kinds.append(f"image {header}")
     seen.forms += _image_forms(header) if pixels.plain else []
     return seen, header
@@ -127,7 +132,8 @@ def report_sample(sample: Sample) -> PairReport:
         Size and label values.
     """
     height, width = sample.label.shape
-    return PairReport(sample.name, sample.name, (height, width), histogram(sample.label.numpy()))
+    raw = histogram(sample.label.numpy())
+    return PairReport(sample.name, sample.name, (height, width), raw, pixels=_digest(sample.image))
 
 
 def histogram(raw: Raw) -> dict[int, int]:
@@ -157,6 +163,14 @@ def luminance(color: tuple[int, int, int]) -> int:
     """
     red, green, blue = color
     return (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
+
+
+def _digest(image: Tensor) -> bytes:
+    """Of size and pixels; without a copy of an image as reading leaves it, a pixel's channels beside each other."""
+    held = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+    digest = hashlib.blake2b(held.data, digest_size=16)
+    digest.update(repr(held.shape).encode())
+    return digest.digest()
 
 
 def _image_forms(header: Header) -> list[str]:

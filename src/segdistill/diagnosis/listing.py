@@ -1,8 +1,7 @@
-"""Which files are where: the same picture in both splits, images without masks, masks without images, empty files."""
+"""Which files are where: images without masks, masks without images, files that nothing takes."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,6 @@ from segdistill.diagnosis.opening import Split
 
 _NO_DATA = {"", ".txt", ".md", ".db", ".ini", ".html", ".log"}
 """Suffixes of files that lie about in any folder."""
-_LEAK = 0.01  # of the validation images
 
 
 def list_findings(data: Mapping[str, FilePairs], incomplete: bool) -> Iterator[Finding]:
@@ -31,8 +29,6 @@ def list_findings(data: Mapping[str, FilePairs], incomplete: bool) -> Iterator[F
     Yields:
         Findings.
     """
-    if {"train", "val"} <= data.keys():
-        yield from _twice(data["train"], data["val"])
     searched = [folder for split in data.values() if isinstance(split, Folder) for folder in split.searched or ()]
     used = {path for split in data.values() for pair in split.pairs for path in pair if path is not None}
     if searched:
@@ -84,71 +80,6 @@ def _untaken(folders: Sequence[Path], used: set[Path], incomplete: bool) -> Iter
             "Add what is missing, or take them away." if incomplete else "",
             tuple(map(str, files)),
         )
-
-
-def also_validated(images: Sequence[Path], val: FilePairs) -> list[str]:
-    """Validation images whose content is among others, whatever their names.
-
-    Args:
-        images: the others.
-        val: the validation images.
-
-    Returns:
-        "VALIDATION = OTHER" for each.
-    """
-    by_size: dict[int, list[Path]] = {}
-    for image in images:
-        by_size.setdefault(_size(image), []).append(image)
-    by_content: dict[bytes, Path] = {}
-    hashed: set[int] = set()
-    same: list[str] = []
-    for image, _ in val.pairs:
-        size = _size(image)
-        if size <= 0 or size not in by_size:
-            continue
-        if size not in hashed:  # only files of one size can be equal
-            hashed.add(size)
-            by_content.update({_digest(path): path for path in by_size[size]})
-        twin = by_content.get(_digest(image))
-        if twin is not None:
-            same += [f"{image} = {twin}"]
-    return same
-
-
-def _twice(train: FilePairs, val: FilePairs) -> Iterator[Finding]:
-    """Validation images that are trained on: of the same content, whatever their names, or of the same name."""
-    same = also_validated([image for image, _ in train.pairs], val)
-    if same:
-        yield Finding(
-            "problem" if len(same) > _LEAK * len(val) else "warning",
-            "files",
-            f"{len(same)} of {len(val)} validation images are training images as well, first {same[0]}.",
-            "Take them out of one of the two: validation would praise what was memorised.",
-            tuple(same),
-        )
-    trained = {image.name for image, _ in train.pairs}
-    named = [image for image, _ in val.pairs if image.name in trained]
-    if len(named) > len(same):
-        yield Finding(
-            "note",
-            "files",
-            f"{len(named)} validation images have the name of a training image and {len(same)} its content.",
-            files=tuple(map(str, named)),
-        )
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
-
-
-def _digest(path: Path) -> bytes:
-    try:
-        return hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
-    except OSError:
-        return os.fsencode(path)
 
 
 def _lone(pairs: list[Pair]) -> tuple[list[Path], list[Path]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from segdistill.diagnosis.free_memory import free_memory
 from segdistill.runtime.environment import describe_environment
 
 
@@ -21,7 +22,7 @@ class Machine:
         cpus: that this process may use.
         threads: of torch.
         device: name of the GPU, or "cpu".
-        memory: bytes that are free; None if unknown.
+        memory: bytes that this process may still take; None if unknown.
         device_memory: bytes that are free on the GPU; None without CUDA.
         folder: where the run writes.
         disk: bytes that are free there.
@@ -55,18 +56,8 @@ def describe_machine(run: Path | None) -> Machine:
         cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         threads=torch.get_num_threads(),
         device=environment["device"],
-        memory=_free_memory(),
+        memory=free_memory(),
         device_memory=torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None,
         folder=str(folder),
         disk=shutil.disk_usage(folder).free,
     )
-
-
-def _free_memory() -> int | None:
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return 1024 * int(line.split()[1])
-    except OSError:
-        pass
-    return None

@@ -12,7 +12,7 @@ from segdistill.core.classes import IGNORE_INDEX, distinct_colors
 from segdistill.data.base import label_file
 from segdistill.data.tables import label_table
 from segdistill.data.values import ranges
-from segdistill.diagnosis.evidence import Evidence
+from segdistill.diagnosis.evidence import Count, Evidence
 from segdistill.diagnosis.files import luminance
 
 Mistake = tuple[str, str] | None
@@ -20,6 +20,7 @@ Mistake = tuple[str, str] | None
 
 _ENOUGH = 20
 """Masks after which a value that is common in a data set should have occurred."""
+_NEARLY = 0.9  # of all masks
 
 
 def recognise(dataset: str, evidence: Evidence) -> Mistake:
@@ -50,10 +51,13 @@ def cityscapes_ids_as_train_ids(dataset: str, evidence: Evidence) -> Mistake:
 
     Args:
         dataset: Decides the remedy: "cityscapes" can read ids.
-        evidence: Of a split whose 19 classes are the values 0..18.
+        evidence: Of a split whose 19 classes are the values 0..18. Under names that are not Cityscapes' a single value
+            more is void that was not declared, or a class.
     """
     seen = _seen(evidence)
     if len(evidence.classes) != 19 or not _counted_from_0(evidence) or not 18 < max(seen, default=0) <= 33:
+        return None
+    if evidence.classes.names != label_table("cityscapes").classes.names and len(evidence.unknown()) == 1:
         return None
     how = (
         "Set data.labels=labelIds and give the files their published name *_labelIds.png"
@@ -147,13 +151,15 @@ def ade_unshifted(dataset: str, evidence: Evidence) -> Mistake:
 
     Args:
         dataset: Not asked.
-        evidence: Of a split with 150 classes; without the value 150 their names have to be ADE20K's.
+        evidence: Of a split with 150 classes; without the value 150 their names have to be ADE20K's, and 0 has to be in
+            nearly all masks, as "everything else" is and walls are not.
     """
     is_ade = evidence.classes.names == label_table("ade20k").classes.names or len(evidence.classes) == 150
     if not is_ade or not _counted_from_0(evidence):
         return None
     named = evidence.classes.names == label_table("ade20k").classes.names
-    never_void = IGNORE_INDEX not in evidence.values and 0 in evidence.values
+    zeros = evidence.values.get(0, Count()).images
+    never_void = IGNORE_INDEX not in evidence.values and zeros > _NEARLY * evidence.masks
     if 150 not in evidence.values and not (named and never_void):
         return None
     return (
