@@ -11,12 +11,14 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+import segdistill
 from segdistill.core.errors import RecipeError
 from segdistill.methods import create_method
 from segdistill.models.build import probe
 from segdistill.models.open import create_model
 from segdistill.recipe.method_schedule import MethodSchedule
 from segdistill.recipe.recipe import Recipe, load_recipe
+from segdistill.runs.checkpoint import load_state
 from segdistill.runtime.display import Display
 from segdistill.runtime.interruption import Interrupted
 from segdistill.training import loop
@@ -116,6 +118,21 @@ def test_terms_are_scaled_and_idle_methods_and_teachers_rest() -> None:
     assert last["cwd"] == 0
     # Parameters that rest take part with a gradient of zero, so that processes agree on what is trained.
     assert all(p.grad is not None and not p.grad.any() for p in distiller.methods.parameters())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_what_a_resting_method_learns_with_stays_as_it_began(
+    tiny: tuple[str, ...], tmp_path: Path, precision: str
+) -> None:
+    methods = "method=[{name: fitnet, schedule: {start: 2}}, {name: maskd, schedule: {start: 2}}]"
+    parts = (*tiny, methods, "optimizer.weight_decay=0.9", "optimizer.lr=0.1", "teacher.train.steps=1", "baseline=none")
+    words = ["steps=4", "checkpoint_every=2", f"precision={precision}", "validate_every=4", f"out={tmp_path}"]
+    segdistill.distill(*parts, *words, quiet=True)
+    states = [load_state(tmp_path / "checkpoints" / name)[1]["distiller"] for name in ("previous.pt", "last.pt")]
+    (name,) = (name for name in states[0] if name.startswith("methods.0.") and name.endswith("weight"))
+    connector = states[0][name]
+    assert torch.equal(connector, torch.eye(*connector.shape[:2])[..., None, None])
+    assert not torch.equal(connector, states[1][name])
 
 
 def test_a_resumed_run_with_schedules_is_bit_identical(tiny: tuple[str, ...], tmp_path: Path) -> None:

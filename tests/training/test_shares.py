@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import segdistill
 from segdistill.core.classes import UNLABELED
 from segdistill.core.errors import RecipeError
 from segdistill.core.outputs import SegOutput
+from segdistill.data.datasets.streets import Streets
 from segdistill.methods import create_method
 from segdistill.methods.base import Method, method_class
 from segdistill.models.build import build, probe
@@ -21,6 +23,7 @@ from segdistill.models.spec import NetworkSpec
 from segdistill.recipe.recipe import load_recipe
 from segdistill.training.distiller import Distiller
 from segdistill.training.gradient_shares import GradientShares
+from segdistill.training.plan import resolve
 from segdistill.training.task import make_task
 
 SMALL = {"backbone": "test_resnet", "head": "fcn", "channels": 8, "output_stride": 16, "dropout": 0.0}
@@ -76,6 +79,93 @@ def test_factors_are_of_all_measured_steps_and_then_fixed() -> None:
         assert factor.item() == pytest.approx(expected, rel=1e-2)  # of random networks KL is tiny: float32 rounds it
 
 
+class Late(Method):
+    """Says nothing where an image's first pixel has class 0, as a term of edges does where there are none."""
+
+    needs = frozenset({"logits", "label"})
+
+    def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
+        assert label is not None
+        gap = (student.logits - teacher.logits).square().mean()
+        return {"always": gap, "late": gap * (label[0, 0, 0] != 0)}
+
+
+def _late(length: int) -> Distiller:
+    distiller = _distiller([], GradientShares([0.5], length=length))
+    example = probe(distiller.student)
+    methods = [Late(example, example, 4)]
+    return Distiller(distiller.student, methods, distiller.teacher, shares=distiller.shares).eval()
+
+
+def test_a_term_without_a_gradient_yet_waits_until_it_can_be_measured() -> None:
+    distiller = _late(length=1)
+    image, label = _batch(0)
+    for step in range(3):
+        label[0, 0, 0] = 0
+        assert distiller(image, label, step)["late"] == 0
+    assert distiller.shares.waiting(0, 3) == ["late"]
+    assert distiller.measures(3)
+    again = _late(length=1)  # a run that is continued
+    again.shares.load_state_dict(distiller.shares.state_dict())
+    for each in (distiller, again):
+        label[0, 0, 0] = 1
+        assert each(image, label, 3)["late"] == 0  # measured now
+        assert not each.measures(4)
+        norms = _norms(each, (image, label), 4)
+        assert norms["late"] == pytest.approx(0.25 * norms["task"], rel=1e-4)
+        assert norms["always"] == pytest.approx(0.25 * norms["task"], rel=1e-2)  # whose factor is of step 0
+        assert [*each.shares.fixed_at(4)] == [0]
+
+
+def test_the_order_of_micro_batches_with_and_without_labels_does_not_matter() -> None:
+    image, label = _batch(0)
+    label[2:] = UNLABELED
+    factors = []
+    for order in ((0, 2), (2, 0)):
+        parts = _distiller([("at", {})], GradientShares([1.0], length=1))
+        for at in order:
+            assert parts(image[at : at + 2], label[at : at + 2], 0)["at"] == 0
+        factors.append(parts.shares.factors(0)["at"])
+    assert factors[0] == pytest.approx(factors[1], rel=1e-6)
+
+
+@pytest.mark.parametrize(("name", "options", "term"), [("dist", {}, "dist/inter"), ("kd", {"standardize": True}, "kd")])
+def test_the_noise_that_two_classes_leave_of_a_term_is_not_made_loud(
+    name: str, options: dict[str, Any], term: str
+) -> None:
+    student, teacher = build(NetworkSpec(**SMALL), 2), build(NetworkSpec(**SMALL), 2)
+    example = {"student": probe(student), "teacher": probe(teacher), "num_classes": 2}
+    method = create_method(name, **example, **options)
+    image, label = _batch(0)
+    terms = []
+    for share in (1.0, None):
+        distiller = Distiller(student, [method], teacher, shares=GradientShares([share], length=1)).eval()
+        distiller(image, label % 2, 0)
+        terms.append(distiller(image, label % 2, 1)[term].item())
+        assert term not in distiller.shares.factors(0)
+    assert terms[0] == terms[1]
+
+
+def test_without_any_labels_terms_count_as_they_are(tmp_path: Path) -> None:
+    words = ["streets", "tiny_pair", "kd", "teacher.weights=streets_teacher", f"out={tmp_path}"]
+    labelled = resolve(load_recipe(*words), distills=True).task_with_teacher()
+    assert labelled.distiller.measures(0)
+    images = tmp_path / "images"
+    images.mkdir()
+    for index in range(10):
+        Image.effect_noise((96, 96), 50 + index).convert("RGB").save(images / f"{index}.png")
+    words += ["folder", f"data.root={tmp_path}", "data.labels=none", f"data.classes={list(Streets.classes.names)}"]
+    assert not resolve(load_recipe(*words[2:], "tiny_pair"), distills=True).task_with_teacher().distiller.measures(0)
+
+
+def test_a_schedule_that_ends_before_the_method_is_measured_is_refused(tmp_path: Path) -> None:
+    words = ["streets", "tiny_pair", "kd", "teacher.weights=streets_teacher", f"out={tmp_path}", "steps=200"]
+    short = load_recipe(*words, "method.kd.schedule={start: 100, stop: 104}")
+    with pytest.raises(RecipeError, match=r"it counts in 4 steps.*first 4 .*share=null"):
+        resolve(short, distills=True).task_with_teacher()
+    resolve(load_recipe(short, "method.kd.share=null"), distills=True).task_with_teacher()
+
+
 class Early(Method):
     """The finest stages differ little."""
 
@@ -123,6 +213,15 @@ def test_images_without_labels_count_alike_in_any_micro_batch() -> None:
     assert parts.shares.factors(0)["kd"] == pytest.approx(whole.shares.factors(0)["kd"], rel=1e-4)
 
 
+@pytest.mark.parametrize("size", [1e-9, 1e-5])
+def test_a_gradient_that_is_small_in_half_precision_is_measured(size: float) -> None:
+    maps = torch.ones(1, 1, 2, 2, dtype=torch.float16, requires_grad=True)
+    output = SegOutput(logits=maps, embedding=maps, features=())
+    shares = GradientShares([1.0], length=1)
+    shares.scaled(0, {"flat": (size * maps.float()).sum()}, (10 * maps).sum(), output, 0)
+    assert shares.factors(0)["flat"] == pytest.approx(10 / size, rel=2e-2)
+
+
 def test_a_gradient_that_is_large_in_half_precision_is_measured() -> None:
     maps = torch.ones(1, 1, 2, 2, dtype=torch.float16, requires_grad=True)
     output = SegOutput(logits=maps, embedding=maps, features=())
@@ -139,12 +238,16 @@ def test_a_gradient_that_is_large_in_half_precision_is_measured() -> None:
         (["kd", "method.kd.weight=3", "method.kd.share=0.5"], [0.5]),
         (["kd", "method.kd.share=null"], [None]),
         (["bpkd_published"], [None]),
+        (["bpkd", "method.bpkd.alpha=3"], [None]),
+        (["bpkd", "method.bpkd.edge_radius=5"], [1.0]),
+        (["at", "method.at.as_published=true"], [None]),
+        (["at", "method.at.as_published=false"], [1.0]),
         (["skds", "adversary"], [1.0, None]),
     ],
 )
 def test_weights_of_the_recipe_count_as_they_are(words: list[str], shares: list[float | None]) -> None:
     recipe = load_recipe("streets", "tiny_pair", *words)
-    assert [spec.share_of(method_class(spec.name).share) for spec in recipe.method] == shares
+    assert [spec.share_of(method_class(spec.name)) for spec in recipe.method] == shares
 
 
 def test_a_share_is_a_number() -> None:

@@ -9,9 +9,11 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 import segdistill
@@ -82,10 +84,26 @@ def test_a_run_is_resumed_with_the_same_logits_and_damaged_ones_are_made_anew(
     lines = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
     assert all(line["kd"] > 0 for line in lines if line["kind"] == "train" and line["step"] > 1)
 
-    logits = TeacherLogits(folder)
+    logits = TeacherLogits(folder, (2, 3))
     sample = Sample(torch.zeros(3, 32, 48, dtype=torch.uint8), torch.zeros(32, 48, dtype=torch.uint8), "other")
     with pytest.raises(TrainingError, match="'other' has changed"):
         logits(0, sample, View((32, 48), (0, 0), (32, 48), (32, 48), flipped=False))
+
+
+def test_images_of_several_sizes_have_crops_of_one_grid(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for index, size in enumerate([(83, 125), (96, 128), (91, 125), (120, 100)]):
+            for kind, high in (("images", 255), ("masks", 3)):
+                (tmp_path / split / kind).mkdir(parents=True, exist_ok=True)
+                shape = (*size, 3) if kind == "images" else size
+                pixels = noise.integers(0, high, shape, np.uint8)
+                Image.fromarray(pixels).save(tmp_path / split / kind / f"{index}.png")
+    (tmp_path / "classes.txt").write_text("a\nb\nc\n")
+    words = ["folder", f"data.root={tmp_path}", *NETWORKS, "student.output_stride=16", "batch_size=4", "log=[]"]
+    words += ["augment.crop=[100,100]", "augment.mix=cutmix", "teacher.cache=logits", "kd", "baseline=none"]
+    segdistill.distill(*words, "teacher.check=false", "steps=2", out=tmp_path / "run", quiet=True)
+    assert (tmp_path / "run" / "student.safetensors").is_file()
 
 
 def test_a_damaged_bit_of_the_logits_is_named_with_their_folder(tiny: tuple[str, ...], tmp_path: Path) -> None:
@@ -115,7 +133,7 @@ def test_an_index_that_says_something_else_is_made_anew(tiny: tuple[str, ...], t
     for other in others:
         index.write_text(other if isinstance(other, str) else json.dumps(other), encoding="latin-1")
         with pytest.raises((OSError, ValueError)):
-            TeacherLogits(index.parent)
+            TeacherLogits(index.parent, (2, 3))
     segdistill.distill(*words, "steps=1", out=tmp_path / "again", quiet=True)
     assert index.read_bytes() == made
 

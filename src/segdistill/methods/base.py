@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +46,12 @@ class Method(nn.Module, ABC):
     share: float | None = 1.0
     """How loud its terms' gradients are in all, as a share of the task loss's, where a recipe sets neither a share nor
     weights; None for the weights as they are."""
+
+    scales: ClassVar[frozenset[str]] = frozenset()
+    """Options that are a term's factor, though their names don't end in "weight": to set one is to set a weight."""
+
+    unmeasured: frozenset[str] = frozenset()
+    """Terms with next to no gradient, which a share would make loud noise of: they count as they are."""
 
     def __init__(
         self, student: SegOutput, teacher: SegOutput, num_classes: int, needs: frozenset[str] | None = None

@@ -55,6 +55,8 @@ class BPKD(Method):
 
     needs: frozenset[str] = frozenset({"logits", "label"})
 
+    scales = frozenset({"alpha"})
+
     def __init__(
         self,
         student: SegOutput,

@@ -55,6 +55,8 @@ class DIST(Method):
         self.intra_weight = intra_weight
         self.temperature = temperature
         self.as_published = as_published
+        if num_classes == 2:
+            self.unmeasured = frozenset({"dist/inter"})
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         """Both terms on the finer of the two grids.

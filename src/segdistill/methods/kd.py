@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segdistill.core.errors import RecipeError
 from segdistill.core.numbers import NonNegative, Positive
 from segdistill.core.outputs import SegOutput, finer
 from segdistill.methods.base import Method, divergence, mean_where, on_grid
@@ -53,6 +54,13 @@ class KD(Method):
         self.standardize = standardize
         self.class_balance = class_balance
         self.as_published = as_published
+        if as_published and class_balance:
+            raise RecipeError(
+                "kd: as_published lets void pixels distil, and class_balance weighs pixels by their class, which void "
+                "has not. Set one of them."
+            )
+        if standardize and num_classes == 2:
+            self.unmeasured = frozenset({"kd"})
 
     def terms(self, student: SegOutput, teacher: SegOutput, label: Tensor | None) -> dict[str, Tensor]:
         """The term on the finer of the two grids.
@@ -103,7 +111,8 @@ def balanced(label: Tensor, num_classes: int, exponent: float) -> Tensor:
         (N,h,w), float32, 0 at void.
     """
     slot = label.clamp_max(num_classes)  # void comes last; counting by scattering doesn't wait for the device
-    pixels = torch.ones_like(slot, dtype=torch.float32).flatten()
-    counts = ranks.total(pixels.new_zeros(num_classes + 1).scatter_add_(0, slot.flatten(), pixels))[:-1]
+    # In whole numbers: adding 1 to a float32 of 2^24 leaves it as it is.
+    pixels = torch.ones_like(slot, dtype=torch.int64).flatten()
+    counts = ranks.total(pixels.new_zeros(num_classes + 1).scatter_add_(0, slot.flatten(), pixels))[:-1].float()
     weights = (counts / counts.sum().clamp_min(1)).clamp_min(1e-6) ** -exponent
     return F.pad(weights, (0, 1))[slot]

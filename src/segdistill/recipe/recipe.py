@@ -44,7 +44,8 @@ class MethodSpec(TypedSettings):
 
     share: Annotated[NonNegative | Literal["auto"] | None, WRITTEN_IF_SET] = "auto"
     """The size of the gradient of all the method's terms as a share of the task loss's (`training/gradient_shares.py`);
-    null leaves the terms at their weights, and "auto" takes the method's own share unless one of its weights is set."""
+    null leaves the terms at their weights, and "auto" takes the method's own share unless one of its weights is set, or
+    as_published."""
 
     code: Annotated[str | None, WRITTEN_IF_SET] = None
     """The checksum of the code of a class that was handed in from a notebook or script; null for any other."""
@@ -59,18 +60,19 @@ class MethodSpec(TypedSettings):
         super().__init__(**{"name": name, **keys})
         self._class = cls  # a class of a notebook is found by its path while something holds it
 
-    def share_of(self, default: float | None) -> float | None:
+    def share_of(self, method: Method | type[Method]) -> float | None:
         """How loud its terms are in all beside the task loss (see `training.gradient_shares`), or None for its weights.
 
         Args:
-            default: The method's own share, which counts where the recipe sets neither a share nor a weight.
+            method: Whose own share counts where the recipe sets no share, no weight, and not `as_published`.
 
         Returns:
             The share, or None.
         """
         if self.share != "auto":
             return self.share
-        return None if any(key.endswith("weight") for key in self.options) else default
+        weighed = any(key.endswith("weight") or key in method.scales for key in self.options)
+        return None if weighed or self.options.get("as_published") else method.share
 
     @property
     def options(self) -> dict[str, Any]:

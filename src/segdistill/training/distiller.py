@@ -119,6 +119,16 @@ class Distiller(nn.Module):
         """
         return self.shares.measures([factor(step) for factor in self._factors], step)
 
+    def rest(self, step: int) -> None:
+        """Take the gradients, which are 0, from methods that do not count: else weight decay moves their parts.
+
+        Args:
+            step: From 0.
+        """
+        for method, factor in zip(self.methods, self._factors, strict=True):
+            if not factor(step):
+                method.zero_grad(set_to_none=True)
+
     def busiest_step(self, steps: int) -> int:
         """The first step of a run at which as many of its methods count as at any, to a hundredth of the run.
 
@@ -177,7 +187,9 @@ class Distiller(nn.Module):
             raw = _idle(method)
             if factor:
                 seen = completed if same_classes or "label" not in method.needs else labelled
-                raw = self.shares.scaled(number, method(output, teacher_output, seen), task, output, step)
+                made = method(output, teacher_output, seen)
+                as_it_is = {name: made.pop(name) for name in method.unmeasured & made.keys()}
+                raw = self.shares.scaled(number, made, task, output, step) | as_it_is
             for name, value in raw.items():
                 terms[name] = terms.get(name, 0) + factor * value
         return terms

@@ -154,7 +154,5 @@ def _targets(task: Task, folder: RunFolder, *, quiet: bool) -> Targets | None:
     config, teacher = task.recipe.teacher, task.distiller.teacher
     if config.cache == "off" or not isinstance(teacher, SegmentationNetwork):
         return None
-    teacher = cached_view(teacher, task.recipe)
-    return cache_logits(
-        teacher, task.data, task.teacher_config, config.cache_folder or folder.teacher_logits, quiet=quiet
-    )
+    teacher, root = cached_view(teacher, task.recipe), config.cache_folder or folder.teacher_logits
+    return cache_logits(teacher, task.data, task.recipe.augment.crop, task.teacher_config, root, quiet=quiet)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -12,20 +12,10 @@ from torch import Tensor, nn
 
 from segdistill.core.outputs import SegOutput
 from segdistill.runtime.processes import is_alone, total
+from segdistill.training.measured_terms import GradientSums, MeasuredTerm
 
-_ENLARGED = 1024.0  # what is differentiated, so that small gradients in fp16 do not become 0; it cancels in the ratio
-
-
-@dataclass
-class _Measured:
-    """Sums over the measured steps for a term: of its squared gradient norm, and the task's at the same map.
-
-    place: of that map among the student's; -1 before it is settled.
-    """
-
-    term: float = 0.0
-    task: float = 0.0
-    place: int = -1
+_ENLARGED = 2.0**10  # what is differentiated, so that small gradients in fp16 do not become 0; it cancels in the ratio
+_MORE = (2.0**20, 2.0**30)  # where it was 0 all the same
 
 
 @dataclass
@@ -33,7 +23,7 @@ class _Method:
     """What is known of a method: the step at which it began to count, and its terms."""
 
     began: int = -1
-    terms: dict[str, _Measured] = field(default_factory=dict)
+    terms: dict[str, MeasuredTerm] = field(default_factory=dict)
 
 
 class GradientShares(nn.Module):
@@ -43,10 +33,11 @@ class GradientShares(nn.Module):
 
         factor_i = share / n * sqrt(sum |g|^2 / sum |g_i|^2),
 
-    the sums over the first `length` steps at which the method counts. In those steps it is measured and does not train;
-    then the factor is frozen, and part of the run's state. A term that does not reach the last map, such as one on
-    earlier stages, is compared at the last of those that it reaches. One that reaches none, such as a
-    discriminator's loss, counts as it is throughout; so do all terms where there are no labels, thus no task loss.
+    the sums over the first `length` steps at which both have a gradient. Until then the term is measured and does not
+    train; then the factor is frozen, and part of the run's state. So a term that has nothing to say for long, as one
+    of edges where no crop has held an edge yet, waits. A term that does not reach the last map, such as one on earlier
+    stages, is compared at the last of those that it reaches. One that reaches none in the first `length` steps, such as
+    a discriminator's loss, counts as it is throughout.
 
     Args:
         shares: Of each method; None leaves its terms as they are.
@@ -90,14 +81,16 @@ class GradientShares(nn.Module):
         """
         if self._shares[number] is None:
             return terms
-        if self._is_open(number, step):
-            method = self._methods[number]
-            method.began = step if method.began < 0 else method.began
-            if torch.is_grad_enabled():
-                self._measure(method, terms, task, output)
-            return {name: 0 * value if name in method.terms else value for name, value in terms.items()}
+        method = self._methods[number]
+        method.began = step if method.began < 0 else method.began
+        for name in terms:
+            method.terms.setdefault(name, MeasuredTerm())
+        waiting = self.waiting(number, step)
+        if waiting and torch.is_grad_enabled():
+            self._measure(method, {name: terms[name] for name in waiting if name in terms}, task, output, step)
         factors = self.factors(number)
-        return {name: factors.get(name, 1.0) * value for name, value in terms.items()}
+        silent = {name for name in waiting if method.terms[name].reaches}
+        return {name: (0.0 if name in silent else factors.get(name, 1.0)) * value for name, value in terms.items()}
 
     def factors(self, number: int) -> dict[str, float]:
         """The factors of a method's terms by name, from what is measured so far.
@@ -105,14 +98,29 @@ class GradientShares(nn.Module):
         Args:
             number: Of the method.
         """
-        share, measured = self._shares[number], self._methods[number].terms
-        reaching = {name: sums for name, sums in measured.items() if sums.term > 0 and sums.task > 0}
-        if share is None:
-            return {}
-        return {name: share / len(reaching) * (sums.task / sums.term) ** 0.5 for name, sums in reaching.items()}
+        share, terms = self._shares[number], self._methods[number].terms
+        count = sum(term.reaches for term in terms.values())
+        ratios = {name: term.ratio() for name, term in terms.items()}
+        return {
+            name: share / count * ratio for name, ratio in ratios.items() if share is not None and ratio is not None
+        }
+
+    def waiting(self, number: int, step: int) -> list[str]:
+        """The terms of a method whose factors are not frozen yet.
+
+        Args:
+            number: Of the method.
+            step: From 0, that is about to be made.
+        """
+        method = self._methods[number]
+        first = step < method.began + self._length
+        return [
+            name for name, term in method.terms.items()
+            if (term.measured(step) < self._length if term.reaches else first)
+        ]  # fmt: skip
 
     def fixed_at(self, step: int) -> Iterator[int]:
-        """The methods whose factors are frozen from a step on, and not before.
+        """The methods of which there is news at a step: their first steps are over, or their last term is frozen.
 
         Args:
             step: From 0.
@@ -121,59 +129,67 @@ class GradientShares(nn.Module):
             Numbers of methods.
         """
         for number, method in enumerate(self._methods):
-            if method.began >= 0 and method.began + self._length == step:
+            if method.began < 0 or self._shares[number] is None:
+                continue
+            done = self._is_open(number, step - 1) and not self._is_open(number, step)
+            if done or method.began + self._length == step:
                 yield number
 
     def get_extra_state(self) -> list[dict[str, Any]]:
-        return [
-            {"began": each.began, "terms": {name: [*astuple(sums)] for name, sums in each.terms.items()}}
-            for each in self._methods
-        ]
+        return [asdict(method) for method in self._methods]
 
     def set_extra_state(self, state: list[Mapping[str, Any]]) -> None:
         """Go on with what was measured, in a run that is continued.
 
         Args:
-            state: For each method the step it began at, -1 if it has not, and by term (its sum, the task's sum, the
-                place of the map).
+            state: For each method the step it began at, -1 if it has not, and what is known of its terms.
         """
         self._methods = [
-            _Method(int(each["began"]), {name: _Measured(*sums) for name, sums in each["terms"].items()})
-            for each in state
+            _Method(each["began"], {name: _restored(term) for name, term in each["terms"].items()}) for each in state
         ]
 
     def _is_open(self, number: int, step: int) -> bool:
-        began = self._methods[number].began
-        return self._shares[number] is not None and (began < 0 or step < began + self._length)
+        method = self._methods[number]
+        begins = method.began < 0 or step < method.began + self._length
+        return self._shares[number] is not None and (begins or bool(self.waiting(number, step)))
 
-    def _measure(self, method: _Method, terms: dict[str, Tensor], task: Tensor, output: SegOutput) -> None:
+    def _measure(
+        self, method: _Method, terms: Mapping[str, Tensor], task: Tensor, output: SegOutput, step: int
+    ) -> None:
         maps = [each for each in (output.embedding, *output.features) if each.requires_grad]
-        at_task = _squares(task, maps)
+        of_task, _ = _squares(task, maps)
         for name, value in terms.items():
-            at_term = _squares(value, maps)
-            # The last stage that both reach; the embedding, which lies behind them all, where there is none.
-            reached = [index for index, square in enumerate(at_term) if square > 0 and at_task[index] > 0]
-            if reached:
-                method.terms.setdefault(name, _Measured()).place = reached[-1]
-            if name in method.terms:  # else there was no task loss yet: a micro-batch without labels
-                sums = method.terms[name]
-                sums.term += at_term[sums.place]
-                sums.task += at_task[sums.place]
+            of_term, reaches = _squares(value, maps)
+            method.terms[name].reaches |= reaches
+            method.terms[name].add(step, GradientSums(of_term, of_task))
 
 
-def _squares(loss: Tensor, maps: Sequence[Tensor]) -> list[float]:
-    """The squared norms of the gradient of `loss` at each of `maps`, over all processes; 0 where it reaches none."""
-    squares = _local_squares(loss, maps, _ENLARGED)
+def _restored(term: Mapping[str, Any]) -> MeasuredTerm:
+    return MeasuredTerm(**{**term, "sums": GradientSums(**term["sums"]), "latest": GradientSums(**term["latest"])})
+
+
+def _squares(loss: Tensor, maps: Sequence[Tensor]) -> tuple[list[float], bool]:
+    """The squared norms of the gradient of `loss` at each of `maps`, over all processes; and whether it reaches any.
+
+    All processes try the same, as a method's backward pass may have to wait for the others.
+    """
+    squares, reaches = _summed(loss, maps, _ENLARGED)
     if not all(map(math.isfinite, squares)):  # enlarged it is too large for fp16
-        squares = _local_squares(loss, maps, 1.0)
-    summed = torch.tensor(squares, dtype=torch.float64)
-    sums: list[float] = (summed if is_alone() else total(summed.to(loss.device))).tolist()
-    return sums
+        return _summed(loss, maps, 1.0)
+    for enlarged in _MORE if any(each.dtype is torch.float16 for each in maps) else ():
+        if any(squares) or not reaches:
+            break
+        tried, _ = _summed(loss, maps, enlarged)
+        squares = tried if all(map(math.isfinite, tried)) else squares
+    return squares, reaches
 
 
-def _local_squares(loss: Tensor, maps: Sequence[Tensor], enlarged: float) -> list[float]:
-    """The same of this process alone, of a loss that was `enlarged` while it was differentiated."""
-    if not (loss.requires_grad and maps):
-        return [0.0] * len(maps)
-    gradients = torch.autograd.grad(enlarged * loss, maps, retain_graph=True, allow_unused=True)
-    return [0.0 if each is None else float((each.double() / enlarged).square().sum()) for each in gradients]
+def _summed(loss: Tensor, maps: Sequence[Tensor], enlarged: float) -> tuple[list[float], bool]:
+    """The same of a loss that is `enlarged` while it is differentiated."""
+    local = torch.zeros(len(maps) + 1, dtype=torch.float64)
+    if loss.requires_grad and maps:
+        gradients = torch.autograd.grad(enlarged * loss, maps, retain_graph=True, allow_unused=True)
+        squares = [0.0 if each is None else float((each.double() / enlarged).square().sum()) for each in gradients]
+        local = torch.tensor([*squares, float(any(each is not None for each in gradients))], dtype=torch.float64)
+    sums: list[float] = (local if is_alone() else total(local.to(loss.device))).tolist()
+    return sums[:-1], sums[-1] > 0

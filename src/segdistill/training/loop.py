@@ -196,11 +196,17 @@ class Trainer:
 
     def _note_factors(self, number: int, journal: Journal) -> None:
         """Say and write what a method's terms are multiplied with from here on."""
-        factors = self.distiller.shares.factors(number)
+        shares, step = self.distiller.shares, self.progress.step
+        waiting = shares.waiting(number, step)
+        factors = {name: factor for name, factor in shares.factors(number).items() if name not in waiting}
         if factors:
             listed = ", ".join(f"{name} {factor:.3g}" for name, factor in factors.items())
             self.display.log(f"measured beside the task loss, these terms count times: {listed}")
-            journal.write("shares", self.progress.step, {"factors": factors})
+            journal.write("shares", step, {"factors": factors})
+        if waiting:
+            self.display.log(
+                f"{', '.join(waiting)}: no gradient yet to be measured beside the task loss; counts once it has had one"
+            )
 
     def _validate(self, journal: Journal) -> None:
         """Score the student, and keep the weights of the best."""

@@ -92,6 +92,7 @@ class Stepper:
             self.log(message)
             self.write("fault", progress.step + 1, {"message": message, "lr_factor": progress.rate})
         else:
+            self.distiller.rest(progress.step)
             update.apply(norms)
         update.clear()
         progress.step += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -23,9 +24,9 @@ from segdistill.recipe.training import TrainingConfig
 from segdistill.runs.folder import RunFolder
 from segdistill.training.distiller import Distiller
 from segdistill.training.gradient_shares import GradientShares
+from segdistill.training.logits_only import require_logits_only
 from segdistill.training.pairing import require_readable
 from segdistill.training.shares import own_batches
-from segdistill.training.teacher_cache import require_logits_only
 
 _SIDE = 128
 
@@ -132,8 +133,8 @@ def make_task(
     require_enough_values(network, config, spec, recipe.augment.crop)
     methods = [] if teacher is None else _methods(recipe, network, teacher, num_classes)
     factors = [partial(method.schedule.factor, steps=config.steps) for method in recipe.method] if methods else []
-    shares = [spec.share_of(method.share) for spec, method in zip(recipe.method, methods, strict=bool(methods))]
     measured = min(50, max(1, config.steps // 50))
+    shares = _shares(recipe, methods, splits.train, measured)
     distiller = Distiller(
         network, methods, factors=factors, shares=GradientShares(shares, measured), task=config.task_loss,
         same_classes=teacher is None or not teacher.incompatibility,
@@ -141,6 +142,25 @@ def make_task(
     # A teacher speaks of unlabelled images, too; a network that is trained alone can learn nothing from them.
     data = labeled_part(splits.train) if teacher is None else with_unlabeled(splits.train, recipe.data)
     return Task(recipe, role, spec, config, data, splits.val, distiller)
+
+
+def _shares(recipe: Recipe, methods: Sequence[Method], data: SegmentationDataset, measured: int) -> list[float | None]:
+    """Of each method; None for all where no image has a label, so that there is no task loss to be compared with.
+
+    Raises:
+        RecipeError: A schedule ends before a method is measured.
+    """
+    shares = [spec.share_of(method) for spec, method in zip(recipe.method, methods, strict=bool(methods))]
+    if not any(map(data.is_labeled, range(len(data)))):
+        return [None for _ in shares]
+    for spec, share in zip(recipe.method, shares, strict=bool(shares)):
+        start, stop = spec.schedule.start, spec.schedule.stop
+        if share is not None and stop is not None and stop - start <= measured:
+            raise RecipeError(
+                f"method.{spec.name}.schedule: it counts in {stop - start} steps, and in the first {measured} it does "
+                f"not train: its share is measured. Set a later stop, or method.{spec.name}.share=null for its weights."
+            )
+    return shares
 
 
 def require_choosable(config: TrainingConfig, validation: SegmentationDataset) -> None:

@@ -11,7 +11,6 @@ import math
 import shutil
 import time
 import zlib
-from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,16 +22,17 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from torch import Tensor, nn
 
-from segdistill.core.errors import DataError, RecipeError, SegdistillError, TrainingError
+from segdistill.core.errors import DataError, SegdistillError, TrainingError
 from segdistill.core.outputs import SegOutput
 from segdistill.core.precision import computing_in
 from segdistill.core.storage import write_aside, write_json
 from segdistill.data.base import Sample, SegmentationDataset
 from segdistill.data.views import View
 from segdistill.evaluation.scoring import sample_loader
-from segdistill.methods import Method
+from segdistill.models.channels import image_channels
 from segdistill.models.ensemble import Views
 from segdistill.models.network import SegmentationNetwork, as_input
+from segdistill.models.probing import evaluating
 from segdistill.models.teacher import Teacher
 from segdistill.recipe.recipe import Recipe
 from segdistill.recipe.training import TrainingConfig
@@ -42,7 +42,6 @@ from segdistill.runtime.failures import explained
 from segdistill.runtime.processes import is_main, own_device, wait_for_all
 from segdistill.training.bordered import Bordered
 
-_READ = frozenset({"logits", "label"})
 _BYTES = 2  # of a score
 _LARGEST = torch.finfo(torch.float16).max
 _ANEW = "Delete that folder and run the same command with --resume: they are then made again."
@@ -62,17 +61,22 @@ _INDEX = TypeAdapter(list[_Entry])
 
 
 class TeacherLogits:
-    """Reads a folder that `cache_logits` wrote: `logits.bin` holds float16 maps (K,h,w) one after the other."""
+    """Reads a folder that `cache_logits` wrote: `logits.bin` holds float16 maps (K,h,w) one after the other.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        folder: That was written.
+        grid: (h,w) of the logits of a crop, one for images of all sizes.
+    """
+
+    def __init__(self, folder: Path, grid: tuple[int, int]) -> None:
+        self.folder, self._grid = folder, grid
         self._entries = _INDEX.validate_json((folder / "index.json").read_bytes())
         self._starts = [0, *accumulate(math.prod(entry.shape) for entry in self._entries)]
         if (folder / "logits.bin").stat().st_size != _BYTES * self._starts[-1]:
             raise ValueError("logits.bin is not as long as index.json says")
 
     def __call__(self, index: int, sample: Sample, view: View) -> Tensor:
-        """The teacher's logits of a view of the sample, (K,h,w) float16, at the stride they have on the whole image."""
+        """The teacher's logits of a view of the sample, (K,h,w) float16, on the grid it has for a crop."""
         entry = self._entries[index]
         if _checksum(sample.image) != entry.image:
             raise TrainingError(
@@ -85,36 +89,17 @@ class TeacherLogits:
                 f"The teacher's logits of image '{sample.name}' in {self.folder} are damaged: their checksum is wrong. "
                 f"{_ANEW}"
             )
-        maps = torch.from_numpy(stored).view(entry.shape)
-        height, width = (
-            max(1, round(side * cells / whole))
-            for side, cells, whole in zip(view.crop, maps.shape[1:], sample.label.shape, strict=True)
-        )
-        return view.of(maps, (height, width)).half()
-
-
-def require_logits_only(methods: Sequence[Method], names: Sequence[str], why: str) -> None:
-    """Refuse methods that read more of the teacher than its logits.
-
-    Args:
-        methods: As they were made.
-        names: What the recipe calls each.
-        why: The teacher has no more, for the message: the key and what it does.
-
-    Raises:
-        RecipeError: One reads its embedding, features or auxiliary logits.
-    """
-    more = [f"{name} reads its {', '.join(sorted(method.needs - _READ))}"
-            for method, name in zip(methods, names, strict=True) if method.needs - _READ]  # fmt: skip
-    if more:
-        raise RecipeError(
-            f"{why}, and {'; '.join(more)}. Change that key, or choose methods that read logits alone, such as kd, "
-            "bpkd or dist."
-        )
+        return view.of(torch.from_numpy(stored).view(entry.shape), self._grid).half()
 
 
 def cache_logits(
-    teacher: SegmentationNetwork, data: SegmentationDataset, config: TrainingConfig, root: Path, *, quiet: bool = False
+    teacher: SegmentationNetwork,
+    data: SegmentationDataset,
+    crop: tuple[int, int],
+    config: TrainingConfig,
+    root: Path,
+    *,
+    quiet: bool = False,
 ) -> TeacherLogits:
     """The teacher's logits of whole images, made now unless they are there already.
 
@@ -124,6 +109,7 @@ def cache_logits(
     Args:
         teacher: As it teaches, see `cached_view`; it is on the CPU after they were made.
         data: The training images.
+        crop: (H,W) of what the student sees of them.
         config: What the teacher computes in, how many workers read, and what an unreadable image means.
         root: The folder of all caches.
         quiet: Show no progress.
@@ -135,14 +121,14 @@ def cache_logits(
         DataError: An image can't be read, and the recipe does not skip such.
         TrainingError: There is no room for them on the disk, or they can't be read back.
     """
-    folder = root / _key(teacher, data, config.computes_in)
+    folder, grid = root / _key(teacher, data, config.computes_in), _grid(teacher, crop)
     if is_main():
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".{folder.name}.lock"):
-            if _opened(folder) is None:
+            if _opened(folder, grid) is None:
                 _make(folder, teacher, data, config, quiet=quiet)
     wait_for_all()
-    made = _opened(folder)
+    made = _opened(folder, grid)
     if made is None:
         raise TrainingError(f"The teacher's logits in {folder} can't be read. Delete that folder, and --resume.")
     return made
@@ -164,25 +150,39 @@ def cached_view(teacher: SegmentationNetwork, recipe: Recipe) -> SegmentationNet
 
 
 def cached_logits(
-    teacher: SegmentationNetwork, data: SegmentationDataset, config: TrainingConfig, root: Path
+    teacher: SegmentationNetwork,
+    data: SegmentationDataset,
+    crop: tuple[int, int],
+    config: TrainingConfig,
+    root: Path,
 ) -> TeacherLogits | None:
     """What `cache_logits` made, if it is still there; nothing is made.
 
     Args:
         teacher: As of `cache_logits`, as for the following.
         data: The training images.
+        crop: (H,W) of what the student sees of them.
         config: Of which `computes_in` counts.
         root: The folder of all caches.
 
     Returns:
         Reads the logits; None if they are not there, or not whole.
     """
-    return _opened(root / _key(teacher, data, config.computes_in))
+    return _opened(root / _key(teacher, data, config.computes_in), _grid(teacher, crop))
 
 
-def _opened(folder: Path) -> TeacherLogits | None:
+@torch.no_grad()
+def _grid(teacher: SegmentationNetwork, crop: tuple[int, int]) -> tuple[int, int]:
+    """(h,w) of the teacher's logits of a crop, as it would have without a cache."""
+    device = next((each.device for each in teacher.parameters()), torch.device("cpu"))
+    with evaluating(teacher):
+        output: SegOutput = teacher(torch.zeros(1, image_channels(teacher), *crop, device=device))
+    return output.logits.shape[-2], output.logits.shape[-1]
+
+
+def _opened(folder: Path, grid: tuple[int, int]) -> TeacherLogits | None:
     try:
-        return TeacherLogits(folder)
+        return TeacherLogits(folder, grid)
     except (OSError, ValueError):  # none, or not whole
         return None
 

@@ -25,6 +25,12 @@ class Update:
         self._optimizer = make_optimizer(config.optimizer, *networks, self._own, scaled=scaled)
         self._excluded = parameters_of(self._own)
         excluded = set(self._excluded)
+        if isinstance(self._optimizer, torch.optim.SGD) and config.optimizer.momentum:
+            # Torch's fused step can't begin with some parameters where others have momentum, as with those of a method
+            # that starts later. From zeros it is the same step.
+            trained = {*parameters_of([self._optimizer])}
+            for parameter in (each for each in distiller.methods.parameters() if each in trained):
+                self._optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         self._shared = [parameter for parameter in distiller.parameters() if parameter not in excluded]
 
     def states(self) -> dict[str, Any]:
@@ -63,7 +69,8 @@ class Update:
             norm = norms[0] if norms else _norm(self._shared)
             nn.utils.clip_grads_with_norm_(self._shared, self._config.clip_grad, norm)
         for each in (self._optimizer, *self._own):
-            self.scaler.step(each)
+            if any(parameter.grad is not None for parameter in parameters_of([each])):  # else its method rests
+                self.scaler.step(each)
         self.scaler.update()
 
     def clear(self) -> None:

@@ -144,7 +144,9 @@ def _repeat_from_checkpoint(
     config, targets = task.config, None
     if recipe.teacher.cache != "off" and isinstance(teacher := task.distiller.teacher, SegmentationNetwork):
         cache = recipe.teacher.cache_folder or folder.teacher_logits
-        targets = cached_logits(cached_view(teacher, recipe), task.data, task.teacher_config, cache)
+        targets = cached_logits(
+            cached_view(teacher, recipe), task.data, recipe.augment.crop, task.teacher_config, cache
+        )
         if targets is None:
             return [], [f"A lower learning rate was not tried: the teacher's cached logits are gone from {cache}."]
     task.distiller.zero_grad(set_to_none=True)  # what the trials before left
