@@ -28,8 +28,7 @@ class Update:
         if isinstance(self._optimizer, torch.optim.SGD) and config.optimizer.momentum:
             # Torch's fused step can't begin with some parameters where others have momentum, as with those of a method
             # that starts later. From zeros it is the same step.
-            trained = {*parameters_of([self._optimizer])}
-            for parameter in (each for each in distiller.methods.parameters() if each in trained):
+            for parameter in parameters_of([self._optimizer]):
                 self._optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         self._shared = [parameter for parameter in distiller.parameters() if parameter not in excluded]
 
