@@ -51,7 +51,7 @@ class Method(nn.Module, ABC):
     """Options that are a term's factor, though their names don't end in "weight": to set one is to set a weight."""
 
     unmeasured: frozenset[str] = frozenset()
-    """Terms with next to no gradient, which a share would make loud noise of: they count as they are."""
+    """Terms that count as they are, beside those that have a share: such as one with next to no gradient but noise."""
 
     def __init__(
         self, student: SegOutput, teacher: SegOutput, num_classes: int, needs: frozenset[str] | None = None

@@ -33,6 +33,8 @@ class MGD(Method):
         as_published: void positions count as well.
     """
 
+    share = 0.25  # as the generator learns its gradient grows to four times what is measured in the first steps
+
     def __init__(
         self,
         student: SegOutput,
