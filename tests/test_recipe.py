@@ -23,6 +23,46 @@ def test_later_parts_win_and_mappings_merge() -> None:
     assert (recipe.steps, recipe.batch_size) == (7, 4)
 
 
+def test_a_section_means_the_same_as_a_word_in_a_file_and_by_keyword(tmp_path: Path) -> None:
+    (tmp_path / "more.yaml").write_text("optimizer: {lr: 0.1}\nteacher: {train: {batch_size: 2}}\n")
+    recipes = [
+        load_recipe("streets", "tiny_pair", "optimizer={lr: 0.1}", "teacher.train={batch_size: 2}"),
+        load_recipe("streets", "tiny_pair", tmp_path / "more.yaml"),
+        load_recipe("streets", "tiny_pair", optimizer={"lr": 0.1}, teacher={"train": {"batch_size": 2}}),
+    ]
+    assert recipes[0].optimizer.name == "adamw"
+    assert recipes[0].optimizer.lr == 0.1
+    assert recipes[0].teacher.train["steps"] == load_recipe("streets", "tiny_pair").teacher.train["steps"]
+    assert recipes[0] == recipes[1] == recipes[2]
+
+
+def test_a_network_of_parts_replaces_one_that_a_name_stands_for() -> None:
+    parts = {"backbone": "mobilenetv2_035", "head": "fcn"}
+    for recipe in (
+        load_recipe("streets", "mobile_pair", "student={backbone: mobilenetv2_035, head: fcn}"),
+        load_recipe("streets", "mobile_pair", student=parts),
+    ):
+        assert recipe.student is not None
+        assert recipe.student.name is None
+    more = load_recipe("streets", "mobile_pair", "student={channels: 32}").student
+    assert more is not None
+    assert (more.name, more.channels) == ("mobilenetv2_deeplabv3plus", 32)
+
+
+@pytest.mark.parametrize("text", ["steps: 7\noptimizer: {lr: 0.5}\nsteps: 9", "optimizer: {lr: 0.5,\n  lr: 0.1}"])
+def test_a_key_that_a_file_gives_twice_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "twice.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=r"twice\.yaml.*key '(steps|lr)' is given twice.*line [23]"):
+        load_recipe("streets", tmp_path / "twice.yaml")
+
+
+@pytest.mark.parametrize("name", ["my run #2", "2024-01-01", "20240101", "#1", "set#3", "1 # 2"])
+def test_a_folder_may_have_any_name(name: str) -> None:
+    recipe = load_recipe("camvid", f"out={name}", f"data.root=/data/{name}")
+    assert recipe.out == Path(name)
+    assert recipe.data.model_extra == {"root": f"/data/{name}"}
+
+
 def test_methods_join_and_their_options_are_reached_by_name() -> None:
     recipe = load_recipe("streets", "tiny_pair", "kd", "bpkd", "method.bpkd.edge_weight=7", "method.kd.temperature=2")
     assert [(method.name, method.options) for method in recipe.method] == [

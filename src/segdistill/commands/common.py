@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from segdistill.core.errors import RecipeError, nearest
+from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.loaded import LoadedModel
-from segdistill.recipe.composition import key_values
+from segdistill.recipe.composition import is_assignment, key_values
 from segdistill.recipe.keywords import Word
 from segdistill.recipe.recipe import Recipe
 from segdistill.runs.folder import RunFolder, run_of
@@ -29,6 +31,50 @@ def with_warning(recipe: Recipe, quiet: bool) -> Recipe:
     if recipe.warning and not quiet and is_main():
         console.print(recipe.warning, soft_wrap=True, markup=False)
     return recipe
+
+
+def for_students(recipe: Recipe, verb: str) -> Recipe:
+    """Refuse a recipe that is to train a teacher.
+
+    Args:
+        recipe: as it was loaded.
+        verb: that trains students.
+
+    Returns:
+        The recipe itself.
+
+    Raises:
+        RecipeError: its `role` is "teacher".
+    """
+    if recipe.role == "teacher":
+        raise RecipeError(
+            f"role=teacher has no meaning here: {verb} trains students, and the teacher before them if teacher.weights "
+            "names none. Leave it out; segdistill train takes it."
+        )
+    return recipe
+
+
+def with_inference(words: Iterable[Word], settings: Iterable[str], verb: str) -> list[Word]:
+    """Refuse keys of a recipe that say nothing of how images are run.
+
+    Args:
+        words: of a recipe, as people gave them.
+        settings: the verb's own keys, which a misspelt one may be near to.
+        verb: that runs images.
+
+    Returns:
+        The words themselves.
+
+    Raises:
+        RecipeError: a key is of another section than `inference`.
+    """
+    words = [*words]
+    for word in words:
+        key = word.partition("=")[0] if isinstance(word, str) and is_assignment(word) else "inference"
+        if key.partition(".")[0] != "inference":
+            keys = {*settings, *(f"inference.{name}" for name in InferenceConfig.model_fields)}
+            raise RecipeError(f"'{word}': {verb} has no key '{key}'.{nearest(key, keys)}")
+    return words
 
 
 def split_network(words: Sequence[Word], options: Mapping[str, Any] | None) -> tuple[list[Word], dict[str, Any]]:

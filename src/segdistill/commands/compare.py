@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
+from segdistill.commands.common import for_students
 from segdistill.core.errors import RecipeError
 from segdistill.data import create_dataset
 from segdistill.data.labelled import labeled_indices
@@ -166,7 +167,7 @@ def _plan(parts: Sequence[Word], methods: Any, seeds: Any, budget: Any, override
         requested = stored.model_copy(update={"methods": read_methods(methods), "seeds": _seeds(seeds, stored.seeds)})
         folder = first
     else:
-        recipe = load_recipe(*parts, **overrides)
+        recipe = for_students(load_recipe(*parts, **overrides), "compare")
         if recipe.teacher.weights is None and recipe.teacher.network is None:
             raise RecipeError("A study needs a teacher: a pair, such as mobile_pair, or teacher.weights=FOLDER.")
         if recipe.baseline not in ("train", "none"):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-from segdistill.commands.common import with_folder, with_warning
+from segdistill.commands.common import for_students, with_folder, with_warning
 from segdistill.commands.report import Report, report
 from segdistill.core.errors import TrainingError
 from segdistill.core.results import Result
@@ -93,7 +93,7 @@ def distill(*words: Word, resume: Resume = False, quiet: bool = False, **keys: U
     Raises:
         SegdistillError: Something can't work; before anything is trained where that can be seen.
     """
-    recipe = _with_method(with_warning(load_recipe(*words, **keys), quiet), quiet)
+    recipe = _with_method(with_warning(for_students(load_recipe(*words, **keys), "distill"), quiet), quiet)
     name = "-".join(method.name.rpartition(":")[2] for method in recipe.method)
     recipe = with_folder(recipe, name)
     _refuse_other_teacher(recipe)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-from segdistill.commands.common import run_folder_of, split_network
+from segdistill.commands.common import run_folder_of, split_network, with_inference
 from segdistill.core.discovery import validated
 from segdistill.core.paths import expanded
 from segdistill.models.open import NetworkSource, described, open_model
@@ -76,6 +76,7 @@ def predict_each(
     """
     settings = validated(LabelSettings, dict(keys))
     words, options = split_network([*parts], network)
+    words = with_inference(words, LabelSettings.model_fields, "predict")
     model = open_model(described(weights, options))
     run = run_folder_of(model)
     inference = load_inference(*([run.recipe] if run is not None and run.recipe.is_file() else []), *words)

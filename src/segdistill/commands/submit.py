@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from segdistill.commands.common import with_inference
 from segdistill.core.results import Result
 from segdistill.data.reading import read_image
 from segdistill.evaluation.inference.inference import infer
@@ -60,9 +61,10 @@ def submit(
     Raises:
         SegdistillError: weights or an image can't be read, or `out` holds maps of another network.
     """
+    words = with_inference(parts, ("out",), "submit")
     model = open_model(weights)
     recipe_file = RunFolder(model.path.parent).recipe
-    inference = load_inference(*([recipe_file] if recipe_file.is_file() else []), *parts)
+    inference = load_inference(*([recipe_file] if recipe_file.is_file() else []), *words)
     files = sorted(image_files(map(Path, images)))
     target = server_of(server)
     made_by = {

@@ -14,8 +14,9 @@ from segdistill.evaluation.metrics import Scores
 from segdistill.models.files import read_description, weight_file
 from segdistill.models.spec import Role
 from segdistill.recipe.keywords import RecipeKeys, Word, takes_recipe_keys
-from segdistill.recipe.recipe import load_recipe
+from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.runs.folder import Resume
+from segdistill.runtime.display import console
 from segdistill.runtime.processes import is_main
 from segdistill.studies.measurement import scores_file
 from segdistill.training.plan import resolve
@@ -69,13 +70,13 @@ def train(*words: Word, resume: Resume = False, quiet: bool = False, **keys: Unp
         RecipeError: The recipe can't be trained; nothing is written then.
         TrainingError: The folder holds another run, or the run has to stop.
     """
-    recipe = with_warning(load_recipe(*words, **keys), quiet)
+    recipe = _without_methods(with_warning(load_recipe(*words, **keys), quiet), quiet)
     recipe = with_folder(recipe, recipe.role)
     folder = resolve(recipe, distills=False).run(resume=resume, quiet=quiet).folder
     trained = read_description(weight_file(folder.path)).trained
     config = recipe.teacher_training() if recipe.role == "teacher" else recipe.training()
     step = trained["best_step"] if trained["keep"] == "best" else trained["steps"]
-    on_all = step == trained["steps"] or config.validate_images is None
+    on_all = step == trained["steps"] or (config.validate_images is None and "best_images" not in trained)
     scores = folder.validated(trained) if on_all else None
     if scores is None:  # a few images were looked at, weights were refitted after that, or the journal is gone
         quality = evaluate(folder.path, quiet=quiet, boundary=False, calibration=False, agreement=False).quality
@@ -83,3 +84,14 @@ def train(*words: Word, resume: Resume = False, quiet: bool = False, **keys: Unp
         if is_main():
             write_json(scores_file(folder.path), quality.as_dict())
     return Trained(folder.path, recipe.role, scores, trained["best_miou"], trained["best_step"], trained["seconds"])
+
+
+def _without_methods(recipe: Recipe, quiet: bool) -> Recipe:
+    """The recipe as it is trained alone, which is printed if it names a method."""
+    if not recipe.method:
+        return recipe
+    names = " and ".join(method.name for method in recipe.method)
+    if not quiet and is_main():
+        text = f"train uses no teacher, so {names} is left out; segdistill distill uses it"
+        console.print(text, soft_wrap=True, markup=False)
+    return recipe.model_copy(update={"method": []})

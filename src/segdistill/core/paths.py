@@ -28,7 +28,12 @@ def expanded(path: PathLike) -> PathLike:
         return path
 
 
-HomePath = Annotated[Path, AfterValidator(expanded)]
+def _as_text(value: Any) -> Any:
+    """A folder that is called 20240101, which YAML reads as a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+HomePath = Annotated[Path, BeforeValidator(_as_text), AfterValidator(expanded)]
 """A path of a recipe, in which `~` is the home folder."""
 
 

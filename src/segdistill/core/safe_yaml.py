@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ _FAST: Any = _without_surprises(yaml.CSafeLoader) if hasattr(yaml, "CSafeLoader"
 
 
 class YamlTooLargeError(yaml.YAMLError):
-    """YAML that is larger or deeper than any recipe is, or that unfolds to it; or a value that Python can't hold."""
+    """YAML that is larger or deeper than any recipe is, or that unfolds to it; a value that Python can't hold; or a key
+    that is given twice."""
 
 
 def load_yaml(text: str) -> Any:
@@ -52,7 +54,7 @@ def load_yaml(text: str) -> Any:
         The value; None for an empty text.
 
     Raises:
-        yaml.YAMLError: The text is not YAML, or is too large or deep (`YamlTooLargeError`).
+        yaml.YAMLError: The text is not YAML, is too large or deep, or holds a key twice (`YamlTooLargeError`).
     """
     if len(text) > MOST_CHARACTERS:
         raise YamlTooLargeError(f"it has {len(text)} characters; expected at most {MOST_CHARACTERS}")
@@ -97,9 +99,11 @@ def _load(text: str, loader: Any) -> Any:
 def _check(text: str, loader: Any) -> None:
     """Refuse what is nested too deeply or unfolds to too many values, before anything is made of it."""
     total = 0
+    keys = _Keys()
     sizes: dict[str | None, int] = {}  # of what each anchor (&) names, once it has ended
     inside: list[tuple[str | None, int]] = []  # the mappings and lists around the event: anchor, total before it
     for event in yaml.parse(text, loader):
+        keys.see(event)
         if isinstance(event, yaml.AliasEvent):
             if event.anchor in (anchor for anchor, _ in inside):
                 raise YamlTooLargeError("an alias (*) refers to what it is part of")
@@ -119,10 +123,39 @@ def _check(text: str, loader: Any) -> None:
             raise YamlTooLargeError(f"its aliases unfold to more than {MOST_VALUES} values")
 
 
+class _Keys:
+    """Refuses a key that a mapping holds twice, of which YAML would keep the last without a word."""
+
+    def __init__(self) -> None:
+        self._open: list[tuple[set[str] | None, bool]] = []
+        """Of the mappings and lists around the event: the keys of a mapping, and whether a key is next."""
+
+    def see(self, event: yaml.Event) -> None:
+        """Look at the next event."""
+        if isinstance(event, yaml.CollectionEndEvent):
+            self._open.pop()
+        elif isinstance(event, yaml.NodeEvent):
+            self._count(event)
+            if isinstance(event, yaml.CollectionStartEvent):
+                self._open.append((set() if isinstance(event, yaml.MappingStartEvent) else None, True))
+
+    def _count(self, event: yaml.NodeEvent) -> None:
+        """A key or value of the innermost mapping."""
+        keys, is_key = self._open[-1] if self._open else (None, False)
+        if keys is None:
+            return
+        self._open[-1] = (keys, not is_key)
+        if is_key and isinstance(event, yaml.ScalarEvent) and event.value != "<<":
+            if event.value in keys:
+                where = f", again in line {event.start_mark.line + 1}" if event.start_mark is not None else ""
+                raise YamlTooLargeError(f"the key '{event.value}' is given twice in one mapping{where}")
+            keys.add(event.value)
+
+
 def load_word(text: str) -> Any:
     """The value of a word of a command line: as `load_yaml`, and {0:0,255:1} needs no blanks after its colons.
 
-    With a quote in it, it is read to the letter.
+    With a quote in it, it is read to the letter. No part of a name is a comment, as in "set #2", nor is a name a date.
 
     Args:
         text: What stands behind the "=".
@@ -134,6 +167,9 @@ def load_word(text: str) -> Any:
         yaml.YAMLError: As `load_yaml`.
     """
     value = load_yaml(text)
+    commented = re.search(r"(^|\s)#", text) and not isinstance(value, dict | list) and text.strip()[0] not in "'\""
+    if commented or isinstance(value, date):
+        return text
     if not isinstance(value, dict) or "'" in text or '"' in text:
         return value
     pairs = [key.split(":", 1) if _is_glued(key, each) else (key, each) for key, each in value.items()]

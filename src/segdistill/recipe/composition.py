@@ -194,8 +194,11 @@ def _merge(base: dict[str, Any], top: dict[str, Any], prefix: str, source: str, 
 
 
 def _another(base: dict[str, Any], top: dict[str, Any]) -> bool:
-    """Whether `top` names another thing than `base`, whose options would then make no sense."""
-    return "name" in top and top["name"] != base.get("name", top["name"])
+    """Whether `top` is another thing than `base`, whose options would then make no sense: of another name, or a network
+    of other parts than those that a name stands for."""
+    if "name" in top:
+        return bool(top["name"] != base.get("name", top["name"]))
+    return "name" in base and {"backbone", "head"} <= top.keys()
 
 
 def _assign(merged: dict[str, Any], word: str, origin: Origin) -> None:
@@ -231,8 +234,7 @@ def _set(merged: dict[str, Any], path: str, value: Any, word: str, source: str, 
             )
     if isinstance(node, list):
         raise RecipeError(f"'{word}': name the method as well, as in method.bpkd.{last}=..")
-    node[last] = value
-    origin.note(path, value, source)
+    _merge(node, {last: value}, "".join(f"{parent}." for parent in parents), source, origin)
 
 
 def _named_method(merged: dict[str, Any], name: str, word: str) -> dict[str, Any]:

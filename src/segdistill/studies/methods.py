@@ -44,7 +44,7 @@ def read_methods(given: Methods) -> dict[str, list[MethodSpec]]:
         outside_braces = r",(?![^{]*})(?![^\[]*\])"
         words = re.split(outside_braces, given) if isinstance(given, str) else given
         words = list(words) if isinstance(words, list | tuple) else [words]
-        entries = dict(_entry(word) for word in words if not isinstance(word, str) or word.strip())
+        entries = _by_label([_entry(word) for word in words if not isinstance(word, str) or word.strip()])
     methods: dict[str, list[MethodSpec]] = {}
     for label, specs in entries.items():
         if label in ("none", ALONE):
@@ -56,6 +56,17 @@ def read_methods(given: Methods) -> dict[str, list[MethodSpec]]:
             raise RecipeError(f"'{label}' can't label a method: its runs are called so. Use letters, digits, ._+-")
         methods[label] = [spec for value in specs for spec in _specs(label, value)]
     return methods
+
+
+def _by_label(pairs: list[tuple[str, list[Any]]]) -> dict[str, list[Any]]:
+    """The entries by label; the same entry may be named twice."""
+    entries: dict[str, list[Any]] = {}
+    for label, specs in pairs:
+        if entries.setdefault(label, specs) != specs:
+            raise RecipeError(
+                f"methods: two entries are labelled '{label}'. Give one another label, as {label}2={{name: ...}}."
+            )
+    return entries
 
 
 def _entry(word: Any) -> tuple[str, list[Any]]:

@@ -9,7 +9,7 @@ from segdistill.core.errors import CheckpointError, DataError
 from segdistill.data import labeled_part
 from segdistill.data.balance import class_weights
 from segdistill.data.stream import Stream, Targets
-from segdistill.models.files import read_weights, save_model
+from segdistill.models.files import read_description, read_weights, save_model, weight_file
 from segdistill.models.network import SegmentationNetwork
 from segdistill.runs.checkpoint import Progress
 from segdistill.runs.folder import RunFolder
@@ -39,6 +39,7 @@ def fit(task: Task, folder: RunFolder, *, quiet: bool = False, pace: Pace | None
         CheckpointError: If the weights of the best validation are gone.
     """
     if folder.finished(task.role):
+        _say_what_comes_too_late(task, folder, quiet)
         return
     task = settle_precision(task, folder, _silent if quiet or not is_main() else _print_once)
     task.distiller.class_weights = class_weights(labeled_part(task.data), task.config.class_balance)
@@ -59,6 +60,12 @@ def fit(task: Task, folder: RunFolder, *, quiet: bool = False, pace: Pace | None
             record["refit"] = _refitted(task, quiet)
         save_model(folder.path, task.role, task.network, task.spec, task.data.classes, record)
     wait_for_all()
+
+
+def _say_what_comes_too_late(task: Task, folder: RunFolder, quiet: bool) -> None:
+    trained = read_description(weight_file(folder.path)).trained
+    if task.config.refit_images and "refit" not in trained and not quiet:
+        _print_once(f"{task.title}: it is finished, and refit_images is not applied to it any more.")
 
 
 def _say_that_the_last_are_kept(task: Task, quiet: bool) -> None:
@@ -102,6 +109,7 @@ def _record(task: Task, progress: Progress) -> dict[str, object]:
         "keep": task.config.keep if progress.best_step else "last",
         "best_miou": round(progress.best_miou, 4) if progress.best_step else None,
         "best_step": progress.best_step,
+        **({"best_images": progress.best_of} if 0 < progress.best_of < len(task.validation) else {}),
         **({"skipped": progress.skipped} if progress.skipped else {}),
         **({"unreadable": len(progress.unreadable)} if progress.unreadable else {}),
     }

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from segdistill.core.classes import Classes
+from segdistill.core.errors import TrainingError
 from segdistill.models.build import probe
 from segdistill.models.channels import require_channels
+from segdistill.models.checksum import identity_of
 from segdistill.models.loaded import LoadedModel
 from segdistill.models.network import SegmentationNetwork
 from segdistill.models.open import open_model
@@ -32,6 +34,8 @@ from segdistill.training.pairing import (
 from segdistill.training.sharding import require_several, shard
 from segdistill.training.shares import require_possible
 from segdistill.training.task import Splits, Task, TeacherOutline, make_task, open_splits, run_folder
+
+_TEACHER = "teacher_checksum"
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,8 @@ class Plan:
         with folder.held():
             folder.open(recorded(recipe, given).model_dump(mode="json"), resume=resume, may_change=changeable_keys())
             begin(task, folder)
+            if given is not None:
+                _require_same_teacher(folder, given)
             if isinstance(self.teacher, Plan):
                 path = self.teacher.run(resume=resume, quiet=quiet, forecast=forecast).folder.path
                 self.teacher = open_teacher(path, recipe, task.data.classes)
@@ -118,6 +124,19 @@ class Plan:
         if self.teacher is not None:
             self.task.distiller.set_teacher(_network_of(self.teacher))
         return self.task
+
+
+def _require_same_teacher(folder: RunFolder, teacher: Pairing) -> None:
+    """Refuse to go on with a run under a teacher whose weights have changed since it began."""
+    checksum = identity_of(teacher.model)["checksum"]
+    before = folder.noted(_TEACHER)
+    if before is None:
+        folder.note(_TEACHER, checksum)
+    elif before != checksum:
+        raise TrainingError(
+            f"{teacher.model.path} holds other weights than those that teach the student in {folder.path}. Choose "
+            "another out=FOLDER for this teacher, or put the weights back."
+        )
 
 
 def resolve(recipe: Recipe, *, distills: bool = True) -> Plan:
