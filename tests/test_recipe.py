@@ -36,6 +36,12 @@ def test_a_section_means_the_same_as_a_word_in_a_file_and_by_keyword(tmp_path: P
     assert recipes[0] == recipes[1] == recipes[2]
 
 
+def test_a_teacher_of_the_zoo_takes_the_place_of_weights() -> None:
+    words = ("streets", "tiny_pair", "teacher.weights=runs/a")
+    for recipe in (load_recipe(*words, "teacher=pspnet_r18"), load_recipe(*words, teacher="pspnet_r18")):
+        assert recipe.teacher.weights is None
+
+
 def test_a_network_of_parts_replaces_one_that_a_name_stands_for() -> None:
     parts = {"backbone": "mobilenetv2_035", "head": "fcn"}
     for recipe in (

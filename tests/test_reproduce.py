@@ -135,6 +135,22 @@ def test_a_camvid_row_of_cirkd_is_measured_on_the_test_list(roots: dict[str, Pat
     assert (tmp_path / "run" / "teacher.safetensors").is_file()
 
 
+@pytest.mark.parametrize("by", ["word", "section", "keyword"])
+def test_a_list_that_the_call_chooses_is_the_one_that_is_measured_on(
+    roots: dict[str, Path], tmp_path: Path, by: str
+) -> None:
+    words = {"word": ["data.validation=val"], "section": ["data={validation: val}"], "keyword": []}[by]
+    keys: dict[str, Any] = {"data": {"validation": "val"}} if by == "keyword" else {}
+    done = library.reproduce(
+        "cirkd/camvid/deeplabv3_r18/teacher",
+        *TINY, f"data.root={roots['camvid']}", *words, **keys, out=tmp_path / "run", quiet=True,
+    )  # fmt: skip
+    measured_on = library.evaluate(tmp_path / "run", "data.validation=val", quiet=True)
+    assert done.lines[0].miou == pytest.approx(measured_on.scores.miou, abs=1e-3)
+    other = library.evaluate(tmp_path / "run", "data.validation=test", quiet=True)
+    assert done.lines[0].miou != pytest.approx(other.scores.miou, abs=1e-3)
+
+
 def test_a_given_teacher_is_named_if_it_is_another(roots: dict[str, Path], tmp_path: Path) -> None:
     words = (*TINY, f"data.root={roots['voc']}", "baseline=none")
     teacher = tmp_path / "teacher"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,15 +111,15 @@ def reproduce(
         overrides = {**overrides, "out": Path("runs") / f"{row}-seed{recipe.seed}"}
         recipe = load_recipe(row, *parts, **overrides)
     changed = (*_changed(load_recipe(row), recipe), *_starts(published, recipe))
-    words = (row, *parts)
+    words, chosen = (row, *parts), _keys_of([*parts, *changed])
     if published.role != "distilled":
         trained = train(*words, resume=resume, quiet=quiet, **overrides)
-        line = Reproduced(published, *_scores(published, trained.folder, trained.scores, parts, quiet))
+        line = Reproduced(published, *_scores(published, trained.folder, trained.scores, chosen, quiet))
         return Reproduction(published, trained.folder, (line,), changed)
     done = distill(*words, resume=resume, quiet=quiet, **overrides)
     outcomes = {outcome.label: outcome for outcome in done.study.outcomes}
     alone, (student,) = outcomes.pop(ALONE, None), outcomes.values()
-    lines = [Reproduced(published, *_scores(published, done.folder, student, parts, quiet))]
+    lines = [Reproduced(published, *_scores(published, done.folder, student, chosen, quiet))]
     for role, other in (("student", alone), ("teacher", done.study.teacher)):
         if other is not None and not published.evaluation:
             sibling = published.sibling(role)
@@ -128,19 +128,21 @@ def reproduce(
 
 
 def _scores(
-    row: PublishedRow, folder: Path, measured: Scores | Outcome, parts: tuple[str | Path, ...], quiet: bool
+    row: PublishedRow, folder: Path, measured: Scores | Outcome, chosen: set[str], quiet: bool
 ) -> tuple[float, float]:
-    """mIoU and mAcc as `measured` on the run's validation images or, where the row was scored on others, on these."""
+    """mIoU and mAcc as `measured` on the run's validation images or, where the row was scored on others, on these.
+
+    `chosen` are the keys that the call has set, which stay as they are.
+    """
     if row.evaluation:
-        again = [word for word in row.evaluation if not _given(word, parts)]
+        again = [word for word in row.evaluation if word.partition("=")[0] not in chosen]
         measured = evaluate(folder, *again, boundary=False, agreement=False, calibration=False, quiet=quiet).scores
     return measured.miou, measured.macc
 
 
-def _given(word: str, parts: tuple[str | Path, ...]) -> bool:
-    """Whether one of the user's own words sets the key of `word`."""
-    key = word.partition("=")[0]
-    return any(is_assignment(str(part)) and str(part).partition("=")[0] == key for part in parts)
+def _keys_of(words: Iterable[str | Path]) -> set[str]:
+    """The keys that are set by words, or by lines of what has changed; names and files among them count for nothing."""
+    return {str(word).partition("=")[0] for word in words if is_assignment(str(word))}
 
 
 def _changed(published: Recipe, changed_recipe: Recipe) -> Iterator[str]:

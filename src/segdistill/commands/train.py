@@ -14,7 +14,7 @@ from segdistill.evaluation.metrics import Scores
 from segdistill.models.files import read_description, weight_file
 from segdistill.models.spec import Role
 from segdistill.recipe.keywords import RecipeKeys, Word, takes_recipe_keys
-from segdistill.recipe.recipe import Recipe, load_recipe
+from segdistill.recipe.recipe import load_recipe
 from segdistill.runs.folder import Resume
 from segdistill.runtime.display import console
 from segdistill.runtime.processes import is_main
@@ -70,9 +70,14 @@ def train(*words: Word, resume: Resume = False, quiet: bool = False, **keys: Unp
         RecipeError: The recipe can't be trained; nothing is written then.
         TrainingError: The folder holds another run, or the run has to stop.
     """
-    recipe = _without_methods(with_warning(load_recipe(*words, **keys), quiet), quiet)
-    recipe = with_folder(recipe, recipe.role)
-    folder = resolve(recipe, distills=False).run(resume=resume, quiet=quiet).folder
+    loaded = with_warning(load_recipe(*words, **keys), quiet)
+    recipe = with_folder(loaded.model_copy(update={"method": []}) if loaded.method else loaded, loaded.role)
+    plan = resolve(recipe, distills=False)
+    if loaded.method and not quiet and is_main():
+        names = " and ".join(method.name for method in loaded.method)
+        text = f"train uses no teacher, so {names} is left out; segdistill distill uses it"
+        console.print(text, soft_wrap=True, markup=False)
+    folder = plan.run(resume=resume, quiet=quiet).folder
     trained = read_description(weight_file(folder.path)).trained
     config = recipe.teacher_training() if recipe.role == "teacher" else recipe.training()
     step = trained["best_step"] if trained["keep"] == "best" else trained["steps"]
@@ -84,14 +89,3 @@ def train(*words: Word, resume: Resume = False, quiet: bool = False, **keys: Unp
         if is_main():
             write_json(scores_file(folder.path), quality.as_dict())
     return Trained(folder.path, recipe.role, scores, trained["best_miou"], trained["best_step"], trained["seconds"])
-
-
-def _without_methods(recipe: Recipe, quiet: bool) -> Recipe:
-    """The recipe as it is trained alone, which is printed if it names a method."""
-    if not recipe.method:
-        return recipe
-    names = " and ".join(method.name for method in recipe.method)
-    if not quiet and is_main():
-        text = f"train uses no teacher, so {names} is left out; segdistill distill uses it"
-        console.print(text, soft_wrap=True, markup=False)
-    return recipe.model_copy(update={"method": []})

@@ -70,7 +70,7 @@ ClassMapSource = Annotated[
 
 
 def teacher_keys(value: Any) -> Any:
-    """The keys of a teacher that is named or handed in by itself: one of the zoo is trained here.
+    """The keys of a teacher that is named or handed in by itself: one of the zoo is trained here, whatever was before.
 
     Args:
         value: A name, path, module, spec or list of them; what is none of these is left as it is.
@@ -79,7 +79,7 @@ def teacher_keys(value: Any) -> Any:
         The keys of `TeacherConfig`.
     """
     if isinstance(value, str) and (value in ZOO or value in plugins("segdistill.models.catalog")):
-        return {"network": value}
+        return {"network": value, "weights": None}
     is_source = isinstance(value, str | Path | NetworkSpec | nn.Module | list | tuple)
     return {"weights": value} if is_source else value
 
