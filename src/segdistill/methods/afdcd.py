@@ -52,6 +52,8 @@ class AfDCD(Method):
         RecipeError: no number of groups but 1 divides C_t.
     """
 
+    share = 0.25  # for its generator, as `mgd`
+
     def __init__(
         self,
         student: SegOutput,
