@@ -66,16 +66,31 @@ class Verb(TyperCommand):
             The words that nothing has taken.
 
         Raises:
-            RecipeError: A value is written as a switch, or a switch as a value.
+            RecipeError: A value is written as a switch, or a switch or a name as a value.
         """
-        flags = {name.removeprefix("--") for each in self.params for name in getattr(each, "opts", ())} | _ALWAYS_FLAGS
+        options = [each for each in self.params if each.param_type_name == "option"]
+        flags = {name.removeprefix("--") for each in options for name in each.opts} | _ALWAYS_FLAGS
         for place, word in enumerate(args):
             name, equals, value = word.removeprefix("--").partition("=")
+            if equals or word.startswith("--"):
+                self._refuse_name(name, word)
             if word.startswith("--") and name not in flags:
                 self._answer(name, value if equals else "".join(args[place + 1 : place + 2]))
             if not word.startswith("-") and equals and name in flags:
                 raise RecipeError(f"'{word}': {name} is a switch, written --{name}.")
         return super().parse_args(ctx, args)
+
+    def _refuse_name(self, name: str, word: str) -> None:
+        """Say that a name stands alone where `word` writes it as key=value or as an option."""
+        for each in self._arguments():
+            if each.name == name and each.nargs == 1 and name not in self.own_keys():
+                usage = " ".join(map(_shown, self._arguments()))
+                shown = (each.metavar or name).upper()
+                raise RecipeError(f"'{word}': {shown} stands alone: segdistill {self.name} {usage}")
+
+    def _arguments(self) -> list[Any]:
+        """What stands alone behind the verb, in its order."""
+        return [each for each in self.params if each.param_type_name == "argument"]
 
     def _answer(self, name: str, value: str) -> None:
         """Say how a value is written that came as an option."""
@@ -112,7 +127,7 @@ class Verb(TyperCommand):
         Returns:
             The names in their order, then the switches.
         """
-        names = [_shown(each) for each in self.params if each.param_type_name == "argument"]
+        names = [_shown(each) for each in self._arguments()]
         flags = [f"[{each.opts[0]}]" for each in self.params if each.param_type_name == "option"]
         return [*names, *flags]
 

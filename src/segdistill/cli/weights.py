@@ -76,8 +76,11 @@ def convert_command(
 
 
 def profile_command(
-    network: Annotated[
-        str, typer.Argument(help="Of the zoo, a run folder, a weight file, an exported one; with --step a recipe.")
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="NETWORK", help="Of the zoo, a run folder, a weight file, an exported one; with --step a recipe."
+        ),
     ],
     words: Annotated[
         list[str] | None,
@@ -96,10 +99,10 @@ def profile_command(
         from segdistill.cli.tables.step import step_lines, step_table
         from segdistill.commands.profile_step import profile_step
 
-        timed = profile_step(network, *(words or ()))
+        timed = profile_step(source, *(words or ()))
         print_result(timed.as_dict(), as_json, step_table(timed), step_lines(timed))
         return
-    done = profile(network, **key_values(words or ()))
+    done = profile(source, **key_values(words or ()))
     if isinstance(done, FileProfile):
         print_result(done.as_dict(), as_json, file_profile_line(done))
     else:
