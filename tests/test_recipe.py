@@ -246,3 +246,12 @@ def test_a_renamed_key_is_answered_with_its_new_name(words: list[str], message: 
 def test_a_renamed_key_of_a_data_set_is_answered_with_its_new_name(key: str) -> None:
     with pytest.raises(RecipeError, match=f"Key 'data.{key}' is called 'data.{key.replace('colours', 'colors')}' now."):
         load_recipe("folder", f"data.{key}=true")
+
+
+@pytest.mark.parametrize(
+    "word", ["optimizer.lr=.inf", "optimizer.head_lr=.inf", "clip_grad=.inf", "augment.scale_step=.inf",
+             "augment.scale=[0.5,.inf]", "augment.scale=[0,2]"],
+)  # fmt: skip
+def test_a_number_that_no_run_can_have_is_refused(word: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(f"'{word}'")):
+        load_recipe("streets", "tiny_pair", word)

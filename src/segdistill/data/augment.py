@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from segdistill.core.classes import IGNORE_INDEX, UNLABELED
-from segdistill.core.numbers import Size
+from segdistill.core.numbers import Positive, Size
 from segdistill.core.pixels import RGB, over_channels
 from segdistill.core.typed_settings import WRITTEN_IF_SET, TypedSettings
 from segdistill.data.base import Sample
@@ -32,10 +32,10 @@ class Augment(TypedSettings):
     crop: Size = (512, 512)
     """The size (H,W) in pixels of what networks are trained on."""
 
-    scale: tuple[float, float] = (0.5, 2.0)
+    scale: tuple[Positive, Positive] = (0.5, 2.0)
     """The range that the factor an image is resized by is drawn from."""
 
-    scale_step: float | None = Field(None, gt=0)
+    scale_step: Positive | None = None
     """The step between the factors that may be drawn, both ends of `scale` included; null draws from all of it."""
 
     base_size: Size | None = None

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 
 from segdistill.core.discovery import explain
 from segdistill.core.errors import RecipeError
-from segdistill.core.numbers import Count, Positive, Size
+from segdistill.core.numbers import Count, NonNegative, Positive, Size
 from segdistill.core.paths import HomePath
 from segdistill.core.typed_settings import TypedSettings
 from segdistill.models.exported.description import Input, Outputs, Precision
@@ -78,7 +78,7 @@ class ExportSettings(TypedSettings):
     lr: Positive = 3e-4
     """The highest learning rate of int8=train, for weights."""
 
-    max_drop: float = Field(1.0, ge=0)
+    max_drop: NonNegative = 1.0
     """How many points of mIoU the INT8 file may lose on validation."""
 
     license: str = "not stated"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from segdistill.core.errors import nearest
-from segdistill.core.numbers import NonNegative
+from segdistill.core.numbers import NonNegative, Positive
 from segdistill.core.precision import Precision, PrecisionKey
 from segdistill.core.typed_settings import MAY_CHANGE, WRITTEN_IF_SET, TypedSettings
 
@@ -19,7 +19,7 @@ class OptimizerConfig(TypedSettings):
     name: Literal["sgd", "adamw"] = "sgd"
     """SGD with momentum, or AdamW."""
 
-    lr: float = Field(0.01, gt=0)
+    lr: Positive = 0.01
     """The learning rate of the backbone before the schedule's factor."""
 
     weight_decay: NonNegative = 5e-4
@@ -28,7 +28,7 @@ class OptimizerConfig(TypedSettings):
     momentum: float = Field(0.9, ge=0, lt=1)
     """The momentum of SGD; AdamW does not use it."""
 
-    head_lr: float = Field(1.0, gt=0)
+    head_lr: Positive = 1.0
     """The factor on the learning rate of everything that is not the backbone; 1 trains all at the same rate."""
 
     decay_norms: bool = True
@@ -164,7 +164,7 @@ class TrainingConfig(TypedSettings):
     """The exponent b of the cross-entropy's class weights, share^-b; 0 is plain cross-entropy, 0.5 helps thin and rare
     classes."""
 
-    clip_grad: float | None = Field(None, gt=0)
+    clip_grad: Positive | None = None
     """The largest norm that the gradient of a step may have; longer ones are scaled down, null sets no limit."""
 
     ema: float | None = Field(None, gt=0, lt=1)
