@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -141,3 +142,20 @@ def test_a_recipe_and_an_explanation_are_printed() -> None:
     assert "optimizer.lr (key)" in explained
     assert "a number, above 0" in explained
     assert invoke("recipe", "streets", "stepz=3").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "path", "value"),
+    [
+        ("out=2024-01-01", "out", "2024-01-01"),
+        ("steps=.nan", "steps", None),
+        ("optimizer.lr=.inf", "optimizer.lr", None),
+        ("data.values={2024-01-01: 1}", "data.values", {"2024-01-01": 1}),
+    ],
+)
+def test_json_is_strict_whatever_a_word_holds(word: str, path: str, value: Any) -> None:
+    done = invoke("recipe", "streets", "tiny_pair", word, "--json")
+    printed = json.loads(done.stdout, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
+    assert printed["keys"][path]["value"] == value
+    assert printed["problems"]
+    assert done.exit_code == 1

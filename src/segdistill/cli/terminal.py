@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -71,7 +72,20 @@ def print_json(value: Any) -> None:
     """`value` as indented JSON on standard output, from the main process only.
 
     Args:
-        value: Plain values; letters beyond ASCII are written as they are.
+        value: Plain values; letters beyond ASCII are written as they are, numbers that are not finite as null, and what
+            JSON has no form for, as a date of YAML, as text.
     """
     if not results.quiet:
-        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(_strict(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _strict(value: Any) -> Any:
+    """The value as JSON can hold it."""
+    if isinstance(value, dict):
+        keys = (key if key is None or isinstance(key, str | int) else str(key) for key in value)
+        return dict(zip(keys, map(_strict, value.values()), strict=True))
+    if isinstance(value, list | tuple):
+        return [_strict(each) for each in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int) else str(value)
