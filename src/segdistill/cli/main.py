@@ -158,8 +158,11 @@ def prepare_command(
 
     if not any(word.startswith("root=") for word in words or ()):
         raise RecipeError(f"Say where the data set is or goes: segdistill prepare {dataset} root=FOLDER")
-    keys, options = split_words(PrepareKeys, words or ())
-    done = prepare(dataset, root=keys.root, archives=keys.archives, out=keys.out, quiet=as_json, **key_values(options))
+    keys, rest = split_words(PrepareKeys, words or ())
+    options = key_values(rest)
+    for key in options.keys() & {"quiet", *PrepareKeys.model_fields}:  # quiet=true, root.x=1
+        raise RecipeError(f"'{key}' is not an option of a data set, found {key}={options[key]!r}. Leave it out.")
+    done = prepare(dataset, root=keys.root, archives=keys.archives, out=keys.out, quiet=as_json, **options)
     print_result(done.as_dict(), as_json, preparation_table(done), *preparation_notes(done))
     if not done.ready:
         raise typer.Exit(1)

@@ -7,8 +7,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
-from segdistill.core.discovery import options_of, pick
-from segdistill.core.errors import DataError
+from segdistill.core.discovery import options_of, pick, validated
+from segdistill.core.errors import DataError, RecipeError
 from segdistill.core.paths import expanded
 from segdistill.core.results import Result
 from segdistill.data import DATASETS, DatasetConfig, SegmentationDataset, create_dataset
@@ -93,13 +93,16 @@ def prepare(
 
     Raises:
         DataError: an archive or mask is broken or not safe; what is only missing is in the result.
+        RecipeError: there is no such data set, or it has no such option.
         Interrupted: by Ctrl-C.
     """
     pick(DATASETS, SegmentationDataset, dataset, "data set")
     preparation = pick("segdistill.preparation", Preparation, dataset, "data set to prepare")()
     base, folder = expanded(Path(root)), None if archives is None else expanded(Path(archives))
     task = Task(base, folder, None if out is None else expanded(Path(out)), options, quiet)
-    DatasetConfig(name=dataset, root=base, **options)
+    if "name" in options:
+        raise RecipeError(f"Key 'name': the data set is '{dataset}', found {options['name']!r}. Leave name out.")
+    validated(DatasetConfig, {"name": dataset, "root": base, **options}, "data")
     try:
         unpacked = {} if folder is None else _unpack_all(preparation, folder, task)
         if not base.is_dir():
