@@ -65,9 +65,12 @@ def words() -> str:
 
 
 def _entries() -> Iterator[tuple[str, str, list[str], str]]:
+    lists = tuple(f"{path}." for path, key in recipe_keys().items() if key.type.startswith("a list"))
     for path, key in {**recipe_keys(), **_options()}.items():
         values = re.split(r", | or ", key.type) if re.fullmatch(r"\w+(, \w+)*( or \w+)+", key.type) else []
-        yield "key", path, values, re.split(r"(?<=\.) ", key.description)[0].rstrip(".")
+        kind = "entry" if path.startswith(lists) and not key.option_of else "key"
+        text = re.split(r"(?<=\.) ", key.description)[0].rstrip(".")
+        yield kind, path, [value for value in values if value != "text"], text
     listed = available()
     for name, fragment in sorted(library().items()):
         yield fragment.kind, name, [], listed["recipes"][name]

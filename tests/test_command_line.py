@@ -17,9 +17,10 @@ import typer
 from typer.testing import CliRunner
 
 from benchmarks import keys_page
-from segdistill.cli.completion import complete_word
+from segdistill.cli.completion import complete_name, complete_word
 from segdistill.cli.main import app
 from segdistill.core.errors import RecipeError
+from segdistill.recipe.composition import compose
 from segdistill.recipe.recipe import load_recipe
 
 VERBS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -128,6 +129,27 @@ def test_words_are_completed_by_what_they_are() -> None:
     assert precisions == ["precision=auto", "precision=fp32", "precision=bf16", "precision=fp16"]
     assert {word for word, _ in complete_word("method.kd.te")} == {"method.kd.temperature="}
     assert {"camvid", "cwd", "cwd_by_cirkd"} <= {word for word, _ in complete_word("c")}
+
+
+def test_what_is_completed_is_taken() -> None:
+    names = [word for word, _ in complete_word("") if not word.endswith("=")]
+    assert "network:mobilenetv2_pspnet" in names
+    assert all(compose(name) for name in names)
+    keys = [word for word, _ in complete_word("") if word.endswith("=")]
+    assert [key for key in keys if key.startswith("method.schedule") or "auxiliary_heads." in key] == []
+    refused = []
+    for word in [word for key in keys for word, _ in complete_word(key) if not key.startswith("data.")]:
+        method = word.split(".")[1:2] if word.startswith("method.") else []
+        try:
+            load_recipe("streets", "tiny_pair", *method, word)
+        except RecipeError:
+            refused.append(word)
+    assert refused == ["student.name=null", "teacher.cache_flip=true", "inference.mode=slide"]  # need one more key
+
+
+def test_explain_completes_keys_of_methods_and_bare_networks() -> None:
+    completed_names = {name for name, _ in complete_name("")}
+    assert {"method.schedule.decay", "mobilenetv2_pspnet"} <= completed_names
 
 
 def test_page_and_list_of_keys_are_what_their_script_makes() -> None:

@@ -16,6 +16,8 @@ class Entry:
     """A line of the list: what a word is, the word, what it may be set to, and what it says."""
 
     kind: str
+    """Of `recipe.words.KINDS`, "key", or "entry" of a key of a list's entries, which key=value does not reach."""
+
     name: str
     values: tuple[str, ...]
     text: str
@@ -45,8 +47,9 @@ def complete_word(incomplete: str) -> Iterator[tuple[str, str]]:
         if equals:
             words = [f"{key}={value}" for value in entry.values if entry.name == key]
         else:
-            words = [f"{entry.name}=" if entry.kind == "key" else entry.name]
-        yield from ((word, entry.text) for word in words if word.startswith(incomplete))
+            forms = {"key": f"{entry.name}=", "network": f"network:{entry.name}"}  # a network's bare name is refused
+            words = [forms.get(entry.kind, entry.name)]
+        yield from ((word, entry.text) for word in words if word.startswith(incomplete) and entry.kind != "entry")
 
 
 def complete_name(incomplete: str) -> Iterator[tuple[str, str]]:
