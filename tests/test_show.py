@@ -63,6 +63,19 @@ def test_show_of_a_single_network_and_of_an_image_by_name(run: Path, tmp_path: P
     assert [path.name for path in made] == [f"{name}.png"]
 
 
+@pytest.mark.parametrize("image", ["2", 2, 0])
+def test_show_of_one_image_needs_no_list(image: str | int, run: Path, tmp_path: Path) -> None:
+    made = show(run / "alone", what="compare", images=image, out=tmp_path)
+    name = Streets(split="val", size=(32, 48), count=12).name(int(image))
+    assert [path.name for path in made] == [f"{name}.png"]
+
+
+def test_show_of_nothing_is_refused(run: Path, segdistill: Command) -> None:
+    done = segdistill("show", run, "what=")
+    assert done.returncode == 1
+    assert "Key 'what' names no picture; expected one or more of compare, activations" in done.stderr
+
+
 def test_images_of_one_name_in_two_folders_have_a_picture_each(tiny: tuple[str, ...], tmp_path: Path) -> None:
     for camera in ("1", "2"):
         for number, split in enumerate(("train", "val")):

@@ -149,6 +149,13 @@ def test_images_can_be_chosen_by_number(study_folder: Path, tmp_path: Path) -> N
         report(study_folder, images=[99], out=tmp_path / "page.html", quiet=True)
 
 
+def test_one_image_needs_no_list(study_folder: Path, tmp_path: Path) -> None:
+    done = report(study_folder, images=0, out=tmp_path / "page.html", quiet=True)
+    assert done.pictures == (f"0{FILE}",)
+    with pytest.raises(DataError, match="No validation image '12'"):  # and not those with the numbers 1 and 2
+        report(study_folder, images="12", out=tmp_path / "page.html", quiet=True)
+
+
 def test_images_that_have_moved_are_missed_named_and_found_again(study_folder: Path, tmp_path: Path) -> None:
     moved = tmp_path / "study"
     shutil.copytree(study_folder, moved)

@@ -44,7 +44,7 @@ def report(
     folder: str | Path,
     *parts: str | Path,
     out: str | Path | None = None,
-    images: Sequence[str | int] = (),
+    images: str | int | Sequence[str | int] = (),
     quiet: bool = False,
 ) -> Report:
     """Write what a study found into one HTML file that needs nothing else.
@@ -54,8 +54,8 @@ def report(
         *parts: Recipe parts over the runs' own, as data.root=... where the images have moved; without images the page
             is written without pictures and says so.
         out: The file; default `<folder>/report.html`.
-        images: Names or numbers of the validation images to show; default those that the best method improved most and
-            worsened most over the student alone, and usual ones.
+        images: Names or numbers of the validation images to show, or a single one; default those that the best method
+            improved most and worsened most over the student alone, and usual ones.
         quiet: Show no progress.
 
     Returns:
@@ -68,6 +68,7 @@ def report(
     path = Path(folder)
     path = run_of(path).path if is_exported(path) else path
     subject = open_subject(path)
+    images = [images] if isinstance(images, str | int) else images
     pictures = gallery(subject, parts, images, quiet=quiet)
     model = page_model(subject, pictures)
     page = render(model)

@@ -41,8 +41,8 @@ _PIXELS = 100  # of a class, in a picture of embeddings
 def show(
     run: str | Path,
     *parts: str | Path,
-    what: Sequence[What] = ("compare", "curves"),
-    images: Sequence[str | int] = (),
+    what: What | Sequence[What] = ("compare", "curves"),
+    images: str | int | Sequence[str | int] = (),
     of_class: str | None = None,
     out: str | Path | None = None,
 ) -> list[Path]:
@@ -58,7 +58,7 @@ def show(
             body, where each is wrong, what distillation changed, and where the student's probabilities differ from the
             teacher's; "activations": the positions that speak for `of_class`, by network; "embeddings": t-SNE of the
             pixels' embeddings, networks side by side; "curves": losses and mIoU over the steps.
-        images: Names or numbers of validation images; default four spread evenly.
+        images: Names or numbers of validation images, or a single one; default four spread evenly.
         of_class: Class of the activations; default the largest labelled class of the image.
         out: Folder of the pictures; default `<run>/pictures`.
 
@@ -73,6 +73,10 @@ def show(
     folder = run_of(path) if is_exported(path) else RunFolder(path)
     if not folder.recipe.is_file():
         raise DataError(f"{run} is not a run folder: there is no {folder.recipe.name} in it.")
+    what = [what] if isinstance(what, str) else what
+    images = [images] if isinstance(images, str | int) else images
+    if not what:
+        raise RecipeError(f"Key 'what' names no picture; expected one or more of {', '.join(get_args(What))}.")
     for kind in what:
         if kind not in get_args(What):
             raise RecipeError(f"'{kind}' is not a kind of picture.{nearest(kind, get_args(What))}")
