@@ -6,14 +6,16 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 import segdistill
 from segdistill.core.errors import RecipeError
 from segdistill.recipe.published_rows import published_rows
-from segdistill.recipe.recipe import load_recipe
+from segdistill.recipe.recipe import MethodSpec, load_recipe
 
 
 def test_later_parts_win_and_mappings_merge() -> None:
@@ -255,3 +257,28 @@ def test_a_renamed_key_of_a_data_set_is_answered_with_its_new_name(key: str) -> 
 def test_a_number_that_no_run_can_have_is_refused(word: str) -> None:
     with pytest.raises(RecipeError, match=re.escape(f"'{word}'")):
         load_recipe("streets", "tiny_pair", word)
+
+
+def test_numbers_of_numpy_are_written_as_plain_ones() -> None:
+    def loaded(whole: Callable[[int], Any], fraction: Callable[[float], Any]) -> Any:
+        return load_recipe(
+            "streets",
+            "tiny_pair",
+            data={"count": whole(4)},
+            teacher={"train": {"steps": whole(3)}},
+            method=["at", {"name": "kd", "temperature": fraction(3)}, MethodSpec("cwd", temperature=fraction(2))],
+            student={"backbone": "mobilenetv2_035", "head": {"name": "fcn", "convs": whole(1)}},
+        ).model_dump(mode="json")
+
+    assert loaded(np.int64, np.float32) == loaded(int, float)
+
+
+def test_no_preset_is_none() -> None:
+    assert load_recipe("streets", preset=None) == load_recipe("streets")
+
+
+def test_a_wrong_argument_is_named() -> None:
+    with pytest.raises(RecipeError, match="Key 'images': expected a number of at least 1 or 'all', found 'some'"):
+        segdistill.doctor("streets", images="some")  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match=r"called \['methods'\]. Did you mean 'methods'"):
+        segdistill.available(["methods"])  # type: ignore[arg-type]

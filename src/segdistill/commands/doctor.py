@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Unpack
+from typing import Literal, SupportsIndex, Unpack
 
 from segdistill.core.errors import RecipeError
 from segdistill.diagnosis.diagnose import Diagnosis, diagnose
@@ -30,6 +30,6 @@ def doctor(
     Raises:
         RecipeError: The recipe makes no sense.
     """
-    if images != "all" and images < 1:
+    if images != "all" and not (isinstance(images, SupportsIndex) and images >= 1):
         raise RecipeError(f"Key 'images': expected a number of at least 1 or 'all', found {images!r}.")
     return diagnose(load_recipe(*words, **keys), images=None if images == "all" else images, quiet=quiet)

@@ -35,8 +35,8 @@ def available(what: str | None = None) -> dict[str, dict[str, Any]]:
         "recipes": {name: text.lstrip("# ").partition("\n")[0] for name, text in sorted(fragments().items())},
         "published": {name: _described(row) for name, row in published_rows().items()},
     }
-    if what is not None and what not in kinds:
-        raise RecipeError(f"Nothing to list is called '{what}'.{nearest(what, kinds)}")
+    if what is not None and (not isinstance(what, str) or what not in kinds):
+        raise RecipeError(f"Nothing to list is called {what!r}.{nearest(str(what), kinds)}")
     if what is None:
         return kinds
     return {kind: kinds[kind] for kind in ((what, "published") if what == "recipes" else (what,))}

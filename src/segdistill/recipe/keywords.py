@@ -40,7 +40,7 @@ MethodSource = str | MethodSpec | type[Method] | Mapping[str, Any]
 class RecipeKeys(TypedDict, total=False):
     """What may be given by keyword: the keys of a recipe, and `preset`. A test holds them to those of `Recipe`."""
 
-    preset: str | Sequence[str]
+    preset: str | Sequence[str] | None
     out: str | Path | None
     role: Role
     data: DataSource

@@ -22,6 +22,7 @@ from segdistill.methods.base import Method, method_class
 from segdistill.models.spec import Role
 from segdistill.recipe.composition import Origin, compose
 from segdistill.recipe.method_schedule import MethodSchedule
+from segdistill.recipe.numpy_values import without_numpy
 from segdistill.recipe.pretraining import PretrainConfig
 from segdistill.recipe.renamed import name_new_key
 from segdistill.recipe.teacher import Network, TeacherConfig, teacher_keys
@@ -57,7 +58,7 @@ class MethodSpec(TypedSettings):
         cls = name if isinstance(name, type) else None
         if cls is not None:
             name, keys = path_of(cls), {**keys, **code_of(cls)}
-        super().__init__(**{"name": name, **keys})
+        super().__init__(**{"name": name, **without_numpy(keys)})
         self._class = cls  # a class of a notebook is found by its path while something holds it
 
     def share_of(self, method: Method | type[Method]) -> float | None:
@@ -207,7 +208,7 @@ class Recipe(TrainingConfig):
         return self
 
 
-def load_recipe(*parts: str | Path | Recipe, preset: str | Sequence[str] = (), **overrides: Any) -> Recipe:
+def load_recipe(*parts: str | Path | Recipe, preset: str | Sequence[str] | None = (), **overrides: Any) -> Recipe:
     """A recipe from its parts, left to right, then keyword overrides; checked.
 
     Args:
@@ -223,11 +224,11 @@ def load_recipe(*parts: str | Path | Recipe, preset: str | Sequence[str] = (), *
         RecipeError: a part or key is unknown, a value has the wrong type, or keys do not fit together; the message says
             where each was set.
     """
-    words = (*parts, *([preset] if isinstance(preset, str) else preset))
+    words = (*parts, *([preset] if isinstance(preset, str) else preset or ()))
     if len(words) == 1 and isinstance(words[0], Recipe) and not overrides:
         return words[0]
     trees = [word.tree() if isinstance(word, Recipe) else word for word in words]
-    merged, origin = compose(*trees, **_sections(overrides))
+    merged, origin = compose(*trees, **_sections(without_numpy(overrides)))
     try:
         recipe = validated(Recipe, merged)
         recipe.teacher_training()
@@ -291,10 +292,7 @@ def load_inference(*parts: str | Path | Recipe) -> InferenceConfig:
 
 
 def _over(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **base,
-        **{
-            key: _over(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
-            for key, value in top.items()
-        },
+    return base | {
+        key: _over(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+        for key, value in top.items()
     }
