@@ -22,6 +22,7 @@ from segdistill.data import create_dataset
 from segdistill.data.datasets.streets import Streets
 from segdistill.evaluation.inference.inference import predict_classes
 from segdistill.evaluation.metrics import ConfusionMatrix
+from segdistill.evaluation.settings import MetricsConfig
 from segdistill.models.open import open_model
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -92,6 +93,20 @@ def test_people_get_the_same_numbers(finished: Path, segdistill: Run) -> None:
 def test_a_misspelt_metric_is_named_with_the_nearest(finished: Path) -> None:
     with pytest.raises(RecipeError, match=r"Unknown key 'boundry'. Did you mean 'boundary'\?"):
         library.evaluate(finished, "boundry=true", quiet=True)
+
+
+def test_metrics_as_an_object_take_a_key_beside_them(finished: Path) -> None:
+    done = library.evaluate(finished, metrics=MetricsConfig(bins=5, calibration=True), boundary=False, quiet=True)
+    assert (done.metrics.bins, done.quality.boundary) == (5, None)
+    assert done.quality.calibration_error is not None
+
+
+def test_a_file_that_would_not_be_written_is_refused(finished: Path, segdistill: Run) -> None:
+    done = segdistill("evaluate", finished, "out=scores.json")
+    assert done.returncode == 1
+    assert "Key 'out': evaluate writes no file, found 'scores.json'. --json prints the scores" in done.stderr
+    with pytest.raises(RecipeError, match="evaluate writes no file"):
+        library.evaluate(finished, out="scores.json", quiet=True)
 
 
 def test_ignored_classes_are_in_the_table_and_not_in_the_means(finished: Path, segdistill: Run) -> None:

@@ -168,6 +168,8 @@ def _labeled(dataset: SegmentationDataset, name: str, split: str) -> list[int]:
 def _recipe_of(folder: RunFolder | None, words: Sequence[Word], overrides: dict[str, Any]) -> Recipe:
     """The run's own recipe, if it has one, with words and overrides over it; keys of `metrics` may stand alone."""
     words = [_metrics_key(word) for word in words]
+    if overrides.get("out") is not None:
+        raise _writes_nothing(overrides["out"])
     if "root" in overrides:
         data = DatasetConfig.of(overrides.pop("data", {}))
         overrides["data"] = {
@@ -176,7 +178,7 @@ def _recipe_of(folder: RunFolder | None, words: Sequence[Word], overrides: dict[
         }
     short = {key: overrides.pop(key) for key in list(overrides) if key in MetricsConfig.model_fields}
     if short:
-        overrides["metrics"] = {**overrides.get("metrics", {}), **short}
+        overrides["metrics"] = {**dict(overrides.get("metrics", {})), **short}
     recorded = [folder.recipe] if folder is not None and folder.recipe.is_file() else []
     return load_recipe(*recorded, *words, **overrides)
 
@@ -185,9 +187,19 @@ def _metrics_key(part: Word) -> Word:
     """The word, a bare key of `metrics` by its full name; a key of neither is refused with the nearest of all."""
     if isinstance(part, Recipe):
         return part
-    key, equals, _ = str(part).partition("=")
+    key, equals, value = str(part).partition("=")
     if key in MetricsConfig.model_fields:
         return f"metrics.{part}"
+    if equals and key == "out":
+        raise _writes_nothing(value)
     if equals and key.isidentifier() and key not in Recipe.model_fields:
         raise RecipeError(f"Unknown key '{key}'.{nearest(key, {*MetricsConfig.model_fields, *Recipe.model_fields})}")
     return part
+
+
+def _writes_nothing(out: Any) -> RecipeError:
+    """That `out`, the folder of a training run, would do nothing here."""
+    return RecipeError(
+        f"Key 'out': evaluate writes no file, found '{out}'. --json prints the scores, as in segdistill evaluate RUN "
+        "--json > scores.json; in Python they are as_dict() of the result."
+    )
