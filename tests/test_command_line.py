@@ -188,3 +188,18 @@ def test_json_is_strict_whatever_a_word_holds(word: str, path: str, value: Any) 
     assert printed["keys"][path]["value"] == value
     assert printed["problems"]
     assert done.exit_code == 1
+
+
+def test_ctrl_c_while_the_program_is_imported_is_no_traceback() -> None:
+    program = (
+        "import os, runpy, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'pydantic':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "sys.argv = ['segdistill', 'list']\n"
+        "runpy.run_module('segdistill', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")

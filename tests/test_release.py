@@ -78,6 +78,6 @@ def test_the_metadata_says_license_command_and_readme(wheel: zipfile.ZipFile) ->
     metadata = wheel.read(f"{info}/METADATA").decode()
     assert "\nLicense-Expression: Apache-2.0\n" in metadata
     assert f"{info}/licenses/LICENSE" in wheel.namelist()
-    assert "segdistill = segdistill.cli.main:main" in wheel.read(f"{info}/entry_points.txt").decode()
+    assert "segdistill = segdistill.__main__:main" in wheel.read(f"{info}/entry_points.txt").decode()
     assert "no telemetry, works offline" in metadata  # README.md is the page on PyPI
     assert not re.search(r"@ (file|git)", metadata), "a dependency that PyPI would refuse"
