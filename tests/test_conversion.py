@@ -60,6 +60,13 @@ def test_nothing_is_overwritten(published: Path, tmp_path: Path) -> None:
     segdistill.convert(published, tmp_path / "run")
     with pytest.raises(SegdistillError, match="already holds a network"):
         segdistill.convert(published, tmp_path / "run")
+    (tmp_path / "recipes").mkdir()
+    own_recipe = tmp_path / "recipes" / "teacher.yaml"
+    own_recipe.write_text("steps: 7\n")
+    with pytest.raises(SegdistillError, match=r"teacher\.yaml exists. Choose another folder, or another role="):
+        segdistill.convert(published, tmp_path / "recipes")
+    assert own_recipe.read_text() == "steps: 7\n"
+    assert [path.name for path in own_recipe.parent.iterdir()] == ["teacher.yaml"]
 
 
 def test_from_the_command_line(published: Path, tmp_path: Path, segdistill: Command) -> None:

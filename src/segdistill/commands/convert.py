@@ -136,6 +136,8 @@ def convert(
     if layout == OWN:
         if any(target.glob("*.safetensors")):
             raise CheckpointError(f"{target} already holds a network. Choose another folder.")
+        if (target / f"{role}.yaml").exists():
+            raise CheckpointError(f"{target / f'{role}.yaml'} exists. Choose another folder, or another role=.")
         trained = {"converted_from": str(path), "layout": source.layout}
         save_model(target, role, network, network.spec, model.classes, trained)
         target = target / f"{role}.safetensors"
