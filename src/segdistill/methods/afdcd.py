@@ -52,7 +52,7 @@ class AfDCD(Method):
         RecipeError: no number of groups but 1 divides C_t.
     """
 
-    share = 0.25  # for its generator, as `mgd`
+    share = 0.25  # less than 1 for its generator, as `mgd`
 
     def __init__(
         self,
