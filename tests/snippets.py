@@ -126,7 +126,7 @@ def _is_variable(word: str) -> bool:
 def recipe_parts(verb: str, given: Mapping[str, Any]) -> list[str]:
     """The recipe parts among a command's arguments; none if it goes on with a study or has no recipe."""
     if given.get("step"):  # profile --step
-        return [given["network"], *(given["words"] or ())]
+        return [given["source"], *(given["words"] or ())]
     if verb not in TRAINING:
         return []
     parts = [*([given["row"]] if "row" in given else []), *(given["parts"] or ())]

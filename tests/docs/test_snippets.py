@@ -171,7 +171,7 @@ def _run(words: list[str], block: Block) -> None:
     if verb == "prepare":  # not every data set may be partial
         taken = options_of(dataset_names()[given["dataset"]]).model_fields
         words = [word for word in words if word.partition("=")[0] in taken]
-    if verb == "profile" and given["network"] in ZOO:
+    if verb == "profile" and given["source"] in ZOO:
         words += SMALL_PROFILE
     _invoke([verb, *rest, *words, *options], block)
 

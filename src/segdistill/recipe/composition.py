@@ -195,10 +195,11 @@ def _merge(base: dict[str, Any], top: dict[str, Any], prefix: str, source: str, 
 
 def _another(base: dict[str, Any], top: dict[str, Any]) -> bool:
     """Whether `top` is another thing than `base`, whose options would then make no sense: of another name, or a network
-    of other parts than those that a name stands for."""
-    if "name" in top:
-        return bool(top["name"] != base.get("name", top["name"]))
-    return "name" in base and {"backbone", "head"} <= top.keys()
+    of parts in the place of one with a name, or the other way round."""
+    if "name" in top and "name" in base:
+        return bool(top["name"] != base["name"])
+    parts = base if "name" in top else top
+    return ("name" in top or "name" in base) and {"backbone", "head"} <= parts.keys()
 
 
 def _assign(merged: dict[str, Any], word: str, origin: Origin) -> None:
