@@ -98,7 +98,7 @@ def test_a_value_that_is_no_label_names_the_file(tmp_path: Path, name: str) -> N
     for path in root.rglob("*.png"):
         if "leftImg8bit" not in path.name:
             write_mask(path, [0, 0, 0, 200, 0, 0])
-    with pytest.raises(DataError, match=_says(".png", "value 200;", "17 %")):
+    with pytest.raises(DataError, match=_says(".png", "value 200;", "16.7 %")):
         _open(name, root)[0]
 
 

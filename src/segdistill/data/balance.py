@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 from torch import Tensor
 
 from segdistill.core.classes import IGNORE_INDEX
+from segdistill.core.errors import DataError
 from segdistill.data.base import SegmentationDataset
 from segdistill.data.spread import chosen
 
 _SAMPLES = 500
+
+
+def is_all_void(data: SegmentationDataset) -> bool:
+    """Whether up to 500 masks, spread evenly over the data set, hold no pixel of a class.
+
+    Args:
+        data: with labels. Reading ends with the first mask that holds a class; broken files are passed over.
+
+    Returns:
+        False if no mask was read.
+    """
+    read = 0
+    for index in chosen(len(data), _SAMPLES):
+        with contextlib.suppress(DataError):
+            if (data[index].label < len(data.classes)).any():
+                return False
+            read += 1
+    return read > 0
 
 
 def class_weights(data: SegmentationDataset, exponent: float) -> Tensor | None:

@@ -60,7 +60,7 @@ def whole(values: NDArray[Any], path: Path) -> Raw:
         if fractions.any():
             raise DataError(
                 f"Mask {path} holds {values[fractions][0]:g}, which is not a whole number, in "
-                f"{100 * fractions.mean():.2g} % of its pixels; expected class indices. Was it resized with smooth "
+                f"{100 * fractions.mean():.3g} % of its pixels; expected class indices. Was it resized with smooth "
                 "edges, or does it hold scores? Export the masks anew."
             )
     low, high = values.min(initial=0), values.max(initial=0)
@@ -88,7 +88,7 @@ def packed_colors(picture: Image.Image, path: Path) -> Raw:
         unclear = ((alpha > 0) & (alpha < 255)) | ((alpha == 0) & shown)
         if unclear.any():
             raise DataError(
-                f"Mask {path} is transparent in {100 * unclear.mean():.2g} % of its pixels, which have a color all the "
+                f"Mask {path} is transparent in {100 * unclear.mean():.3g} % of its pixels, which have a color all the "
                 "same: it is not certain which of the two counts. Save it without transparency."
             )
         channels = pixels[..., :3].astype(np.uint32)

@@ -107,7 +107,7 @@ class LabelValues:
     def _complaint(self, raw: Raw, unknown: NDArray[np.bool_], path: Path) -> str:
         values, counts = np.unique(raw[unknown], return_counts=True)
         more = f", and {len(values) - 1} other value(s) that mean nothing" if len(values) > 1 else ""
-        share = f"in {100 * counts[0] / raw.size:.2g} % of its pixels{more}"
+        share = f"in {100 * counts[0] / raw.size:.3g} % of its pixels{more}"
         what = f"the color {_color(values[0])}" if self.colors else f"the value {values[0]}"
         cause = self._likely(raw, values) or self.cause
         return f"Mask {path} holds {what}; expected {self.expected()}. It is {share}. {cause}"

@@ -20,6 +20,7 @@ from segdistill.data import SegmentationDataset
 from segdistill.data.pairs import FilePairs
 from segdistill.data.spread import chosen
 from segdistill.diagnosis.capacity import check_capacity
+from segdistill.diagnosis.duplicates import duplicate_findings
 from segdistill.diagnosis.evidence import Evidence, add_up
 from segdistill.diagnosis.extra_images import EXTRA, look_at_extra
 from segdistill.diagnosis.files import PairReport
@@ -28,7 +29,6 @@ from segdistill.diagnosis.machine import Machine, describe_machine
 from segdistill.diagnosis.masks import FEW, findings_of
 from segdistill.diagnosis.opening import SPLITS, Split, open_split
 from segdistill.diagnosis.scan import scan
-from segdistill.diagnosis.twins import twin_findings
 from segdistill.evaluation import teacher_check as agreement
 from segdistill.evaluation.finite import NonFiniteScoresError
 from segdistill.evaluation.teacher_check import Agreement
@@ -155,7 +155,7 @@ def _look_at_data(
     for finding in look_at_extra(recipe.data, data, read.get("val", []), images, quiet=quiet):
         done.findings.append(finding)  # one by one: Ctrl-C keeps those until then
     files: dict[str, FilePairs] = {split: opened for split, opened in data.items() if isinstance(opened, FilePairs)}
-    done.findings.extend(twin_findings(data, read))
+    done.findings.extend(duplicate_findings(data, read))
     done.findings.extend(list_findings(files, missing))
     done.findings.extend(understood(data))
     if {"train", "val"} <= done.splits.keys():

@@ -9,12 +9,12 @@ from segdistill.core.findings import Finding
 from segdistill.data import DatasetConfig, SegmentationDataset
 from segdistill.data.spread import chosen
 from segdistill.data.unlabeled import Unlabeled
+from segdistill.diagnosis.duplicates import also_validated
 from segdistill.diagnosis.evidence import add_up
 from segdistill.diagnosis.files import PairReport
 from segdistill.diagnosis.masks import findings_of
 from segdistill.diagnosis.opening import Split
 from segdistill.diagnosis.scan import scan
-from segdistill.diagnosis.twins import also_validated
 
 EXTRA = "extra"
 """Where a finding about these images is."""

@@ -156,6 +156,23 @@ def percent(values: Tensor) -> tuple[float, ...]:
     return tuple(100 * value for value in values.tolist())
 
 
+def by_class(values: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+    """Scores for a reader, with those of the classes by class name.
+
+    Args:
+        values: as `as_dict` gives them, those of class boundaries under "boundary".
+        classes: the K names.
+
+    Returns:
+        The same, {class: value} in the place of each list.
+    """
+    named = {
+        key: dict(zip(classes, value, strict=True)) if isinstance(value, list) else value
+        for key, value in values.items()
+    }
+    return {key: by_class(value, classes) if key == "boundary" else value for key, value in named.items()}
+
+
 @dataclass(frozen=True)
 class Scores:
     """Scores over all non-void pixels of a split, in percent; of each class hit, labelled and predicted pixels count.

@@ -12,7 +12,7 @@ from segdistill.data.tables import label_table
 
 
 class CamVid(FilePairs):
-    """CamVid, 480x360 street scenes: `<root>/{train,val,test}/*.png`, `<root>/{train,val,test}annot/*.png`.
+    """CamVid, 360x480 street scenes: `<root>/{train,val,test}/*.png`, `<root>/{train,val,test}annot/*.png`.
 
     `<root>/<split>.txt` holds "image mask" a line, with the absolute prefix `/SegNet/CamVid/` of the machine the
     lists were made on; only the last two parts of each path count. 367 / 101 / 233 images.

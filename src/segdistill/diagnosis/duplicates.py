@@ -16,7 +16,7 @@ from segdistill.diagnosis.opening import Split
 _LEAK = 0.01  # of the validation images
 
 
-def twin_findings(
+def duplicate_findings(
     data: Mapping[Split, SegmentationDataset], reports: Mapping[Split, Sequence[PairReport]]
 ) -> Iterator[Finding]:
     """What is there twice.
@@ -69,12 +69,12 @@ def also_validated(
     Returns:
         "VALIDATION = OTHER" for each.
     """
-    twins = _equal_files(images, [image for image, _ in val.pairs]) if isinstance(val, FilePairs) else {}
+    equal = _equal_files(images, [image for image, _ in val.pairs]) if isinstance(val, FilePairs) else {}
     first = _first_of(seen)
     for look in seen_val:
         if look.pixels is not None and look.pixels in first:
-            twins.setdefault(look.image, first[look.pixels].image)
-    return [f"{image} = {twin}" for image, twin in twins.items()]
+            equal.setdefault(look.image, first[look.pixels].image)
+    return [f"{image} = {other}" for image, other in equal.items()]
 
 
 def _equal_files(images: Sequence[Path], validated: Sequence[Path]) -> dict[str, str]:
@@ -84,7 +84,7 @@ def _equal_files(images: Sequence[Path], validated: Sequence[Path]) -> dict[str,
         by_size.setdefault(_size(image), []).append(image)
     by_content: dict[bytes, Path] = {}
     hashed: set[int] = set()
-    twins: dict[str, str] = {}
+    equal: dict[str, str] = {}
     for image in validated:
         size = _size(image)
         if size <= 0 or size not in by_size:
@@ -92,10 +92,10 @@ def _equal_files(images: Sequence[Path], validated: Sequence[Path]) -> dict[str,
         if size not in hashed:
             hashed.add(size)
             by_content.update({_digest(path): path for path in by_size[size]})
-        twin = by_content.get(_digest(image))
-        if twin is not None:
-            twins[str(image)] = str(twin)
-    return twins
+        other = by_content.get(_digest(image))
+        if other is not None:
+            equal[str(image)] = str(other)
+    return equal
 
 
 def _of_one_name(train: FilePairs, val: FilePairs, same: int) -> Iterator[Finding]:
@@ -111,12 +111,12 @@ def _of_one_name(train: FilePairs, val: FilePairs, same: int) -> Iterator[Findin
 
 
 def _labelled_in_two_ways(seen: Sequence[PairReport]) -> list[str]:
-    """ "IMAGE = OTHER" of those whose pixels are equal and whose masks hold other values, or as many of others."""
+    """ "IMAGE = OTHER" of those with equal pixels whose masks differ in how many pixels have which value."""
     first = _first_of([look for look in seen if look.raw is not None])
     return [
-        f"{look.image} = {twin.image}"
+        f"{look.image} = {other.image}"
         for look in seen
-        if look.pixels is not None and look.raw is not None and look.raw != (twin := first[look.pixels]).raw
+        if look.pixels is not None and look.raw is not None and look.raw != (other := first[look.pixels]).raw
     ]
 
 
