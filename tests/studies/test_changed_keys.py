@@ -30,7 +30,7 @@ def test_keys_that_results_depend_on_stay_as_steps_were_measured_with(tmp_path: 
     with pytest.raises(TrainingError, match="grad_accumulation: 1 then, 2 now"):
         plan(steps=begun).joined(plan("grad_accumulation=2"), tmp_path)
     assert plan(steps=begun).joined(plan("validate_every=2"), tmp_path).recipe.validate_every == 2
-    with pytest.raises(TrainingError, match="validate_every: None then, 2 now"):
+    with pytest.raises(TrainingError, match="validate_every: null then, 2 now"):
         plan("keep=best", steps=begun).joined(plan("keep=best", "validate_every=2"), tmp_path)
 
 
@@ -39,7 +39,7 @@ def test_a_study_with_a_finished_run_goes_on_with_changed_keys_that_no_result_de
 ) -> None:
     words = (*tiny, "budget=steps:1", "teacher.train.steps=1", f"out={tmp_path / 's'}")
     compare(*words, methods="none,kd", seeds="0", quiet=True)
-    with pytest.raises(TrainingError, match=r"refit_images: None then, 4 now\n"):
+    with pytest.raises(TrainingError, match=r"refit_images: null then, 4 now\n"):
         compare(*words, "refit_images=4", methods="none,kd", seeds="0,1", quiet=True)
     more = compare(*words, "log_every=7", methods="none,kd", seeds="0,1", quiet=True)
     assert not more.pending

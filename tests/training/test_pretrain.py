@@ -15,7 +15,7 @@ from processes import in_two
 from safetensors.torch import load_file, save_file
 
 import segdistill
-from segdistill.core.errors import CheckpointError, RecipeError
+from segdistill.core.errors import CheckpointError, RecipeError, TrainingError
 from segdistill.core.outputs import SegOutput
 from segdistill.data.datasets.streets import Streets
 from segdistill.data.unlabeled import WithoutMasks
@@ -141,6 +141,11 @@ def test_a_stopped_run_ends_with_the_very_weights(
         patched.setattr(Stepper, "__call__", stop_at_three)
         with pytest.raises(KeyError):
             run(tmp_path / "stopped", teacher_file)
+    kept = teacher_file.read_bytes()
+    save_file({key: value + 1 for key, value in load_file(teacher_file).items()}, teacher_file)
+    with pytest.raises(TrainingError, match="other weights than those that taught the run"):
+        run(tmp_path / "stopped", teacher_file, resume=True)
+    teacher_file.write_bytes(kept)
     resumed = load_file(run(tmp_path / "stopped", teacher_file, resume=True).weights)
     assert whole.keys() == resumed.keys()
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)

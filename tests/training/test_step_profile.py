@@ -31,6 +31,29 @@ def test_a_student_alone_has_no_teacher_and_methods_that_read_features_no_cache(
     assert not any("cache" in line for line in tapping.advice)
 
 
+def test_a_teacher_whose_answers_are_cached_takes_no_time_and_no_advice(tiny: tuple[str, ...]) -> None:
+    cached = segdistill.profile_step(*tiny, "kd", "teacher.cache=logits", timed=1)
+    assert cached.milliseconds["teacher"] == 0
+    assert not any("teacher" in line for line in cached.advice)
+
+
+def test_backward_passes_of_all_micro_batches_are_the_students(
+    tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks: list[str] = []
+    mark = step_profile._Clock.mark
+
+    def noted(self: step_profile._Clock, part: str) -> None:
+        marks.append(part)
+        mark(self, part)
+
+    monkeypatch.setattr(step_profile._Clock, "mark", noted)
+    segdistill.profile_step(*tiny, "kd", "grad_accumulation=4", timed=1)
+    steps = marks.count("data")
+    assert marks.count("teacher") == 4 * steps
+    assert marks.count("rest") == steps  # reading the losses, once a step
+
+
 def test_it_advises_bf16_where_that_is_faster(tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step_profile, "computes_in_bf16", lambda device: True)
     monkeypatch.setattr(step_profile, "bf16_gain", lambda network, pixels, trains: 3.0)

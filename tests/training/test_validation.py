@@ -115,7 +115,7 @@ def test_a_validation_longer_than_the_training_so_far_is_announced(
     assert shown.count("this validation of 8 images takes about") == 1
     assert "validate_images=N looks at fewer on the way" in shown
     assert "validation 4/8, " in shown
-    assert "fit to images as tested 8/16, " in shown
+    assert "fit to images as tested, 4 times 8/16, " in shown
 
 
 def test_a_distillation_says_what_it_takes(

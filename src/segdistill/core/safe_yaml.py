@@ -38,7 +38,7 @@ _FAST: Any = _without_surprises(yaml.CSafeLoader) if hasattr(yaml, "CSafeLoader"
 """The safe loader in C, where PyYAML was built with it."""
 
 
-class YamlTooLargeError(yaml.YAMLError):
+class RefusedYamlError(yaml.YAMLError):
     """YAML that is larger or deeper than any recipe is, or that unfolds to it; a value that Python can't hold; or a key
     that is given twice."""
 
@@ -54,10 +54,10 @@ def load_yaml(text: str) -> Any:
         The value; None for an empty text.
 
     Raises:
-        yaml.YAMLError: The text is not YAML, is too large or deep, or holds a key twice (`YamlTooLargeError`).
+        yaml.YAMLError: The text is not YAML, is too large or deep, or holds a key twice (`RefusedYamlError`).
     """
     if len(text) > MOST_CHARACTERS:
-        raise YamlTooLargeError(f"it has {len(text)} characters; expected at most {MOST_CHARACTERS}")
+        raise RefusedYamlError(f"it has {len(text)} characters; expected at most {MOST_CHARACTERS}")
     if _FAST is not None:
         with contextlib.suppress(yaml.YAMLError):  # the errors of the slow one show the line
             return _load(text, _FAST)
@@ -75,15 +75,15 @@ def read_yaml(path: Path) -> Any:
 
     Raises:
         OSError: The file can't be read.
-        yaml.YAMLError: As `load_yaml`; `YamlTooLargeError` also for a file that is not UTF-8.
+        yaml.YAMLError: As `load_yaml`; `RefusedYamlError` also for a file that is not UTF-8.
     """
     size = path.stat().st_size
     if size > 4 * MOST_CHARACTERS:
-        raise YamlTooLargeError(f"it has {size} bytes; expected at most {4 * MOST_CHARACTERS}")
+        raise RefusedYamlError(f"it has {size} bytes; expected at most {4 * MOST_CHARACTERS}")
     try:
         return load_yaml(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
-        raise YamlTooLargeError(f"it is not UTF-8 text: {error}") from error
+        raise RefusedYamlError(f"it is not UTF-8 text: {error}") from error
 
 
 def _load(text: str, loader: Any) -> Any:
@@ -91,9 +91,9 @@ def _load(text: str, loader: Any) -> Any:
         _check(text, loader)
         return yaml.load(text, loader)
     except ValueError as error:  # such as the date 2024-13-45, or a number of 5000 digits
-        raise YamlTooLargeError(str(error)) from error
+        raise RefusedYamlError(str(error)) from error
     except (LookupError, AttributeError) as error:  # PyYAML's own, of "!!bool perhaps"
-        raise YamlTooLargeError("a value does not fit its tag, as in !!bool perhaps") from error
+        raise RefusedYamlError("a value does not fit its tag, as in !!bool perhaps") from error
 
 
 def _check(text: str, loader: Any) -> None:
@@ -106,7 +106,7 @@ def _check(text: str, loader: Any) -> None:
         keys.see(event)
         if isinstance(event, yaml.AliasEvent):
             if event.anchor in (anchor for anchor, _ in inside):
-                raise YamlTooLargeError("an alias (*) refers to what it is part of")
+                raise RefusedYamlError("an alias (*) refers to what it is part of")
             total += sizes.get(event.anchor, 0)
         elif isinstance(event, yaml.CollectionStartEvent):
             inside.append((event.anchor, total))
@@ -118,9 +118,9 @@ def _check(text: str, loader: Any) -> None:
             sizes[event.anchor] = 1
             total += 1
         if len(inside) > MOST_LEVELS:
-            raise YamlTooLargeError(f"it is nested more than {MOST_LEVELS} levels deep")
+            raise RefusedYamlError(f"it is nested more than {MOST_LEVELS} levels deep")
         if total > MOST_VALUES:
-            raise YamlTooLargeError(f"its aliases unfold to more than {MOST_VALUES} values")
+            raise RefusedYamlError(f"its aliases unfold to more than {MOST_VALUES} values")
 
 
 class _Keys:
@@ -148,7 +148,7 @@ class _Keys:
         if is_key and isinstance(event, yaml.ScalarEvent) and event.value != "<<":
             if event.value in keys:
                 where = f", again in line {event.start_mark.line + 1}" if event.start_mark is not None else ""
-                raise YamlTooLargeError(f"the key '{event.value}' is given twice in one mapping{where}")
+                raise RefusedYamlError(f"the key '{event.value}' is given twice in one mapping{where}")
             keys.add(event.value)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from segdistill.core.pixels import RGB_BYTES
 from segdistill.core.storage import sha256
@@ -42,6 +44,18 @@ def _weights(model: LoadedModel) -> str:
     handed_in = model.network.file is not None and state  # it may have been trained on since its file was read
     if model.path.is_file() and not handed_in:
         return _files(model.path)
+    return tensors_checksum(state)
+
+
+def tensors_checksum(state: Mapping[str, Tensor]) -> str:
+    """A checksum of tensors and their names.
+
+    Args:
+        state: As `state_dict` gives it.
+
+    Returns:
+        Of SHA-256, in hexadecimal.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(state.items()):
         digest.update(name.encode())

@@ -275,8 +275,9 @@ def _create_timm(name: str, timm_name: str, arguments: dict[str, Any], channels:
         )
     except OSError as error:  # the hub's connection and cache errors
         raise CheckpointError(
-            f"Can't download the pretrained weights of '{name}': {error}. Without a connection, set backbone_weights "
-            f"to a file or a folder with {name}.safetensors, or to null for random weights."
+            f"Can't download the pretrained weights of '{name}': {str(error).rstrip('.')}. Without a connection, set "
+            "student.backbone_weights or teacher.network.backbone_weights, as the network is, to a file or a folder "
+            f"with {name}.safetensors, or to null for random weights."
         ) from error
     except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
         stride = arguments.get("output_stride")

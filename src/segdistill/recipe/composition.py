@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import yaml
 from pydantic import BaseModel
 
 from segdistill.core.errors import RecipeError, nearest
-from segdistill.core.safe_yaml import YamlTooLargeError, load_word
+from segdistill.core.safe_yaml import RefusedYamlError, load_word
 from segdistill.recipe.published_rows import published_rows
 from segdistill.recipe.words import Word, read_word
 
@@ -26,7 +27,7 @@ class Origin:
     """Which fragment or word set each key.
 
     Attributes:
-        sources: what set a key, by its dotted path.
+        sources: what set a key, by its dotted path, in the order that they were set in last.
         replaced: what had set it before, in this order, where something had.
         words: the words that were merged, those of a row behind it.
         tuned: the batch size that came with the learning rate of a fragment or row, and what set that rate.
@@ -68,8 +69,9 @@ class Origin:
             value: that it was set to.
             source: what set it.
         """
-        if path in self.sources and self.sources[path] != source:
-            self.replaced.setdefault(path, []).append(self.sources[path])
+        before = self.sources.pop(path, source)
+        if before != source:
+            self.replaced.setdefault(path, []).append(before)
         self.sources[path] = source
         if isinstance(value, dict):
             for key, inner in value.items():
@@ -111,7 +113,25 @@ def compose(*parts: str | Path | Mapping[str, Any], **overrides: Any) -> tuple[d
     for key, value in overrides.items():
         if "." in key:
             _set(merged, key, value, key, _KEYWORDS, origin)
+    if merged.get("role") == "teacher":
+        _set_for_teacher(merged, origin)
     return merged, origin
+
+
+def _set_for_teacher(merged: dict[str, Any], origin: Origin) -> None:
+    """Let the words of a recipe that trains its teacher count for the teacher: one that sets `steps` sets the
+    `teacher.train.steps` of a pair before it as well, which would else win."""
+    words = {_KEYWORDS, *(word.source for word in origin.words if word.kind == "key")}
+    before: set[str] = set()
+    for path, source in [*origin.sources.items()]:
+        if source in words and f"teacher.train.{path}" in before:
+            with contextlib.suppress(KeyError, TypeError):  # a later word has replaced the section by another
+                value: Any = merged
+                for key in path.split("."):
+                    value = value[key]
+                if not isinstance(value, dict):  # of a section its keys
+                    _set(merged, f"teacher.train.{path}", value, path, source, origin)
+        before.add(path)
 
 
 def _with_words_of_row(given: str, origin: Origin) -> tuple[str, ...]:
@@ -155,6 +175,21 @@ def is_assignment(part: str) -> bool:
     key, equals, _ = part.partition("=")
     is_path = part.endswith((".yaml", ".yml")) and ("/" in key or "\\" in key or Path(part).is_file())
     return bool(equals) and not is_path
+
+
+def require_keys(words: Iterable[str], keys: Collection[str]) -> None:
+    """Refuse `key=value` of a bare key that is none of some, with the nearest of them.
+
+    Args:
+        words: parts of a recipe and settings of a verb; those that name no bare key are passed over.
+        keys: that may be set.
+
+    Raises:
+        RecipeError: a word sets another key.
+    """
+    for key in (word.partition("=")[0] for word in words if is_assignment(word)):
+        if key.isidentifier() and key not in keys:
+            raise RecipeError(f"Unknown key '{key}'.{nearest(key, keys)}")
 
 
 def key_values(words: Iterable[str]) -> dict[str, Any]:
@@ -211,7 +246,7 @@ def _assign(merged: dict[str, Any], word: str, origin: Origin) -> None:
     try:
         value = text if text.startswith(("{split}", "{name}")) else load_word(text)
     except yaml.YAMLError as error:
-        reason = f": {error}" if isinstance(error, YamlTooLargeError) else "."
+        reason = f": {error}" if isinstance(error, RefusedYamlError) else "."
         raise RecipeError(f"'{word[:100]}': {text[:100]!r} is not a YAML value{reason}") from error
     _set(merged, path, value, word, f"'{word}'", origin)
 

@@ -21,15 +21,13 @@ from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.methods.base import Method, method_class
 from segdistill.models.spec import Role
 from segdistill.recipe.composition import Origin, compose
+from segdistill.recipe.default_methods import default_methods
 from segdistill.recipe.method_schedule import MethodSchedule
 from segdistill.recipe.numpy_values import without_numpy
 from segdistill.recipe.pretraining import PretrainConfig
 from segdistill.recipe.renamed import name_new_key
 from segdistill.recipe.teacher import Network, TeacherConfig, teacher_keys
 from segdistill.recipe.training import TrainingConfig
-
-DEFAULT_METHODS: tuple[dict[str, Any], ...] = ({"name": "bpkd", "share": 2.0}, {"name": "canonical"})
-"""What distils when a recipe names no method, as a recipe would write it (benchmarks/results/camvid_medium.md)."""
 
 
 class MethodSpec(TypedSettings):
@@ -115,7 +113,8 @@ class Recipe(TrainingConfig):
     """The folder that the run writes; null is runs/<data>-<what is run>-seed<n>."""
 
     role: Role = "student"
-    """Which of the two networks `train` trains, the "student" alone or the "teacher"."""
+    """Which of the two networks `train` trains, the "student" alone or the "teacher"; training keys of later words then
+    count for the teacher, over `teacher.train` of its pair."""
 
     data: Annotated[DatasetConfig, BeforeValidator(DatasetConfig.of)]
     """The data set and its options; every recipe needs one."""
@@ -134,7 +133,7 @@ class Recipe(TrainingConfig):
         BeforeValidator(_methods, json_schema_input_type=str | MethodSpec | list[str | MethodSpec]),
     ] = Field([])
     """What `distill` distils with, one method or several whose terms add up; without any it takes `bpkd` with a share
-    of 2, and `canonical`."""
+    of 2, and `canonical` where the teacher has more than logits: is a single one that is not cached."""
 
     baseline: str = "train"
     """The student alone that the distilled one is measured against: "train" it with the same data, steps and seed,
@@ -164,7 +163,7 @@ class Recipe(TrainingConfig):
         """The recipe itself, or with the default methods if it names none."""
         if self.method:
             return self
-        return self.model_copy(update={"method": [MethodSpec(**entry) for entry in DEFAULT_METHODS]})
+        return self.model_copy(update={"method": [MethodSpec(**entry) for entry in default_methods(self.teacher)]})
 
     def training(self) -> TrainingConfig:
         """The recipe's own training keys."""

@@ -119,7 +119,7 @@ def load_state(path: Path) -> tuple[Progress, dict[str, Any]]:
             return progress, dict(content["states"])
     except OSError as error:
         raise TrainingError(
-            f"Can't read {path}: {error}. It is left as it is. Make it readable, or remove it to go on from an older."
+            f"Can't read {path}: {error}. It is left as it is. Make it readable, or remove it to go on from the other."
         ) from error
     except (*_WRONG, EOFError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"Can't resume from {path}: {error}.") from error

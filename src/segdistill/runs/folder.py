@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from segdistill.core.safe_yaml import read_yaml
 from segdistill.core.storage import clear_aside, write_json, write_yaml
 from segdistill.evaluation.metrics import Scores
 from segdistill.models.files import read_description, read_weights
+from segdistill.runs.changed_keys import changed_keys
 from segdistill.runs.checkpoint import Progress, newest_state, restore
 from segdistill.runtime.environment import describe_environment
 from segdistill.runtime.processes import is_main, wait_for_all
@@ -24,6 +26,7 @@ Resume = bool | Literal["auto"]
 """Whether a folder's run goes on: True demands nothing of the folder, "auto" goes on with a run and begins without."""
 
 _LOCK = ".lock"
+_TENSORBOARD = "tensorboard"
 
 
 class RunFolder:
@@ -217,7 +220,25 @@ class RunFolder:
                 "recipe, delete that file and go on with --resume; else choose another out=FOLDER."
             ) from error
 
+    def _made_no_step(self) -> bool:
+        """Whether a run was refused before its first step was noted, as over a mask it can't read: nothing is lost."""
+        return self.recipe.exists() and self.environment.exists() and not any(map(self._is_kept, self.path.rglob("*")))
+
+    def _is_kept(self, path: Path) -> bool:
+        """Whether a file in the folder, or in that of a run inside, is more than what a run begins with."""
+        if path.is_dir() and not path.is_symlink():
+            return False
+        if path.name == self.metrics.name:
+            return path.stat().st_size > 0
+        begun = {self.recipe.name, self.environment.name, _LOCK}
+        return path.name not in begun and _TENSORBOARD not in path.relative_to(self.path).parts[:-1]
+
     def _claim(self, recipe: dict[str, Any], *, resume: bool, may_change: Collection[str]) -> None:
+        if self._made_no_step():
+            self.environment.unlink()
+            shutil.rmtree(self.path / _TENSORBOARD, ignore_errors=True)
+            write_yaml(self.recipe, recipe)
+            return
         if not self.recipe.exists():
             if self.path.is_dir() and {path.name for path in self.path.iterdir()} - {_LOCK} and not resume:
                 raise TrainingError(f"{self.path} exists, is not empty and holds no run. Choose another out=FOLDER.")
@@ -246,31 +267,3 @@ def run_of(file: Path) -> RunFolder:
     """
     above = RunFolder(file.parent.parent)
     return above if above.recipe.is_file() and not RunFolder(file.parent).recipe.is_file() else RunFolder(file.parent)
-
-
-def changed_keys(earlier: dict[str, Any], now: dict[str, Any], may_change: Collection[str]) -> list[str]:
-    """What differs between two recipes of a run and may not.
-
-    Args:
-        earlier: the recipe that the run has, as plain values.
-        now: the recipe that it is to go on with.
-        may_change: the dotted keys that are not looked at.
-
-    Returns:
-        A line for each key.
-    """
-    earlier, now = (_without(recipe, may_change) for recipe in (earlier, now))
-    return [
-        f"{key}: {earlier.get(key)!r} then, {now.get(key)!r} now"
-        for key in sorted({*earlier, *now})
-        if earlier.get(key) != now.get(key)
-    ]
-
-
-def _without(recipe: dict[str, Any], keys: Collection[str], prefix: str = "") -> dict[str, Any]:
-    """The recipe without some of its keys, by their dotted paths."""
-    return {
-        key: _without(value, keys, f"{prefix}{key}.") if isinstance(value, dict) else value
-        for key, value in recipe.items()
-        if f"{prefix}{key}" not in keys
-    }

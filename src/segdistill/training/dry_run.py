@@ -139,7 +139,8 @@ def _make_steps(
         began = time.perf_counter()
         batch = _batch(stream, step, images).to(device)
         loading.append(time.perf_counter() - began)
-        target = _cached(task, batch)
+        target = as_cached(task, batch)
+        wait(device)  # until the teacher of the cache has answered, which is no part of a step
         began = time.perf_counter()
         with computing_in(task.config.computes_in, device), live if step == 0 else contextlib.nullcontext():
             terms: dict[str, Tensor] = distiller(batch.image, batch.label, first + step, target)
@@ -161,8 +162,17 @@ def _batch(stream: Stream, step: int, images: int) -> Batch:
 
 
 @torch.no_grad()
-def _cached(task: Task, batch: Batch) -> Tensor | None:
-    """The teacher's logits of a batch where the run has them cached, and its steps do not ask the teacher."""
+@torch.no_grad()
+def as_cached(task: Task, batch: Batch) -> Tensor | None:
+    """What stands for the teacher's cached logits in steps that are thrown away: those of the batch itself.
+
+    Args:
+        task: With its teacher.
+        batch: On the teacher's device.
+
+    Returns:
+        Logits (N,K,h,w); None where the run caches none, so that its steps ask the teacher.
+    """
     teacher = task.distiller.teacher
     if teacher is None or task.recipe.teacher.cache == "off":
         return None

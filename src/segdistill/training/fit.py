@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from segdistill.core.errors import CheckpointError, DataError
 from segdistill.data import labeled_part
-from segdistill.data.balance import class_weights
+from segdistill.data.balance import class_weights, is_all_void
 from segdistill.data.stream import Stream, Targets
 from segdistill.models.files import read_description, read_weights, save_model, weight_file
 from segdistill.models.network import SegmentationNetwork
@@ -41,6 +41,8 @@ def fit(task: Task, folder: RunFolder, *, quiet: bool = False, pace: Pace | None
     if folder.finished(task.role):
         _say_what_comes_too_late(task, folder, quiet)
         return
+    if is_all_void(labeled_part(task.data)):
+        _refuse_to_learn_nothing(task, quiet)
     task = settle_precision(task, folder, _silent if quiet or not is_main() else _print_once)
     task.distiller.class_weights = class_weights(labeled_part(task.data), task.config.class_balance)
     progress = _train(task, folder, quiet=quiet, pace=pace)
@@ -63,9 +65,23 @@ def fit(task: Task, folder: RunFolder, *, quiet: bool = False, pace: Pace | None
 
 
 def _say_what_comes_too_late(task: Task, folder: RunFolder, quiet: bool) -> None:
-    trained = read_description(weight_file(folder.path)).trained
-    if task.config.refit_images and "refit" not in trained and not quiet:
+    if quiet or not is_main() or not task.config.refit_images:
+        return
+    if "refit" not in read_description(weight_file(folder.path)).trained:
         _print_once(f"{task.title}: it is finished, and refit_images is not applied to it any more.")
+
+
+def _refuse_to_learn_nothing(task: Task, quiet: bool) -> None:
+    """Refuse a run without methods whose masks are all void; of one with methods say that only these teach."""
+    text = (
+        f"{task.title}: no training mask that was looked at holds a pixel of a class, all are void, so nothing can be "
+        "learned from labels. Are they the masks of these images, and data.values and data.void right? segdistill "
+        "doctor lists their values."
+    )
+    if not task.distiller.methods:
+        raise DataError(text)
+    if not quiet and is_main():
+        _print_once(text)
 
 
 def _say_that_the_last_are_kept(task: Task, quiet: bool) -> None:

@@ -226,9 +226,9 @@ class Trainer:
 
     def _save(self) -> None:
         """Write the state, and keep the one before it."""
+        step = self.progress.step
+        self._require_finite(step)  # of all processes, or the others would wait for the main one for ever
         if self.accelerator.is_main_process:
-            step = self.progress.step
-            self._require_finite(step)
             states = {name: holder.state_dict() for name, holder in self.states.items()}
             before = self.folder.previous if step != self._saved else None
             save_state(self.folder.last, self.progress, states, before=before)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from segdistill.core.classes import Classes
-from segdistill.core.errors import TrainingError
 from segdistill.models.build import probe
 from segdistill.models.channels import require_channels
 from segdistill.models.checksum import identity_of
@@ -31,11 +30,11 @@ from segdistill.training.pairing import (
     recorded,
     require_same_classes,
 )
+from segdistill.training.same_teacher import require_same_teacher
 from segdistill.training.sharding import require_several, shard
 from segdistill.training.shares import require_possible
 from segdistill.training.task import Splits, Task, TeacherOutline, make_task, open_splits, run_folder
-
-_TEACHER = "teacher_checksum"
+from segdistill.training.teacher_length import shorter_than_student
 
 
 @dataclass(frozen=True)
@@ -89,18 +88,19 @@ class Plan:
             check_teacher(recipe, given, task.validation)
         if self.teacher is not None and not resume and not quiet and is_main():
             forecast = self._forecast()
+            _say_of_teacher(shorter_than_student(recipe, given))
         with folder.held():
             folder.open(recorded(recipe, given).model_dump(mode="json"), resume=resume, may_change=changeable_keys())
             begin(task, folder)
             if given is not None:
-                _require_same_teacher(folder, given)
+                require_same_teacher(folder, identity_of(given.model)["checksum"], given.model.path)
             if isinstance(self.teacher, Plan):
                 path = self.teacher.run(resume=resume, quiet=quiet, forecast=forecast).folder.path
                 self.teacher = open_teacher(path, recipe, task.data.classes)
             if self.teacher is not None:
                 task.distiller.set_teacher(self.teacher.model.network)
-                if self.teacher.note and not quiet and is_main():
-                    console.print(f"teacher: {self.teacher.note}", soft_wrap=True, markup=False)
+                if not quiet and is_main():
+                    _say_of_teacher(self.teacher.note)
             if isinstance(self.alone, Plan):
                 self.alone = open_model(self.alone.run(resume=resume, quiet=quiet, forecast=forecast).folder.path)
             fit(task, folder, quiet=quiet, pace=None if forecast is None else forecast.pace_of(task))
@@ -126,17 +126,9 @@ class Plan:
         return self.task
 
 
-def _require_same_teacher(folder: RunFolder, teacher: Pairing) -> None:
-    """Refuse to go on with a run under a teacher whose weights have changed since it began."""
-    checksum = identity_of(teacher.model)["checksum"]
-    before = folder.noted(_TEACHER)
-    if before is None:
-        folder.note(_TEACHER, checksum)
-    elif before != checksum:
-        raise TrainingError(
-            f"{teacher.model.path} holds other weights than those that teach the student in {folder.path}. Choose "
-            "another out=FOLDER for this teacher, or put the weights back."
-        )
+def _say_of_teacher(text: str) -> None:
+    if text:
+        console.print(f"teacher: {text}", soft_wrap=True, markup=False)
 
 
 def resolve(recipe: Recipe, *, distills: bool = True) -> Plan:

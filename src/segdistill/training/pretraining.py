@@ -16,6 +16,7 @@ from segdistill.data.unlabeled import Joined, Unlabeled, WithoutMasks
 from segdistill.models.backbone_only import BackboneOnly
 from segdistill.models.build import build, probe
 from segdistill.models.channels import choose_channels, for_images, require_channels
+from segdistill.models.checksum import tensors_checksum
 from segdistill.models.feature_teacher import feature_teacher
 from segdistill.models.files import save_model
 from segdistill.models.network import as_input
@@ -27,6 +28,7 @@ from segdistill.runtime.processes import is_main, wait_for_all
 from segdistill.training.distiller import Distiller
 from segdistill.training.loop import Trainer
 from segdistill.training.patch_features import PatchFeatures
+from segdistill.training.same_teacher import require_same_teacher
 from segdistill.training.task import run_folder
 
 BACKBONE: Final = "backbone"
@@ -68,6 +70,9 @@ def pretrain_backbone(recipe: Recipe, *, resume: Resume = False, quiet: bool = F
         folder.open(recipe.model_dump(mode="json"), resume=resume, may_change=changeable_keys())
         if folder.finished(BACKBONE):
             return folder
+        assert distiller.teacher is not None
+        source = recipe.pretrain.teacher_weights or recipe.pretrain.teacher
+        require_same_teacher(folder, tensors_checksum(distiller.teacher.state_dict()), source)
         with explained("training"):
             progress = Trainer(
                 title="backbone", folder=folder, distiller=distiller, stream=Stream(data, recipe.augment, recipe.seed),

@@ -6,7 +6,7 @@ import math
 import statistics
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ from segdistill.models.network import as_input
 from segdistill.runtime.allocator import keep_freed_memory
 from segdistill.runtime.processes import own_device
 from segdistill.training.distiller import Distiller
+from segdistill.training.dry_run import as_cached
 from segdistill.training.faults.nonfinite import read
 from segdistill.training.precision_trial import settle_precision
 from segdistill.training.shares import own_batches
@@ -117,6 +118,11 @@ class _Clock:
         self.steps.append(Counter())
         self._last = time.perf_counter()
 
+    def pause(self) -> None:
+        """What was done since the last mark is no part of the step."""
+        wait(self._device)
+        self._last = time.perf_counter()
+
     def mark(self, part: str) -> None:
         """A part is over."""
         wait(self._device)
@@ -129,7 +135,8 @@ def _make_steps(task: Task, stream: Stream, clock: _Clock, steps: int) -> None:
     device, config, distiller = own_device(), task.config, task.distiller
     update = Update(distiller, config, device)
     batches = training_batches(stream, own_batches(config), start=0, stop=steps, workers=config.workers)
-    handles = _hooks(distiller, clock)
+    cached = task.recipe.teacher.cache != "off"
+    handles = _hooks(distiller, clock, teacher=None if cached else distiller.running_teacher)
     first = distiller.busiest_step(config.steps)
     distiller.shares.freeze()
     try:
@@ -137,6 +144,8 @@ def _make_steps(task: Task, stream: Stream, clock: _Clock, steps: int) -> None:
             clock.begin()
             micro_batches: list[Batch] = [next(batches).to(device) for _ in range(config.grad_accumulation)]
             clock.mark("data")
+            micro_batches = [replace(batch, target=as_cached(task, batch)) for batch in micro_batches]
+            clock.pause()
             losses = forward_backward(
                 distiller, micro_batches, step, precision=config.computes_in, scaler=update.scaler
             )
@@ -153,7 +162,7 @@ def _make_steps(task: Task, stream: Stream, clock: _Clock, steps: int) -> None:
             handle.remove()
 
 
-def _hooks(distiller: Distiller, clock: _Clock) -> list[RemovableHandle]:
+def _hooks(distiller: Distiller, clock: _Clock, teacher: nn.Module | None) -> list[RemovableHandle]:
     """Marks where networks begin and end, and where the backward pass reaches the student.
 
     Autograd goes back through what was made last first: what it does before it asks for the gradient of a map of the
@@ -162,7 +171,7 @@ def _hooks(distiller: Distiller, clock: _Clock) -> list[RemovableHandle]:
     reached = [True]
 
     def student_begins(*_: object) -> None:
-        clock.mark("rest")
+        clock.mark("student" if reached[0] else "rest")  # the backward pass of the micro-batch before
         reached[0] = False
 
     def student_ends(module: nn.Module, inputs: Any, output: SegOutput) -> None:
@@ -180,7 +189,6 @@ def _hooks(distiller: Distiller, clock: _Clock) -> list[RemovableHandle]:
         distiller.student.register_forward_pre_hook(student_begins),
         distiller.student.register_forward_hook(student_ends),
     ]
-    teacher = distiller.running_teacher
     if teacher is not None:
         handles.append(teacher.register_forward_pre_hook(lambda *_: clock.mark("losses")))
         handles.append(teacher.register_forward_hook(lambda *_: clock.mark("teacher")))
@@ -196,7 +204,7 @@ def _advice(task: Task, seconds: dict[str, float], loading: float, pixels: Tenso
         (seconds["data"] / step, _about_loading(config.workers, loading, step - seconds["data"])),
     ]  # fmt: skip
     teacher = task.distiller.running_teacher
-    if teacher is not None:
+    if teacher is not None and task.recipe.teacher.cache == "off":
         share = seconds["teacher"] / step
         saved = share * _saved(teacher, task.teacher_config.computes_in, pixels, trains=False)
         ideas.append((saved, "teacher.precision=bf16 for the teacher's pass"))

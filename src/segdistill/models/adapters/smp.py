@@ -159,8 +159,8 @@ class SMP(Adapter):
             return make({})
         except OSError as error:
             raise CheckpointError(
-                f"Can't download the pretrained encoder of '{self.name}': {error}. Without a connection, set "
-                "backbone_weights to null."
+                f"Can't download the pretrained encoder of '{self.name}': {str(error).rstrip('.')}. Without a "
+                "connection, set backbone_weights to null."
             ) from error
         except (TypeError, ValueError, KeyError, NotImplementedError) as error:
             raise RecipeError(f"smp can't make '{self.name}': {error}") from error

@@ -64,8 +64,8 @@ class TorchVision(Adapter):
                 tensors = published.get_state_dict(progress=False, check_hash=True)
             except (URLError, OSError) as error:
                 raise CheckpointError(
-                    f"Can't download the weights of '{self.name}': {error}. Without a connection, leave "
-                    "backbone_weights at null."
+                    f"Can't download the weights of '{self.name}': {str(error).rstrip('.')}. Without a connection, "
+                    "leave backbone_weights at null."
                 ) from error
             may_differ = ["aux_classifier."] if not self.auxiliary else []
             may_differ += [] if count == len(categories) else ["classifier.", "aux_classifier."]

@@ -98,7 +98,8 @@ def refit(
         return None
     device = network.mean.device
     tried: dict[float, tuple[float, list[Scored]]] = {}
-    with counting("fit to images as tested", (1 + len(_SHARES)) * len(samples), quiet=quiet) as done:
+    passes = 1 + len(_SHARES)
+    with counting(f"fit to images as tested, {passes} times", passes * len(samples), quiet=quiet) as done:
         seen = batches_as_tested(_counted(samples, done), inference, device)
         after = statistics_of(network, (inputs for inputs, _ in seen))
         buffers = dict(network.named_buffers())
