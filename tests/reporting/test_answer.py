@@ -8,7 +8,7 @@ import pytest
 from example_studies import gain, outcome, study, summary
 
 from segdistill.reporting.answer import answer
-from segdistill.studies.result import ALONE, LONGER, Failure
+from segdistill.studies.result import ALONE, LONGER, Failure, NetworkCost
 
 
 def test_a_gain_is_given_with_its_interval_its_cost_and_the_gap() -> None:
@@ -29,16 +29,36 @@ def test_one_seed_says_nothing_about_others() -> None:
 
 def test_an_interval_with_zero_in_it_is_no_gain() -> None:
     result = answer(study({"kd": gain(1.2, (-0.4, 2.8))}))
-    assert result.headline.endswith("at 1.10 times its time a step, which is not distinguishable from no gain.")
+    assert result.headline.startswith(
+        "kd is not distinguishable from no gain: +1.2 mIoU [95 % CI \N{MINUS SIGN}0.4 to 2.8"
+    )
     assert "gap" not in " ".join([result.headline, *(fact.what for fact in result.facts)])
     assert "contains zero" in result.confidence[0]
 
 
 def test_a_method_that_lost_is_called_a_loss() -> None:
     result = answer(study({"kd": gain(-4.0, (-4.8, -3.2))}))
-    assert result.headline.startswith("kd lost 4.0 mIoU [95 % CI 3.2 to 4.8, 3 seeds] over the same student alone")
+    interval = "[95 % CI \N{MINUS SIGN}4.8 to \N{MINUS SIGN}3.2, 3 seeds]"
+    assert result.headline.startswith(f"kd lost: \N{MINUS SIGN}4.0 mIoU {interval} over the same student alone")
     assert "gap" not in result.headline
     assert "loss is to be expected" in result.confidence[0]
+
+
+@pytest.mark.parametrize(
+    ("lead", "words"), [(-0.6, "is not ahead of"), (0.6, "is only 0.6 mIoU ahead of"), (1.5, ""), (float("nan"), "")]
+)
+def test_a_teacher_with_little_to_give_is_named(lead: float, words: str) -> None:
+    result = answer(study({"kd": gain(0.2, (-0.4, 0.8))}, alone=50.0, teacher=outcome("teacher", miou=50.0 + lead)))
+    lines = [line for line in result.confidence if "so there was little to gain" in line]
+    assert len(lines) == bool(words)
+    assert all(f"({50 + lead:.1f} mIoU) {words} the student alone (50.0)" in line for line in lines)
+
+
+@pytest.mark.parametrize(("parameters", "named"), [(500_000, "the given student alone"), (7, "the given baseline")])
+def test_a_baseline_that_was_given_is_not_called_the_same_student_alone(parameters: int, named: str) -> None:
+    result = answer(study({"kd": gain(9.8, seeds=1)}, alone_cost=NetworkCost(parameters, 1.0, 1.0)))
+    assert f"over {named} at" in result.headline
+    assert result.facts[0].what == f"mIoU points over {named}"
 
 
 @pytest.mark.parametrize("mean", [-0.03, 0.0, 0.04])

@@ -190,8 +190,8 @@ def test_a_distillation_run_has_the_same_page(tiny: tuple[str, ...], tmp_path: P
     done = report(tmp_path / "run", quiet=True)
     read = Read(done.file)
     assert gained is not None
-    verb = "gained" if gained.mean >= 0 else "lost"
-    assert done.answer.startswith(f"kd {verb} {abs(gained.mean):.1f} mIoU [one seed, no interval]")
+    moved = "gained " if gained.mean >= 0 else "lost: \N{MINUS SIGN}"
+    assert done.answer.startswith(f"kd {moved}{abs(gained.mean):.1f} mIoU [one seed, no interval]")
     assert any("One seed proves little" in text for text in read.texts_of("p"))
     assert any(text.startswith("One distillation on streets") for text in read.texts_of("p"))
     assert "verdict" in read.texts_of("th")

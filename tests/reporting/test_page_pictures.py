@@ -70,3 +70,11 @@ def test_the_score_of_an_image_is_the_mean_over_the_classes_in_it() -> None:
     predicted = torch.tensor([[3, 5, 5, 9]], dtype=torch.uint8)
     assert image_miou(predicted, label) == pytest.approx(50.0)
     assert np.isnan(image_miou(predicted, torch.full_like(label, IGNORE_INDEX)))
+
+
+def test_classes_that_are_no_part_of_the_mean_are_none_of_that_of_an_image() -> None:
+    label = torch.tensor([[0, 0, 0, 3, 3, 5]], dtype=torch.uint8)
+    predicted = torch.tensor([[0, 0, 0, 3, 5, 5]], dtype=torch.uint8)
+    assert image_miou(predicted, label) == pytest.approx(200 / 3)
+    assert image_miou(predicted, label, [0, 200]) == pytest.approx(50.0)
+    assert np.isnan(image_miou(predicted[:, :3], label[:, :3], [0]))

@@ -108,7 +108,13 @@ def test_a_teacher_of_other_classes_is_shown_with_what_it_costs() -> None:
 
 def test_the_notes_tell_how_the_numbers_were_made() -> None:
     lines = notes(one_seed())
-    for text in ("things: 9 validation images, 48x32", "100 steps, batch 8", "a machine, cpu", "torch 2", "commit abc"):
+    for text in (
+        "things: 9 validation images, 32x48 (height x width)",
+        "100 steps, batch 8",
+        "a machine, cpu",
+        "torch 2",
+        "commit abc",
+    ):
         assert text in lines
     assert "GFLOPs: multiply-adds" in lines
     assert set(cells(one_seed())[0]) < set(HEADINGS)

@@ -174,6 +174,8 @@ def test_minutes_become_steps_once(tiny: tuple[str, ...], tmp_path: Path, study:
     more = compare(tmp_path / "s", methods="kd", quiet=True)
     later = yaml.safe_load((tmp_path / "s" / "study.yaml").read_text())["steps"]
     assert later == {**steps, "kd": more.of("kd").steps}
+    with pytest.raises(RecipeError, match="equal minutes"):
+        compare(tmp_path / "s", methods="longer", quiet=True)
 
 
 def test_the_student_alone_at_equal_minutes_stands_in_the_table(
@@ -254,9 +256,11 @@ def test_a_folder_in_which_another_process_trains_is_refused(
         (["methods=a b"], "'a b'"),
         ([], "name methods="),
         (["methods=kd", "budget=hours:3"], "steps:NUMBER or minutes:NUMBER"),
+        (["methods=kd", "budget=minutes:inf"], "steps:NUMBER or minutes:NUMBER"),
         (["methods=kd", "executor=rai"], "Did you mean 'ray'?"),
         (["methods=student-alone=kd"], "student-alone"),
         (["methods=kd", "budget=minutes:1", "executor=slurm"], "set steps"),
+        (["methods=kd,longer", "executor=slurm"], "longer needs one machine"),
         (["methods=kd", "processes=0"], "processes is 0"),
         (["methods=kd", "seeds=0,x"], "seeds is '0,x'"),
         (["bpkd_light", "methods=bpkd"], "can't have one label"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import ttest_rel
@@ -55,6 +57,8 @@ def test_cost_and_the_gap_closed_are_relative_to_the_student_alone() -> None:
     row = summarise(outcomes, {"kd": []}, (), outcome("teacher", 0, 60))[1]
     assert row.cost == 2.5
     assert row.gap_closed == pytest.approx(0.25)
+    larger_batches = [outcomes[0], replace(outcomes[1], batch_size=16)]
+    assert summarise(larger_batches, {"kd": []}, (), None)[1].cost is None
     worse_teacher = summarise(outcomes, {"kd": []}, (), outcome("teacher", 0, 30))[1]
     assert worse_teacher.gap_closed is None
 

@@ -11,6 +11,7 @@ from segdistill.studies.result import ALONE, LONGER, Gain, Study, Summary
 from segdistill.studies.verdict import verdict
 
 NO_DIFFERENCE = "made no difference"
+_LITTLE = 1.0  # mIoU between student alone and teacher; seeds are as far apart
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def answer(study: Study) -> Answer:
     best = methods[0] if methods else None
     return Answer(
         headline=_headline(study, best),
-        confidence=tuple(_confidence(best, len(methods))),
+        confidence=(*_confidence(best, len(methods)), *_little_to_gain(study)),
         others=(*(_other(row) for row in methods[1:]), *_at_equal_minutes(study, best)),
         problems=tuple(_problems(study)),
         facts=() if best is None else tuple(_facts(study, best)),
@@ -111,15 +112,14 @@ def _headline(study: Study, best: Summary | None) -> str:
             f"{best.label} reaches {points(best.miou.mean)} mIoU; {which} is beside it, so what distillation was worth "
             "is not known."
         )
+    moved = f"{signed(best.gain.mean)} mIoU [{interval(best.gain)}] over {_baseline(study)}{_at_what_cost(best)}"
     change = _change(best.gain)
-    size = f"{points(abs(best.gain.mean))} mIoU [{_interval_of_size(best.gain)}]"
-    gained = f"{best.label} {change}{':' if change == NO_DIFFERENCE else ''} {size}"
-    sentence = f"{gained} over the same student alone{_at_what_cost(best)}"
     if change != NO_DIFFERENCE and verdict(best.gain) == "unclear":
-        return f"{sentence}, which is not distinguishable from no gain."
-    if best.gap_closed is not None and change == "gained":
-        sentence += f" and closed {share(best.gap_closed)} of the gap to the teacher"
-    return f"{sentence}."
+        return f"{best.label} is not distinguishable from no gain: {moved}."
+    if change != "gained":
+        return f"{best.label} {change}: {moved}."
+    closed = f" and closed {share(best.gap_closed)} of the gap to the teacher" if best.gap_closed is not None else ""
+    return f"{best.label} {change} {moved.removeprefix('+')}{closed}."
 
 
 def _change(gain: Gain) -> str:
@@ -129,12 +129,11 @@ def _change(gain: Gain) -> str:
     return "gained" if gain.mean > 0 else "lost"
 
 
-def _interval_of_size(gain: Gain) -> str:
-    """The interval of the loss, where "lost" is already said."""
-    if _change(gain) != "lost" or gain.low is None or gain.high is None:
-        return interval(gain)
-    turned = Gain(-gain.mean, gain.std, gain.values, -gain.high, -gain.low)
-    return interval(turned)
+def _baseline(study: Study) -> str:
+    given = study.alone_cost
+    if given is None:
+        return "the same student alone"
+    return "the given student alone" if given.parameters == study.student_cost.parameters else "the given baseline"
 
 
 def _at_what_cost(row: Summary) -> str:
@@ -165,6 +164,21 @@ def _confidence(best: Summary | None, methods: int) -> list[str]:
             "is."
         )
     return lines
+
+
+def _little_to_gain(study: Study) -> list[str]:
+    """What to say where the teacher is hardly better than the student alone, or worse."""
+    alone = study.of(ALONE)
+    if study.teacher is None or alone is None:
+        return []
+    lead = study.teacher.miou - alone.miou.mean
+    if not lead < _LITTLE:  # also of a teacher whose classes can't be scored
+        return []
+    ahead = f"only {points(lead)} mIoU ahead of" if lead > 0 else "not ahead of"
+    return [
+        f"The teacher ({points(study.teacher.miou)} mIoU) is {ahead} the student alone ({points(alone.miou.mean)}), so "
+        "there was little to gain: train it for longer, or take a larger one."
+    ]
 
 
 def _other(row: Summary) -> str:
@@ -220,7 +234,7 @@ def _problems(study: Study) -> list[str]:
 def _facts(study: Study, best: Summary) -> list[Fact]:
     facts = []
     if best.gain is not None:
-        facts.append(Fact(signed(best.gain.mean), "mIoU points over the student alone", interval(best.gain)))
+        facts.append(Fact(signed(best.gain.mean), f"mIoU points over {_baseline(study)}", interval(best.gain)))
     helped = best.gain is not None and _change(best.gain) == "gained" and verdict(best.gain) != "unclear"
     if helped and best.gap_closed is not None and study.teacher is not None:
         description = f"the teacher has {points(study.teacher.miou)} mIoU, {best.label} {points(best.miou.mean)}"

@@ -175,7 +175,7 @@ def _inputs(inputs: Iterable[Path], out: Path | None, suffixes: frozenset[str]) 
     for path in map(expanded, inputs):
         if path.is_dir():
             inside = [file for file in files_below(path) if is_of(file, suffixes)]
-            if out is not None and out.resolve() != path.resolve():
+            if out is not None and not path.resolve().is_relative_to(out.resolve()):
                 inside = [file for file in inside if not file.resolve().is_relative_to(out.resolve())]
             if not inside:
                 raise DataError(f"Folder {path} holds no image ({', '.join(sorted(suffixes))}).")

@@ -110,8 +110,9 @@ def notes(study: Study, shown: Collection[str] = HEADINGS) -> str:
     over = "" if study.one_seed else ", mean ± standard deviation over seeds"
     teacher = f"teacher: {study.teacher_description}. " if study.teacher_description else ""
     return (
-        f"{study.data}: {study.images} validation images, {width}x{height}; budget {study.budget}{batch}. Scores in "
-        f"percent{over}, last or best weights as the recipe's `keep` says. {_meanings(study, shown)}{teacher}"
+        f"{study.data}: {study.images} validation images, {height}x{width} (height x width); budget "
+        f"{study.budget}{batch}. Scores in percent{over}, last or best weights as the recipe's `keep` says. "
+        f"{_meanings(study, shown)}{teacher}"
         f"Machine: {'; '.join(machines)}; torch {', '.join(versions)}; commit {', '.join(commits)}."
     )
 

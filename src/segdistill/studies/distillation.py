@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,9 @@ def measure_distillation(
     tried = {name: _outcome(name, model, recipe, folder, data, quiet=quiet) for name, model in scored.items()}
     outcomes = {name: outcome for name, outcome in tried.items() if outcome is not None}
     scored_teacher = outcomes.pop(TEACHER, None)
+    summary, own_cost = _summaries(recipe, outcomes, data.classes.names, scored_teacher), _own_cost(costs, recipe)
+    if own_cost is not None and own_cost.parameters != costs[label].parameters:  # a step of another network
+        summary = tuple(replace(row, cost=None) for row in summary)
     return Study(
         data=recipe.data.name,
         images=len(labeled_indices(data)),
@@ -82,12 +86,12 @@ def measure_distillation(
         teacher_cost=costs[TEACHER],
         student_cost=costs[label],
         outcomes=tuple(outcomes.values()),
-        summary=_summaries(recipe, outcomes, data.classes.names, scored_teacher),
+        summary=summary,
         failures=(),
         pending=(),
         recipe=_shared(recorded(recipe, teacher)),
         environment=describe_environment(),
-        alone_cost=_own_cost(costs, recipe),
+        alone_cost=own_cost,
         teacher_description=teacher.note,
     )
 

@@ -13,7 +13,9 @@ from segdistill.core.errors import RecipeError
 from segdistill.core.plugins import is_import_path
 from segdistill.core.safe_yaml import load_yaml
 from segdistill.recipe.composition import compose
-from segdistill.recipe.recipe import DEFAULT_METHODS, MethodSpec
+from segdistill.recipe.default_methods import default_methods
+from segdistill.recipe.recipe import MethodSpec
+from segdistill.recipe.teacher import TeacherConfig
 from segdistill.studies.result import ALONE, LONGER, TEACHER
 
 _LONGER_WORD = "longer"
@@ -22,7 +24,7 @@ Methods = str | type | MethodSpec | Sequence[str | type | MethodSpec] | Mapping[
 """Which methods are compared; see `read_methods`."""
 
 
-def read_methods(given: Methods) -> dict[str, list[MethodSpec]]:
+def read_methods(given: Methods, teacher: TeacherConfig | None = None) -> dict[str, list[MethodSpec]]:
     """Read which methods are compared.
 
     Args:
@@ -30,6 +32,7 @@ def read_methods(given: Methods) -> dict[str, list[MethodSpec]]:
             LABEL={name: kd, temperature: 4} for one with options, or a list of such in brackets; "default" for those of
             a recipe that names none; specs and classes of methods, which are called by their own names; or a mapping of
             labels to any of these.
+        teacher: Of the recipe, for its default methods; None is one that is trained here.
 
     Returns:
         Recipe entries by label; the student alone, "none", is in every study and needs no entry. "longer" is the
@@ -54,7 +57,7 @@ def read_methods(given: Methods) -> dict[str, list[MethodSpec]]:
             continue
         if not re.fullmatch(r"[\w.+-]+", label) or label in (TEACHER, "student-alone"):
             raise RecipeError(f"'{label}' can't label a method: its runs are called so. Use letters, digits, ._+-")
-        methods[label] = [spec for value in specs for spec in _specs(label, value)]
+        methods[label] = [spec for value in specs for spec in _specs(label, value, teacher or TeacherConfig())]
     return methods
 
 
@@ -85,11 +88,11 @@ def _entry(word: Any) -> tuple[str, list[Any]]:
     return label, value if isinstance(value, list) else [value]
 
 
-def _specs(label: str, value: Any) -> list[MethodSpec]:
+def _specs(label: str, value: Any, teacher: TeacherConfig) -> list[MethodSpec]:
     """A method's name, a fragment with methods, "default", or the entry itself."""
     entries = [value]
     if value == "default":
-        entries = [*DEFAULT_METHODS]
+        entries = [*default_methods(teacher)]
     elif isinstance(value, str):
         entries = compose(value)[0].get("method") or []
         if not entries:

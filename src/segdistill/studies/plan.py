@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from segdistill.core.discovery import explain
 from segdistill.core.errors import RecipeError, TrainingError
+from segdistill.core.numbers import Positive
 from segdistill.core.safe_yaml import read_yaml
 from segdistill.core.storage import write_yaml
 from segdistill.core.typed_settings import TypedSettings
@@ -18,7 +19,8 @@ from segdistill.models.spec import NetworkSpec
 from segdistill.recipe.keys import changeable_keys
 from segdistill.recipe.recipe import MethodSpec, Recipe
 from segdistill.recipe.teacher import TeacherMember
-from segdistill.runs.folder import RunFolder, changed_keys
+from segdistill.runs.changed_keys import changed_keys
+from segdistill.runs.folder import RunFolder
 from segdistill.studies.result import ALONE, TEACHER
 
 _OWN_KEYS = ("out", "seed", "steps", "method", "baseline")
@@ -37,7 +39,7 @@ class Budget(TypedSettings):
     steps: int | None = Field(None, ge=1)
     """Optimizer steps of each run; null where `minutes` is set."""
 
-    minutes: float | None = Field(None, gt=0)
+    minutes: Positive | None = None
     """Minutes of training of each run, in which slower methods make fewer steps; null where `steps` is set."""
 
     @model_validator(mode="after")

@@ -149,7 +149,7 @@ class Summary:
         steps: Of a run; 0 if not known, as the next two.
         minutes: Of training, mean over seeds.
         step_seconds: Wall-clock of a step, mean over seeds.
-        cost: Wall-clock of a step over that of the student alone; None if not known.
+        cost: Wall-clock of a step over that of the student alone; None if not known, or of no comparable runs.
         miou: As in the outcomes, as are the next five, of which the last three are None if not every run has them.
         gain: In mIoU; None, as the next two, for the student alone and where no seed has both.
         edge_gain: In mIoU near class boundaries.

@@ -83,7 +83,7 @@ def _summary(
 ) -> Summary:
     pairs = [(outcome, alone[outcome.seed]) for outcome in runs if outcome.seed in alone and label != ALONE]
     by_miou = _gains(pairs, lambda outcome: outcome.miou)
-    timed = bool(pairs) and all(other.step_seconds > 0 for _, other in pairs)
+    timed = bool(pairs) and all(other.step_seconds > 0 and _alike(one, other) for one, other in pairs)
     cost = statistics.mean(one.step_seconds / other.step_seconds for one, other in pairs) if timed else None
     return Summary(
         label=label,
@@ -105,6 +105,15 @@ def _summary(
         gap_closed=_gap_closed(pairs, by_miou, teacher),
         classes=_class_gains(pairs, classes),
     )
+
+
+def _alike(one: Outcome, other: Outcome) -> bool:
+    """Whether the seconds a step of two runs can be compared."""
+
+    def where(run: Outcome) -> tuple[object, ...]:
+        return run.batch_size, run.machine, run.device, run.threads
+
+    return where(one) == where(other)
 
 
 def _gains(pairs: Sequence[tuple[Outcome, Outcome]], score: Callable[[Outcome], float | None]) -> Gain | None:

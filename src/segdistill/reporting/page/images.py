@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -87,10 +87,10 @@ def choose(models: ModelSet, best: str | None, on_image: Callable[[int], object]
     pair = [name for name in (ALONE, best) if name in models.networks]
     if len(pair) < 2:
         return Choice(dict.fromkeys(positions((), models.data, default=_ALL), "shown"))
-    gains = {}
+    gains, ignored = {}, _ignored(models)
     for index in range(len(models.data)):
         sample = models.data[index]
-        before, after = (image_miou(_predict(models, name, sample), sample.label) for name in pair)
+        before, after = (image_miou(_predict(models, name, sample), sample.label, ignored) for name in pair)
         if not math.isnan(after - before):
             gains[index] = after - before
         on_image(1)
@@ -130,6 +130,7 @@ def picture(models: ModelSet, index: int, why: str) -> Picture:
     """
     sample = models.data[index]
     predictions = {name: _predict(models, name, sample) for name in models.networks}
+    ignored = _ignored(models)
     return Picture(
         name=sample.name,
         why=why,
@@ -137,24 +138,30 @@ def picture(models: ModelSet, index: int, why: str) -> Picture:
         label=shrunk(sample.label, SIDE),
         edges=shrunk(edge_region(sample.label[None], models.recipe.metrics.edge_radius)[0], SIDE),
         predictions={name: shrunk(classes, SIDE) for name, classes in predictions.items()},
-        miou={name: image_miou(classes, sample.label) for name, classes in predictions.items()},
+        miou={name: image_miou(classes, sample.label, ignored) for name, classes in predictions.items()},
     )
 
 
-def image_miou(predicted: Tensor, label: Tensor) -> float:
+def _ignored(models: ModelSet) -> tuple[int, ...]:
+    """The classes that are no part of the study's means."""
+    return models.recipe.metrics.ignored(models.data.classes)
+
+
+def image_miou(predicted: Tensor, label: Tensor, ignored: Collection[int] = ()) -> float:
     """The mIoU of one image, over the classes that its label or the prediction holds.
 
     Args:
         predicted: Class indices (H,W).
         label: Class indices or void (H,W).
+        ignored: Indices of classes that are no part of the mean.
 
     Returns:
-        In percent; NaN if all of the label is void.
+        In percent; NaN if there is no class to take the mean of.
     """
     if not (label != IGNORE_INDEX).any():
         return math.nan
     classes = 1 + max(int(predicted.max()), int(label[label != IGNORE_INDEX].max()))
-    return scores_of(pair_counts(label, predicted, classes)).miou
+    return scores_of(pair_counts(label, predicted, classes), ignore=[each for each in ignored if each < classes]).miou
 
 
 def errors(picture: Picture, name: str) -> Map:

@@ -70,6 +70,9 @@ def open_models(subject: Subject, parts: Sequence[str | Path]) -> ModelSet:
             networks[label] = open_model(_folder(subject, label, seed)).network
         except SegdistillError as error:
             warnings.append(f"{label} is not in the pictures: {error}")
+            continue
+        if seed not in (seeds := [row.seed for row in subject.study.outcomes if row.label == label]):
+            warnings.append(f"{label} has no run of seed {seed}: the pictures show its seed {min(seeds)}.")
     if not networks:
         raise NoPictures(" ".join(warnings))
     more = len(subject.study.methods()) - _METHODS

@@ -113,7 +113,7 @@ def page_model(subject: Subject, pictures: Gallery) -> PageModel:
         title=f"Distillation on {study.data}",
         subject=(
             f"{'One distillation' if subject.single else 'A comparison'} on {study.data}: {study.images} validation "
-            f"images of {width}x{height}, {len(study.classes)} classes, {study.budget} a run, "
+            f"images of {height}x{width} (height x width), {len(study.classes)} classes, {study.budget} a run, "
             f"{'seed' if len(study.seeds) == 1 else 'seeds'} {seeds}."
         ),
         answer=answer(study),
