@@ -14,6 +14,8 @@ from PIL import Image
 
 import segdistill
 from segdistill.core.errors import CheckpointError, DataError, RecipeError, SegdistillError, TrainingError
+from segdistill.recipe.recipe import load_recipe
+from segdistill.runs.folder import Resume
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -37,10 +39,10 @@ def own_data(tmp_path: Path) -> Path:
     return root
 
 
-def train(root: Path, *more: str, workers: int = 0) -> segdistill.commands.train.train.Trained:
+def train(root: Path, *more: str, workers: int = 0, resume: Resume = False) -> segdistill.commands.train.train.Trained:
     run = root.parent / "run"
     words = ("folder", NETWORK, *SHORT, f"data.root={root}", f"out={run}", f"workers={workers}", *more)
-    return segdistill.train(*words, quiet=True)
+    return segdistill.train(*words, resume=resume, quiet=True)
 
 
 def test_own_data_trains(own_data: Path) -> None:
@@ -112,6 +114,31 @@ def test_a_folder_in_use_is_left_alone(own_data: Path) -> None:
     with pytest.raises(TrainingError, match="already holds a run"):
         train(own_data, "seed=1")
     assert (own_data.parent / "run" / "student.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("resume", [False, True, "auto"])
+def test_a_run_that_was_refused_before_its_first_step_keeps_no_folder(own_data: Path, resume: Resume) -> None:
+    with pytest.raises(DataError, match="holds the value 1;"):
+        train(own_data, "data.values={0: 0}")
+    train(own_data, "data.values={0: 0, 1: 1}", "seed=1", resume=resume)
+    assert load_recipe(own_data.parent / "run" / "recipe.yaml").seed == 1
+
+
+def test_a_recipe_that_was_written_by_hand_is_not_written_over(own_data: Path) -> None:
+    run = own_data.parent / "run"
+    run.mkdir()
+    (run / "recipe.yaml").write_text("# precious\n")
+    with pytest.raises(TrainingError, match="already holds a run"):
+        train(own_data)
+    assert (run / "recipe.yaml").read_text() == "# precious\n"
+
+
+@pytest.mark.parametrize("balance", [0.0, 0.5])
+def test_masks_that_are_all_void_teach_nobody(own_data: Path, balance: float) -> None:
+    for mask in (own_data / "masks").iterdir():
+        Image.fromarray(np.full((40, 48), 255, np.uint8)).save(mask)
+    with pytest.raises(DataError, match=r"no training mask that was looked at holds a pixel of a class.*doctor"):
+        train(own_data, f"class_balance={balance}")
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(own_data: Path) -> None:

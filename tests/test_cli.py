@@ -13,7 +13,10 @@ import torch
 from PIL import Image
 
 import segdistill as library
+from segdistill.commands.benchmark import other_models
 from segdistill.data.datasets.streets import Streets
+from segdistill.models.open import open_model
+from segdistill.recipe.recipe import load_recipe
 from segdistill.studies.stored import load_study
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -106,6 +109,14 @@ def test_evaluate_takes_other_data(finished: Path, segdistill: Run) -> None:
     assert segdistill("evaluate", finished, "split=test").returncode != 0
 
 
+def test_train_gives_the_scores_of_classes_by_name(tiny: tuple[str, ...], tmp_path: Path, segdistill: Run) -> None:
+    done = segdistill("train", *tiny, "steps=1", f"out={tmp_path / 'run'}", "--json")
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(done.stdout)["scores"]
+    evaluated = library.evaluate(tmp_path / "run").as_dict()
+    assert list(scores["iou"].items()) == list(evaluated["iou"].items())
+
+
 def test_a_given_teacher_and_baseline_are_used_as_they_are(
     finished: Path, tmp_path: Path, tiny: tuple[str, ...]
 ) -> None:
@@ -153,3 +164,15 @@ def test_mistakes_get_a_sentence_not_a_traceback(words: list[str], expected: lis
     assert done.stderr.startswith("Error: ")
     assert "Traceback" not in done.stderr
     assert all(word in done.stderr for word in expected), done.stderr
+
+
+def test_a_baseline_that_is_gone_is_named_and_one_at_home_is_found(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(finished))
+    model = open_model(finished)
+    at_home = other_models(load_recipe(finished / "recipe.yaml", "baseline=~/alone"), finished, model)
+    assert list(at_home) == ["teacher", "student alone"]
+    gone = other_models(load_recipe(finished / "recipe.yaml", "baseline=~/gone"), finished, model)
+    assert list(gone) == ["teacher"]
+    assert "student alone: left out" in capsys.readouterr().err

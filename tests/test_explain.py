@@ -74,3 +74,5 @@ def test_a_recipe_that_cannot_run_says_why_and_is_still_shown() -> None:
     row = recipe("cirkd/camvid/deeplabv3_r18/cirkd", "data.root=/x")
     assert [word.kind for word in row.words][:2] == ["row", "schedule"]
     assert recipe("camvid", "mobile_pair").warnings == ("No method is named: distill takes bpkd and canonical.",)
+    assert recipe("camvid", "mobile_pair", "role=teacher").warnings == ()
+    assert "train needs one" in recipe("camvid", "role=teacher").warnings[0]

@@ -136,3 +136,28 @@ def test_a_wrong_value_of_several_types_is_one_plain_line() -> None:
         "Key 'method.kd.share': Input should be a number, or should be 'auto', found 'loud'. (set in "
         "'method.kd.share=loud')"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [
+        (["mobile_pair", "steps=5"], 5),
+        (["steps=5", "mobile_pair"], 2000),
+        (["mobile_pair", "teacher.train.steps=7", "steps=5"], 5),
+        (["mobile_pair", "steps=5", "teacher.train.steps=7"], 7),
+        (["mobile_pair", "steps=5", "preset=medium"], 6000),
+    ],
+)
+def test_words_after_a_pair_mean_the_teacher_where_that_is_trained(words: list[str], steps: int) -> None:
+    assert load_recipe("camvid", *words, "role=teacher").teacher_training().steps == steps
+    alone = load_recipe("camvid", *words)
+    assert alone.teacher_training().steps == (steps if steps != 5 else alone.teacher.train["steps"])
+
+
+def test_keyword_arguments_mean_the_teacher_as_words_do() -> None:
+    recipe = load_recipe("camvid", "mobile_pair", role="teacher", steps=5, **{"teacher.train.optimizer.lr": 0.5})
+    assert (recipe.teacher_training().steps, recipe.teacher_training().optimizer.lr) == (5, 0.5)
+    rates = load_recipe(
+        "camvid", "mobile_pair", "teacher.train.optimizer.lr=0.5", "optimizer={lr: 0.1}", role="teacher"
+    )
+    assert rates.teacher_training().optimizer.lr == 0.1

@@ -39,7 +39,7 @@ CLASSES = {
     "Taken": "AugmentedSample",
     "Look": "what was read",
     "Told": "Message",
-    "AbsurdYamlError": "YamlTooLargeError",
+    "AbsurdYamlError": "RefusedYamlError",
     "leave_the_group": "worker_init",
     "tells_of_a_dead_worker": "is_dead_worker_error",
 }

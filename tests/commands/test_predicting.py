@@ -83,3 +83,20 @@ def test_predict_writes_at_once_and_returns_a_list(network: sd.SegmentationNetwo
 def test_profile_takes_any_module_with_its_options() -> None:
     options = {"classifier": "output", "bgr": True}
     assert sd.profile(Scores(), network=options, size=(32, 32), latency=False).as_dict()["parameters"] == 2
+
+
+def test_files_may_be_given_one_by_one_and_as_a_list(network: sd.SegmentationNetwork, tmp_path: Path) -> None:
+    files = [tmp_path / f"{name}.png" for name in "abc"]
+    for file in files:
+        Image.fromarray(PIXELS).save(file)
+    done = sd.predict(network, files[0], files[1:], out=tmp_path / "out")
+    assert [each.image for each in done] == files
+    assert all((np.array(Image.open(each.mask)) == np.array(Image.open(done[0].mask))).all() for each in done)
+
+
+def test_images_below_the_folder_that_is_written_to_are_predicted(
+    network: sd.SegmentationNetwork, tmp_path: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    Image.fromarray(PIXELS).save(tmp_path / "images" / "a.png")
+    assert len(sd.predict(network, tmp_path / "images", out=tmp_path)) == 1

@@ -107,6 +107,8 @@ def test_predict_profile_show_and_identify_take_files(run: Path, files: Path, tm
         masks.append(np.array(Image.open(done.mask)))
     assert (masks[0] == masks[1]).mean() > 0.999
     assert (masks[0] == masks[2]).mean() > 0.999
+    with pytest.raises(RecipeError, match=r"batch=16 has no meaning for .*one image is timed"):
+        segdistill.profile(files / "student.int8.onnx", batch=16)
     profile = segdistill.profile(files / "student.int8.onnx", runs=2)
     assert isinstance(profile, FileProfile)
     assert (profile.runtime, profile.precision, profile.size) == ("onnxruntime", "int8", (48, 80))

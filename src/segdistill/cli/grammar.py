@@ -131,6 +131,18 @@ class Verb(TyperCommand):
         flags = [f"[{each.opts[0]}]" for each in self.params if each.param_type_name == "option"]
         return [*names, *flags]
 
+    def format_usage(self, ctx: Any, formatter: Any) -> None:
+        """Write the usage; click writes none of a verb that stands alone.
+
+        Args:
+            ctx: Of this call.
+            formatter: Click's, which is written to.
+        """
+        if self.collect_usage_pieces(ctx):
+            super().format_usage(ctx, formatter)
+        else:
+            formatter.write(f"Usage: {ctx.command_path}\n")
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the names and the switches, the verb's own keys and its examples.
 

@@ -54,11 +54,12 @@ def train_command(parts: WholeRecipe, resume: Resume = False, as_json: AsJson = 
         return
     done = train(*parts, resume=resume, quiet=as_json)
     minutes = f"{done.seconds / 60:.1f} min of training."
+    best = "" if done.best_miou is None else f"best on the way {done.best_miou:.2f} at step {done.best_step}"
     scores = (
-        f"The {done.role} is in {done.folder}; no validation gave an mIoU. {minutes}"
-        if done.best_miou is None
-        else f"The {done.role} in {done.folder} reaches mIoU {done.scores.miou:.2f}, mAcc {done.scores.macc:.2f}, "
-        f"aAcc {done.scores.aacc:.2f} on validation (best {done.best_miou:.2f} at step {done.best_step}); {minutes}"
+        f"The {done.role} in {done.folder} reaches mIoU {done.scores.miou:.2f}, mAcc {done.scores.macc:.2f}, "
+        f"aAcc {done.scores.aacc:.2f} on validation ({best}); {minutes}"
+        if best
+        else f"The {done.role} is in {done.folder}; no validation gave an mIoU. {minutes}"
     )
     print_result(done.as_dict(), as_json, scores)
 

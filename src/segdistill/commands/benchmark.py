@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from segdistill.commands.common import student_alone
 from segdistill.core.errors import CheckpointError, RecipeError
 from segdistill.data import create_dataset
 from segdistill.exporting.benchmark import BenchmarkSettings, benchmark_run
@@ -13,7 +14,6 @@ from segdistill.exporting.settings import check_settings
 from segdistill.models.files import OwnRun
 from segdistill.models.identify import identify
 from segdistill.models.loaded import LoadedModel
-from segdistill.models.open import open_model
 from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.runs.folder import RunFolder
 from segdistill.training.pairing import run_teacher
@@ -54,7 +54,7 @@ def benchmark(run: str | Path, *parts: str | Path, quiet: bool = False, **settin
 
 
 def other_models(recipe: Recipe, run: Path, model: LoadedModel) -> dict[str, LoadedModel]:
-    """Teacher and student alone of a distillation, as far as they are there.
+    """Teacher and student alone of a distillation, as far as they can be opened: they may have moved.
 
     A teacher of other classes than the run's is left out.
 
@@ -66,8 +66,6 @@ def other_models(recipe: Recipe, run: Path, model: LoadedModel) -> dict[str, Loa
     Returns:
         The networks, as "teacher" and "student alone"; empty for a run without a method.
 
-    Raises:
-        CheckpointError: The student alone can't be opened. A teacher that can't be is left out: it may have moved.
     """
     others: dict[str, LoadedModel] = {}
     if not recipe.method:
@@ -78,7 +76,7 @@ def other_models(recipe: Recipe, run: Path, model: LoadedModel) -> dict[str, Loa
         teacher = None
     if teacher is not None and not teacher.incompatibility:
         others["teacher"] = teacher.model
-    alone = run / "alone" if recipe.baseline == "train" else Path(recipe.baseline)
-    if recipe.baseline != "none" and alone.exists():
-        others["student alone"] = open_model(alone)
+    alone = student_alone(recipe, run)
+    if alone is not None:
+        others["student alone"] = alone
     return others

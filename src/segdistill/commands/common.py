@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segdistill.core.errors import RecipeError, nearest
+from segdistill.core.errors import RecipeError, SegdistillError, nearest
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.loaded import LoadedModel
+from segdistill.models.open import open_model
 from segdistill.recipe.composition import is_assignment, key_values
 from segdistill.recipe.keywords import Word
 from segdistill.recipe.recipe import Recipe
@@ -33,15 +34,12 @@ def with_warning(recipe: Recipe, quiet: bool) -> Recipe:
     return recipe
 
 
-def for_students(recipe: Recipe, verb: str) -> Recipe:
+def require_student_role(recipe: Recipe, verb: str) -> None:
     """Refuse a recipe that is to train a teacher.
 
     Args:
         recipe: as it was loaded.
         verb: that trains students.
-
-    Returns:
-        The recipe itself.
 
     Raises:
         RecipeError: its `role` is "teacher".
@@ -51,10 +49,9 @@ def for_students(recipe: Recipe, verb: str) -> Recipe:
             f"role=teacher has no meaning here: {verb} trains students, and the teacher before them if teacher.weights "
             "names none. Leave it out; segdistill train takes it."
         )
-    return recipe
 
 
-def with_inference(words: Iterable[Word], settings: Iterable[str], verb: str) -> list[Word]:
+def require_inference_keys(words: Iterable[Word], settings: Iterable[str], verb: str) -> None:
     """Refuse keys of a recipe that say nothing of how images are run.
 
     Args:
@@ -62,19 +59,14 @@ def with_inference(words: Iterable[Word], settings: Iterable[str], verb: str) ->
         settings: the verb's own keys, which a misspelt one may be near to.
         verb: that runs images.
 
-    Returns:
-        The words themselves.
-
     Raises:
         RecipeError: a key is of another section than `inference`.
     """
-    words = [*words]
     for word in words:
         key = word.partition("=")[0] if isinstance(word, str) and is_assignment(word) else "inference"
         if key.partition(".")[0] != "inference":
             keys = {*settings, *(f"inference.{name}" for name in InferenceConfig.model_fields)}
             raise RecipeError(f"'{word}': {verb} has no key '{key}'.{nearest(key, keys)}")
-    return words
 
 
 def split_network(words: Sequence[Word], options: Mapping[str, Any] | None) -> tuple[list[Word], dict[str, Any]]:
@@ -102,6 +94,26 @@ def run_folder_of(model: LoadedModel) -> RunFolder | None:
         The folder, whether or not a run is in it; None for a network of another library or one that was handed in.
     """
     return run_of(model.path) if model.path.exists() else None
+
+
+def student_alone(recipe: Recipe, run: Path) -> LoadedModel | None:
+    """The student alone that a distilled one was measured against, if it can be opened; if not, that is printed.
+
+    Args:
+        recipe: Of the distillation.
+        run: Its folder.
+
+    Returns:
+        The network; None as well if there was none.
+    """
+    if recipe.baseline == "none" or (recipe.baseline == "train" and not (run / "alone").exists()):
+        return None
+    try:
+        return open_model(run / "alone" if recipe.baseline == "train" else recipe.baseline)
+    except SegdistillError as error:  # it has moved, or was named from another folder
+        if is_main():
+            console.print(f"student alone: left out. {error}", soft_wrap=True, markup=False)
+        return None
 
 
 def with_folder(recipe: Recipe, name: str) -> Recipe:

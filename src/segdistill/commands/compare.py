@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-from segdistill.commands.common import for_students
+from segdistill.commands.common import require_student_role
 from segdistill.core.errors import RecipeError
 from segdistill.data import create_dataset
 from segdistill.data.labelled import labeled_indices
 from segdistill.models.checksum import identity_of
 from segdistill.recipe.composition import key_values
 from segdistill.recipe.keywords import RecipeKeys, Word, takes_recipe_keys
-from segdistill.recipe.recipe import MethodSpec, load_recipe
+from segdistill.recipe.recipe import MethodSpec, Recipe, load_recipe
 from segdistill.reporting.study_files import save_study
 from segdistill.reporting.study_table import cells
 from segdistill.runs.folder import RunFolder
@@ -111,6 +111,11 @@ def _require_steps(executor: str, plan: Plan) -> None:
         raise RecipeError(
             "budget=minutes needs one machine that times every method before it runs; with executor=slurm set steps."
         )
+    if executor == "slurm" and LONGER in plan.methods and LONGER not in plan.steps:
+        raise RecipeError(
+            "methods=longer needs one machine that times the runs first: leave it out with executor=slurm, and add it "
+            "to the study afterwards by another executor."
+        )
 
 
 def _require_one_process(executor: str, processes: int | None, plan: Plan) -> None:
@@ -143,7 +148,10 @@ def compare_one(folder: str | Path, job: str, *, quiet: bool = False) -> Outcome
     if chosen.label == TEACHER:
         do(plan, study, chosen, quiet=quiet)
         return None
-    do(_with_steps(plan, study, quiet), study, chosen, quiet=quiet)
+    measured = plan.budget.minutes is not None or chosen.label == LONGER
+    if measured and chosen.label not in plan.steps:
+        plan = _with_steps(plan, study, quiet)
+    do(plan, study, chosen, quiet=quiet)
     return outcome(chosen.label, study / chosen.name, study)
 
 
@@ -164,10 +172,12 @@ def _plan(parts: Sequence[Word], methods: Any, seeds: Any, budget: Any, override
                 f"{first} is a study; it goes on with the recipe and budget it holds. Add only methods= and seeds= "
                 "to it, or name the whole recipe with another out=FOLDER."
             )
-        requested = stored.model_copy(update={"methods": read_methods(methods), "seeds": _seeds(seeds, stored.seeds)})
+        read = read_methods(methods, stored.recipe.teacher)
+        requested = stored.model_copy(update={"methods": read, "seeds": _seeds(seeds, stored.seeds)})
         folder = first
     else:
-        recipe = for_students(load_recipe(*parts, **overrides), "compare")
+        recipe = load_recipe(*parts, **overrides)
+        require_student_role(recipe, "compare")
         if recipe.teacher.weights is None and recipe.teacher.network is None:
             raise RecipeError("A study needs a teacher: a pair, such as mobile_pair, or teacher.weights=FOLDER.")
         if recipe.baseline not in ("train", "none"):
@@ -176,19 +186,19 @@ def _plan(parts: Sequence[Word], methods: Any, seeds: Any, budget: Any, override
                 "Leave it out; distill takes one."
             )
         folder = recipe.out or Path("runs") / f"compare-{recipe.data.name}"
-        read = _methods(methods, recipe.method)
+        read = _methods(methods, recipe)
         run_budget = read_budget(budget, recipe.steps)
         recipe = recipe.model_copy(update={"out": None, "method": [], "steps": run_budget.steps or recipe.steps})
-        if LONGER in read and run_budget.steps is None:
-            raise RecipeError("A budget of minutes gives all runs equal minutes: leave `longer` out of the methods.")
         requested = Plan(recipe=recipe, methods=read, seeds=_seeds(seeds, (0, 1, 2)), budget=run_budget)
         stored = load_plan(folder) if plan_file(folder).is_file() else requested
+    if LONGER in requested.methods and requested.budget.steps is None:
+        raise RecipeError("A budget of minutes gives all runs equal minutes: leave `longer` out of the methods.")
     return folder, stored.joined(requested, folder)
 
 
-def _methods(given: Methods, of_recipe: Sequence[MethodSpec]) -> dict[str, list[MethodSpec]]:
+def _methods(given: Methods, recipe: Recipe) -> dict[str, list[MethodSpec]]:
     """What is compared: the recipe's methods, together, and those that are named."""
-    named = read_methods(given)
+    named, of_recipe = read_methods(given, recipe.teacher), recipe.method
     label = "+".join(method.name for method in of_recipe)
     if label in named and named[label] != list(of_recipe):
         raise RecipeError(

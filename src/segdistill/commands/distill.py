@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-from segdistill.commands.common import for_students, with_folder, with_warning
+from segdistill.commands.common import require_student_role, with_folder, with_warning
 from segdistill.commands.report import Report, report
 from segdistill.core.errors import TrainingError
 from segdistill.core.results import Result
@@ -15,7 +15,7 @@ from segdistill.models.checksum import identity_of
 from segdistill.models.open import open_model
 from segdistill.recipe.keys import changeable_keys
 from segdistill.recipe.keywords import RecipeKeys, Word, takes_recipe_keys
-from segdistill.recipe.recipe import DEFAULT_METHODS, Recipe, load_recipe
+from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.reporting.pictures import save_predictions
 from segdistill.reporting.study_files import save_study
 from segdistill.reporting.study_table import cells
@@ -93,7 +93,9 @@ def distill(*words: Word, resume: Resume = False, quiet: bool = False, **keys: U
     Raises:
         SegdistillError: Something can't work; before anything is trained where that can be seen.
     """
-    recipe = _with_method(with_warning(for_students(load_recipe(*words, **keys), "distill"), quiet), quiet)
+    recipe = load_recipe(*words, **keys)
+    require_student_role(recipe, "distill")
+    recipe = _with_method(with_warning(recipe, quiet), quiet)
     name = "-".join(method.name.rpartition(":")[2] for method in recipe.method)
     recipe = with_folder(recipe, name)
     _refuse_other_teacher(recipe)
@@ -142,11 +144,12 @@ def _finished(recipe: Recipe) -> Distilled | None:
 
 def _with_method(recipe: Recipe, quiet: bool) -> Recipe:
     """The recipe itself, or with the default methods, which are printed then."""
+    named = recipe.with_method()
     if not recipe.method and not quiet and is_main():
-        names = " and ".join(each["name"] for each in DEFAULT_METHODS)
+        names = " and ".join(method.name for method in named.method)
         console.print(
             f"method: {names}, the default, as the recipe names none; to choose, add one such as kd, cwd or bpkd",
             soft_wrap=True,
             markup=False,
         )
-    return recipe.with_method()
+    return named

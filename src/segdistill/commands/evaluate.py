@@ -9,17 +9,18 @@ from typing import Any, Literal, Unpack
 
 from segdistill.commands.common import run_folder_of, split_network
 from segdistill.core.discovery import validated
-from segdistill.core.errors import DataError, RecipeError, nearest
+from segdistill.core.errors import DataError, RecipeError
 from segdistill.core.results import Result
 from segdistill.data import DatasetConfig, create_dataset
 from segdistill.data.base import SegmentationDataset
 from segdistill.data.labelled import labeled_indices
-from segdistill.evaluation.metrics import Scores
+from segdistill.evaluation.metrics import Scores, by_class
 from segdistill.evaluation.scoring import Quality, count
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.models.channels import choose_channels, require_channels
 from segdistill.models.open import NetworkSource, described, open_model
 from segdistill.models.spec import NetworkSpec
+from segdistill.recipe.composition import require_keys
 from segdistill.recipe.keywords import EvaluationKeys, Word, takes_recipe_keys
 from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.runs.folder import RunFolder
@@ -69,19 +70,11 @@ class Evaluated(Result):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; scores of classes by class name."""
-
-        def named(values: dict[str, Any]) -> dict[str, Any]:
-            by_class = {
-                key: dict(zip(self.classes, value, strict=True)) if isinstance(value, list) else value
-                for key, value in values.items()
-            }
-            return {key: named(value) if key == "boundary" else value for key, value in by_class.items()}
-
         return {
             "weights": str(self.weights),
             "split": self.split,
             "images": self.images,
-            **named(self.quality.as_dict()),
+            **by_class(self.quality.as_dict(), self.classes),
             "inference": self.inference.model_dump(mode="json"),
             "metrics": self.metrics.model_dump(mode="json"),
         }
@@ -192,8 +185,7 @@ def _metrics_key(part: Word) -> Word:
         return f"metrics.{part}"
     if equals and key == "out":
         raise _writes_nothing(value)
-    if equals and key.isidentifier() and key not in Recipe.model_fields:
-        raise RecipeError(f"Unknown key '{key}'.{nearest(key, {*MetricsConfig.model_fields, *Recipe.model_fields})}")
+    require_keys([str(part)], {*MetricsConfig.model_fields, *Recipe.model_fields, "preset"})
     return part
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-from segdistill.commands.common import run_folder_of, split_network, with_inference
+from segdistill.commands.common import require_inference_keys, run_folder_of, split_network
 from segdistill.core.discovery import validated
 from segdistill.core.paths import expanded
 from segdistill.models.open import NetworkSource, described, open_model
@@ -17,7 +17,7 @@ from segdistill.reporting.prediction import PredictedFiles, predict_files
 
 def predict(
     weights: NetworkSource,
-    *inputs: str | Path,
+    *inputs: str | Path | Iterable[str | Path],
     out: str | Path = "predictions",
     legend: bool = False,
     parts: Iterable[str | Path] = (),
@@ -32,7 +32,7 @@ def predict(
 
     Args:
         weights: a run folder, a weight file, a name such as module:package.module:factory, or a network itself.
-        *inputs: image files and folders of them.
+        *inputs: image files and folders of them, or lists of these.
         out: the folder that masks, overlays and labels are written to.
         legend: whether the names of the classes stand below the overlays.
         parts: recipe words that say how images are run, as "inference.flip=true", over the run's own; and
@@ -52,7 +52,7 @@ def predict(
 
 def predict_each(
     weights: NetworkSource,
-    inputs: Iterable[str | Path],
+    inputs: Iterable[str | Path | Iterable[str | Path]],
     *,
     out: str | Path,
     legend: bool = False,
@@ -64,7 +64,7 @@ def predict_each(
 
     Args:
         weights: as of `predict`, as is all else.
-        inputs: image files and folders of them.
+        inputs: image files and folders of them, or lists of these.
         out: the folder that is written to.
         legend: whether the names of the classes stand below the overlays.
         parts: recipe words.
@@ -76,11 +76,11 @@ def predict_each(
     """
     settings = validated(LabelSettings, dict(keys))
     words, options = split_network([*parts], network)
-    words = with_inference(words, LabelSettings.model_fields, "predict")
+    require_inference_keys(words, LabelSettings.model_fields, "predict")
     model = open_model(described(weights, options))
     run = run_folder_of(model)
     inference = load_inference(*([run.recipe] if run is not None and run.recipe.is_file() else []), *words)
-    files = [Path(path) for path in inputs]
+    files = [Path(path) for each in inputs for path in ([each] if isinstance(each, str | Path) else each)]
     name = str(weights) if isinstance(weights, str | Path) and not options else None
     return predict_files(
         model, files, expanded(Path(out)), inference=inference, settings=settings, legend=legend, weights=name

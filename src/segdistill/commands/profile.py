@@ -76,6 +76,17 @@ def check_settings(settings: dict[str, Any], options: dict[str, Any]) -> Profile
     return validated(ProfileSettings, settings)
 
 
+def _refuse_for_files(name: str, settings: ProfileSettings) -> None:
+    """Refuse what has no meaning for an exported file: one image is timed, by its runtime on the CPU."""
+    for key in ("batch", "device", "latency", "convention"):
+        value = getattr(settings, key)
+        if value != ProfileSettings.model_fields[key].default and (key, value) != ("device", "cpu"):
+            raise RecipeError(
+                f"{key}={value} has no meaning for {name}, an exported file: one image is timed on the CPU. Leave it "
+                "out."
+            )
+
+
 def profile_network(
     network: str | Path | nn.Module, settings: ProfileSettings, options: dict[str, Any]
 ) -> Profile | FileProfile:
@@ -95,6 +106,7 @@ def profile_network(
     """
     module, name, default_size = _resolve(network, settings, options)
     if isinstance(module, ExportedNetwork):
+        _refuse_for_files(name, settings)
         return profile_file(module, settings.size or default_size, settings.runs, describe_environment())
     return measure(
         module,

@@ -8,9 +8,11 @@ from typing import Any
 
 from segdistill.core.errors import RecipeError
 from segdistill.recipe.composition import Origin, compose
+from segdistill.recipe.default_methods import default_methods
 from segdistill.recipe.keys import recipe_keys
-from segdistill.recipe.recipe import DEFAULT_METHODS, Recipe, load_recipe
+from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.recipe.words import Word
+from segdistill.training.teacher_length import shorter_than_student
 
 
 @dataclass(frozen=True)
@@ -120,10 +122,17 @@ def _defaults(checked: Recipe, origin: Origin) -> list[SetKey]:
 
 def _warnings(checked: Recipe) -> list[str]:
     warnings = [checked.warning] if checked.warning else []
+    if checked.role == "teacher":
+        if checked.teacher.network is None:
+            warnings.append("No teacher is named: train needs one, by a pair such as mobile_pair, or teacher.network=.")
+        return warnings
     if not checked.method:
-        warnings.append(f"No method is named: distill takes {' and '.join(each['name'] for each in DEFAULT_METHODS)}.")
+        names = " and ".join(each["name"] for each in default_methods(checked.teacher))
+        warnings.append(f"No method is named: distill takes {names}.")
     if checked.student is None:
         warnings.append("No student is named: train and distill need one, by a pair such as mobile_pair, or student=.")
     elif checked.teacher.weights is None and checked.teacher.network is None:
         warnings.append("No teacher is named: distill needs one, by a pair, teacher.weights= or teacher.network=.")
+    elif checked.teacher.weights is None and (note := shorter_than_student(checked, None)):
+        warnings.append(f"The teacher: {note}")
     return warnings

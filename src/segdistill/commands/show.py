@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from segdistill.commands.common import student_alone
 from segdistill.core.classes import IGNORE_INDEX
 from segdistill.core.colors import Pixels, as_picture, colorise
 from segdistill.core.errors import DataError, RecipeError, nearest
@@ -192,9 +193,9 @@ def _networks(recipe: Recipe, run: Path, data: SegmentationDataset) -> dict[str,
     teacher = run_teacher(recipe, run, data.classes)
     if teacher is not None and not teacher.incompatibility:
         networks["teacher"] = teacher.model.network
-    alone = {"train": run / "alone", "none": None}.get(recipe.baseline, Path(recipe.baseline))
-    if alone is not None and alone.exists():
-        networks["student alone"] = open_model(alone).network
+    alone = student_alone(recipe, run)
+    if alone is not None:
+        networks["student alone"] = alone.network
     networks["distilled"] = open_model(run).network
     return {name: network.to(own_device()) for name, network in networks.items()}
 

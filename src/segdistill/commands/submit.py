@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from segdistill.commands.common import with_inference
+from segdistill.commands.common import require_inference_keys
 from segdistill.core.results import Result
 from segdistill.data.reading import read_image
 from segdistill.evaluation.inference.inference import infer
@@ -61,10 +61,11 @@ def submit(
     Raises:
         SegdistillError: weights or an image can't be read, or `out` holds maps of another network.
     """
-    words = with_inference(parts, ("out",), "submit")
+    parts = [*parts]
+    require_inference_keys(parts, ("out",), "submit")
     model = open_model(weights)
     recipe_file = RunFolder(model.path.parent).recipe
-    inference = load_inference(*([recipe_file] if recipe_file.is_file() else []), *words)
+    inference = load_inference(*([recipe_file] if recipe_file.is_file() else []), *parts)
     files = sorted(image_files(map(Path, images)))
     target = server_of(server)
     made_by = {

@@ -10,7 +10,7 @@ from segdistill.commands.common import with_folder, with_warning
 from segdistill.commands.evaluate import evaluate
 from segdistill.core.results import Result
 from segdistill.core.storage import write_json
-from segdistill.evaluation.metrics import Scores
+from segdistill.evaluation.metrics import Scores, by_class
 from segdistill.models.files import read_description, weight_file
 from segdistill.models.spec import Role
 from segdistill.recipe.keywords import RecipeKeys, Word, takes_recipe_keys
@@ -30,6 +30,7 @@ class Trained(Result):
         folder: Of the run.
         role: Of the network.
         scores: Of the network that it hands over, on validation.
+        classes: Their names, in the order of `scores.iou`.
         best_miou: Of the best validation on the way, in percent; None if no validation image has a label.
         best_step: The step it was made at.
         seconds: Of training.
@@ -38,13 +39,15 @@ class Trained(Result):
     folder: Path
     role: Role
     scores: Scores
+    classes: tuple[str, ...]
     best_miou: float | None
     best_step: int
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {**asdict(self), "folder": str(self.folder), "scores": self.scores.as_dict()}
+        """Plain values for JSON; scores of classes by class name."""
+        values = {key: value for key, value in asdict(self).items() if key != "classes"}
+        return {**values, "folder": str(self.folder), "scores": by_class(self.scores.as_dict(), self.classes)}
 
     def __repr__(self) -> str:
         return f"Trained({self.role} in {self.folder}, mIoU {self.scores.miou:.2f})"
@@ -78,7 +81,8 @@ def train(*words: Word, resume: Resume = False, quiet: bool = False, **keys: Unp
         text = f"train uses no teacher, so {names} is left out; segdistill distill uses it"
         console.print(text, soft_wrap=True, markup=False)
     folder = plan.run(resume=resume, quiet=quiet).folder
-    trained = read_description(weight_file(folder.path)).trained
+    description = read_description(weight_file(folder.path))
+    trained = description.trained
     config = recipe.teacher_training() if recipe.role == "teacher" else recipe.training()
     step = trained["best_step"] if trained["keep"] == "best" else trained["steps"]
     on_all = step == trained["steps"] or (config.validate_images is None and "best_images" not in trained)
@@ -88,4 +92,5 @@ def train(*words: Word, resume: Resume = False, quiet: bool = False, **keys: Unp
         scores = quality.scores
         if is_main():
             write_json(scores_file(folder.path), quality.as_dict())
-    return Trained(folder.path, recipe.role, scores, trained["best_miou"], trained["best_step"], trained["seconds"])
+    best = trained["best_miou"], trained["best_step"]
+    return Trained(folder.path, recipe.role, scores, description.classes.names, *best, trained["seconds"])

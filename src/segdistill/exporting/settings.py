@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from segdistill.core.discovery import explain
-from segdistill.core.errors import RecipeError, nearest
+from segdistill.core.errors import RecipeError
 from segdistill.core.numbers import Count, NonNegative, Positive, Size
 from segdistill.core.paths import HomePath
 from segdistill.core.typed_settings import TypedSettings
 from segdistill.models.exported.description import Input, Outputs, Precision
-from segdistill.recipe.composition import is_assignment, key_values
+from segdistill.recipe.composition import key_values, require_keys
 
 Format = Literal["onnx", "openvino", "torch"]
 Wanted = Literal["onnx", "openvino", "torch", "web"]
@@ -138,18 +138,10 @@ def check_settings(model: type[BaseModel], words: Sequence[str | Path], given: d
     """
     settings = [str(word) for word in words if str(word).partition("=")[0] in model.model_fields and "=" in str(word)]
     parts = [str(word) for word in words if str(word) not in settings]
-    _refuse_unknown(model, parts)
+    from segdistill.recipe.recipe import Recipe  # imports torch, which --help does not need
+
+    require_keys(parts, {*model.model_fields, *Recipe.model_fields, "preset"})
     try:
         return model.model_validate({**key_values(settings), **given}), parts
     except ValidationError as error:
         raise RecipeError("\n".join(explain(error, model))) from error
-
-
-def _refuse_unknown(model: type[BaseModel], parts: Sequence[str]) -> None:
-    """An error for a bare key that is neither a setting nor of a recipe, with the nearest of both."""
-    from segdistill.recipe.recipe import Recipe  # imports torch, which --help does not need
-
-    keys = {*model.model_fields, *Recipe.model_fields, "preset"}
-    for key in (part.partition("=")[0] for part in parts if is_assignment(part)):
-        if key.isidentifier() and key not in keys:
-            raise RecipeError(f"Unknown key '{key}'.{nearest(key, keys)}")
