@@ -113,3 +113,12 @@ def test_a_number_is_measured_once_a_machine(tmp_path: Path, monkeypatch: pytest
 def test_the_processor_says_whether_it_computes_in_bf16() -> None:
     flags = Path("/proc/cpuinfo").read_text().split()
     assert computes_in_bf16(torch.device("cpu")) == ("avx512_bf16" in flags or "amx_bf16" in flags)
+
+
+def test_a_precision_that_the_processor_imitates_is_named(
+    tiny: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, precision in (("half", "bf16"), ("whole", "fp32")):
+        segdistill.train(*tiny, "steps=2", precision=precision, out=tmp_path / name)
+        imitated = precision == "bf16" and not computes_in_bf16(torch.device("cpu"))
+        assert ("precision: this machine does not compute in bf16" in capsys.readouterr().err) == imitated

@@ -44,3 +44,20 @@ def computes_in_bf16(device: torch.device) -> bool:
     if platform.machine().lower() in ("aarch64", "arm64"):
         return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def is_imitated(precision: Precision, device: torch.device) -> bool:
+    """Whether hardware is known not to compute in a precision, so that it is far slower there than in fp32.
+
+    Args:
+        precision: that networks are to compute in.
+        device: where they are.
+
+    Returns:
+        False for devices other than CUDA and the processor, of which nothing is known.
+    """
+    if precision == "bf16":
+        return device.type in ("cuda", "cpu") and not computes_in_bf16(device)
+    if precision == "fp16" and device.type == "cpu" and torch.backends.mkldnn.is_available():
+        return not torch.ops.mkldnn._is_mkldnn_fp16_supported()
+    return False

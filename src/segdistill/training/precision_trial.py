@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from segdistill.core.errors import SegdistillError
-from segdistill.core.precision import Precision, computes_in_bf16, computing_in
+from segdistill.core.precision import Precision, computes_in_bf16, computing_in, is_imitated
 from segdistill.data.stream import Stream
 from segdistill.evaluation.cost.bf16_gain import GAIN, bf16_gain
 from segdistill.models.network import as_input
@@ -54,6 +54,8 @@ class Precisions:
 def settle_precision(task: Task, folder: RunFolder | None, log: Callable[[str], object]) -> Task:
     """Replace precision=auto by what the run computes in: as it did before, or as a trial finds.
 
+    A precision that the recipe names stays; a line says so where this machine only imitates it.
+
     Args:
         task: What is trained, with its teacher.
         folder: Of the run, which keeps the choice; None for steps that are thrown away.
@@ -63,6 +65,11 @@ def settle_precision(task: Task, folder: RunFolder | None, log: Callable[[str], 
         The task; it is the same where the recipe names a precision.
     """
     if task.config.precision != "auto":
+        if is_imitated(task.config.precision, own_device()):
+            log(
+                f"precision: this machine does not compute in {task.config.precision} but imitates it, at many times the "
+                "time of a step in fp32. Consider precision=auto, which takes what is fastest here."
+            )
         return task
     precisions = None if folder is None else _recorded(folder)
     if precisions is None:
