@@ -16,21 +16,25 @@ from forked import context
 import segdistill
 
 
-def in_two(work: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """What `work(rank, *arguments)` returns in each of the processes; `work` is a function of a module."""
+def in_two(work: Callable[..., Any], *arguments: Any, joined: bool = True) -> list[Any]:
+    """What `work(rank, *arguments)` returns in each of the processes; `work` is a function of a module.
+
+    joined: they are a group already; else only their variables say so, and the first call of the library makes it.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with ProcessPoolExecutor(2, mp_context=context()) as both:
-        running = [both.submit(_one, rank, port, work, arguments) for rank in (0, 1)]
+        running = [both.submit(_one, rank, port, work, arguments, joined) for rank in (0, 1)]
         return [torch.load(io.BytesIO(each.result()), weights_only=False) for each in running]
 
 
-def _one(rank: int, port: int, work: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes:
+def _one(rank: int, port: int, work: Callable[..., Any], arguments: tuple[Any, ...], joined: bool) -> bytes:
     torch.set_num_threads(1)
     variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
     os.environ.update({"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in variables.items()}})
-    dist.init_process_group("gloo")
+    if joined:
+        dist.init_process_group("gloo")
     written = io.BytesIO()
     try:
         torch.save(work(rank, *arguments), written)

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from processes import in_two
 
 import segdistill
 from segdistill.cli.launching import launch
 from segdistill.core.errors import RecipeError
 from segdistill.recipe.recipe import load_recipe
+from segdistill.runtime.processes import number_of_processes
 from segdistill.training.shares import require_possible
 
 from .test_resume import steps_logged, wait_for_step
@@ -70,6 +72,16 @@ def test_launched_processes_are_stopped_together_and_one_goes_on(
     assert stopped < 60
     segdistill.train(*words, resume=True, quiet=True)
     assert steps_logged(metrics) == list(range(1, 61))
+
+
+def _patience(rank: int) -> float:
+    assert number_of_processes() == 2
+    return dist.distributed_c10d._get_default_group()._get_backend(torch.device("cpu")).options._timeout.total_seconds()
+
+
+def test_processes_wait_for_what_one_of_them_does_alone() -> None:
+    hour = 3600  # NCCL's own patience is ten minutes
+    assert min(in_two(_patience, joined=False)) > hour
 
 
 def test_numbers_of_processes_that_cannot_be_are_refused(

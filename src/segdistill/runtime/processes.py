@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -15,6 +16,9 @@ from segdistill.runtime.slurm import as_ranks
 
 Shared = TypeVar("Shared")
 
+_PATIENCE = timedelta(hours=2)
+"""How long a process waits for another. NCCL's own 10 minutes are over while one fits the class scores of a large data set,
+or reads its slower half of the images whose logits are cached; a process that dies ends the others in any case."""
 _NOT_OURS = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 
 
@@ -163,4 +167,4 @@ def all_messages(messages: list[str]) -> list[str]:
 def _state() -> PartialState:
     os.environ.update(as_ranks(os.environ))
     # Without cpu=True, Accelerate takes processes that have only CPUs for runs of their own.
-    return PartialState(cpu=not torch.accelerator.is_available())
+    return PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
