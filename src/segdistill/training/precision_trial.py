@@ -67,8 +67,8 @@ def settle_precision(task: Task, folder: RunFolder | None, log: Callable[[str], 
     if task.config.precision != "auto":
         if is_imitated(task.config.precision, own_device()):
             log(
-                f"precision: this machine does not compute in {task.config.precision} but imitates it, at many times the "
-                "time of a step in fp32. Consider precision=auto, which takes what is fastest here."
+                f"precision: this machine does not compute in {task.config.precision} but imitates it, at many times "
+                "the time of a step in fp32. Consider precision=auto, which takes what is fastest here."
             )
         return task
     precisions = None if folder is None else _recorded(folder)
