@@ -9,18 +9,18 @@ from segdistill.core.errors import RecipeError
 from segdistill.exporting.export import export_model
 from segdistill.exporting.result import Export
 from segdistill.exporting.settings import ExportSettings, check_settings
-from segdistill.models.adapters.registry import Adapted
-from segdistill.models.exported.network import Exported
+from segdistill.models.exported.network import Exported, ExportedNetwork
 from segdistill.models.identify import identify
+from segdistill.models.open import NetworkSource, open_model
 from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.runs.folder import run_of
 
 
-def export(run: str | Path, *parts: str | Path, quiet: bool = False, **settings: Any) -> Export:
+def export(run: NetworkSource, *parts: str | Path, quiet: bool = False, **settings: Any) -> Export:
     """Write the network of a run as a file that runs without this library, and check it against the network.
 
     Args:
-        run: A run folder, a weight file, or the name of a trained network of another library.
+        run: A run folder, a weight file, the name of a trained network of another library, or a network itself.
         *parts: Settings as "key=value", and recipe parts over the run's own, as "data.root=...".
         quiet: Show no progress.
         **settings: Fields of `ExportSettings`: format, ort, size, outputs, input, fp16, int8, per_channel, images,
@@ -35,12 +35,11 @@ def export(run: str | Path, *parts: str | Path, quiet: bool = False, **settings:
         SegdistillError: The network can't be exported, a file differs from it, or the folder can't be written to.
     """
     checked, words = check_settings(ExportSettings, parts, settings)
-    source = identify(run)
-    if isinstance(source, Exported):
+    if isinstance(run, ExportedNetwork) or (isinstance(run, str | Path) and isinstance(identify(run), Exported)):
         raise RecipeError(f"{run} is an exported file already. Name the run, as runs/mine.")
-    if isinstance(source, Adapted) and checked.out is None:
-        raise RecipeError(f"'{run}' is not a folder to write beside. Choose one: out=FOLDER.")
-    model = source.load()
+    model = open_model(run)
+    if not model.path.exists() and checked.out is None:
+        raise RecipeError(f"'{model.path}' is not a folder to write beside. Choose one: out=FOLDER.")
     recipe = recipe_of(model.path, words)
     out = checked.out or model.path.parent / ("web" if checked.format == "web" else "export")
     return export_model(model, checked, recipe, out, quiet=quiet)

@@ -1,0 +1,50 @@
+"""Networks that are handed in as objects become files, too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+import segdistill
+from segdistill.core.errors import RecipeError
+
+
+class Net(nn.Module):
+    """Scores of 8 classes at a quarter of the image's sides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3, 4, 1), nn.ReLU(), nn.Conv2d(8, 8, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.layers(images)
+        return scores
+
+
+def test_a_student_that_was_handed_in_is_exported_beside_its_run(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    segdistill.train(*tiny, "steps=2", student=Net(), out=run, quiet=True)
+    network = segdistill.load_model(run, module=Net())
+    done = segdistill.export(network, quiet=True)
+    assert done.folder == run / "export"
+    photo = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    (classes,) = onnxruntime.InferenceSession(done.files[0].path).run(
+        None, {"image": photo.transpose(2, 0, 1)[None].astype(np.float32) / 255}
+    )
+    assert (classes.squeeze() == network.predict(photo).mask).mean() > 0.99
+
+
+def test_a_network_of_no_run_needs_a_folder(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = segdistill.wrap(Net(), num_classes=8, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    with pytest.raises(RecipeError, match="not a folder to write beside"):
+        segdistill.export(network)
+    done = segdistill.export(network, out=tmp_path / "file", size=(32, 48), quiet=True)
+    assert done.description.origin["normalization"]["mean"] == [0.5, 0.5, 0.5]
+    with pytest.raises(RecipeError, match="is an exported file already"):
+        segdistill.export(segdistill.load_model(done.files[0].path), out=tmp_path / "again")
