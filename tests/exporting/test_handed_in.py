@@ -1,7 +1,8 @@
-"""Networks that are handed in as objects become files, too."""
+"""Networks of the user's own code: handed in they become files, and as teachers they are measured without one."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -48,3 +49,11 @@ def test_a_network_of_no_run_needs_a_folder(tmp_path: Path) -> None:
     assert done.description.origin["normalization"]["mean"] == [0.5, 0.5, 0.5]
     with pytest.raises(RecipeError, match="is an exported file already"):
         segdistill.export(segdistill.load_model(done.files[0].path), out=tmp_path / "again")
+
+
+def test_a_teacher_of_code_is_in_the_table_without_a_size(distilled_run: Path, tmp_path: Path) -> None:
+    words = f"teacher.weights=module:{Net.__module__}:Net", "formats=onnx", "int8=false", "runs=1"
+    done = segdistill.benchmark(distilled_run, *words, out=tmp_path, quiet=True)
+    assert [done.cells()[0][done.headings().index(heading)] for heading in ("network", "MB")] == ["teacher", ""]
+    written = json.loads((tmp_path / "benchmark.json").read_text(encoding="utf-8"))
+    assert (written["rows"][0]["name"], written["rows"][0]["megabytes"]) == ("teacher", None)

@@ -85,7 +85,7 @@ class Candidate:
     name: str
     runtime: str
     precision: Precision
-    megabytes: float
+    megabytes: float | None
     networks: dict[int, SegmentationNetwork]
     exported: bool
 
@@ -173,7 +173,7 @@ def _write_files(
 
 
 def _of_model(model: LoadedModel, name: str, settings: BenchmarkSettings) -> Candidate:
-    megabytes = model.path.stat().st_size / 1e6 if model.path.is_file() else float("nan")
+    megabytes = model.path.stat().st_size / 1e6 if model.path.is_file() else None
     networks = dict.fromkeys(settings.threads, model.network.cpu().eval())
     return Candidate(name, "torch", "float32", megabytes, networks, exported=False)
 

@@ -20,7 +20,7 @@ class BenchmarkRow:
         name: "teacher", "student alone", "distilled", or the file's name.
         runtime: What ran it.
         precision: Of its weights.
-        megabytes: Of its file.
+        megabytes: Of its file; None for a network that has none.
         miou, edge_miou, body_miou: On validation, in percent, images run whole.
         drop: Points of mIoU below the network that was exported; None for other networks.
         latency: Milliseconds an image, by number of threads.
@@ -29,7 +29,7 @@ class BenchmarkRow:
     name: str
     runtime: str
     precision: Precision
-    megabytes: float
+    megabytes: float | None
     miou: float
     edge_miou: float | None
     body_miou: float | None
@@ -84,8 +84,7 @@ class Benchmark(Result):
                 row.runtime,
                 f"{row.miou:.2f}",
                 "" if row.drop is None else f"{row.drop:.2f}",
-                *("" if value is None else f"{value:.2f}" for value in (row.edge_miou, row.body_miou)),
-                f"{row.megabytes:.2f}",
+                *("" if value is None else f"{value:.2f}" for value in (row.edge_miou, row.body_miou, row.megabytes)),
                 *(f"{each.median:.1f} ({each.low:.1f}-{each.high:.1f})" for each in row.latency.values()),
             ]
             for row in self.rows
