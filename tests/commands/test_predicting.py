@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -100,3 +101,16 @@ def test_images_below_the_folder_that_is_written_to_are_predicted(
     (tmp_path / "images").mkdir()
     Image.fromarray(PIXELS).save(tmp_path / "images" / "a.png")
     assert len(sd.predict(network, tmp_path / "images", out=tmp_path)) == 1
+
+
+@pytest.mark.parametrize("format", ["masks", "labelme"])
+@pytest.mark.parametrize("out", [".", "first"])
+def test_masks_of_an_earlier_call_are_no_photos(
+    network: sd.SegmentationNetwork, tmp_path: Path, out: str, format: Literal["masks", "labelme"]
+) -> None:
+    for name in ("a.png", "b_mask.png"):
+        Image.fromarray(PIXELS).save(tmp_path / name)
+    first = sd.predict(network, tmp_path, out=tmp_path / out, format=format)
+    second = sd.predict(network, tmp_path, out=tmp_path / "second", format=format)
+    assert [each.image for each in first] == [each.image for each in second]
+    assert len(second) == 2

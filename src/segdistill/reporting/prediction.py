@@ -16,6 +16,7 @@ from segdistill.core.pixels import RGB_BYTES
 from segdistill.core.results import Result
 from segdistill.core.storage import write_json
 from segdistill.data.annotations.source import MANIFEST
+from segdistill.data.colors import note_of
 from segdistill.data.formats import IMAGE_SUFFIXES, image_suffixes, is_of
 from segdistill.data.own_folder.templates import files_below
 from segdistill.evaluation.settings import InferenceConfig
@@ -28,6 +29,7 @@ from segdistill.reporting.label_files.writers import refuse_equal_names, write_l
 from segdistill.runtime.processes import all_messages, is_alone, is_main, own_share, wait_for_all
 
 _DEFAULT = LabelSettings()
+_MASK, _OVERLAY, _MASKS = "_mask.png", "_overlay.png", "masks"
 
 
 @dataclass(frozen=True, repr=False)
@@ -111,8 +113,8 @@ def predict_files(
 def _results(file: Path, name: PurePosixPath, out: Path, settings: LabelSettings) -> PredictedFiles:
     """Where the files of an image go."""
     if settings.format == "masks":
-        return PredictedFiles(file, out / f"{name}_mask.png", out / f"{name}_overlay.png")
-    return PredictedFiles(file, out / "masks" / f"{name}.png", None)
+        return PredictedFiles(file, out / f"{name}{_MASK}", out / f"{name}{_OVERLAY}")
+    return PredictedFiles(file, out / _MASKS / f"{name}.png", None)
 
 
 def _work(
@@ -170,13 +172,14 @@ def image_files(inputs: Iterable[Path]) -> Iterable[Path]:
 
 
 def _inputs(inputs: Iterable[Path], out: Path | None, suffixes: frozenset[str]) -> dict[Path, PurePosixPath]:
-    """Image file -> its path below the folder that was named. What lies in `out`, from an earlier call, is left out."""
+    """Image file -> its path below the folder that was named; not what lies in `out` or earlier calls have made."""
     below: dict[Path, PurePosixPath] = {}
     for path in map(expanded, inputs):
         if path.is_dir():
             inside = [file for file in files_below(path) if is_of(file, suffixes)]
             if out is not None and not path.resolve().is_relative_to(out.resolve()):
                 inside = [file for file in inside if not file.resolve().is_relative_to(out.resolve())]
+            inside = [file for file in inside if not _is_result(file)]
             if not inside:
                 raise DataError(f"Folder {path} holds no image ({', '.join(sorted(suffixes))}).")
             below.update(
@@ -187,3 +190,11 @@ def _inputs(inputs: Iterable[Path], out: Path | None, suffixes: frozenset[str]) 
         else:
             raise DataError(f"No image file or folder {path}.")
     return below
+
+
+def _is_result(file: Path) -> bool:
+    """Whether an earlier call wrote a file: masks carry a note of it, and overlays lie beside theirs."""
+    if not file.name.endswith((_MASK, _OVERLAY)) and _MASKS not in file.parts:
+        return False
+    beside = file.with_name(file.name.removesuffix(_OVERLAY) + _MASK)
+    return note_of(beside if file.name.endswith(_OVERLAY) else file) is not None
