@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from segdistill import compare, report
-from segdistill.studies.result import ALONE
+from segdistill.studies.result import ALONE, LONGER
 from segdistill.studies.verdict import verdict
 
 MINUS = "\N{MINUS SIGN}"
@@ -13,7 +13,7 @@ MINUS = "\N{MINUS SIGN}"
 
 def test_the_page_of_a_fresh_study_shows_its_networks_and_its_answer(tiny: tuple[str, ...], tmp_path: Path) -> None:
     words = [word for word in tiny if not word.startswith("steps=")]
-    done = compare(*words, "budget=steps:2", methods="kd", seeds="0,1", out=tmp_path / "study", quiet=True)
+    done = compare(*words, "budget=steps:2", methods="kd,longer", seeds="0,1", out=tmp_path / "study", quiet=True)
     gain = done.methods()[0].gain
     assert gain is not None
     shown = report(tmp_path / "study", quiet=True)
@@ -26,3 +26,5 @@ def test_the_page_of_a_fresh_study_shows_its_networks_and_its_answer(tiny: tuple
     page = shown.file.read_text(encoding="utf-8")
     for name in ("teacher", ALONE, "kd"):
         assert f">{name}</option>" in page
+    for name in (ALONE, LONGER, "kd"):  # what the curves are of
+        assert f"{name}</li>" in page

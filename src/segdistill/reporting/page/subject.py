@@ -8,7 +8,7 @@ from pathlib import Path
 from segdistill.core.errors import DataError
 from segdistill.models.spec import is_adapted
 from segdistill.runs.folder import RunFolder
-from segdistill.studies.result import ALONE, STUDY_FILE, Outcome, Study, Summary
+from segdistill.studies.result import ALONE, LONGER, STUDY_FILE, Outcome, Study, Summary
 from segdistill.studies.stored import load_study
 
 _OLD_RESULT = "result.json"
@@ -66,8 +66,9 @@ class Subject:
         return next(iter(self.study.methods()), None)
 
     def labels(self) -> list[str]:
-        """The student alone, if it was trained, then the methods, the best first."""
-        first = [ALONE] if self.alone is not None else []
+        """The student alone, of equal steps and of equal minutes, as far as they were trained; then the methods, the
+        best first."""
+        first = [label for label in (ALONE, LONGER) if self.study.of(label) is not None]
         return [*first, *(row.label for row in self.study.methods())]
 
 
