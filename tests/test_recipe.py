@@ -203,6 +203,18 @@ def test_a_rate_and_a_batch_that_belong_together_are_left_alone() -> None:
     assert {load_recipe(row, "data.root=/x").warning for row in published_rows()} == {""}
 
 
+def test_the_rate_of_a_teacher_that_is_trained_is_scaled_too() -> None:
+    words = ("streets", "modern_pair", "batch_size=4", "auto_scale_lr=true")  # a third of the pair's
+    teacher = load_recipe(*words, "role=teacher")
+    assert teacher.teacher_training().optimizer.lr == pytest.approx(0.00002)
+    assert "the teacher's learning rate 6e-05 came with one of 12. It is scaled to 2e-05" in teacher.warning
+    both = load_recipe(*words)
+    assert both.teacher_training().optimizer.lr == pytest.approx(0.00002)
+    assert "They are scaled to 0.00333333 and 2e-05" in both.warning
+    given = load_recipe(*words, "teacher.weights=runs/teacher")
+    assert "teacher" not in given.warning
+
+
 def test_training_says_so(tiny: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (file := tmp_path / "tuned.yaml").write_text("{batch_size: 16, optimizer: {lr: 0.02}}")
     segdistill.train(file, *tiny, "steps=1", out=tmp_path / "run")

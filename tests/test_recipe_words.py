@@ -161,3 +161,23 @@ def test_keyword_arguments_mean_the_teacher_as_words_do() -> None:
         "camvid", "mobile_pair", "teacher.train.optimizer.lr=0.5", "optimizer={lr: 0.1}", role="teacher"
     )
     assert rates.teacher_training().optimizer.lr == 0.1
+
+
+def test_an_optimizer_of_another_name_is_the_teachers_with_all_that_it_says() -> None:
+    words = ("streets", "modern_pair", "optimizer={name: sgd, lr: 0.02, momentum: 0.9}")
+    optimizer = load_recipe(*words, "role=teacher").teacher_training().optimizer
+    assert optimizer == load_recipe(*words).optimizer
+    later = load_recipe(*words, "teacher.train.optimizer.lr=0.5", "role=teacher").teacher_training().optimizer
+    assert (later.name, later.lr, later.weight_decay) == ("sgd", 0.5, optimizer.weight_decay)
+
+
+def test_a_teacher_that_is_named_by_itself_keeps_the_training_of_its_pair() -> None:
+    name = "mobilenetv2_pspnet"
+    for recipe in (
+        load_recipe("streets", "tiny_pair", f"teacher={name}"),
+        load_recipe("streets", "tiny_pair", teacher=name),
+    ):
+        assert recipe.teacher.network is not None
+        assert (recipe.teacher.network.head, recipe.teacher_training().steps) == ("pspnet", 600)
+    words = ("streets", "tiny_pair", "role=teacher", f"teacher={name}", "steps=5")
+    assert load_recipe(*words).teacher_training().steps == 5

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from segdistill.core.errors import RecipeError
-from segdistill.recipe.composition import Origin, compose
+from segdistill.recipe.composition import compose
 from segdistill.recipe.default_methods import default_methods
 from segdistill.recipe.keys import recipe_keys
+from segdistill.recipe.merging import Origin
 from segdistill.recipe.recipe import Recipe, load_recipe
 from segdistill.recipe.words import Word
 from segdistill.training.teacher_length import shorter_than_student

@@ -15,7 +15,7 @@ from segdistill.models.backbones import create_backbone, describe_backbone
 from segdistill.models.channels import image_channels
 from segdistill.models.heads import Head
 from segdistill.models.heads.fcn import FCN
-from segdistill.models.network import SegmentationNetwork
+from segdistill.models.network import SegmentationNetwork, device_of
 from segdistill.models.segmenter import Segmenter
 from segdistill.models.shapes import Shapes
 from segdistill.models.skip_init import skip_init
@@ -143,10 +143,9 @@ def probe(model: torch.nn.Module, size: tuple[int, int] = (64, 64)) -> Any:
     Returns:
         The `SegOutput` of one image.
     """
-    device = next(model.parameters()).device
     training = model.training
     model.eval()
     with torch.no_grad():
-        output = model(torch.zeros(1, image_channels(model), *size, device=device))
+        output = model(torch.zeros(1, image_channels(model), *size, device=device_of(model)))
     model.train(training)
     return output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, overload
 
@@ -246,3 +247,15 @@ def as_input(image: Tensor) -> Tensor:
     """
     values = image if image.is_floating_point() else image.float() / 255
     return values.contiguous(memory_format=torch.channels_last)
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network is.
+
+    Args:
+        network: Any; an exported file has no parameter, and some modules have no buffer either.
+
+    Returns:
+        The device of its first parameter or buffer; the processor for one of neither.
+    """
+    return next((each.device for each in chain(network.parameters(), network.buffers())), torch.device("cpu"))

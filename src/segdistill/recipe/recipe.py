@@ -20,13 +20,14 @@ from segdistill.data.augment import Augment
 from segdistill.evaluation.settings import InferenceConfig, MetricsConfig
 from segdistill.methods.base import Method, method_class
 from segdistill.models.spec import Role
-from segdistill.recipe.composition import Origin, compose
+from segdistill.recipe.composition import compose
 from segdistill.recipe.default_methods import default_methods
 from segdistill.recipe.method_schedule import MethodSchedule
 from segdistill.recipe.numpy_values import without_numpy
 from segdistill.recipe.pretraining import PretrainConfig
+from segdistill.recipe.rates import for_batch
 from segdistill.recipe.renamed import name_new_key
-from segdistill.recipe.teacher import Network, TeacherConfig, teacher_keys
+from segdistill.recipe.teacher import Network, TeacherConfig
 from segdistill.recipe.training import TrainingConfig
 
 
@@ -234,12 +235,14 @@ def load_recipe(*parts: str | Path | Recipe, preset: str | Sequence[str] | None 
     except RecipeError as error:
         lines = (name_new_key(_with_method_names(line, merged)) for line in str(error).splitlines())
         raise RecipeError("\n".join(line + origin.of(line) for line in lines)) from error
-    return _with_rate(recipe, origin)
+    recipe, warning = for_batch(recipe, origin)
+    recipe._warning = warning
+    return recipe
 
 
 def _sections(keys: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments whose sections can be merged with those of other words."""
-    written = {"data": DatasetConfig.of, "teacher": teacher_keys, "method": _handed_in}
+    written = {"data": DatasetConfig.of, "method": _handed_in}
     return {key: written[key](value) if key in written else value for key, value in keys.items()}
 
 
@@ -253,22 +256,6 @@ def _with_method_names(line: str, merged: dict[str, Any]) -> str:
         return f"'method.{method['name']}" if isinstance(method, dict) and "name" in method else match[0]
 
     return re.sub(r"'method\.(\d+)(?=[.'])", name, line)
-
-
-def _with_rate(recipe: Recipe, origin: Origin) -> Recipe:
-    """The recipe with the rate scaled for its batch if it asks for that, else with a warning that it is not."""
-    tuned = origin.tuned_batch()
-    if not tuned or tuned == recipe.batch_size:
-        return recipe
-    rate = recipe.optimizer.lr
-    scaled = float(f"{rate * recipe.batch_size / tuned:.6g}")
-    what = f"batch_size is {recipe.batch_size}, and the learning rate {rate:g} came with one of {tuned}"
-    if not recipe.auto_scale_lr:
-        recipe._warning = f"{what}. It is left as it is; auto_scale_lr=true would make it {scaled:g}."
-        return recipe
-    recipe = recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"lr": scaled})})
-    recipe._warning = f"{what}. It is scaled to {scaled:g}."
-    return recipe
 
 
 def load_inference(*parts: str | Path | Recipe) -> InferenceConfig:

@@ -8,7 +8,7 @@ from torch import Tensor
 from segdistill.core.errors import RecipeError
 from segdistill.core.outputs import SegOutput, resize
 from segdistill.evaluation.finite import require_finite_scores
-from segdistill.models.network import SegmentationNetwork, as_input
+from segdistill.models.network import SegmentationNetwork, as_input, device_of
 
 
 def activation_map(
@@ -37,7 +37,7 @@ def activation_map(
     """
     network.eval()
     with torch.enable_grad():
-        pixels = as_input(image[None].to(next(network.parameters()).device))
+        pixels = as_input(image[None].to(device_of(network)))
         output: SegOutput = network(pixels)
         require_finite_scores(network, output.logits, pixels, (name,), source)
         if not output.embedding.requires_grad:

@@ -17,7 +17,7 @@ from segdistill.core.outputs import SegOutput, resize
 from segdistill.core.storage import write_aside
 from segdistill.data.base import SegmentationDataset
 from segdistill.evaluation.finite import require_finite_scores
-from segdistill.models.network import SegmentationNetwork, as_input
+from segdistill.models.network import SegmentationNetwork, as_input, device_of
 
 _PERPLEXITY = 30
 
@@ -47,7 +47,7 @@ def pixels_of(
         small = torch.nn.functional.interpolate(sample.label[None, None].float(), grid, mode="nearest-exact")[0, 0]
         labels.append(small.flatten().long())
         for name, network in networks.items():
-            device = next(network.parameters()).device
+            device = device_of(network)
             with torch.no_grad():
                 pixels = as_input(sample.image[None].to(device))
                 output: SegOutput = network.eval()(pixels)

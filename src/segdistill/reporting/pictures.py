@@ -15,6 +15,7 @@ from segdistill.data.base import SegmentationDataset
 from segdistill.evaluation.inference.inference import infer
 from segdistill.evaluation.settings import InferenceConfig
 from segdistill.models.loaded import LoadedModel
+from segdistill.models.network import device_of
 from segdistill.reporting.choice import positions
 
 _CELL, _LINE, _GAP = 2.6, 0.25, 0.04
@@ -37,8 +38,8 @@ def save_predictions(
         sample = data[index]
         row = [as_picture(sample.image), colorise(sample.label, data.classes)]
         for model in models.values():
-            device = next(model.network.parameters()).device
-            predicted = infer(model.network, sample.image[None].to(device), inference).classes[0]
+            image = sample.image[None].to(device_of(model.network))
+            predicted = infer(model.network, image, inference).classes[0]
             row.append(colorise(predicted, model.classes))
         rows.append(row)
     save_grid(path, rows, ["image", "label", *models], data.classes)

@@ -14,7 +14,7 @@ from segdistill.core.outputs import SegOutput
 from segdistill.core.precision import Precision
 from segdistill.evaluation.cost.timed_pass import timed_pass
 from segdistill.models.channels import image_channels
-from segdistill.models.network import as_input
+from segdistill.models.network import as_input, device_of
 from segdistill.recipe.training import TrainingConfig
 from segdistill.runs.folder import RunFolder
 from segdistill.runtime.processes import from_main, number_of_processes
@@ -83,7 +83,7 @@ def _recorded(folder: RunFolder) -> Compiled | None:
 
 
 def _choose(distiller: Distiller, config: TrainingConfig, crop: tuple[int, int], *, compile_teacher: bool) -> Compiled:
-    device = next(distiller.student.parameters()).device
+    device = device_of(distiller.student)
     generator = torch.Generator().manual_seed(0)
     images = max(1, config.batch_size // (config.grad_accumulation * number_of_processes()))
     shape = images, image_channels(distiller.student), *crop

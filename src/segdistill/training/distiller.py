@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
 from typing import cast
 
 import torch
@@ -18,7 +17,7 @@ from segdistill.methods import Method
 from segdistill.models.channels import image_channels
 from segdistill.models.folding import folded
 from segdistill.models.grouped import replace_gradients
-from segdistill.models.network import SegmentationNetwork, as_input
+from segdistill.models.network import SegmentationNetwork, as_input, device_of
 from segdistill.models.segmenter import auxiliary_given
 from segdistill.recipe.training import TaskLossConfig
 from segdistill.training.boundary_loss import at_label_size, detail_loss, edge_loss, near_edges
@@ -96,7 +95,7 @@ class Distiller(nn.Module):
         """
         if self.teacher is None or is_sharded(self.teacher):
             return
-        device = next(chain(self.teacher.parameters(), self.student.parameters())).device
+        device = device_of(self.teacher)
         channels = image_channels(self.teacher)
         pixels = torch.rand(1, channels, *crop, generator=torch.Generator().manual_seed(0)).to(device)
         object.__setattr__(self, "running_teacher", folded(self.teacher, pixels) or self.teacher)

@@ -72,13 +72,15 @@ def _say_what_comes_too_late(task: Task, folder: RunFolder, quiet: bool) -> None
 
 
 def _refuse_to_learn_nothing(task: Task, quiet: bool) -> None:
-    """Refuse a run without methods whose masks are all void; of one with methods say that only these teach."""
+    """Refuse a run whose masks are all void. Where a teacher has more to speak of, as unlabelled images, say so."""
     text = (
         f"{task.title}: no training mask that was looked at holds a pixel of a class, all are void, so nothing can be "
         "learned from labels. Are they the masks of these images, and data.values and data.void right? segdistill "
         "doctor lists their values."
     )
-    if not task.distiller.methods:
+    methods = task.distiller.methods
+    unlabelled = len(labeled_part(task.data)) < len(task.data)
+    if not any(unlabelled or method.as_published for method in methods):  # others pass void over, as the task loss does
         raise DataError(text)
     if not quiet and is_main():
         _print_once(text)

@@ -10,6 +10,7 @@ from torch import nn
 
 from segdistill.core.errors import SegdistillError
 from segdistill.evaluation.cost.cost import trace
+from segdistill.models.network import device_of
 from segdistill.training.task import Task
 
 _WARM_UP, _TIMED = 2, 10
@@ -111,7 +112,7 @@ def _macs(network: nn.Module, size: tuple[int, int]) -> int:
     """Multiply-adds of an image; the network, which may be training, stays as it is."""
     modes = {module: module.training for module in network.modules()}
     try:
-        return trace(network, size, next(network.parameters()).device).macs.total()
+        return trace(network, size, device_of(network)).macs.total()
     finally:
         for module, training in modes.items():
             module.training = training

@@ -31,7 +31,7 @@ from segdistill.data.views import View
 from segdistill.evaluation.scoring import sample_loader
 from segdistill.models.channels import image_channels
 from segdistill.models.ensemble import Views
-from segdistill.models.network import SegmentationNetwork, as_input
+from segdistill.models.network import SegmentationNetwork, as_input, device_of
 from segdistill.models.probing import evaluating
 from segdistill.models.teacher import Teacher
 from segdistill.recipe.recipe import Recipe
@@ -174,9 +174,8 @@ def cached_logits(
 @torch.no_grad()
 def _grid(teacher: SegmentationNetwork, crop: tuple[int, int]) -> tuple[int, int]:
     """(h,w) of the teacher's logits of a crop, as it would have without a cache."""
-    device = next((each.device for each in teacher.parameters()), torch.device("cpu"))
     with evaluating(teacher):
-        output: SegOutput = teacher(torch.zeros(1, image_channels(teacher), *crop, device=device))
+        output: SegOutput = teacher(torch.zeros(1, image_channels(teacher), *crop, device=device_of(teacher)))
     return output.logits.shape[-2], output.logits.shape[-1]
 
 

@@ -18,7 +18,7 @@ from segdistill.data.reading import read_image
 from segdistill.evaluation.inference.exported import gives_classes
 from segdistill.evaluation.inference.inference import infer
 from segdistill.evaluation.settings import InferenceConfig
-from segdistill.models.network import SegmentationNetwork
+from segdistill.models.network import SegmentationNetwork, device_of
 from segdistill.models.prediction import ImageSource, Prediction
 
 
@@ -33,7 +33,7 @@ class ImagePredictor:
     inference: InferenceConfig = field(default_factory=InferenceConfig)
 
     def __call__(self, network: SegmentationNetwork, images: Sequence[ImageSource], /) -> list[Prediction]:
-        device = next((each.device for each in network.parameters()), torch.device("cpu"))
+        device = device_of(network)
         training = network.training
         try:
             return [self._predict(network, image, device, index) for index, image in enumerate(images)]
