@@ -141,6 +141,18 @@ def test_masks_that_are_all_void_teach_nobody(own_data: Path, balance: float) ->
         train(own_data, f"class_balance={balance}")
 
 
+def test_masks_that_are_all_void_leave_methods_nothing_to_teach(own_data: Path, tiny: tuple[str, ...]) -> None:
+    words = ("folder", NETWORK, *SHORT, f"data.root={own_data}", "baseline=none", "teacher.check=false")
+    teacher = train(own_data)
+    for mask in (own_data / "masks").iterdir():
+        Image.fromarray(np.full((40, 48), 255, np.uint8)).save(mask)
+    words = (*words, f"teacher.weights={teacher.folder}")
+    with pytest.raises(DataError, match="all are void"):
+        segdistill.distill(*words, "kd", out=own_data.parent / "void", quiet=True)
+    published = segdistill.distill(*words, "kd", "method.kd.as_published=true", out=own_data.parent / "all", quiet=True)
+    assert published.folder.is_dir()  # there void counts
+
+
 def test_a_folder_with_other_things_in_it_is_left_alone(own_data: Path) -> None:
     run = own_data.parent / "run"
     run.mkdir()

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 import segdistill as sd
+from segdistill.core.errors import RecipeError
 
 
 class Scores(nn.Module):
@@ -114,3 +115,11 @@ def test_masks_of_an_earlier_call_are_no_photos(
     second = sd.predict(network, tmp_path, out=tmp_path / "second", format=format)
     assert [each.image for each in first] == [each.image for each in second]
     assert len(second) == 2
+
+
+def test_what_names_no_image_is_refused(network: sd.SegmentationNetwork, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="given no image"):
+        sd.predict(network, tmp_path.glob("*.jpeg"), out=tmp_path / "out")
+    with pytest.raises(RecipeError, match=r"was given Image.*load_model"):
+        sd.predict(network, Image.fromarray(PIXELS), out=tmp_path / "out")  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()

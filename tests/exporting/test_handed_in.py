@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import segdistill
 from segdistill.core.errors import RecipeError
+from segdistill.recipe.recipe import load_recipe
 
 
 class Net(nn.Module):
@@ -57,3 +58,15 @@ def test_a_teacher_of_code_is_in_the_table_without_a_size(distilled_run: Path, t
     assert [done.cells()[0][done.headings().index(heading)] for heading in ("network", "MB")] == ["teacher", ""]
     written = json.loads((tmp_path / "benchmark.json").read_text(encoding="utf-8"))
     assert (written["rows"][0]["name"], written["rows"][0]["megabytes"]) == ("teacher", None)
+
+
+def test_a_file_teaches_by_its_logits_alone(run: Path, tiny: tuple[str, ...], tmp_path: Path) -> None:
+    words = (*tiny, "steps=2", "baseline=none", "teacher.check=false")
+    logits = segdistill.export(run, "outputs=logits", out=tmp_path / "logits", quiet=True).files[0].path
+    done = segdistill.distill(*words, f"teacher.weights={logits}", out=tmp_path / "taught", quiet=True)
+    assert [method.name for method in load_recipe(done.folder / "recipe.yaml").method] == ["bpkd"]  # the default
+    classes = segdistill.export(run, out=tmp_path / "classes", quiet=True).files[0].path
+    with pytest.raises(RecipeError, match="outputs=logits"):
+        segdistill.distill(*words, "kd", f"teacher.weights={classes}", out=tmp_path / "hard", quiet=True)
+    with pytest.raises(RecipeError, match="canonical"):
+        segdistill.distill(*words, "canonical", f"teacher.weights={logits}", out=tmp_path / "maps", quiet=True)

@@ -54,6 +54,12 @@ def test_a_teacher_with_little_to_give_is_named(lead: float, words: str) -> None
     assert all(f"({50 + lead:.1f} mIoU) {words} the student alone (50.0)" in line for line in lines)
 
 
+def test_of_a_baseline_of_another_network_no_advice_follows() -> None:
+    rows = {"alone": 50.0, "teacher": outcome("teacher", miou=49.0), "alone_cost": NetworkCost(7, 1.0, 1.0)}
+    lines = answer(study({"kd": gain(0.2, seeds=1)}, **rows)).confidence
+    assert "The teacher (49.0 mIoU) is not ahead of the given baseline (50.0)." in lines
+
+
 @pytest.mark.parametrize(("parameters", "named"), [(500_000, "the given student alone"), (7, "the given baseline")])
 def test_a_baseline_that_was_given_is_not_called_the_same_student_alone(parameters: int, named: str) -> None:
     result = answer(study({"kd": gain(9.8, seeds=1)}, alone_cost=NetworkCost(parameters, 1.0, 1.0)))

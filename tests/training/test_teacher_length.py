@@ -28,6 +28,18 @@ def test_a_teacher_of_fewer_steps_is_named_before_anything_is_trained(
     assert NOTE not in _printed(capsys)  # the longer of the two has 4,000 steps
 
 
+def test_studies_and_runs_that_may_go_on_say_it_once(
+    tiny: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = (*tiny, "kd", "steps=3", "teacher.train.steps=2")
+    for _ in range(2):
+        segdistill.distill(*short, "baseline=none", out=tmp_path / "run", resume="auto")
+    assert _printed(capsys).count(NOTE) == 1
+    for _ in range(2):
+        segdistill.compare(*short, seeds="0", out=tmp_path / "study")
+    assert _printed(capsys).count(NOTE) == 1
+
+
 def test_recipe_warns_of_it() -> None:
     assert any(NOTE in warning for warning in recipe("camvid", "mobile_pair", "steps=9000").warnings)
     assert not any(NOTE in warning for warning in recipe("camvid", "mobile_pair", "preset=medium").warnings)

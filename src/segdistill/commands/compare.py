@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-from segdistill.commands.common import require_student_role
+from segdistill.commands.compare_plan import requested_plan, require_one_process, require_steps, split_words
 from segdistill.core.errors import RecipeError
 from segdistill.data import create_dataset
 from segdistill.data.labelled import labeled_indices
 from segdistill.models.checksum import identity_of
-from segdistill.recipe.composition import key_values
 from segdistill.recipe.keywords import RecipeKeys, Word, takes_recipe_keys
-from segdistill.recipe.recipe import MethodSpec, Recipe, load_recipe
 from segdistill.reporting.study_files import save_study
 from segdistill.reporting.study_table import cells
 from segdistill.runs.folder import RunFolder
@@ -24,13 +22,11 @@ from segdistill.studies.budget import measured_steps, steps_of_equal_minutes
 from segdistill.studies.collection import collect
 from segdistill.studies.jobs import do, find, finished, teacher_of
 from segdistill.studies.measurement import outcome
-from segdistill.studies.methods import Methods, read_methods
-from segdistill.studies.plan import Job, Plan, load_plan, plan_file, read_budget
+from segdistill.studies.methods import Methods
+from segdistill.studies.plan import Job, Plan, load_plan, plan_file
 from segdistill.studies.result import ALONE, LONGER, TEACHER, Failure, Outcome, Study
-from segdistill.training.handed_in import handed_in
 from segdistill.training.pairing import check_teacher
-
-_STUDY_WORDS = ("budget", "executor", "processes")
+from segdistill.training.teacher_length import shorter_than_student
 
 
 @takes_recipe_keys
@@ -71,18 +67,22 @@ def compare(
     Raises:
         SegdistillError: Something can't work, or the folder holds another study.
     """
-    recipe_words, study_words = _split_words(words)
+    recipe_words, study_words = split_words(words)
     executor = str(executor or study_words.get("executor") or "local")
     processes = processes if processes is not None else study_words.get("processes")
     execution.check_executor(executor, processes)
     budget = budget if budget is not None else study_words.get("budget")
-    folder, plan = _plan(recipe_words, methods, seeds, budget, dict(keys))
-    _require_steps(executor, plan)
-    _require_one_process(executor, processes, plan)
+    folder, plan = requested_plan(recipe_words, methods, seeds, budget, dict(keys))
+    require_steps(executor, plan)
+    require_one_process(executor, processes, plan)
     validation = create_dataset(plan.recipe.data, "val")
-    if not plan_file(folder).is_file() and not plan.trains_teacher() and plan.recipe.teacher.check:
-        check_teacher(plan.recipe, teacher_of(plan, folder), validation)
     _print(plan.recipe.warning, quiet)
+    if not plan_file(folder).is_file():
+        given = None if plan.trains_teacher() else teacher_of(plan, folder)
+        if given is not None and plan.recipe.teacher.check:
+            check_teacher(plan.recipe, given, validation)
+        note = "" if plan.budget.steps is None else shorter_than_student(plan.recipe, given)
+        _print(note and f"teacher: {note}", quiet)
     if not labeled_indices(validation):
         raise RecipeError("No validation image has a mask, so there is nothing to compare runs by. Validate on some.")
     plan = _with_teacher(plan, folder)
@@ -104,28 +104,6 @@ def _with_teacher(plan: Plan, folder: Path) -> Plan:
             "compared with runs of this teacher. Choose another out=FOLDER."
         )
     return plan.model_copy(update={"teacher_checksum": checksum})
-
-
-def _require_steps(executor: str, plan: Plan) -> None:
-    if executor == "slurm" and plan.budget.minutes is not None:
-        raise RecipeError(
-            "budget=minutes needs one machine that times every method before it runs; with executor=slurm set steps."
-        )
-    if executor == "slurm" and LONGER in plan.methods and LONGER not in plan.steps:
-        raise RecipeError(
-            "methods=longer needs one machine that times the runs first: leave it out with executor=slurm, and add it "
-            "to the study afterwards by another executor."
-        )
-
-
-def _require_one_process(executor: str, processes: int | None, plan: Plan) -> None:
-    methods = [method for entry in plan.methods.values() for method in entry]
-    held = handed_in(plan.recipe.model_copy(update={"method": methods}))
-    if held and (executor != "local" or (processes or 1) > 1):
-        raise RecipeError(
-            f"{', '.join(f'{key} ({what})' for key, what in held.items())} was handed in as an object, which other "
-            "processes can't read. Leave executor and processes out, or name it by its import path."
-        )
 
 
 def compare_one(folder: str | Path, job: str, *, quiet: bool = False) -> Outcome | None:
@@ -153,73 +131,6 @@ def compare_one(folder: str | Path, job: str, *, quiet: bool = False) -> Outcome
         plan = _with_steps(plan, study, quiet)
     do(plan, study, chosen, quiet=quiet)
     return outcome(chosen.label, study / chosen.name, study)
-
-
-def _split_words(words: Sequence[Word]) -> tuple[list[Word], dict[str, Any]]:
-    """The words without those that are the study's own, and these."""
-    study_words = [word for word in words if isinstance(word, str) and word.partition("=")[0] in _STUDY_WORDS]
-    study_words = [word for word in study_words if "=" in word]
-    return [word for word in words if not any(word is each for each in study_words)], key_values(study_words)
-
-
-def _plan(parts: Sequence[Word], methods: Any, seeds: Any, budget: Any, overrides: dict[str, Any]) -> tuple[Path, Plan]:
-    """The study's folder and what it is made of: what the folder says, what the words say, or both joined."""
-    first = Path(parts[0]) if parts and isinstance(parts[0], str | Path) else None
-    if first is not None and plan_file(first).is_file():
-        stored = load_plan(first)
-        if len(parts) > 1 or overrides or budget is not None:
-            raise RecipeError(
-                f"{first} is a study; it goes on with the recipe and budget it holds. Add only methods= and seeds= "
-                "to it, or name the whole recipe with another out=FOLDER."
-            )
-        read = read_methods(methods, stored.recipe.teacher)
-        requested = stored.model_copy(update={"methods": read, "seeds": _seeds(seeds, stored.seeds)})
-        folder = first
-    else:
-        recipe = load_recipe(*parts, **overrides)
-        require_student_role(recipe, "compare")
-        if recipe.teacher.weights is None and recipe.teacher.network is None:
-            raise RecipeError("A study needs a teacher: a pair, such as mobile_pair, or teacher.weights=FOLDER.")
-        if recipe.baseline not in ("train", "none"):
-            raise RecipeError(
-                f"baseline={recipe.baseline} has no meaning here: compare trains the student alone for every seed. "
-                "Leave it out; distill takes one."
-            )
-        folder = recipe.out or Path("runs") / f"compare-{recipe.data.name}"
-        read = _methods(methods, recipe)
-        run_budget = read_budget(budget, recipe.steps)
-        recipe = recipe.model_copy(update={"out": None, "method": [], "steps": run_budget.steps or recipe.steps})
-        requested = Plan(recipe=recipe, methods=read, seeds=_seeds(seeds, (0, 1, 2)), budget=run_budget)
-        stored = load_plan(folder) if plan_file(folder).is_file() else requested
-    if LONGER in requested.methods and requested.budget.steps is None:
-        raise RecipeError("A budget of minutes gives all runs equal minutes: leave `longer` out of the methods.")
-    return folder, stored.joined(requested, folder)
-
-
-def _methods(given: Methods, recipe: Recipe) -> dict[str, list[MethodSpec]]:
-    """What is compared: the recipe's methods, together, and those that are named."""
-    named, of_recipe = read_methods(given, recipe.teacher), recipe.method
-    label = "+".join(method.name for method in of_recipe)
-    if label in named and named[label] != list(of_recipe):
-        raise RecipeError(
-            f"The recipe's parts name {label} with other options than methods=, and two entries can't have one label. "
-            f"Call the second one by another, as methods='plain={{name: {of_recipe[0].name}}}'."
-        )
-    methods = ({label: list(of_recipe)} if label else {}) | named
-    if not methods:
-        raise RecipeError("Nothing to compare: name methods=, such as default,kd,cwd,bpkd_light.")
-    return methods
-
-
-def _seeds(given: str | Sequence[int], default: tuple[int, ...]) -> tuple[int, ...]:
-    words = given.split(",") if isinstance(given, str) else list(given)
-    try:
-        seeds = tuple(dict.fromkeys(int(word) for word in words if str(word).strip()))
-    except ValueError as error:
-        raise RecipeError(f"seeds is {given!r}; expected numbers with commas between, as 0,1,2.") from error
-    if any(seed < 0 for seed in seeds):
-        raise RecipeError(f"seeds is {given!r}; a seed is 0 or more.")
-    return seeds or default
 
 
 def _run(plan: Plan, folder: Path, executor: str, processes: int | None, quiet: bool) -> Study:

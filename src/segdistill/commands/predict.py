@@ -8,6 +8,7 @@ from typing import Any, Unpack
 
 from segdistill.commands.common import require_inference_keys, run_folder_of, split_network
 from segdistill.core.discovery import validated
+from segdistill.core.errors import RecipeError
 from segdistill.core.paths import expanded
 from segdistill.models.open import NetworkSource, described, open_model
 from segdistill.recipe.recipe import load_inference
@@ -80,8 +81,25 @@ def predict_each(
     model = open_model(described(weights, options))
     run = run_folder_of(model)
     inference = load_inference(*([run.recipe] if run is not None and run.recipe.is_file() else []), *words)
-    files = [Path(path) for each in inputs for path in ([each] if isinstance(each, str | Path) else each)]
+    files = _files(inputs)
     name = str(weights) if isinstance(weights, str | Path) and not options else None
     return predict_files(
         model, files, expanded(Path(out)), inference=inference, settings=settings, legend=legend, weights=name
     )
+
+
+def _files(inputs: Iterable[Any]) -> list[Path]:
+    """What was named, lists taken apart."""
+    files = []
+    for each in inputs:
+        many = isinstance(each, Iterable) and not isinstance(each, str)
+        for path in each if many else [each]:
+            if not isinstance(path, str | Path):
+                raise RecipeError(
+                    f"predict takes image files, folders and lists of these, and was given {type(path).__name__}. For "
+                    "pixels: segdistill.load_model(...).predict(image)."
+                )
+            files.append(Path(path))
+    if not files:
+        raise RecipeError("predict was given no image: a list or pattern of files is empty.")
+    return files

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from segdistill.models.exported.network import is_exported
 from segdistill.recipe.teacher import TeacherConfig
 
 DEFAULT_METHODS: tuple[dict[str, Any], ...] = ({"name": "bpkd", "share": 2.0}, {"name": "canonical"})
@@ -16,10 +18,12 @@ def default_methods(teacher: TeacherConfig) -> tuple[dict[str, Any], ...]:
     """The default methods of a teacher.
 
     Args:
-        teacher: Of the recipe. Of several, and of a cached one, there are only logits.
+        teacher: Of the recipe. Of several, of a cached one and of an exported file there are only logits.
 
     Returns:
         Recipe entries.
     """
-    only_logits = teacher.cache != "off" or isinstance(teacher.weights, tuple)
+    weights = teacher.weights
+    file = isinstance(weights, str) and is_exported(Path(weights))
+    only_logits = file or teacher.cache != "off" or isinstance(weights, tuple)
     return _OF_LOGITS if only_logits else DEFAULT_METHODS

@@ -175,9 +175,11 @@ def _little_to_gain(study: Study) -> list[str]:
     if not lead < _LITTLE:  # also of a teacher whose classes can't be scored
         return []
     ahead = f"only {points(lead)} mIoU ahead of" if lead > 0 else "not ahead of"
+    baseline = _baseline(study).replace("same ", "")
+    another = "baseline" in baseline  # of another network, of which no advice follows
     return [
-        f"The teacher ({points(study.teacher.miou)} mIoU) is {ahead} the student alone ({points(alone.miou.mean)}), so "
-        "there was little to gain: train it for longer, or take a larger one."
+        f"The teacher ({points(study.teacher.miou)} mIoU) is {ahead} {baseline} ({points(alone.miou.mean)})"
+        f"{'' if another else ', so there was little to gain: train it for longer, or take a larger one'}."
     ]
 
 

@@ -78,9 +78,8 @@ def _refuse_to_learn_nothing(task: Task, quiet: bool) -> None:
         "learned from labels. Are they the masks of these images, and data.values and data.void right? segdistill "
         "doctor lists their values."
     )
-    methods = task.distiller.methods
-    unlabelled = len(labeled_part(task.data)) < len(task.data)
-    if not any(unlabelled or method.as_published for method in methods):  # others pass void over, as the task loss does
+    unlabelled = not all(map(task.data.is_labeled, range(len(task.data))))
+    if not any(unlabelled or method.as_published for method in task.distiller.methods):  # others pass void over
         raise DataError(text)
     if not quiet and is_main():
         _print_once(text)

@@ -11,6 +11,7 @@ from typing import TypeVar
 from segdistill.core.classes import Classes
 from segdistill.core.errors import RecipeError
 from segdistill.data import SegmentationDataset
+from segdistill.evaluation.inference.exported import gives_classes
 from segdistill.evaluation.teacher_check import require_better_than_chance
 from segdistill.methods import Method
 from segdistill.models.channels import choose_channels
@@ -66,8 +67,14 @@ def pair(model: LoadedModel, config: TeacherConfig, data: Classes) -> Pairing:
         The teacher with its classes mapped to the data set's, and what stands in the way of that.
 
     Raises:
-        RecipeError: `config.class_map` does not fit the two class sets.
+        RecipeError: The network is a file that gives classes and no scores, or `config.class_map` does not fit the two
+            class sets.
     """
+    if gives_classes(model.network):
+        raise RecipeError(
+            f"{model.path} gives classes and no scores, so there is nothing in it to distil. Export the teacher with "
+            "outputs=logits, or name its run."
+        )
     names, targets = model.classes.names, data.names
     mapping: ClassMap | None = None
     notes, incompatibility = [], ""

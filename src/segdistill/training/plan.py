@@ -84,9 +84,10 @@ class Plan:
         task, recipe = self.task, self.task.recipe
         folder = run_folder(recipe)
         given = self.teacher if isinstance(self.teacher, Pairing) else None
-        if given is not None and not folder.states() and not folder.finished(task.role):
+        begun = bool(folder.states()) or folder.finished(task.role)
+        if given is not None and not begun:
             check_teacher(recipe, given, task.validation)
-        if self.teacher is not None and not resume and not quiet and is_main():
+        if self.teacher is not None and not begun and resume is not True and not quiet and is_main():
             forecast = self._forecast()
             _say_of_teacher(shorter_than_student(recipe, given))
         with folder.held():

@@ -236,8 +236,8 @@ def _methods(recipe: Recipe, student: SegmentationNetwork, teacher: TeacherOutli
     if teacher.incompatibility:  # what a method reads is known once it is made, so it is made for logits that would do
         logits = output.logits
         output = replace(output, logits=logits.new_zeros(len(logits), num_classes, *logits.shape[2:]))
-    student_output, several = probe(student), not output.embedding.shape[1]
-    if several:  # likewise
+    student_output, only_logits = probe(student), not output.embedding.shape[1]
+    if only_logits:  # likewise
         output = replace(output, embedding=student_output.embedding, features=student_output.features)
     example = {"student": student_output, "teacher": output, "num_classes": num_classes}
     methods = [create_method(method.name, **example, **method.options) for method in recipe.method]
@@ -245,6 +245,7 @@ def _methods(recipe: Recipe, student: SegmentationNetwork, teacher: TeacherOutli
     require_readable(methods, names, teacher.incompatibility)
     if recipe.teacher.cache != "off":
         require_logits_only(methods, names, "'teacher.cache': only the teacher's logits are cached")
-    if several:
-        require_logits_only(methods, names, "'teacher.weights': of several teachers only the logits have a mean")
+    if only_logits:
+        why = "of several teachers only the logits have a mean, and an exported file gives nothing else"
+        require_logits_only(methods, names, f"'teacher.weights': {why}")
     return methods
