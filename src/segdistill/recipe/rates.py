@@ -2,58 +2,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from segdistill.recipe.merging import RATE, Origin
-
-if TYPE_CHECKING:
-    from segdistill.recipe.recipe import Recipe
+from segdistill.recipe.teacher import TeacherConfig
+from segdistill.recipe.training import OptimizerConfig, TrainingConfig
 
 _TEACHER = f"teacher.train.{RATE}"
+_CALLED = {RATE: "the learning rate", _TEACHER: "the teacher's learning rate"}
 
 
-def for_batch(recipe: Recipe, origin: Origin) -> tuple[Recipe, str]:
-    """The recipe with its rates scaled linearly for its batch if `auto_scale_lr` asks for that.
+def for_batch(
+    training: TrainingConfig, teacher: TeacherConfig, origin: Origin, *, trains_teacher: bool
+) -> tuple[OptimizerConfig, TeacherConfig, str]:
+    """The rates of a recipe, scaled linearly for its batch if `auto_scale_lr` asks for that.
 
     Args:
-        recipe: Checked.
+        training: The recipe's own keys.
+        teacher: Its section `teacher`.
         origin: Says which batch size the rates came with, if they came with a fragment, file or published row.
+        trains_teacher: Whether its role is "teacher".
 
     Returns:
-        The recipe, and what people should know: that rates were scaled, or that they were not; "" where all is well.
+        The optimizer and the teacher with their rates, and what people should know: that these were scaled, or that
+        they were not; "" where all is well.
     """
     tuned = origin.tuned_batch()
-    rates = _rates(recipe, origin)
-    if not tuned or tuned == recipe.batch_size or not rates:
-        return recipe, ""
-    scaled = {path: float(f"{rate * recipe.batch_size / tuned:.6g}") for path, rate in rates.items()}
-    called = {RATE: "the learning rate", _TEACHER: "the teacher's learning rate"}
-    came = " and ".join(f"{called[path]} {rate:g}" for path, rate in rates.items())
+    rates = _rates(training, teacher, origin, trains_teacher)
+    if not tuned or tuned == training.batch_size or not rates:
+        return training.optimizer, teacher, ""
+    scaled = {path: float(f"{rate * training.batch_size / tuned:.6g}") for path, rate in rates.items()}
+    came = " and ".join(f"{_CALLED[path]} {rate:g}" for path, rate in rates.items())
     they, are, them = ("It", "is", "it") if len(rates) == 1 else ("They", "are", "them")
     values = " and ".join(f"{rate:g}" for rate in scaled.values())
-    text = f"batch_size is {recipe.batch_size}, and {came} came with one of {tuned}"
-    if not recipe.auto_scale_lr:
-        return recipe, f"{text}. {they} {are} left; auto_scale_lr=true would make {them} {values}."
-    return _with(recipe, scaled), f"{text}. {they} {are} scaled to {values}."
+    text = f"batch_size is {training.batch_size}, and {came} came with one of {tuned}"
+    if not training.auto_scale_lr:
+        as_it_was = f"{text}. {they} {are} left; auto_scale_lr=true would make {them} {values}."
+        return training.optimizer, teacher, as_it_was
+    optimizer = training.optimizer.model_copy(update={"lr": scaled.get(RATE, training.optimizer.lr)})
+    if _TEACHER in scaled:
+        train = {**teacher.train, "optimizer": {**teacher.train["optimizer"], "lr": scaled[_TEACHER]}}
+        teacher = teacher.model_copy(update={"train": train})
+    return optimizer, teacher, f"{text}. {they} {are} scaled to {values}."
 
 
-def _rates(recipe: Recipe, origin: Origin) -> dict[str, float]:
+def _rates(training: TrainingConfig, teacher: TeacherConfig, origin: Origin, trains_teacher: bool) -> dict[str, float]:
     """The rates that networks are trained with here, by the key that sets them."""
-    train = recipe.teacher.train
-    own = isinstance(train.get("optimizer"), dict) and "lr" in train["optimizer"]
-    rates = {} if recipe.role == "teacher" and own else {RATE: recipe.optimizer.lr}
+    has_rate = isinstance(teacher.train.get("optimizer"), dict) and "lr" in teacher.train["optimizer"]
+    rates = {} if trains_teacher and has_rate else {RATE: training.optimizer.lr}
     same_source = origin.sources.get(_TEACHER) == origin.sources.get(RATE)
-    if own and same_source and recipe.teacher.weights is None and "batch_size" not in train:
-        rates[_TEACHER] = train["optimizer"]["lr"]
+    if has_rate and same_source and teacher.weights is None and "batch_size" not in teacher.train:
+        rates[_TEACHER] = teacher.train["optimizer"]["lr"]
     return rates
-
-
-def _with(recipe: Recipe, rates: dict[str, float]) -> Recipe:
-    update: dict[str, Any] = {}
-    if RATE in rates:
-        update["optimizer"] = recipe.optimizer.model_copy(update={"lr": rates[RATE]})
-    if _TEACHER in rates:
-        train = recipe.teacher.train
-        optimizer = {**train["optimizer"], "lr": rates[_TEACHER]}
-        update["teacher"] = recipe.teacher.model_copy(update={"train": {**train, "optimizer": optimizer}})
-    return recipe.model_copy(update=update)

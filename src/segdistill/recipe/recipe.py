@@ -235,7 +235,9 @@ def load_recipe(*parts: str | Path | Recipe, preset: str | Sequence[str] | None 
     except RecipeError as error:
         lines = (name_new_key(_with_method_names(line, merged)) for line in str(error).splitlines())
         raise RecipeError("\n".join(line + origin.of(line) for line in lines)) from error
-    recipe, warning = for_batch(recipe, origin)
+    optimizer, teacher, warning = for_batch(recipe, recipe.teacher, origin, trains_teacher=recipe.role == "teacher")
+    if (optimizer, teacher) != (recipe.optimizer, recipe.teacher):
+        recipe = recipe.model_copy(update={"optimizer": optimizer, "teacher": teacher})
     recipe._warning = warning
     return recipe
 
