@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from segdistill.models.exported.description import Outputs
 from segdistill.models.loaded import LoadedModel
 from segdistill.recipe.recipe import load_recipe
 
+CPUINFO = Path("/proc/cpuinfo")
 DATA = ("streets", "data.size=[48,80]", "data.count=4")
 
 
@@ -78,6 +80,10 @@ def test_biases_take_back_what_rounded_weights_add(tmp_path: Path, network: type
         assert ((bias * steps - expected).abs() < 1.01 * steps).all()  # the bias is rounded, and what is taken off
 
 
+@pytest.mark.skipif(
+    platform.machine() == "x86_64" and CPUINFO.exists() and "vnni" not in CPUINFO.read_text(),
+    reason="without VNNI onnxruntime's sums of two 8-bit products saturate (docs/export.md)",
+)
 @pytest.mark.parametrize("outputs", ["logits", "small"])
 def test_int8_keeps_the_mean_of_each_classs_scores(tmp_path: Path, outputs: Outputs) -> None:
     torch.manual_seed(0)
