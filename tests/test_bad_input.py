@@ -133,10 +133,14 @@ def test_a_recipe_that_was_written_by_hand_is_not_written_over(own_data: Path) -
     assert (run / "recipe.yaml").read_text() == "# precious\n"
 
 
+def make_void(data: Path) -> None:
+    for mask in (data / "masks").iterdir():
+        Image.fromarray(np.full((40, 48), 255, np.uint8)).save(mask)
+
+
 @pytest.mark.parametrize("balance", [0.0, 0.5])
 def test_masks_that_are_all_void_teach_nobody(own_data: Path, balance: float) -> None:
-    for mask in (own_data / "masks").iterdir():
-        Image.fromarray(np.full((40, 48), 255, np.uint8)).save(mask)
+    make_void(own_data)
     with pytest.raises(DataError, match=r"no training mask that was looked at holds a pixel of a class.*doctor"):
         train(own_data, f"class_balance={balance}")
 
@@ -144,8 +148,7 @@ def test_masks_that_are_all_void_teach_nobody(own_data: Path, balance: float) ->
 def test_masks_that_are_all_void_leave_methods_nothing_to_teach(own_data: Path, tiny: tuple[str, ...]) -> None:
     words = ("folder", NETWORK, *SHORT, f"data.root={own_data}", "baseline=none", "teacher.check=false")
     teacher = train(own_data)
-    for mask in (own_data / "masks").iterdir():
-        Image.fromarray(np.full((40, 48), 255, np.uint8)).save(mask)
+    make_void(own_data)
     words = (*words, f"teacher.weights={teacher.folder}")
     with pytest.raises(DataError, match="all are void"):
         segdistill.distill(*words, "kd", out=own_data.parent / "void", quiet=True)

@@ -134,7 +134,8 @@ class Recipe(TrainingConfig):
         BeforeValidator(_methods, json_schema_input_type=str | MethodSpec | list[str | MethodSpec]),
     ] = Field([])
     """What `distill` distils with, one method or several whose terms add up; without any it takes `bpkd` with a share
-    of 2, and `canonical` where the teacher has more than logits: is a single one that is not cached."""
+    of 2, and `canonical` if more than logits can be had of the teacher: of one network, not cached and no exported
+    file."""
 
     baseline: str = "train"
     """The student alone that the distilled one is measured against: "train" it with the same data, steps and seed,

@@ -130,10 +130,14 @@ def _change(gain: Gain) -> str:
 
 
 def _baseline(study: Study) -> str:
-    given = study.alone_cost
-    if given is None:
+    if study.alone_cost is None:
         return "the same student alone"
-    return "the given student alone" if given.parameters == study.student_cost.parameters else "the given baseline"
+    return "the given baseline" if _is_of_another_network(study) else "the given student alone"
+
+
+def _is_of_another_network(study: Study) -> bool:
+    """Whether the baseline was given and is another network than the student."""
+    return study.alone_cost is not None and study.alone_cost.parameters != study.student_cost.parameters
 
 
 def _at_what_cost(row: Summary) -> str:
@@ -175,12 +179,11 @@ def _little_to_gain(study: Study) -> list[str]:
     if not lead < _LITTLE:  # also of a teacher whose classes can't be scored
         return []
     ahead = f"only {points(lead)} mIoU ahead of" if lead > 0 else "not ahead of"
-    baseline = _baseline(study).replace("same ", "")
-    another = "baseline" in baseline  # of another network, of which no advice follows
-    return [
-        f"The teacher ({points(study.teacher.miou)} mIoU) is {ahead} {baseline} ({points(alone.miou.mean)})"
-        f"{'' if another else ', so there was little to gain: train it for longer, or take a larger one'}."
-    ]
+    baseline = "the student alone" if study.alone_cost is None else _baseline(study)
+    fact = f"The teacher ({points(study.teacher.miou)} mIoU) is {ahead} {baseline} ({points(alone.miou.mean)})"
+    if _is_of_another_network(study):  # no advice follows
+        return [f"{fact}."]
+    return [f"{fact}, so there was little to gain: train it for longer, or take a larger one."]
 
 
 def _other(row: Summary) -> str:

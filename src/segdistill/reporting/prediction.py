@@ -196,5 +196,6 @@ def _is_result(file: Path) -> bool:
     """Whether an earlier call wrote a file: masks carry a note of it, and overlays lie beside theirs."""
     if not file.name.endswith((_MASK, _OVERLAY)) and _MASKS not in file.parts:
         return False
-    beside = file.with_name(file.name.removesuffix(_OVERLAY) + _MASK)
-    return note_of(beside if file.name.endswith(_OVERLAY) else file) is not None
+    is_overlay = file.name.endswith(_OVERLAY)
+    mask = file.with_name(file.name.removesuffix(_OVERLAY) + _MASK) if is_overlay else file
+    return note_of(mask) is not None

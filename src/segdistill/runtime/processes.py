@@ -17,8 +17,8 @@ from segdistill.runtime.slurm import as_ranks
 Shared = TypeVar("Shared")
 
 _PATIENCE = timedelta(hours=2)
-"""How long a process waits for another. NCCL's own ten minutes are over while one fits the class scores of a large data
-set, or has the slower share of the images whose logits are cached. One that dies ends the others in any case."""
+"""How long a process waits for another. NCCL's own ten minutes may be over while one fits the class scores of a large
+data set, or has the slower share of the images whose logits are cached. One that dies ends the others in any case."""
 _NOT_OURS = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 
 

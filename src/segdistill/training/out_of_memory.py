@@ -9,6 +9,7 @@ import torch
 
 from segdistill.core.errors import SegdistillError
 from segdistill.data.augment import Augment
+from segdistill.models.network import device_of
 from segdistill.runtime.allocator import give_freed_memory_back
 from segdistill.runtime.failures import explained
 from segdistill.runtime.processes import is_alone
@@ -73,7 +74,7 @@ def _fits(task: Task, augment: Augment, accumulate: int) -> bool:
     _forget(task)
     try:
         with explained("training"):
-            _reserve = torch.ones(_RESERVE, dtype=torch.uint8, device=next(task.distiller.parameters()).device)
+            _reserve = torch.ones(_RESERVE, dtype=torch.uint8, device=device_of(task.distiller))
             dry_run("dry run", smaller, augment, steps=2, images=task.config.batch_size // accumulate)
     except (SegdistillError, RuntimeError, ValueError):  # no memory; or a crop that the network is too deep for
         return False
